@@ -1,0 +1,50 @@
+"""Every error that Lion raises on purpose.
+
+A message says what happened, where, and what to do next; the command line prints it without a
+traceback. Anything else that escapes is a fault of ours and keeps its traceback.
+
+LionError
+├── SettingsError       params.yaml or a profile is wrong
+├── DataError           a row, a file or a prompt is wrong
+├── ModelError          a student's folder or hub id cannot be used
+├── AskError            a teacher, referee or generator cannot be asked
+│   └── EndpointError   the server refused in a way that no retry mends
+├── TooManyDropped      more rows failed than the stage allows
+└── Busy                another process runs this stage
+"""
+
+
+class LionError(Exception):
+    """Base of the tree above; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class SettingsError(LionError):
+    """params.yaml or a profile is wrong; the message lists every problem found."""
+
+    exit_code = 2
+
+
+class DataError(LionError):
+    """A row, a file or a prompt is wrong; the message names the file and the line."""
+
+
+class ModelError(LionError):
+    """A student's folder or hub id cannot be used."""
+
+
+class AskError(LionError):
+    """A teacher, referee or generator cannot be asked."""
+
+
+class EndpointError(AskError):
+    """The server refused in a way that no retry mends (no key, no such model, bad request)."""
+
+
+class TooManyDropped(LionError):
+    """More rows failed than the stage's `max_dropped` allows."""
+
+
+class Busy(LionError):
+    """Another process runs this stage."""

@@ -1,0 +1,1 @@
+"""How good a student is: scorers, intervals, quality against the teacher."""

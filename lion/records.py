@@ -1,0 +1,331 @@
+"""The rows that travel between stages, and the content hash that names an instruction.
+
+Pure values: no files (see `jsonl`), no decisions. Every row is joined by `id`, never by position,
+and carries `format`, so that a later version reads or refuses it knowingly.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypedDict, get_args
+
+from lion.errors import DataError
+
+FORMAT = 1
+
+Role = Literal["system", "user", "assistant"]
+Origin = Literal["seed", "hard", "easy", "exam"]
+Order = Literal["teacher_first", "student_first"]
+Difficulty = Literal["hard", "easy", "undecided"]
+Row = dict[str, Any]
+
+
+class Message(TypedDict):
+    """One turn of a conversation, as the chat-completions protocol writes it."""
+
+    role: Role
+    content: str
+
+
+def canonical_text(text: str) -> str:
+    """Return `text` as it is hashed and kept: NFC, CRLF to LF, outer white space stripped.
+
+    Nothing else is folded: code, case and inner spacing are meaning.
+    """
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
+
+
+def canonical_messages(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with canonical contents, keys in a fixed order."""
+    return [
+        {"role": message["role"], "content": canonical_text(message["content"])}
+        for message in messages
+    ]
+
+
+def instruction_id(messages: Sequence[Message]) -> str:
+    """Return the first 16 hex digits of SHA-256 over the canonical JSON of `messages`.
+
+    The same conversation has the same id in every iteration, revision and clone.
+    """
+    canonical = json.dumps(
+        canonical_messages(messages), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a teacher or a student wrote for instruction `id`.
+
+    `finish_reason` is the protocol's (`stop`, `length`, ...); `model` is the name as returned, or
+    None where the answer came with the user's own pool.
+    """
+
+    id: str
+    text: str
+    finish_reason: str
+    model: str | None
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            id=_text(row, "id"),
+            text=_text(row, "text"),
+            finish_reason=_text(row, "finish_reason"),
+            model=_optional_text(row, "model"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A conversation that ends with a user's turn, and where it came from.
+
+    `parent` is the id of the instruction it was generated from, `iteration` the iteration that
+    brought it. `expected` is a reference answer that the user's file or the exam brought,
+    `category` its task or domain. `answer` is the teacher's, present in a Cache Pool.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    origin: Origin
+    parent: str | None
+    iteration: str
+    category: str | None = None
+    expected: str | None = None
+    answer: Answer | None = field(default=None)
+
+    @classmethod
+    def new(
+        cls,
+        messages: Sequence[Message],
+        *,
+        origin: Origin,
+        iteration: str,
+        parent: str | None = None,
+        category: str | None = None,
+        expected: str | None = None,
+    ) -> Self:
+        """Make an instruction from raw messages; its id follows from them."""
+        canonical = canonical_messages(messages)
+        return cls(
+            id=instruction_id(canonical),
+            messages=tuple(canonical),
+            origin=origin,
+            parent=parent,
+            iteration=iteration,
+            category=category,
+            expected=expected,
+        )
+
+    def to_row(self) -> Row:
+        """Return the row as it is written; what is absent is left out."""
+        row: Row = {
+            "format": FORMAT,
+            "id": self.id,
+            "messages": list(self.messages),
+            "origin": self.origin,
+            "parent": self.parent,
+            "iteration": self.iteration,
+        }
+        if self.category is not None:
+            row["category"] = self.category
+        if self.expected is not None:
+            row["expected"] = self.expected
+        if self.answer is not None:
+            answer = self.answer
+            row["answer"] = {
+                "text": answer.text,
+                "finish_reason": answer.finish_reason,
+                "model": answer.model,
+            }
+        return row
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError, also where id and text disagree."""
+        messages = read_messages(row.get("messages"))
+        identity = _text(row, "id")
+        if identity != instruction_id(messages):
+            raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
+        answer = row.get("answer")
+        return cls(
+            id=identity,
+            messages=tuple(messages),
+            origin=_one_of(row, "origin", get_args(Origin)),
+            parent=_optional_text(row, "parent"),
+            iteration=_text(row, "iteration"),
+            category=_optional_text(row, "category"),
+            expected=_optional_text(row, "expected"),
+            answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One judgement of one order: two scores from 1 to 10, or the reason there are none."""
+
+    id: str
+    order: Order
+    teacher_score: float | None
+    student_score: float | None
+    reason: str | None
+    evidence: str
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "order": self.order,
+            "teacher_score": self.teacher_score,
+            "student_score": self.student_score,
+            "reason": self.reason,
+            "evidence": self.evidence,
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            id=_text(row, "id"),
+            order=_one_of(row, "order", get_args(Order)),
+            teacher_score=_optional_number(row, "teacher_score"),
+            student_score=_optional_number(row, "student_score"),
+            reason=_optional_text(row, "reason"),
+            evidence=_text(row, "evidence"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the two orders together say of an instruction.
+
+    gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
+    numbers.
+    """
+
+    id: str
+    teacher_mean: float | None
+    student_mean: float | None
+    gap: float | None
+    difficulty: Difficulty
+    reason: str | None
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "teacher_mean": self.teacher_mean,
+            "student_mean": self.student_mean,
+            "gap": self.gap,
+            "difficulty": self.difficulty,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            id=_text(row, "id"),
+            teacher_mean=_optional_number(row, "teacher_mean"),
+            student_mean=_optional_number(row, "student_mean"),
+            gap=_optional_number(row, "gap"),
+            difficulty=_one_of(row, "difficulty", get_args(Difficulty)),
+            reason=_optional_text(row, "reason"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that left the pipeline at `stage`: its id or its raw text, and why.
+
+    `reason` is a short key that is counted (`truncated`, `duplicate`, ...); `detail` says more.
+    """
+
+    stage: str
+    reason: str
+    id: str | None = None
+    text: str | None = None
+    detail: str | None = None
+
+    def to_row(self) -> Row:
+        """Return the row as it is written; what is absent is left out."""
+        row: Row = {"format": FORMAT, "stage": self.stage, "reason": self.reason}
+        for key in ("id", "text", "detail"):
+            value = getattr(self, key)
+            if value is not None:
+                row[key] = value
+        return row
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            stage=_text(row, "stage"),
+            reason=_text(row, "reason"),
+            id=_optional_text(row, "id"),
+            text=_optional_text(row, "text"),
+            detail=_optional_text(row, "detail"),
+        )
+
+
+def read_messages(value: object) -> list[Message]:
+    """Return `value` as canonical messages that end with a user's turn. Raises DataError."""
+    if not isinstance(value, list) or not value:
+        raise DataError("messages: a list of {role, content} is expected")
+    messages: list[Message] = []
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, dict):
+            raise DataError(f"messages: turn {number} is not an object")
+        content = item.get("content")
+        if not isinstance(content, str):
+            raise DataError(f"messages: the content of turn {number} is not text")
+        role = _one_of(item, "role", get_args(Role))
+        messages.append({"role": role, "content": canonical_text(content)})
+    if messages[-1]["role"] != "user":
+        raise DataError("messages: the last turn must be the user's")
+    if not messages[-1]["content"]:
+        raise DataError("messages: the last turn is empty")
+    return messages
+
+
+def _text(row: Row, key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{key}: text is expected, found {value!r:.60}")
+    return value
+
+
+def _optional_text(row: Row, key: str) -> str | None:
+    return None if row.get(key) is None else _text(row, key)
+
+
+def _optional_number(row: Row, key: str) -> float | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{key}: a number is expected, found {value!r:.60}")
+    return float(value)
+
+
+def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:
+    value = row.get(key)
+    if value not in allowed:
+        raise DataError(f"{key}: one of {', '.join(allowed)} is expected, found {value!r:.60}")
+    return value

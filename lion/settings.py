@@ -1,0 +1,341 @@
+"""params.yaml as typed, validated values; every default stands once, in params.yaml itself.
+
+One model per section. Unknown keys are refused, and all problems are told in one message. Reads
+no file (see `lion.project`) and decides nothing.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lion.errors import SettingsError
+
+EMBEDDED = "embedded"
+ITERATION_NAME = re.compile(r"^[0-9][0-9a-z_-]*$")
+
+
+def _endpoint_url(value: str) -> str:
+    """Refuse what is neither `embedded` nor an http(s) address; strip the closing slash."""
+    if value == EMBEDDED:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected `{EMBEDDED}` or an http(s) address")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("keys and passwords belong in the environment, not in the address")
+    return value.rstrip("/")
+
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Seed(Section):
+    """Where the base pool comes from."""
+
+    source: Literal["embedded"] | list[str]
+    size: Positive
+    skew: Annotated[float, Field(ge=0)]
+    answers: Literal["ask", "keep"]
+    holdout: Count
+    on_bad_row: Literal["error", "drop"]
+    on_contaminated: Literal["error", "drop"]
+
+
+class Scorer(Section):
+    """How an answer is marked against `expected`; `option` is the scorer's own argument.
+
+    exact: option unused. regex: the pattern whose first group is compared with `expected`.
+    number: the tolerance. json_schema: the path of a schema file. function: `module:name`.
+    """
+
+    kind: Literal["exact", "regex", "number", "json_schema", "referee", "function"]
+    option: str | None
+
+    @model_validator(mode="after")
+    def _option_fits(self) -> Self:
+        if self.kind in ("regex", "json_schema", "function") and not self.option:
+            raise ValueError(f"scorer `{self.kind}` needs `option`")
+        return self
+
+
+class Exam(Section):
+    """The held-out examination that no pool and no generator ever sees."""
+
+    file: str | None
+    size: Positive
+    scorer: Scorer
+
+
+class Decontaminate(Section):
+    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words."""
+
+    whole: bool
+    ngram: Positive | None
+
+
+class Endpoint(Section):
+    """An OpenAI-compatible endpoint in one role; `request` is passed on as it is."""
+
+    base_url: EndpointUrl
+    model: Annotated[str, Field(min_length=1)]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    send_seed: bool
+    request: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _request_is_free_of_ours(self) -> Self:
+        for key in ("messages", "model", "seed", "stream", "n"):
+            if key in self.request:
+                raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        return self
+
+
+class Student(Section):
+    """The base student and how its prompts are written."""
+
+    model: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    trust_remote_code: bool
+    prompt_format: Literal["auto", "paper"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+
+
+class Teach(Section):
+    """Asking the teacher for the answers of a Train Pool."""
+
+    max_dropped: Share
+
+
+class Respond(Section):
+    """The student sits the Cache Pool; `limit` rows of it, or all of it where null."""
+
+    limit: Positive | None
+    temperature: Annotated[float, Field(ge=0)]
+    max_tokens: Positive
+    batch_size: Positive
+
+
+class Review(Section):
+    """Who judges: the referee, or the exam's scorer where it can verify."""
+
+    judge: Literal["referee", "scorer"]
+    max_dropped: Share
+
+
+class Split(Section):
+    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard."""
+
+    tau: float
+    min_hard: Share
+
+
+class Generate(Section):
+    """New instructions: how many, how novel, and when the well is dry."""
+
+    hard: Count
+    easy: Count
+    novelty: Annotated[float, Field(gt=0, le=1)]
+    tokens: Literal["unicode", "reference"]
+    ascii_start: bool
+    min_words: Count
+    round: Positive
+    min_acceptance: Share
+
+
+class Tune(Section):
+    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
+
+    method: Literal["full", "lora"]
+    optimizer: Literal["adamw", "muon"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    matrix_learning_rate: Annotated[float, Field(gt=0)] | None
+    schedule: Literal["cosine", "linear", "constant"]
+    warmup: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(ge=0)]
+    epochs: Annotated[float, Field(gt=0)] | None
+    steps: Positive | None
+    batch_size: Positive
+    accumulation: Positive
+    max_length: Positive
+    replay: Annotated[float, Field(ge=0)]
+    lora_rank: Positive
+    gradient_checkpointing: bool
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("set exactly one of `epochs` and `steps`, the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _muon_has_its_rate(self) -> Self:
+        if (self.optimizer == "muon") != (self.matrix_learning_rate is not None):
+            raise ValueError("`matrix_learning_rate` goes with `optimizer: muon`, else null")
+        return self
+
+
+class Evaluate(Section):
+    """The exam after each iteration; `quality` of its rows also go to the referee."""
+
+    quality: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Positive
+    max_dropped: Share
+
+
+class Api(Section):
+    """How endpoints are asked. Never decides an output, so no stage declares it."""
+
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+    tries: Positive
+    max_wait: Annotated[float, Field(gt=0)]
+
+
+class Iteration(Section):
+    """One round of the loop: its predecessor and what it overrides."""
+
+    previous: str
+    generate: dict[str, Any]
+    tune: dict[str, Any]
+
+
+class Base(Section):
+    """What the base imitation overrides."""
+
+    tune: dict[str, Any]
+
+
+class Settings(Section):
+    """The whole of params.yaml."""
+
+    random_seed: Count
+    seed: Seed
+    exam: Exam
+    decontaminate: Decontaminate
+    teacher: Endpoint
+    referee: Endpoint
+    generator: Endpoint
+    student: Student
+    teach: Teach
+    respond: Respond
+    review: Review
+    split: Split
+    generate: Generate
+    tune: Tune
+    evaluate: Evaluate
+    api: Api
+    base: Base
+    iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+
+    def generate_at(self, iteration: str) -> Generate:
+        """Return the section `generate` as `iteration` overrides it."""
+        return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
+
+    def tune_at(self, iteration: str) -> Tune:
+        """Return the section `tune` as `iteration` (or "0", the base) overrides it."""
+        override = self.base.tune if iteration == "0" else self.iterations[iteration].tune
+        return Tune(**{**self.tune.model_dump(), **override})
+
+
+def read_settings(document: object) -> Settings:
+    """Validate a parsed params.yaml. Raises SettingsError that lists every problem."""
+    problems = _key_problems(document)
+    settings: Settings | None = None
+    if not problems:
+        try:
+            settings = Settings.model_validate(document)
+        except ValidationError as error:
+            problems = _describe(error, "")
+    if settings is not None:
+        problems = _override_problems(settings) + _chain_problems(settings.iterations)
+    if problems or settings is None:
+        raise SettingsError(
+            "params.yaml is not usable:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\nMend these lines and run `lion check`."
+        )
+    return settings
+
+
+def _key_problems(document: object) -> list[str]:
+    """Unquoted iteration names become integers, and DVC then makes no stage of them."""
+    if not isinstance(document, dict):
+        return ["the file: a mapping of sections is expected"]
+    iterations = document.get("iterations")
+    if not isinstance(iterations, dict):
+        return []
+    return [
+        f'iterations.{key}: put the name in quotes ("{key}":), or DVC makes no stage of it'
+        if not isinstance(key, str)
+        else f"iterations.{key}: a name is a digit, then digits, a-z, _ or -"
+        for key in iterations
+        if not isinstance(key, str) or not ITERATION_NAME.match(key)
+    ]
+
+
+def _override_problems(settings: Settings) -> list[str]:
+    problems = []
+    places = [("base.tune", Tune, settings.tune, settings.base.tune)]
+    for name, iteration in settings.iterations.items():
+        at = f"iterations.{name}"
+        places.append((f"{at}.tune", Tune, settings.tune, iteration.tune))
+        places.append((f"{at}.generate", Generate, settings.generate, iteration.generate))
+    for place, model, defaults, override in places:
+        try:
+            model.model_validate({**defaults.model_dump(), **override})
+        except ValidationError as error:
+            problems += _describe(error, place)
+    return problems
+
+
+def _chain_problems(iterations: dict[str, Iteration]) -> list[str]:
+    problems = []
+    if "0" in iterations:
+        problems.append('iterations.0: "0" is the base; start with "1"')
+    for name, iteration in iterations.items():
+        if iteration.previous != "0" and iteration.previous not in iterations:
+            problems.append(
+                f"iterations.{name}.previous: there is no iteration {iteration.previous!r}"
+            )
+        elif _loops(name, iterations):
+            problems.append(f"iterations.{name}.previous: leads back to {name}, not to the base")
+    return problems
+
+
+def _loops(name: str, iterations: dict[str, Iteration]) -> bool:
+    seen, at = set(), name
+    while at in iterations and at not in seen:
+        seen.add(at)
+        at = iterations[at].previous
+    return at == name
+
+
+def _describe(error: ValidationError, place: str) -> list[str]:
+    """One line per problem: dotted name, what is expected, what was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        parts = [place] if place else []
+        parts += [str(part) for part in problem["loc"]]
+        name = ".".join(parts)
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "no such parameter"
+        elif problem["type"] == "missing":
+            message = "missing; every parameter stands in params.yaml"
+        elif not isinstance(problem["input"], dict):
+            message += f", found {problem['input']!r:.60}"
+        lines.append(f"{name}: {message}")
+    return lines
