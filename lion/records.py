@@ -7,7 +7,8 @@ and carries `format`, so that a later version reads or refuses it knowingly.
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypedDict, get_args
 
@@ -19,6 +20,9 @@ Role = Literal["system", "user", "assistant"]
 Origin = Literal["seed", "hard", "easy", "exam"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
+Kind = Literal["hard", "easy"]
+ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
+KINDS: tuple[Kind, Kind] = ("hard", "easy")
 Row = dict[str, Any]
 
 
@@ -48,12 +52,17 @@ def canonical_messages(messages: Sequence[Message]) -> list[Message]:
 def instruction_id(messages: Sequence[Message]) -> str:
     """Return the first 16 hex digits of SHA-256 over the canonical JSON of `messages`.
 
-    The same conversation has the same id in every iteration, revision and clone.
+    The same conversation has the same id in every iteration, revision and clone. Raises DataError
+    where the text is no valid Unicode (a lone surrogate).
     """
     canonical = json.dumps(
         canonical_messages(messages), ensure_ascii=False, sort_keys=True, separators=(",", ":")
     )
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    try:
+        encoded = canonical.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the text is no valid Unicode: {error.reason}") from error
+    return hashlib.sha256(encoded).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +291,11 @@ class Dropped:
             text=_optional_text(row, "text"),
             detail=_optional_text(row, "detail"),
         )
+
+
+def reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
+    """Return how many rows were dropped for each reason, reasons in alphabetical order."""
+    return dict(sorted(Counter(row.reason for row in dropped).items()))
 
 
 def read_messages(value: object) -> list[Message]:

@@ -89,7 +89,7 @@ class Endpoint(Section):
 
     base_url: EndpointUrl
     model: Annotated[str, Field(min_length=1)]
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
     send_seed: bool
     request: dict[str, Any]
 
@@ -114,6 +114,7 @@ class Student(Section):
 class Teach(Section):
     """Asking the teacher for the answers of a Train Pool."""
 
+    truncated: Literal["drop", "keep"]
     max_dropped: Share
 
 
@@ -121,6 +122,11 @@ class Respond(Section):
     """The student sits the Cache Pool; `limit` rows of it, or all of it where null."""
 
     limit: Positive | None
+
+
+class Answering(Section):
+    """How the student writes, in the Cache Pool's examination and in the exam."""
+
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive
     batch_size: Positive
@@ -149,6 +155,7 @@ class Generate(Section):
     tokens: Literal["unicode", "reference"]
     ascii_start: bool
     min_words: Count
+    per_parent: Positive | None
     round: Positive
     min_acceptance: Share
 
@@ -230,6 +237,7 @@ class Settings(Section):
     generator: Endpoint
     student: Student
     teach: Teach
+    answering: Answering
     respond: Respond
     review: Review
     split: Split
@@ -243,6 +251,16 @@ class Settings(Section):
     def generate_at(self, iteration: str) -> Generate:
         """Return the section `generate` as `iteration` overrides it."""
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
+
+    def depth(self, iteration: str) -> int:
+        """Return how many iterations lie between `iteration` and the base, itself included.
+
+        Draws are keyed by it, so that a branch differs from its sibling only in what it overrides.
+        """
+        depth, at = 0, iteration
+        while at in self.iterations:
+            depth, at = depth + 1, self.iterations[at].previous
+        return depth
 
     def tune_at(self, iteration: str) -> Tune:
         """Return the section `tune` as `iteration` (or "0", the base) overrides it."""
@@ -288,7 +306,9 @@ def _key_problems(document: object) -> list[str]:
 
 def _override_problems(settings: Settings) -> list[str]:
     problems = []
-    places = [("base.tune", Tune, settings.tune, settings.base.tune)]
+    places: list[tuple[str, type[Section], Section, dict[str, Any]]] = [
+        ("base.tune", Tune, settings.tune, settings.base.tune)
+    ]
     for name, iteration in settings.iterations.items():
         at = f"iterations.{name}"
         places.append((f"{at}.tune", Tune, settings.tune, iteration.tune))

@@ -1,0 +1,161 @@
+"""What the loop starts from: the base pool, the exam and the base student that params name.
+
+Reads the user's files or the embedded families. Nothing is lost silently: a row becomes an
+instruction or a `Dropped` with its reason, or the stage fails and names file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lion import pools, sources
+from lion.chat import transcript
+from lion.decontamination import Decontamination
+from lion.errors import DataError
+from lion.records import Answer, Dropped, Instruction, Message, Origin
+from lion.settings import EMBEDDED, Exam, Seed, Student
+from lion.student import Pointer
+
+if TYPE_CHECKING:
+    from lion.embedded import families
+
+_SHOWN = 10  # problems that one message lists
+
+OnProblem = Literal["error", "drop"]
+
+
+def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
+    """Return the base pool and what was dropped from it. Raises DataError."""
+    if settings.source == EMBEDDED:
+        from lion.embedded import families
+
+        tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
+        return [_embedded(task, "seed") for task in tasks], []
+    rows: list[sources.SourceRow] = []
+    dropped: list[Dropped] = []
+    for name in settings.source:
+        read, bad = _read(Path(name), settings.on_bad_row, "seed.on_bad_row")
+        rows += read
+        dropped += bad
+    unique, repeated = sources.split_duplicates(rows)
+    dropped += [_duplicate(row, first) for row, first in repeated]
+    make = _kept if settings.answers == "keep" else _asked
+    found = [make(row) for row in unique]
+    if not found:
+        raise DataError(f"seed.source: no instruction in {settings.source}")
+    return found, dropped
+
+
+def exam(
+    settings: Exam, seed: Seed, random_seed: int, found: Sequence[Instruction]
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Return the base pool without the exam's rows, and the exam. Raises DataError."""
+    if settings.file is None:
+        rest, held = pools.holdout(found, seed.holdout)
+        return rest, [_held(row) for row in held]
+    if settings.file == EMBEDDED:
+        from lion.embedded import families
+
+        tasks = families.exam(settings.size, random_seed=random_seed)
+        return list(found), [_embedded(task, "exam") for task in tasks]
+    rows, _ = _read(Path(settings.file), "error", "")
+    examined = {row.id: row for row in (_instruction(row, "exam") for row in rows)}
+    return list(found), list(examined.values())
+
+
+def clean(
+    found: Sequence[Instruction], guard: Decontamination, on_contaminated: OnProblem
+) -> tuple[list[Instruction], list[Dropped]]:
+    """Return the pool without what meets the exam. Raises DataError where params say so."""
+    kept: list[Instruction] = []
+    leaked: list[Dropped] = []
+    for instruction in found:
+        text = transcript(instruction.messages)
+        meeting = guard.meets(text)
+        if meeting is None:
+            kept.append(instruction)
+            continue
+        detail = f"exam {meeting.exam_id} ({meeting.kind})"
+        leaked.append(
+            Dropped("seed", "contaminated", id=instruction.id, text=text[:200], detail=detail)
+        )
+    if leaked and on_contaminated == "error":
+        lines = [f"  {row.id} meets {row.detail}: {row.text!r:.80}" for row in leaked[:_SHOWN]]
+        raise DataError(
+            f"{len(leaked)} rows of the base pool meet the exam:\n" + "\n".join(lines) + "\n"
+            "Remove them from the file, or set seed.on_contaminated: drop."
+        )
+    return kept, leaked
+
+
+def write_student(
+    folder: Path, settings: Student, found: Sequence[Instruction], random_seed: int
+) -> None:
+    """Write what the base student is: a pointer, or the embedded recipe's fresh checkpoint."""
+    if settings.model == EMBEDDED:
+        from lion.embedded import recipe  # brings torch: only this student needs it here
+
+        recipe.build(folder, [transcript(row.messages) for row in found], random_seed)
+    elif Path(settings.model).expanduser().is_dir():
+        Pointer("folder", settings.model).write(folder)
+    else:
+        Pointer("hub", settings.model, settings.revision).write(folder)
+
+
+def _read(
+    path: Path, on_bad_row: OnProblem, parameter: str
+) -> tuple[Sequence[sources.SourceRow], list[Dropped]]:
+    loaded = sources.read_rows(path)
+    if loaded.problems and on_bad_row == "error":
+        lines = [f"  {one}" for one in loaded.problems[:_SHOWN]]
+        more = len(loaded.problems) - _SHOWN
+        lines += [f"  and {more} more"] if more > 0 else []
+        mend = f"Mend them, or set {parameter}: drop." if parameter else "Mend them."
+        raise DataError(
+            f"{len(loaded.problems)} rows cannot be read:\n" + "\n".join(lines) + f"\n{mend}"
+        )
+    return loaded.rows, [Dropped("seed", "bad_row", detail=str(one)) for one in loaded.problems]
+
+
+def _instruction(row: sources.SourceRow, origin: Origin) -> Instruction:
+    return Instruction.new(
+        row.messages, origin=origin, iteration="0", category=row.category, expected=row.expected
+    )
+
+
+def _asked(row: sources.SourceRow) -> Instruction:
+    return _instruction(row, "seed")
+
+
+def _kept(row: sources.SourceRow) -> Instruction:
+    """Take the file's answer as the teacher's. Raises DataError where the row has none."""
+    if row.expected is None:
+        raise DataError(
+            f"{row.file}, line {row.line}: seed.answers is `keep`, but the row brings no answer. "
+            "Set seed.answers: ask."
+        )
+    instruction = _instruction(row, "seed")
+    return replace(instruction, answer=Answer(instruction.id, row.expected, "stop", None))
+
+
+def _duplicate(row: sources.SourceRow, first: sources.SourceRow) -> Dropped:
+    detail = f"{row.file}, line {row.line} repeats {first.file}, line {first.line}"
+    return Dropped("seed", "duplicate", id=_instruction(row, "seed").id, detail=detail)
+
+
+def _held(row: Instruction) -> Instruction:
+    return replace(row, origin="exam", answer=None)
+
+
+def _embedded(task: families.Task, origin: Origin) -> Instruction:
+    message: Message = {"role": "user", "content": task.instruction}
+    return Instruction.new(
+        [message],
+        origin=origin,
+        iteration="0",
+        category=task.family,
+        expected=task.answer if origin == "exam" else None,
+    )

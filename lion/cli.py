@@ -1,0 +1,137 @@
+"""The `lion` command. Imports what a command needs when it runs, so that each starts at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from lion import __version__, console
+
+PROFILES = Path("profiles")
+
+
+class _InOrder(click.Group):
+    """Lists commands in the order in which they are used, not in the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names as they were added."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lion")
+def main() -> None:
+    """Lion: distil an LLM behind an API into a small student of your own.
+
+    \b
+    lion run                 check, then `dvc repro`, then the table
+    lion profile lab         another params.yaml
+    lion check               what would stop a run, before anything is spent
+    """
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("dvc_arguments", nargs=-1, type=click.UNPROCESSED)
+def run(dvc_arguments: tuple[str, ...]) -> None:
+    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
+
+    \b
+    lion run
+    lion run --pull --allow-missing
+    lion run evaluate@2
+    """
+    with console.error_boundary():
+        _refuse_problems(offline=False)
+    code = subprocess.run([sys.executable, "-m", "dvc", "repro", *dvc_arguments]).returncode  # noqa: S603, PLW1510 - our own command; its code is ours
+    if code == 0:
+        _print_table(as_json=False)
+    sys.exit(code)
+
+
+@main.command()
+@click.option("--offline", is_flag=True, help="Ask no endpoint (no paid call).")
+def check(offline: bool) -> None:
+    """Find what would stop a run, before anything is spent or removed.
+
+    Asks each endpoint one short question, which costs one paid call each; --offline asks none.
+    """
+    with console.error_boundary():
+        _refuse_problems(offline)
+    console.say("nothing stands in the way")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def table(as_json: bool) -> None:
+    """Print the iterations side by side, as far as they have come."""
+    with console.error_boundary():
+        _print_table(as_json)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--force", is_flag=True, help="Overwrite uncommitted changes of params.yaml.")
+def profile(name: str | None, force: bool) -> None:
+    """Write the profile NAME to params.yaml; without NAME, list the profiles.
+
+    \b
+    lion profile             list them
+    lion profile ci          one small iteration
+    """
+    from lion import profiles
+
+    with console.error_boundary():
+        if name is None:
+            for found, title in profiles.listed(PROFILES).items():
+                click.echo(f"{found:16}{title}")
+            return
+        profiles.use(PROFILES, name, force)
+        console.say(f"params.yaml is now the profile {name}; `lion run` runs it")
+
+
+@main.command("serve-teacher")
+@click.option("--port", type=click.IntRange(0, 65535), default=8099, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def serve_teacher(port: int, host: str) -> None:
+    """Serve the embedded teacher to any client of the chat-completions protocol.
+
+    \b
+    lion serve-teacher --port 8099
+    curl localhost:8099/v1/chat/completions -d '{"model": "oracle-1", "messages":
+      [{"role": "user", "content": "Reverse the letters: c a f b"}]}'
+    """
+    from lion.embedded import application
+
+    with console.error_boundary():
+        application.serve(host, port)
+
+
+def _refuse_problems(offline: bool) -> None:
+    """Raise SettingsError with everything that was found."""
+    from lion import check as checks
+    from lion import project
+    from lion.errors import SettingsError
+
+    settings = project.load_settings()
+    problems = checks.offline(settings)
+    if not problems and not offline:
+        problems = checks.endpoints(settings)
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise SettingsError(f"this run would not come far:\n{lines}\nNothing was spent or removed.")
+
+
+def _print_table(as_json: bool) -> None:
+    from lion import project, summary, tables
+
+    settings = project.load_settings()
+    lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
+    if as_json:
+        click.echo(summary.as_json(lines))
+    else:
+        console.stdout.print(tables.closing(lines, settings))
+
+
+if __name__ == "__main__":
+    main()

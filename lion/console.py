@@ -1,0 +1,102 @@
+"""What a person sees: progress and sentences on stderr, and the error boundary.
+
+Progress bars where there is a terminal, plain lines where there is none. Standard output is left
+to tables and JSON.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from lion.errors import LionError
+
+Update = Callable[[int, int], None]
+
+_PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "-/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Update]:
+    """Show how far `label` is; call what is yielded with (items done, items in all)."""
+    shown = _bar(label) if stderr.is_terminal else _lines(label)
+    with shown as update:
+        yield update
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Update]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _lines(label: str) -> Iterator[Update]:
+    started = told = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < _PLAIN_EVERY or not done:
+            return
+        told = now
+        rate = done / (now - started)
+        left = (total - done) / rate
+        say(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left")
+
+    yield update
+
+
+def say(sentence: str) -> None:
+    """Write one line to stderr, never read as markup: it may hold what a model wrote."""
+    stderr.print(sentence, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def error_boundary(advice: str = "") -> Iterator[None]:
+    """Turn a LionError into its message and exit code; what is unforeseen keeps its traceback."""
+    try:
+        yield
+    except LionError as error:
+        stderr.print(Text("error: ", style="bold red") + Text(str(error)), soft_wrap=True)
+        if advice:
+            say(advice)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("interrupted. Replies that arrived are in the ledger; run again to continue.")
+        sys.exit(130)

@@ -1,0 +1,152 @@
+"""The twenty task families of the laboratory, from common to rare, and what is drawn from them.
+
+Draws base pools and exams, reads an instruction back from its text alone, and decides which items
+are held out. Plays no role (see `oracle`), opens no file; every draw is a function of its seed.
+
+An item's `key` is its content whatever its wording. It is held out, that is, kept for exams, by a
+hash of the key alone: the same items in every run, so that no pool, whatever its seed, holds an
+exam item in other words.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+from lion.embedded.puzzles import PUZZLES, Content, Puzzle
+from lion.embedded.wordings import LONGEST, WORDINGS, Wording, normal
+from lion.errors import DataError
+
+LEVELS = (1, 2, 3)
+LEVEL_WEIGHTS = (0.5, 0.3, 0.2)
+HELD_OUT_OF = 6  # one key in six is held out
+
+# A family that brings nothing new in so many draws is taken to have no more.
+_TRIES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An instruction, its answer, and what it is: family, level, and `key`, its content."""
+
+    instruction: str
+    answer: str
+    family: str
+    level: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of task: its puzzle and its wordings. `rank` 1 is the commonest family."""
+
+    name: str
+    rank: int
+    puzzle: Puzzle
+    wordings: tuple[Wording, ...]
+
+    def content(self, random: Random, level: int) -> Content:
+        """Draw a content of `level`."""
+        return self.puzzle.draw(random, self.puzzle.smallest + level - 1)
+
+    def task(self, content: Content, instruction: str) -> Task | None:
+        """Return the task of `content`, or None where it has not exactly one answer."""
+        answer = self.puzzle.solve(content)
+        if answer is None:
+            return None
+        return Task(instruction, answer, self.name, self._level(content), self.key(content))
+
+    def key(self, content: Content) -> str:
+        """Return what `content` is, whatever its wording."""
+        return "|".join((self.name, *(f"{key}={content[key]}" for key in sorted(content))))
+
+    def read(self, text: str) -> Content | None:
+        """Return the content of a `normal` text, or None where it is none of this family's."""
+        for wording in self.wordings:
+            content = wording.read(text)
+            if content is not None:
+                return content
+        return None
+
+    def _level(self, content: Content) -> int:
+        steps = self.puzzle.size(content) - self.puzzle.smallest
+        return min(max(LEVELS[0] + steps, LEVELS[0]), LEVELS[-1])
+
+
+FAMILIES = tuple(
+    Family(name, rank, puzzle, tuple(map(Wording, WORDINGS[name])))
+    for rank, (name, puzzle) in enumerate(PUZZLES.items(), start=1)
+)
+FAMILY_NAMED = {family.name: family for family in FAMILIES}
+
+
+def held_out(key: str) -> bool:
+    """Tell whether the item is kept for exams; depends on the key alone."""
+    digest = hashlib.sha256(f"held out?|{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % HELD_OUT_OF == 0
+
+
+def draw(family: Family, level: int, random: Random, *, held: bool = False) -> Task:
+    """Draw a task of a family and level in a free wording: held out or not, as asked."""
+    while True:
+        content = family.content(random, level)
+        if held_out(family.key(content)) is held:
+            break
+    task = family.task(content, random.choice(family.wordings).write(content))
+    if task is None:
+        raise AssertionError(f"{family.name} drew what it cannot solve: {content}")
+    return task
+
+
+def pool(size: int, *, random_seed: int, skew: float) -> list[Task]:
+    """Draw a base pool: families by 1 / rank ** skew, no instruction twice, none held out.
+
+    Raises DataError where a family has no more to give.
+    """
+    random = Random(f"pool {random_seed}")  # noqa: S311 - reproducible draws, no secrets
+    cumulative = list(accumulate(family.rank**-skew for family in FAMILIES))
+    chosen = random.choices(FAMILIES, cum_weights=cumulative, k=size)
+    seen: set[str] = set()
+    return [_fresh(family, random, seen, held=False) for family in chosen]
+
+
+def exam(size: int, *, random_seed: int) -> list[Task]:
+    """Draw an exam: held-out items only, balanced over the families, no content twice.
+
+    Raises DataError where a family has no more to give.
+    """
+    random = Random(f"exam {random_seed}")  # noqa: S311 - as above
+    seen: set[str] = set()
+    return [_fresh(family, random, seen, held=True) for family in _in_turn(size)]
+
+
+def solve(text: str) -> Task | None:
+    """Read an instruction from its text alone and solve it; None where it is not understood."""
+    if len(text) > LONGEST:
+        return None
+    plain = normal(text)
+    for family in FAMILIES:
+        content = family.read(plain)
+        if content is not None and (task := family.task(content, text.strip())):
+            return task
+    return None
+
+
+def _in_turn(size: int) -> Iterator[Family]:
+    return (FAMILIES[index % len(FAMILIES)] for index in range(size))
+
+
+def _fresh(family: Family, random: Random, seen: set[str], *, held: bool) -> Task:
+    """Draw until the task is new, and remember it: exams by content, pools by instruction."""
+    for _ in range(_TRIES):
+        level = random.choices(LEVELS, LEVEL_WEIGHTS)[0]
+        task = draw(family, level, random, held=held)
+        identity = task.key if held else task.instruction
+        if identity not in seen:
+            seen.add(identity)
+            return task
+    raise DataError(
+        f"the family `{family.name}` has no more new tasks after {len(seen)} in all; "
+        "ask for a smaller seed.size or exam.size, or a smaller seed.skew"
+    )

@@ -1,0 +1,100 @@
+"""The exam's marks and what they come to: student against teacher, with intervals. Pure.
+
+Figures are Python numbers or None: where nothing could be marked there is no figure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lion import discrimination
+from lion.evaluation import measures, scorers
+from lion.evaluation.measures import Bootstrap, Estimate
+from lion.records import Answer, Instruction, Review, Row
+from lion.settings import Evaluate, Scorer
+
+
+UNCATEGORISED = "uncategorised"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """One exam row's marks: right, wrong, or None where there is nothing to mark it by."""
+
+    category: str
+    student: bool | None
+    teacher: bool | None
+
+
+def mark(
+    exam: Sequence[Instruction],
+    taught: Mapping[str, Answer],
+    answers: Sequence[Answer],
+    scorer: Scorer,
+) -> list[Marked]:
+    """Mark student and teacher on each row. Nothing is marked where the scorer is `referee`."""
+    if scorer.kind == "referee":
+        return []
+    by_id = {answer.id: answer.text for answer in answers}
+    teacher = {identity: answer.text for identity, answer in taught.items()}
+    return [
+        Marked(
+            row.category or UNCATEGORISED,
+            scorers.score(by_id[row.id], row.expected, scorer, row.id).correct,
+            scorers.score(teacher[row.id], row.expected, scorer, row.id).correct
+            if row.id in teacher
+            else None,
+        )
+        for row in exam
+    ]
+
+
+def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> Row:
+    """Return macro accuracies (the mean over categories), their difference, and per category."""
+    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
+    student = measures.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
+    teacher = measures.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
+    behind = measures.difference([(row.student, row.teacher) for row in marks], bootstrap)
+    by_category = measures.accuracy_by_category(
+        [(row.category, row.student) for row in marks], settings.confidence
+    )
+    return {
+        **_told("accuracy", student),
+        **_told("teacher_accuracy", teacher),
+        **_told("difference", behind),
+        "categories": {str(name): one.value for name, one in by_category.items()},
+    }
+
+
+def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> Row:
+    """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
+
+    The paper's relative response quality; its Setting 2 (evidence first, both orders averaged).
+    """
+    verdicts = discrimination.verdicts(reviews, tau=0.0)
+    pairs = [
+        (one.student_mean, one.teacher_mean)
+        for one in verdicts
+        if one.student_mean is not None and one.teacher_mean is not None
+    ]
+    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
+    return _told("quality", measures.quality(pairs, bootstrap))
+
+
+def sentence(document: Row) -> str:
+    """Return the exam's outcome in one sentence."""
+    parts = []
+    if document["accuracy"] is not None:
+        parts.append(
+            f"accuracy {100 * document['accuracy']:.1f} %, "
+            f"the teacher's {100 * document['teacher_accuracy']:.1f} %"
+        )
+    if document["quality"] is not None:
+        parts.append(f"quality {document['quality']:.1f} % of the teacher's")
+    return "; ".join(parts) if parts else "no exam rows to mark"
+
+
+def _told(name: str, estimate: Estimate | None) -> Row:
+    if estimate is None:
+        return {name: None}
+    interval = {"low": estimate.low, "high": estimate.high}
+    return {name: estimate.value, f"{name}_interval": interval, f"{name}_rows": estimate.count}

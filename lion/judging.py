@@ -1,0 +1,66 @@
+"""Pairs of answers before a judge: the referee behind its endpoint, or a scorer that can verify.
+
+Used on the Cache Pool (discrimination) and on the exam (quality). What a review comes to is
+`discrimination`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lion import project, prompts, referee
+from lion.chat import transcript
+from lion.errors import DataError
+from lion.evaluation import scorers
+from lion.records import ORDERS, Answer, Instruction, Review
+from lion.settings import Scorer
+from lion.stage import Work, allowed_failures
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one instruction; `expected` is what a scorer compares with."""
+
+    id: str
+    question: str
+    teacher: str
+    student: Answer
+    expected: str
+
+
+def pair(instruction: Instruction, response: Answer) -> Pair:
+    """Return the pair of a Cache Pool row. Raises DataError where it has no teacher's answer."""
+    if instruction.answer is None:
+        raise DataError(f"{instruction.id}: no teacher's answer in the Cache Pool")
+    teacher = instruction.answer.text
+    expected = teacher if instruction.expected is None else instruction.expected
+    return Pair(instruction.id, transcript(instruction.messages), teacher, response, expected)
+
+
+def by_referee(
+    work: Work, pairs: Sequence[Pair], max_dropped: float
+) -> tuple[list[Review], dict[str, int]]:
+    """Return two reviews per pair, in the order of the pairs, and what asking for them needed."""
+    templates = prompts.load(project.PROMPTS / "referee", "referee")
+    asked = [(one, order) for one in pairs for order in ORDERS]
+    requests = [
+        referee.request(one.question, one.teacher, one.student.text, order, templates)
+        for one, order in asked
+    ]
+    limit = allowed_failures(max_dropped, len(requests))
+    with work.asker("referee", work.settings.referee) as asker:
+        outcomes = asker.ask(requests, max_failed=limit)
+        used = asker.account.versioned()
+    reviews = [
+        referee.review(one.id, order, outcome)
+        for (one, order), outcome in zip(asked, outcomes, strict=True)
+    ]
+    return reviews, used
+
+
+def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:
+    """Return two equal reviews per pair, as the scorer marks the student's answer."""
+    reviews = []
+    for one in pairs:
+        mark = scorers.score(one.student.text, one.expected, scorer, one.id)
+        reviews += referee.verified(one.student, bool(mark.correct), scorer.kind)
+    return reviews

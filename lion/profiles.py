@@ -1,0 +1,47 @@
+"""Profiles: complete params files in profiles/, one of which is copied to params.yaml."""
+
+import subprocess
+from pathlib import Path
+
+from lion import jsonl, project
+from lion.errors import SettingsError
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """Return the profiles' names, each with the first comment of its file."""
+    return {
+        path.stem: path.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
+        for path in sorted(folder.glob("*.yaml"))
+    }
+
+
+def use(folder: Path, name: str, force: bool) -> None:
+    """Copy the profile `name` to params.yaml. Raises SettingsError.
+
+    Changes of params.yaml that no commit and no profile holds are only overwritten with `force`.
+    """
+    source = folder / f"{name}.yaml"
+    if name not in listed(folder):
+        raise SettingsError(f"there is no profile {name}; there are {', '.join(listed(folder))}")
+    project.load_settings(source)
+    content = source.read_bytes()
+    if not force and _would_be_lost(folder):
+        raise SettingsError(
+            "params.yaml has changes that no commit holds. Commit them, or use --force."
+        )
+    with jsonl.replacing(project.PARAMS) as temporary:
+        temporary.write_bytes(content)
+
+
+def _would_be_lost(folder: Path) -> bool:
+    if not project.PARAMS.exists():
+        return False
+    content = project.PARAMS.read_bytes()
+    if any(path.read_bytes() == content for path in folder.glob("*.yaml")):
+        return False
+    held = subprocess.run(
+        ["git", "show", f"HEAD:./{project.PARAMS}"],  # noqa: S607 - the user's git
+        capture_output=True,
+        check=False,
+    )
+    return held.returncode != 0 or held.stdout != content

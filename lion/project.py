@@ -1,0 +1,79 @@
+"""Where things lie, and params.yaml read from disk.
+
+Artifacts are relative to the working folder, which is the root of the project or of a copy that
+DVC made of it (`dvc exp run --temp`). What must outlive stages (ledger, locks, records of runs)
+lies in `.lion/` of the main repository.
+"""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from lion.errors import SettingsError
+from lion.settings import Settings, read_settings
+
+PARAMS = Path("params.yaml")
+PROMPTS = Path("prompts")
+EXAM = Path("data/exam.jsonl")
+BASE = "0"
+BASE_STUDENT = Path("data/base")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML takes the last one and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        """Build one mapping. Raises yaml.YAMLError for a key that stands twice."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # no types in its stubs
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_settings(path: Path = PARAMS) -> Settings:
+    """Read and validate params.yaml. Raises SettingsError."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{path}: no such file. Run in the project's folder; `lion profile default` writes one."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML: {error}") from error
+    return read_settings(document)
+
+
+def data(iteration: str, name: str) -> Path:
+    """Return the path of an iteration's artifact."""
+    return Path("data") / iteration / name
+
+
+def metrics(iteration: str, stage: str, suffix: str = "json") -> Path:
+    """Return the path of an iteration's metrics of one stage."""
+    return Path("metrics") / iteration / f"{stage}.{suffix}"
+
+
+def home() -> Path:
+    """Return `.lion/` of the main repository: outside DVC's outputs and git."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".lion"
+
+
+def ledger() -> Path:
+    """Return the path of the ledger."""
+    return home() / "ledger.sqlite"
+
+
+def lock(name: str) -> Path:
+    """Return the path of a stage's lock."""
+    return home() / "locks" / f"{name}.lock"
+
+
+def run_record(name: str) -> Path:
+    """Return the path of what really happened in a stage's last run."""
+    return home() / "runs" / f"{name}.json"

@@ -1,0 +1,80 @@
+"""The referee's role: two answers in, two requests out; replies in, reviews out. No I/O.
+
+Each pair is judged twice with the answers' order swapped (Lion, section 3.2), since judges favour
+a position. A reply whose scores cannot be read is a review with a reason, never a number.
+"""
+
+import re
+
+from lion.prompts import Prompts, fence
+from lion.records import ORDERS, Answer, Order, Review
+from lion.wire import Failure, Outcome, Request
+
+LOWEST, HIGHEST = 1.0, 10.0
+
+_SCORE = re.compile(
+    r"assistant\s*(?P<who>[12])\W+(?:is\W+|gets\W+)?(?P<score>[+-]?\d+(?:[.,]\d+)?)"
+    r"(?:\s*(?:/|out of)\s*(?P<scale>\d+))?",
+    re.IGNORECASE,
+)
+
+
+def request(question: str, teacher: str, student: str, order: Order, prompts: Prompts) -> Request:
+    """Return the question of which answer is better, in one order.
+
+    The marks around the material carry a code that follows from the material itself, so that no
+    answer can write a mark of its own.
+    """
+    first, second = (teacher, student) if order == "teacher_first" else (student, teacher)
+    asked = prompts.render(
+        "user.txt",
+        fence=fence(question, first, second),
+        question=question,
+        answer_1=first,
+        answer_2=second,
+    )
+    return Request(prompts.conversation(asked))
+
+
+def review(identity: str, order: Order, outcome: Outcome) -> Review:
+    """Return the two scores of a reply, or the reason there are none."""
+    if isinstance(outcome, Failure):
+        return Review(identity, order, None, None, outcome.reason, outcome.detail)
+    scores = read_scores(outcome.text)
+    if isinstance(scores, str):
+        return Review(identity, order, None, None, scores, outcome.text)
+    first, second = scores
+    teacher, student = (first, second) if order == "teacher_first" else (second, first)
+    return Review(identity, order, teacher, student, None, outcome.text)
+
+
+def read_scores(text: str) -> tuple[float, float] | str:
+    """Return the scores of assistants 1 and 2 from the reply's last score lines, or a reason.
+
+    Reasons: `no_scores`, `one_score`, `out_of_range` (not 1 to 10, or on another scale).
+    """
+    found: dict[str, re.Match[str]] = {}
+    for line in reversed(text.splitlines()):
+        for match in _SCORE.finditer(re.sub(r"[*_`#]", "", line)):
+            found.setdefault(match["who"], match)
+        if len(found) == 2:
+            break
+    if len(found) < 2:
+        return "one_score" if found else "no_scores"
+    if any(match["scale"] not in (None, "10") for match in found.values()):
+        return "out_of_range"
+    first, second = (float(found[who]["score"].replace(",", ".")) for who in "12")
+    if not all(LOWEST <= score <= HIGHEST for score in (first, second)):
+        return "out_of_range"
+    return first, second
+
+
+def verified(answer: Answer, correct: bool, kind: str) -> list[Review]:
+    """Return what a scorer that can verify says, in a referee's place: both orders the same.
+
+    The teacher's answer is the measure, so it has the highest score; the student's has the highest
+    or the lowest.
+    """
+    score = HIGHEST if correct else LOWEST
+    evidence = f"{kind}: {'as expected' if correct else 'not as expected'}"
+    return [Review(answer.id, order, HIGHEST, score, None, evidence) for order in ORDERS]

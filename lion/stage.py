@@ -1,0 +1,154 @@
+"""The frame that every stage runs in: arguments, lock, settings, progress, record, errors.
+
+A stage is a function from its `Work` to one closing sentence; what it reads and writes stands in
+its own file under `stages/`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from lion import console, jsonl, project
+from lion.errors import Busy, SettingsError, TooManyDropped
+from lion.records import Dropped, Row
+from lion.settings import ITERATION_NAME, Endpoint, Settings
+
+if TYPE_CHECKING:
+    from lion.api import Asker
+
+_WAY_BACK = (
+    "DVC removed this stage's outputs before it ran; `dvc checkout` brings the last ones back. "
+    "`lion check` looks for such things before anything is removed."
+)
+
+
+@dataclass(slots=True)
+class Work:
+    """One run of one stage: its iteration ("0" is the base), settings, and where things lie."""
+
+    stage: str
+    iteration: str
+    settings: Settings
+    happened: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def previous(self) -> str:
+        """The iteration before this one."""
+        return self.settings.iterations[self.iteration].previous
+
+    @property
+    def depth(self) -> int:
+        """How many iterations lie between this one and the base."""
+        return self.settings.depth(self.iteration)
+
+    def data(self, name: str) -> Path:
+        """Return the path of an artifact of this iteration."""
+        return project.data(self.iteration, name)
+
+    def before(self, name: str) -> Path:
+        """Return the path of an artifact of the iteration before."""
+        return project.data(self.previous, name)
+
+    def write_metrics(self, document: Row) -> None:
+        """Write this stage's metrics: functions of its inputs alone."""
+        jsonl.write_document(project.metrics(self.iteration, self.stage), document)
+
+    def write_dropped(self, dropped: Sequence[Dropped]) -> None:
+        """Write the rows that this stage dropped, with their reasons."""
+        jsonl.write(self.data(f"dropped.{self.stage}.jsonl"), dropped)
+
+    @contextmanager
+    def asker(self, role: str, endpoint: Endpoint) -> Iterator[Asker]:
+        """Yield an asker of `endpoint` with a progress bar; record what it did."""
+        from lion.api import Asker  # brings the HTTP client, which half of the stages do not need
+        from lion.ledger import Ledger
+
+        settings = self.settings
+        with (
+            Ledger(project.ledger()) as ledger,
+            console.progress(f"{self.stage}@{self.iteration}: {role}") as update,
+            Asker(endpoint, settings.api, ledger, settings.random_seed, update) as asker,
+        ):
+            try:
+                yield asker
+            finally:
+                self.happened[role] = asdict(asker.account)
+
+
+def allowed_failures(share: float, count: int) -> int:
+    """Return how many of `count` rows may fail."""
+    return int(share * count)
+
+
+def check_dropped(dropped: Sequence[Dropped], share: float, count: int, parameter: str) -> None:
+    """Raise TooManyDropped where more than `share` of `count` rows were dropped."""
+    if len(dropped) > allowed_failures(share, count):
+        reasons = Counter(row.reason for row in dropped).most_common()
+        told = ", ".join(f"{reason} {number}" for reason, number in reasons)
+        example = dropped[0].detail or dropped[0].text or ""
+        raise TooManyDropped(
+            f"{len(dropped)} of {count} rows dropped ({told}), {parameter} = {share:g} allows "
+            f"{allowed_failures(share, count)}; the first: {dropped[0].id}: {example[:200]}. "
+            f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
+        )
+
+
+def main(stage: str, run: Callable[[Work], str]) -> None:
+    """Run a stage as a process: `python -m stages... ITERATION`."""
+    with console.error_boundary(_WAY_BACK):
+        work = _work(stage)
+        name = f"{stage}@{work.iteration}"
+        with _alone(name):
+            started = time.monotonic()
+            sentence = run(work)
+            seconds = round(time.monotonic() - started, 3)
+            jsonl.write_document(
+                project.run_record(name), {"seconds": seconds, "asked": work.happened}
+            )
+        console.say(f"{name}: {sentence}")
+
+
+def _work(stage: str) -> Work:
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if not ITERATION_NAME.match(name):
+        raise SettingsError(f"usage: python -m {_module()} ITERATION; found {sys.argv[1:]}")
+    settings = project.load_settings()
+    if name != project.BASE and name not in settings.iterations:
+        raise SettingsError(
+            f"there is no iteration {name}; params.yaml has 0 (the base), "
+            f"{', '.join(settings.iterations)}"
+        )
+    return Work(stage, name, settings)
+
+
+def _module() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else sys.argv[0]
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold the stage's lock: after `kill -9` of dvc its stage runs on, and two must not write."""
+    path = project.lock(name.replace("/", "_"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Busy(
+            f"{name} runs already in another process (an orphan of a killed dvc?). "
+            f"Wait for it or end it; the lock is {path}."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

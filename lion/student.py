@@ -1,0 +1,442 @@
+"""The student on disk: what a student's folder means, how it is loaded, checked and saved.
+
+A student's folder is one of
+
+* a Hugging Face checkpoint: config.json, *.safetensors, tokenizer files;
+* an adapter: adapter_config.json and adapter_model.safetensors, which name their base;
+* a pointer: pointer.json, which names a hub id, another folder or another iteration's student, so
+  that 14 GB are never copied.
+
+Weights are read from and written to safetensors only: a pickle can run code. torch and
+transformers are imported inside the functions that load or save, so that `resolve` and `check`
+cost nothing. Trains nothing (`tuning`), asks nothing (`answering`).
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from lion import jsonl
+from lion.errors import DataError, ModelError
+from lion.records import Row
+from lion.settings import EMBEDDED, Student
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Read when torch is loaded, so it stands where everybody who loads torch passes by. By default its
+# threads burn their core while they wait: beside any other work a step then takes ten times longer.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+POINTER = "pointer.json"
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
+_PICKLES = (".bin", ".pt", ".pth")
+_HUB_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The content of pointer.json: whose weights a folder stands for.
+
+    `kind` says what `target` is: `hub` an id (with `revision`), `folder` a path (relative to the
+    working directory), `student` the name of an iteration (with the `reason`).
+    """
+
+    kind: Literal["hub", "folder", "student"]
+    target: str
+    revision: str | None = None
+    reason: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write `folder`/pointer.json."""
+        jsonl.write_document(folder / POINTER, self._to_row())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `folder`/pointer.json. Raises ModelError."""
+        path = folder / POINTER
+        try:
+            row = jsonl.read_document(path)
+        except DataError as error:
+            raise ModelError(str(error)) from error
+        kind = row.get("kind")
+        key = _TARGETS.get(kind) if isinstance(kind, str) else None
+        target = row.get(key) if key else None
+        if not isinstance(target, str) or not target:
+            raise ModelError(
+                f"{path}: expected a `kind` of {', '.join(_TARGETS)} with its "
+                f"{', '.join(_TARGETS.values())}. Rerun the stage that writes it."
+            )
+        return cls(kind, target, row.get("revision"), row.get("reason"))  # type: ignore[arg-type]  # a key of _TARGETS
+
+    def _to_row(self) -> Row:
+        row: Row = {"kind": self.kind, _TARGETS[self.kind]: self.target}
+        if self.kind == "hub":
+            row["revision"] = self.revision
+        if self.kind == "student":
+            row["reason"] = self.reason
+        return row
+
+
+_TARGETS = {"hub": "model", "folder": "path", "student": "iteration"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a student's weights really lie: a checkpoint folder or a hub id, and an adapter on it.
+
+    `base` is a folder's path where `revision` is None and such a folder exists, else a hub id.
+    """
+
+    base: str
+    revision: str | None = None
+    adapter: Path | None = None
+
+
+def resolve(folder: Path) -> Source:
+    """Follow pointers from `folder` to where the weights lie.
+
+    A pointer to another iteration is read beside: from data/3/student, iteration 2 is
+    data/2/student. Raises ModelError for what is missing, leads in a circle or is no student.
+    """
+    seen: list[Path] = []
+    while True:
+        if folder.absolute() in seen:
+            chain = " -> ".join(str(path) for path in [*seen, folder.absolute()])
+            raise ModelError(f"pointers lead in a circle: {chain}. Rerun the stage of one of them.")
+        seen.append(folder.absolute())
+        if not folder.is_dir():
+            raise ModelError(
+                f"{folder}: no such student. `dvc checkout` or `dvc pull` may have it."
+            )
+        if (folder / POINTER).is_file():
+            pointer = Pointer.read(folder)
+            if pointer.kind == "hub":
+                return Source(pointer.target, pointer.revision)
+            folder = _next(folder, pointer)
+        elif (folder / ADAPTER_CONFIG).is_file():
+            return _resolve_adapter(folder)
+        elif (folder / CONFIG).is_file():
+            return Source(str(folder))
+        else:
+            raise ModelError(
+                f"{folder}: neither {CONFIG}, {ADAPTER_CONFIG} nor {POINTER} lies there. "
+                "Point `student.model` at a Hugging Face checkpoint, or rerun the stage."
+            )
+
+
+def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return the student ready to answer: weights in `settings.dtype`, an adapter merged in.
+
+    Raises ModelError.
+    """
+    source = resolve(folder)
+    model = load_base(source, settings, settings.dtype)
+    if source.adapter is not None:
+        model = merged(attach(model, source.adapter, trainable=False))
+    model.train(False)
+    return model, load_tokenizer(folder, settings)
+
+
+def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":
+    """Return the student's tokenizer (an adapter's is its base's). Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    source = resolve(folder)
+    with _translated(source.base):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source.base,
+            revision=source.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    return tokenizer
+
+
+def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel":
+    """Return the model without the adapter, its weights as `dtype`. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    with _translated(source.base):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source.base,
+            revision=source.revision,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    return model
+
+
+def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
+    """Return `model` with the adapter of a folder on it (a PeftModel). Raises ModelError."""
+    peft = import_peft()
+    with _translated(str(adapter)):
+        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+
+
+def merged(adapted: Any) -> "PreTrainedModel":
+    """Return the model of a PeftModel with the adapter added into its weights."""
+    model: PreTrainedModel = adapted.merge_and_unload()
+    return model
+
+
+def import_peft() -> Any:
+    """Return the optional module `peft`. Raises ModelError that says how to install it."""
+    try:
+        import peft
+    except ImportError as error:
+        raise ModelError(
+            'adapters need the library peft. Run `pip install "lion-distill[lora]"`.'
+        ) from error
+    return peft
+
+
+def save(
+    model: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    state_dict: "Mapping[str, torch.Tensor] | None" = None,
+) -> None:
+    """Write `model` to `folder`, which appears complete or not at all.
+
+    A PeftModel is written as its adapter alone, which names its base; anything else as a whole
+    checkpoint with its tokenizer. `state_dict` stands for the model's own weights where they are
+    gathered from several processes.
+    """
+    with _replacing(folder) as temporary:
+        model.save_pretrained(temporary, state_dict=state_dict)
+        if (temporary / ADAPTER_CONFIG).is_file():
+            _make_adapter_reproducible(temporary)
+        else:
+            tokenizer.save_pretrained(temporary)
+
+
+def stopped(folder: Path) -> str | None:
+    """Return why `folder` stands for an earlier iteration's student, or None where it does not.
+
+    Raises ModelError.
+    """
+    if not (folder / POINTER).is_file():
+        return None
+    pointer = Pointer.read(folder)
+    return pointer.reason if pointer.kind == "student" else None
+
+
+def check(settings: Student) -> list[str]:
+    """Return what is wrong with `settings.model`, one line each with its next action.
+
+    Reads file names and configurations; of a hub model, its listing (its cache where
+    HF_HUB_OFFLINE is set). Loads no weights and does not import torch.
+    """
+    if settings.model == EMBEDDED:
+        return []
+    path = Path(settings.model).expanduser()
+    if path.is_dir():
+        return _folder_problems(settings.model, path)
+    if path.exists():
+        return [f"student.model: {settings.model} is no folder. Name the checkpoint's folder."]
+    if not _may_be_hub_id(settings.model):
+        return [
+            f"student.model: there is no folder {settings.model}. Mend the path, or name a "
+            "Hugging Face id such as `Qwen/Qwen3-0.6B`."
+        ]
+    return _hub_problems(settings.model, settings.revision)
+
+
+def _next(folder: Path, pointer: Pointer) -> Path:
+    if pointer.kind == "folder":
+        return Path(pointer.target).expanduser()
+    return folder.parent.parent / pointer.target / folder.name
+
+
+def _resolve_adapter(folder: Path) -> Source:
+    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG}: no `base_model_name_or_path`. Write its base there."
+        )
+    if not Path(base).is_dir():
+        return Source(base, config.get("revision"), folder)
+    source = resolve(Path(base))
+    if source.adapter is not None:
+        raise ModelError(
+            f"{folder}: its base {base} is an adapter too. Merge that one into a checkpoint first."
+        )
+    return Source(source.base, source.revision, folder)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Turn what transformers and the hub raise while loading `name` into a ModelError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise ModelError(f"{name}: {_explain(error)}") from error
+
+
+def _explain(error: BaseException) -> str:
+    """Say what happened and what to do, from the first cause that we know."""
+    from huggingface_hub import errors as hub
+
+    known: list[tuple[type[BaseException], str]] = [
+        (hub.GatedRepoError, "gated on the hub. Accept its terms there and set HF_TOKEN."),
+        (hub.RevisionNotFoundError, "no such revision on the hub. Mend `student.revision`."),
+        (
+            hub.RepositoryNotFoundError,
+            "not on the hub, or private. Mend `student.model`, or set HF_TOKEN.",
+        ),
+        (
+            hub.LocalEntryNotFoundError,
+            "not in the cache, and the hub cannot be reached. Go online, unset HF_HUB_OFFLINE, "
+            "or name a folder.",
+        ),
+        (
+            hub.OfflineModeIsEnabled,
+            "not in the cache, and HF_HUB_OFFLINE is set. Unset it once, or name a folder.",
+        ),
+        (hub.HTTPError, "the hub cannot be asked. Go online, or set HF_HUB_OFFLINE=1 if cached."),
+    ]
+    cause: BaseException | None = error
+    while cause is not None:
+        for kind, advice in known:
+            if isinstance(cause, kind):
+                return advice
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return "wants to run its own code. Read it, then set `student.trust_remote_code: true`."
+    if "safetensors" in text:
+        return f"no safetensors weights that can be read ({text:.200}). {_CONVERT}"
+    return f"cannot be loaded: {text:.400}. Check `student.model`, or try another one."
+
+
+_CONVERT = (
+    "Pickled weights are refused: load them once where you trust them and call "
+    "`save_pretrained`, which writes safetensors."
+)
+
+
+def _folder_problems(name: str, folder: Path) -> list[str]:
+    if (folder / POINTER).is_file() or (folder / ADAPTER_CONFIG).is_file():
+        try:
+            source = resolve(folder)
+        except ModelError as error:
+            return [f"student.model: {error}"]
+        base = Path(source.base)
+        return _folder_problems(source.base, base) if base.is_dir() else []
+    names = {path.name for path in folder.iterdir()}
+    problems = _listing_problems(name, names)
+    if not problems and not _has_eos(folder):
+        problems.append(
+            f"student.model: {name} names no end-of-sequence token, so its answers would not end. "
+            "Set `eos_token` in its tokenizer_config.json."
+        )
+    return problems
+
+
+def _listing_problems(name: str, files: set[str]) -> list[str]:
+    """Return what is missing in a checkpoint that holds these files."""
+    problems = []
+    if CONFIG not in files:
+        problems.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
+    if not any(file.endswith(".safetensors") for file in files):
+        pickled = any(file.endswith(_PICKLES) for file in files)
+        problems.append(
+            f"student.model: {name} has no *.safetensors. "
+            + (_CONVERT if pickled else "Name a complete checkpoint.")
+        )
+    if not files.intersection(_TOKENIZERS):
+        problems.append(
+            f"student.model: {name} has no tokenizer. Save its tokenizer beside the weights."
+        )
+    return problems
+
+
+def _has_eos(folder: Path) -> bool:
+    places = (
+        ("tokenizer_config.json", "eos_token"),
+        ("special_tokens_map.json", "eos_token"),
+        ("generation_config.json", "eos_token_id"),
+        (CONFIG, "eos_token_id"),
+    )
+    return any(_value(folder / file, key) is not None for file, key in places)
+
+
+def _value(path: Path, key: str) -> object:
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}. Mend it, or save the model again.") from error
+    return document.get(key) if isinstance(document, dict) else None
+
+
+def _may_be_hub_id(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # no __all__
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not name.startswith((".", "~", "/"))
+
+
+def _hub_problems(name: str, revision: str | None) -> list[str]:
+    """Look a hub model up: its listing, or its cached files where the hub is switched off."""
+    import huggingface_hub
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        if huggingface_hub.constants.is_offline_mode():
+            cached = huggingface_hub.snapshot_download(
+                name, revision=revision, local_files_only=True
+            )
+            return _folder_problems(name, Path(cached))
+        info = huggingface_hub.model_info(name, revision=revision, timeout=_HUB_SECONDS)
+    except (HTTPError, OSError) as error:
+        return [f"student.model: {name}: {_explain(error)}"]
+    return _listing_problems(name, {file.rfilename for file in info.siblings or []})
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, and let it take that one's place at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        new = Path(name) / "new"
+        new.mkdir()
+        yield new
+        for path in new.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            # Swept away with the temporary folder, whatever happens next.
+            folder.rename(Path(name) / "old")
+        new.rename(folder)
+
+
+def _make_adapter_reproducible(folder: Path) -> None:
+    """Sort what peft keeps in sets, and drop its empty model card: equal runs, equal bytes."""
+    path = folder / ADAPTER_CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in config.items():
+        if isinstance(value, list):
+            config[key] = sorted(value)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""The iterations side by side: what metrics and records of runs say, gathered. Reads, never judges.
+
+Metrics follow from the inputs; records of runs (`.lion/runs/`) tell what really happened on this
+machine, and are absent in a fresh clone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lion import jsonl, project
+
+Document = Mapping[str, Any]
+STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
+_ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "evaluate": "referee"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One iteration's figures; None where there is none (yet)."""
+
+    iteration: str
+    previous: str | None
+    train_pool: int | None
+    cache_pool: int | None
+    hard_share: float | None
+    mean_gap: float | None
+    asked: int | None
+    kept: int | None
+    dropped: Mapping[str, int]
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    teacher_accuracy: float | None
+    quality: float | None
+    requests: int
+    tokens: int
+    calls: int | None
+    seconds: float | None
+    stopped: str | None
+
+
+def lines(iterations: Mapping[str, str]) -> list[Line]:
+    """Return the base's line, then one per iteration (name: predecessor), in their order."""
+    return [_line(name, previous) for name, previous in {"0": None, **iterations}.items()]
+
+
+def _line(name: str, previous: str | None) -> Line:
+    found = {stage: _metrics(name, stage) for stage in ("seed", *STAGES)}
+    records = [_record(name, stage) for stage in ("seed", *STAGES)]
+    used = _used(found)
+    funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
+    return Line(
+        iteration=name,
+        previous=previous,
+        train_pool=found["seed"].get("rows") if name == "0" else found["generate"].get("new"),
+        cache_pool=found["teach"].get("cache_pool"),
+        hard_share=found["split"].get("hard_share"),
+        mean_gap=found["split"].get("mean_gap"),
+        asked=_sum(funnels, "asked") if found["generate"] else None,
+        kept=_sum(funnels, "kept") if found["generate"] else None,
+        dropped=_dropped([*funnels, *(one.get("dropped") or {} for one in found.values())]),
+        accuracy=found["evaluate"].get("accuracy"),
+        accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
+        teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
+        quality=found["evaluate"].get("quality"),
+        requests=sum(one.get("requests", 0) for one in used),
+        tokens=sum(one.get("prompt_tokens", 0) + one.get("completion_tokens", 0) for one in used),
+        calls=_happened(records, "calls"),
+        seconds=sum(record["seconds"] for record in records if record) or None,
+        stopped=found["split"].get("stopped"),
+    )
+
+
+def _metrics(name: str, stage: str) -> Document:
+    path = project.metrics(name, stage)
+    return jsonl.read_document(path) if path.exists() else {}
+
+
+def _record(name: str, stage: str) -> Document:
+    path = project.run_record(f"{stage}@{name}")
+    return jsonl.read_document(path) if path.exists() else {}
+
+
+def _used(found: Mapping[str, Document]) -> list[Document]:
+    return [found[stage].get(role) or {} for stage, role in _ASKING.items()]
+
+
+def _sum(funnels: list[Document], key: str) -> int:
+    return sum(funnel.get(key, 0) for funnel in funnels)
+
+
+def _dropped(parts: list[Document]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for reason, count in part.items():
+            if reason not in ("asked", "kept"):
+                total[reason] = total.get(reason, 0) + count
+    return dict(sorted(total.items()))
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (value["low"], value["high"])
+
+
+def _happened(records: list[Document], key: str) -> int | None:
+    asked = [part for record in records if record for part in record["asked"].values()]
+    return sum(int(part[key]) for part in asked) if any(records) else None
+
+
+def losses(iterations: Mapping[str, str]) -> list[Path]:
+    """Return the training curves there are, the base's first."""
+    paths = [project.metrics(name, "tune", "csv") for name in ("0", *iterations)]
+    return [path for path in paths if path.exists()]
+
+
+def as_json(found: list[Line]) -> str:
+    """Return the lines as one JSON array, for scripts."""
+    rows = [{field: getattr(line, field) for field in Line.__slots__} for line in found]
+    return json.dumps(rows, indent=2)

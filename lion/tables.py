@@ -1,0 +1,119 @@
+"""The closing table: the iterations side by side, for a person. Figures come from `summary`."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lion.settings import EMBEDDED, Settings
+from lion.summary import Line
+
+DASH = "-"
+
+
+def closing(lines: Sequence[Line], settings: Settings) -> RenderableType:
+    """Return the headline, the table, and what was dropped for which reason."""
+    parts: list[RenderableType] = [headline(lines, settings), _table(lines, settings)]
+    parts += [_dropped(line) for line in lines if line.dropped]
+    parts += [_note(text) for text in notes(lines)]
+    return Group(*parts)
+
+
+def headline(lines: Sequence[Line], settings: Settings) -> Text:
+    """Return student against teacher on the exam, and the money spent so far."""
+    examined = [line for line in lines if line.accuracy is not None or line.quality is not None]
+    if not examined:
+        return Text("No student has sat the exam yet.", style="bold")
+    last = examined[-1]
+    text = Text(f"Student {last.iteration} on the exam: ", style="bold")
+    if last.accuracy is not None:
+        text.append(_percent(last.accuracy), style="bold green")
+        if last.accuracy_interval is not None:
+            low, high = last.accuracy_interval
+            text.append(f" ({100 * low:.1f} to {100 * high:.1f})")
+        text.append(f", its teacher {_percent(last.teacher_accuracy)}; ")
+    text.append(f"quality {_number(last.quality, 1)} % of the teacher's. ")
+    text.append(f"Spent: {cost(settings)}.")
+    return text
+
+
+def notes(lines: Sequence[Line]) -> list[str]:
+    """Return where the loop stopped and where quality did not rise."""
+    by_name = {line.iteration: line for line in lines}
+    told = []
+    for line in lines:
+        if line.stopped is not None:
+            told.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
+            continue
+        before = by_name.get(line.previous or "")
+        if before is None or before.quality is None or line.quality is None:
+            continue
+        if line.quality <= before.quality:
+            told.append(
+                f"Quality did not rise in iteration {line.iteration}: "
+                f"{before.quality:.1f} to {line.quality:.1f}."
+            )
+    return told
+
+
+def cost(settings: Settings) -> str:
+    """Return the money spent: nothing where all roles are embedded, else unknown as yet."""
+    roles = (settings.teacher, settings.referee, settings.generator)
+    free = all(role.base_url == EMBEDDED for role in roles)
+    return "nothing, the teacher is embedded" if free else "unknown, prices are not kept yet"
+
+
+def _table(lines: Sequence[Line], settings: Settings) -> Table:
+    table = Table(title="The loop, iteration by iteration", title_justify="left", pad_edge=False)
+    columns = "iter,train,cache,hard,kept/asked,student,teacher,quality,requests,calls,tokens,sec"
+    for number, name in enumerate(columns.split(",")):
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(
+            line.iteration,
+            _count(line.train_pool),
+            _count(line.cache_pool),
+            _percent(line.hard_share),
+            DASH if line.asked is None else f"{line.kept:,}/{line.asked:,}",
+            _percent(line.accuracy),
+            _percent(line.teacher_accuracy),
+            _number(line.quality, 1),
+            _count(line.requests),
+            _count(line.calls),
+            _count(line.tokens),
+            _number(line.seconds, 0),
+        )
+    table.add_section()
+    known = [line.seconds for line in lines if line.seconds is not None]
+    calls = [line.calls for line in lines if line.calls is not None]
+    table.add_row(
+        "all",
+        *[""] * 7,
+        _count(sum(line.requests for line in lines)),
+        _count(sum(calls) if calls else None),
+        _count(sum(line.tokens for line in lines)),
+        _number(sum(known) if known else None, 0),
+    )
+    return table
+
+
+def _dropped(line: Line) -> Text:
+    told = ", ".join(f"{reason} {count:,}" for reason, count in line.dropped.items())
+    return Text(f"dropped in {line.iteration}: {told}", style="dim")
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="yellow")
+
+
+def _percent(share: float | None) -> str:
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+def _count(number: int | None) -> str:
+    return DASH if number is None else f"{number:,}"
+
+
+def _number(number: float | None, digits: int) -> str:
+    return DASH if number is None else f"{number:,.{digits}f}"

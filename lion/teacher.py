@@ -1,0 +1,42 @@
+"""The teacher's role: an instruction in, a request out; a reply in, an answer out. No I/O."""
+
+from dataclasses import replace
+from typing import Literal
+
+from lion.prompts import Prompts
+from lion.records import Answer, Dropped, Instruction
+from lion.wire import Failure, Outcome, Request
+
+STAGE = "teach"
+
+
+def request(instruction: Instruction, prompts: Prompts) -> Request:
+    """Return the conversation to be answered.
+
+    The system prompt is put before it, unless the conversation brings its own.
+    """
+    if instruction.messages[0]["role"] == "system":
+        return Request(instruction.messages)
+    *before, last = instruction.messages
+    return Request(prompts.conversation(last["content"], before))
+
+
+def answer(
+    instruction: Instruction, outcome: Outcome, truncated: Literal["drop", "keep"]
+) -> Answer | Dropped:
+    """Return what the teacher wrote, or why the instruction cannot be learnt from.
+
+    `truncated` says whether an answer that the token cap cut off is one.
+    """
+    if isinstance(outcome, Failure):
+        return Dropped(STAGE, outcome.reason, id=instruction.id, detail=outcome.detail)
+    if outcome.finish_reason == "length" and truncated == "drop":
+        return Dropped(STAGE, "truncated", id=instruction.id, text=outcome.text)
+    if outcome.finish_reason == "content_filter":
+        return Dropped(STAGE, "content_filter", id=instruction.id, text=outcome.text)
+    return Answer(instruction.id, outcome.text, outcome.finish_reason, outcome.model)
+
+
+def taught(instruction: Instruction, given: Answer) -> Instruction:
+    """Return the instruction with the teacher's answer, as the Cache Pool keeps it."""
+    return replace(instruction, answer=given)

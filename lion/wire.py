@@ -1,0 +1,139 @@
+"""Requests and replies as the chat-completions protocol has them, and the key of a request.
+
+Pure: builds bodies and reads bytes. Sending is `api`'s, keeping is `ledger`'s.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from lion.records import Message
+from lion.settings import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a role wants to ask; `sample` tells apart two askings of the same question."""
+
+    messages: tuple[Message, ...]
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply, as the server counted them."""
+
+    prompt: int
+    completion: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: text, why it ended, which model, and its tokens (None: not told)."""
+
+    text: str
+    finish_reason: str
+    model: str
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no usable reply. `reason` is a short key that is counted."""
+
+    reason: str
+    detail: str
+
+
+Outcome = Reply | Failure
+
+
+def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, Any]:
+    """Return the JSON body: the user's `request` parameters, then ours."""
+    made: dict[str, Any] = {
+        **endpoint.request,
+        "model": endpoint.model,
+        "messages": list(request.messages),
+    }
+    if endpoint.send_seed:
+        made["seed"] = sample_seed(random_seed, request.sample)
+    return made
+
+
+def sample_seed(random_seed: int, sample: int) -> int:
+    """Return the protocol's `seed` (31 bits) of a sample: a function of the two numbers alone."""
+    digest = hashlib.sha256(f"{random_seed}:{sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def canonical(body_: dict[str, Any]) -> bytes:
+    """Return a body as sorted, compact JSON: what is hashed, kept and sent."""
+    return orjson.dumps(body_, option=orjson.OPT_SORT_KEYS)
+
+
+def key(endpoint: Endpoint, canonical_body: bytes, sample: int) -> bytes:
+    """Return the request's key: SHA-256 over endpoint, body and sample index (32 bytes).
+
+    The embedded teacher's address is the word `embedded`: its port changes from run to run.
+    """
+    parts = (endpoint.base_url.encode(), str(sample).encode(), canonical_body)
+    return hashlib.sha256(b"\n".join(parts)).digest()
+
+
+def parse(raw: bytes) -> Outcome:
+    """Read a reply's bytes. What is not a usable answer is a Failure with its reason.
+
+    Empty content is a failure; with `finish_reason: length` its reason is `cap_spent` (a reasoning
+    model that thought until its cap: billed, and asking again would not help).
+    """
+    try:
+        document = orjson.loads(raw)
+        choice = document["choices"][0]
+        content = choice["message"].get("content")
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
+        return Failure("malformed_reply", _clip(raw))
+    finish_reason = choice.get("finish_reason") or "unknown"
+    if not isinstance(content, str | None) or not isinstance(finish_reason, str):
+        return Failure("malformed_reply", _clip(raw))
+    if content is None or not content.strip():
+        reason = {"length": "cap_spent", "content_filter": "content_filter"}.get(
+            finish_reason, "empty_reply"
+        )
+        return Failure(reason, f"finish_reason {finish_reason}")
+    model = document.get("model")
+    return Reply(
+        text=content,
+        finish_reason=finish_reason,
+        model=model if isinstance(model, str) else "unknown",
+        usage=_usage(document),
+    )
+
+
+def usage(raw: bytes) -> Usage | None:
+    """Return the tokens that a reply tells of, answer or not, or None where it does not."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return _usage(document) if isinstance(document, dict) else None
+
+
+def _usage(document: dict[str, Any]) -> Usage | None:
+    told = document.get("usage")
+    if not isinstance(told, dict):
+        return None
+    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return Usage(prompt, completion) if min(prompt, completion) >= 0 else None
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Tell whether asking the same again is pointless: replies, and refusals that are billed."""
+    return isinstance(outcome, Reply) or outcome.reason in ("cap_spent", "content_filter")
+
+
+def _clip(raw: bytes, limit: int = 200) -> str:
+    return raw[:limit].decode("utf-8", "replace")

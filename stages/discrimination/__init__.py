@@ -1,0 +1,1 @@
+"""Discrimination: the student sits the Cache Pool, the referee finds where it falls short."""

@@ -1,0 +1,33 @@
+"""respond: the student of the iteration before sits the Cache Pool, or a drawn part of it."""
+
+from lion import answering, console, jsonl, pools, stage, student
+from lion.records import Instruction
+
+
+def respond(work: stage.Work) -> str:
+    """Write responses.jsonl; empty where the loop has stopped before."""
+    settings = work.settings
+    examinee = work.before("student")
+    stopped = student.stopped(examinee)
+    if stopped is not None:
+        jsonl.write(work.data("responses.jsonl"), [])
+        return f"no responses: {stopped}"
+    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
+    rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)
+    drawn = pools.sample(cache, settings.respond.limit, rng)
+    with console.progress(f"respond@{work.iteration}") as update:
+        answers = answering.answer(
+            drawn,
+            student=examinee,
+            settings=settings.student,
+            **settings.answering.model_dump(),
+            random_seed=settings.random_seed + work.depth,
+            model_name=f"student-{work.previous}",
+            progress=update,
+        )
+    jsonl.write(work.data("responses.jsonl"), answers)
+    return f"{len(answers):,} responses to {len(cache):,} instructions in cache"
+
+
+if __name__ == "__main__":
+    stage.main("respond", respond)

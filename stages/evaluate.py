@@ -1,0 +1,81 @@
+"""evaluate: the student of this iteration sits the exam.
+
+Its answers are marked by the exam's scorer, beside the teacher's own; the referee compares the two
+on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy.
+"""
+
+from lion import answering, console, jsonl, judging, pools, project, prompts, stage, teacher
+from lion.evaluation import examination
+from lion.records import Answer, Dropped, Instruction, reasons
+
+
+def evaluate(work: stage.Work) -> str:
+    """Write exam_responses.jsonl and the metrics of the exam."""
+    settings = work.settings
+    exam = jsonl.read(project.EXAM, Instruction.from_row)
+    taught = _teacher(work, exam)
+    answers = _student(work, exam)
+    jsonl.write(work.data("exam_responses.jsonl"), answers)
+    marks = examination.mark(exam, taught, answers, settings.exam.scorer)
+    document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
+    quality, dropped = _quality(work, exam, taught, answers)
+    work.write_dropped(dropped)
+    work.write_metrics({**document, **quality, "dropped": reasons(dropped)})
+    return examination.sentence({**document, **quality})
+
+
+def _teacher(work: stage.Work, exam: list[Instruction]) -> dict[str, Answer]:
+    """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
+    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
+    requests = [teacher.request(row, templates) for row in exam]
+    share = work.settings.evaluate.max_dropped
+    limit = stage.allowed_failures(share, len(exam))
+    with work.asker("teacher", work.settings.teacher) as asker:
+        outcomes = asker.ask(requests, max_failed=limit)
+    found = [
+        teacher.answer(row, outcome, "keep") for row, outcome in zip(exam, outcomes, strict=True)
+    ]
+    dropped = [row for row in found if isinstance(row, Dropped)]
+    stage.check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
+    return {row.id: row for row in found if isinstance(row, Answer)}
+
+
+def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:
+    if not exam:
+        return []
+    with console.progress(f"evaluate@{work.iteration}: student") as update:
+        return answering.answer(
+            exam,
+            student=work.data("student"),
+            settings=work.settings.student,
+            **work.settings.answering.model_dump(),
+            random_seed=work.settings.random_seed,
+            model_name=f"student-{work.iteration}",
+            progress=update,
+        )
+
+
+def _quality(
+    work: stage.Work, exam: list[Instruction], taught: dict[str, Answer], answers: list[Answer]
+) -> tuple[dict[str, object], list[Dropped]]:
+    """Return the quality on rows drawn alike in every iteration, and the unreadable reviews."""
+    settings = work.settings
+    rng = pools.draw(random_seed=settings.random_seed, purpose="quality", depth=0)
+    by_id = {answer.id: answer for answer in answers}
+    asked = [row for row in exam if row.id in taught]
+    drawn = pools.sample(asked, settings.evaluate.quality, rng)
+    pairs = [judging.pair(teacher.taught(row, taught[row.id]), by_id[row.id]) for row in drawn]
+    reviews, used = judging.by_referee(work, pairs, settings.evaluate.max_dropped)
+    dropped = [
+        Dropped("evaluate", row.reason, id=row.id, text=row.evidence, detail=row.order)
+        for row in reviews
+        if row.reason is not None
+    ]
+    share = settings.evaluate.max_dropped
+    stage.check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
+    document = examination.quality(reviews, settings.evaluate, settings.random_seed)
+    return {**document, "referee": used}, dropped
+
+
+if __name__ == "__main__":
+    stage.main("evaluate", evaluate)

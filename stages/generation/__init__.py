@@ -1,0 +1,1 @@
+"""Generation: new hard and new easy instructions."""

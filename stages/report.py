@@ -1,0 +1,51 @@
+"""report: the iterations of params side by side, as CSV for plots and spreadsheets.
+
+The list of iterations comes from params, never from the files that happen to lie there.
+"""
+
+from pathlib import Path
+
+import polars
+
+from lion import jsonl, project, stage, summary
+
+_COLUMNS = (
+    "iteration",
+    "previous",
+    "accuracy",
+    "teacher_accuracy",
+    "quality",
+    "hard_share",
+    "mean_gap",
+    "train_pool",
+    "cache_pool",
+    "asked",
+    "kept",
+    "requests",
+    "tokens",
+)
+
+
+def report(work: stage.Work) -> str:
+    """Write report/progress.csv and report/loss.csv."""
+    iterations = {name: one.previous for name, one in work.settings.iterations.items()}
+    lines = summary.lines(iterations)
+    rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]
+    _write(Path("report/progress.csv"), polars.DataFrame(rows, infer_schema_length=None))
+    curves = [
+        polars.read_csv(project.metrics(line.iteration, "tune", "csv")).select(
+            polars.lit(line.iteration).alias("iteration"), polars.all()
+        )
+        for line in lines
+    ]
+    _write(Path("report/loss.csv"), polars.concat(curves))
+    return f"{len(lines)} iterations side by side; `lion table` prints them"
+
+
+def _write(path: Path, frame: polars.DataFrame) -> None:
+    with jsonl.replacing(path) as temporary:
+        frame.write_csv(temporary)
+
+
+if __name__ == "__main__":
+    stage.main("report", report)
