@@ -164,9 +164,8 @@ def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel
     """Return the model without the adapter, its weights as `dtype`. Raises ModelError."""
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    _hide_progress_bars()
     with _translated(source.base):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.base,
@@ -214,6 +213,7 @@ def save(
     checkpoint with its tokenizer. `state_dict` stands for the model's own weights where they are
     gathered from several processes.
     """
+    _hide_progress_bars()
     with _replacing(folder) as temporary:
         model.save_pretrained(temporary, state_dict=state_dict)
         if (temporary / ADAPTER_CONFIG).is_file():
@@ -254,6 +254,13 @@ def check(settings: Student) -> list[str]:
     return _hub_problems(settings.model, settings.revision)
 
 
+def _hide_progress_bars() -> None:
+    """Leave the terminal to our own progress."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+
 def _next(folder: Path, pointer: Pointer) -> Path:
     if pointer.kind == "folder":
         return Path(pointer.target).expanduser()
@@ -291,6 +298,7 @@ def _translated(name: str) -> Iterator[None]:
 def _explain(error: BaseException) -> str:
     """Say what happened and what to do, from the first cause that we know."""
     from huggingface_hub import errors as hub
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
 
     known: list[tuple[type[BaseException], str]] = [
         (hub.GatedRepoError, "gated on the hub. Accept its terms there and set HF_TOKEN."),
@@ -308,7 +316,7 @@ def _explain(error: BaseException) -> str:
             hub.OfflineModeIsEnabled,
             "not in the cache, and HF_HUB_OFFLINE is set. Unset it once, or name a folder.",
         ),
-        (hub.HTTPError, "the hub cannot be asked. Go online, or set HF_HUB_OFFLINE=1 if cached."),
+        (HTTPError, "the hub cannot be asked. Go online, or set HF_HUB_OFFLINE=1 if cached."),
     ]
     cause: BaseException | None = error
     while cause is not None:
@@ -400,7 +408,7 @@ def _may_be_hub_id(name: str) -> bool:
 def _hub_problems(name: str, revision: str | None) -> list[str]:
     """Look a hub model up: its listing, or its cached files where the hub is switched off."""
     import huggingface_hub
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
 
     try:
         if huggingface_hub.constants.is_offline_mode():
