@@ -20,7 +20,7 @@ import openai
 import tenacity
 
 from lion import wire
-from lion.errors import AskError, EndpointError, TooManyDropped
+from lion.errors import AskError, EndpointError, TooManyDroppedError
 from lion.ledger import Entry, FailedCall, Ledger
 from lion.settings import EMBEDDED, Api, Endpoint
 from lion.wire import Failure, Outcome, Request, Usage
@@ -146,8 +146,8 @@ class Asker:
     def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
         """Return one outcome per request, in their order.
 
-        Known replies come from the ledger, the others from the endpoint. Raises TooManyDropped as
-        soon as more than `max_failed` distinct requests have failed for good: nothing more is paid.
+        Known replies come from the ledger, the others from the endpoint. Raises TooManyDroppedError
+        as soon as more than `max_failed` distinct requests failed for good: nothing more is paid.
         """
         started = time.monotonic()
         items = [self._item(request) for request in requests]
@@ -166,7 +166,7 @@ class Asker:
         return [outcomes[item.key] for item in items]
 
     def probe(self, request: Request) -> Outcome:
-        """Ask once, past the ledger and without retrying: does this endpoint answer today?"""
+        """Ask once, past the ledger and without retrying, to learn whether the endpoint answers."""
         return self._runner.run(self._probe(self._item(request)))
 
     async def _probe(self, item: _Item) -> Outcome:
@@ -237,7 +237,7 @@ class Asker:
             if isinstance(settled, Failure):
                 shared.failures.append(settled)
             if len(shared.failures) > shared.allowed:
-                raise TooManyDropped(_too_many(shared.failures, shared.allowed, self.endpoint))
+                raise TooManyDroppedError(_too_many(shared.failures, shared.allowed, self.endpoint))
             self._advance(shared.known + len(shared.settled), shared.total)
 
     async def _settle(self, item: _Item, shared: _Round) -> bytes | Failure:

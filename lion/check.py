@@ -123,7 +123,7 @@ def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
 
 
 def _too_small(settings: Settings, rows: int) -> Iterator[str]:
-    """A pool cannot bring more new instructions than `per_parent` allows of each of its rows."""
+    """Compare what generation asks with what `per_parent` allows of the pool's rows."""
     for name in settings.iterations:
         generate = settings.generate_at(name)
         if generate.per_parent is not None and rows * generate.per_parent < max(
@@ -145,7 +145,7 @@ def _student_problems(settings: Settings) -> Iterator[str]:
 
 
 def _disk_problems(settings: Settings) -> Iterator[str]:
-    """A student per iteration, in the workspace and, where the disk cannot share blocks, the cache."""
+    """Compare the free disk with a student per iteration, in the workspace and in the cache."""
     weights = _weight_bytes(Path(settings.student.model).expanduser())
     copies = 0 if settings.tune.method == "lora" else 2 * (len(settings.iterations) + 1)
     needed = max(_LEAST_FREE, copies * weights)

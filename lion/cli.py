@@ -14,7 +14,7 @@ PROFILES = Path("profiles")
 class _InOrder(click.Group):
     """Lists commands in the order in which they are used, not in the alphabet's."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names as they were added."""
         return list(self.commands)
 
@@ -22,7 +22,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lion")
 def main() -> None:
-    """Lion: distil an LLM behind an API into a small student of your own.
+    r"""Lion: distil an LLM behind an API into a small student of your own.
 
     \b
     lion run                 check, then `dvc repro`, then the table
@@ -34,7 +34,7 @@ def main() -> None:
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("dvc_arguments", nargs=-1, type=click.UNPROCESSED)
 def run(dvc_arguments: tuple[str, ...]) -> None:
-    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
+    r"""Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
 
     \b
     lion run
@@ -73,7 +73,7 @@ def table(as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes of params.yaml.")
 def profile(name: str | None, force: bool) -> None:
-    """Write the profile NAME to params.yaml; without NAME, list the profiles.
+    r"""Write the profile NAME to params.yaml; without NAME, list the profiles.
 
     \b
     lion profile             list them
@@ -94,7 +94,7 @@ def profile(name: str | None, force: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8099, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def serve_teacher(port: int, host: str) -> None:
-    """Serve the embedded teacher to any client of the chat-completions protocol.
+    r"""Serve the embedded teacher to any client of the chat-completions protocol.
 
     \b
     lion serve-teacher --port 8099

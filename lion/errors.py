@@ -9,8 +9,8 @@ LionError
 ├── ModelError          a student's folder or hub id cannot be used
 ├── AskError            a teacher, referee or generator cannot be asked
 │   └── EndpointError   the server refused in a way that no retry mends
-├── TooManyDropped      more rows failed than the stage allows
-└── Busy                another process runs this stage
+├── TooManyDroppedError more rows failed than the stage allows
+└── BusyError           another process runs this stage
 """
 
 
@@ -42,9 +42,9 @@ class EndpointError(AskError):
     """The server refused in a way that no retry mends (no key, no such model, bad request)."""
 
 
-class TooManyDropped(LionError):
+class TooManyDroppedError(LionError):
     """More rows failed than the stage's `max_dropped` allows."""
 
 
-class Busy(LionError):
+class BusyError(LionError):
     """Another process runs this stage."""

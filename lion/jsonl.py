@@ -20,7 +20,9 @@ from lion.records import FORMAT, Row
 class Writable(Protocol):
     """A record that knows its row."""
 
-    def to_row(self) -> Row: ...
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        ...
 
 
 Record = TypeVar("Record")

@@ -40,7 +40,7 @@ def _would_be_lost(folder: Path) -> bool:
     if any(path.read_bytes() == content for path in folder.glob("*.yaml")):
         return False
     held = subprocess.run(
-        ["git", "show", f"HEAD:./{project.PARAMS}"],  # noqa: S607 - the user's git
+        ["git", "show", "HEAD:./params.yaml"],  # noqa: S607 - the user's git
         capture_output=True,
         check=False,
     )

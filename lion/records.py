@@ -293,6 +293,18 @@ class Dropped:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The closing row of a file of dropped rows: their number, also where it is none."""
+
+    stage: str
+    dropped: int
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {"format": FORMAT, "stage": self.stage, "dropped": self.dropped}
+
+
 def reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
     """Return how many rows were dropped for each reason, reasons in alphabetical order."""
     return dict(sorted(Counter(row.reason for row in dropped).items()))

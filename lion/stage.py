@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from lion import console, jsonl, project
-from lion.errors import Busy, SettingsError, TooManyDropped
-from lion.records import Dropped, Row
+from lion.errors import BusyError, SettingsError, TooManyDroppedError
+from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ class Work:
         jsonl.write_document(project.metrics(self.iteration, self.stage), document)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
-        """Write the rows that this stage dropped, with their reasons."""
-        jsonl.write(self.data(f"dropped.{self.stage}.jsonl"), dropped)
+        """Write the rows that this stage dropped, with their reasons, and their number.
+
+        The number makes no file empty: DVC warns of each empty one.
+        """
+        path = self.data(f"dropped.{self.stage}.jsonl")
+        jsonl.write(path, [*dropped, Tally(self.stage, len(dropped))])
 
     @contextmanager
     def asker(self, role: str, endpoint: Endpoint) -> Iterator[Asker]:
@@ -90,12 +94,12 @@ def allowed_failures(share: float, count: int) -> int:
 
 
 def check_dropped(dropped: Sequence[Dropped], share: float, count: int, parameter: str) -> None:
-    """Raise TooManyDropped where more than `share` of `count` rows were dropped."""
+    """Raise TooManyDroppedError where more than `share` of `count` rows were dropped."""
     if len(dropped) > allowed_failures(share, count):
         reasons = Counter(row.reason for row in dropped).most_common()
         told = ", ".join(f"{reason} {number}" for reason, number in reasons)
         example = dropped[0].detail or dropped[0].text or ""
-        raise TooManyDropped(
+        raise TooManyDroppedError(
             f"{len(dropped)} of {count} rows dropped ({told}), {parameter} = {share:g} allows "
             f"{allowed_failures(share, count)}; the first: {dropped[0].id}: {example[:200]}. "
             f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
@@ -144,7 +148,7 @@ def _alone(name: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise Busy(
+        raise BusyError(
             f"{name} runs already in another process (an orphan of a killed dvc?). "
             f"Wait for it or end it; the lock is {path}."
         ) from error

@@ -187,6 +187,7 @@ def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
 def merged(adapted: Any) -> "PreTrainedModel":
     """Return the model of a PeftModel with the adapter added into its weights."""
     model: PreTrainedModel = adapted.merge_and_unload()
+    model.requires_grad_(True)  # the adapter had frozen what is now whole again
     return model
 
 
@@ -220,6 +221,8 @@ def save(
             _make_adapter_reproducible(temporary)
         else:
             tokenizer.save_pretrained(temporary)
+            if state_dict:
+                _record_dtype(temporary, next(iter(state_dict.values())))
 
 
 def stopped(folder: Path) -> str | None:
@@ -408,10 +411,11 @@ def _may_be_hub_id(name: str) -> bool:
 def _hub_problems(name: str, revision: str | None) -> list[str]:
     """Look a hub model up: its listing, or its cached files where the hub is switched off."""
     import huggingface_hub
+    from huggingface_hub import constants
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
 
     try:
-        if huggingface_hub.constants.is_offline_mode():
+        if constants.HF_HUB_OFFLINE:
             cached = huggingface_hub.snapshot_download(
                 name, revision=revision, local_files_only=True
             )
@@ -437,6 +441,14 @@ def _replacing(folder: Path) -> Iterator[Path]:
             # Swept away with the temporary folder, whatever happens next.
             folder.rename(Path(name) / "old")
         new.rename(folder)
+
+
+def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:
+    """Name in config.json the dtype of the weights as written; the model's own may differ."""
+    path = folder / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(weight.dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _make_adapter_reproducible(folder: Path) -> None:

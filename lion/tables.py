@@ -1,7 +1,9 @@
 """The closing table: the iterations side by side, for a person. Figures come from `summary`."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +12,20 @@ from lion.settings import EMBEDDED, Settings
 from lion.summary import Line
 
 DASH = "-"
+_COLUMNS = (
+    "iter",
+    "train",
+    "cache",
+    "hard",
+    "kept",
+    "student",
+    "quality",
+    "calls",
+    "tokens",
+    "cost",
+    "sec",
+)
+N = TypeVar("N", int, float)
 
 
 def closing(lines: Sequence[Line], settings: Settings) -> RenderableType:
@@ -58,16 +74,15 @@ def notes(lines: Sequence[Line]) -> list[str]:
 
 
 def cost(settings: Settings) -> str:
-    """Return the money spent: nothing where all roles are embedded, else unknown as yet."""
+    """Return the money spent: `free` where all roles are embedded, else unknown, never zero."""
     roles = (settings.teacher, settings.referee, settings.generator)
-    free = all(role.base_url == EMBEDDED for role in roles)
-    return "nothing, the teacher is embedded" if free else "unknown, prices are not kept yet"
+    return "free" if all(role.base_url == EMBEDDED for role in roles) else "unknown"
 
 
 def _table(lines: Sequence[Line], settings: Settings) -> Table:
-    table = Table(title="The loop, iteration by iteration", title_justify="left", pad_edge=False)
-    columns = "iter,train,cache,hard,kept/asked,student,teacher,quality,requests,calls,tokens,sec"
-    for number, name in enumerate(columns.split(",")):
+    """Return the table; eleven columns fit a terminal of 80."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
+    for number, name in enumerate(_COLUMNS):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
     for line in lines:
         table.add_row(
@@ -75,27 +90,30 @@ def _table(lines: Sequence[Line], settings: Settings) -> Table:
             _count(line.train_pool),
             _count(line.cache_pool),
             _percent(line.hard_share),
-            DASH if line.asked is None else f"{line.kept:,}/{line.asked:,}",
+            _percent(line.kept / line.asked if line.asked and line.kept is not None else None),
             _percent(line.accuracy),
-            _percent(line.teacher_accuracy),
-            _number(line.quality, 1),
-            _count(line.requests),
+            _percent(None if line.quality is None else line.quality / 100),
             _count(line.calls),
             _count(line.tokens),
+            cost(settings),
             _number(line.seconds, 0),
         )
     table.add_section()
-    known = [line.seconds for line in lines if line.seconds is not None]
-    calls = [line.calls for line in lines if line.calls is not None]
     table.add_row(
         "all",
-        *[""] * 7,
-        _count(sum(line.requests for line in lines)),
-        _count(sum(calls) if calls else None),
-        _count(sum(line.tokens for line in lines)),
-        _number(sum(known) if known else None, 0),
+        *[""] * 6,
+        _count(_total([line.calls for line in lines])),
+        _count(_total([line.tokens for line in lines])),
+        cost(settings),
+        _number(_total([line.seconds for line in lines]), 0),
     )
     return table
+
+
+def _total(figures: Sequence[N | None]) -> N | None:
+    """Return the sum, or None where a figure is unknown: a part is no total."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known[1:], start=known[0]) if known and len(known) == len(figures) else None
 
 
 def _dropped(line: Line) -> Text:

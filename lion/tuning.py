@@ -22,6 +22,7 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from lion import student as students
@@ -80,6 +81,8 @@ def tune(
     hardware with equal thread counts write equal bytes. Raises ModelError, and DataError where no
     example is short enough.
     """
+    if settings.dtype == "float16" and not torch.accelerator.is_available():
+        raise ModelError("float16 trains on a GPU only. Set `student.dtype: float32` or bfloat16.")
     fitting = [example for example in examples if len(example.input_ids) <= tune.max_length]
     too_long = tuple(e.id for e in examples if len(e.input_ids) > tune.max_length)
     if not fitting:
@@ -88,6 +91,7 @@ def tune(
             "Raise `tune.max_length`."
         )
     tokenizer = students.load_tokenizer(student, settings)
+    set_seed(random_seed)  # an adapter's first weights are drawn
     model = _load(student, settings, tune)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = _arguments(Path(scratch), settings, tune, len(fitting), random_seed)
@@ -270,6 +274,7 @@ def _arguments(
         warmup_steps=min(tune.warmup, 1 - 1e-9),
         max_grad_norm=tune.clip,
         activation_checkpointing=tune.gradient_checkpointing,
+        use_cpu=not torch.accelerator.is_available(),
         bf16=settings.dtype == "bfloat16",
         fp16=settings.dtype == "float16",
         seed=random_seed,
@@ -339,5 +344,4 @@ def _save(trainer: Trainer, model: Any, tokenizer: Any, out: Path, settings: Stu
     if trainer.is_world_process_zero():
         dtype = getattr(torch, settings.dtype)
         state = {name: weight.to(dtype) for name, weight in weights.items()}
-        model.config.dtype = dtype
         students.save(model, tokenizer, out, state)

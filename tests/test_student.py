@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 import tiny
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from lion import student
@@ -145,8 +146,8 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        (["config.json"], "neither config.json|has no config.json"),
-        (["model.safetensors"], r"has no \*.safetensors. Name a complete"),
+        (["config.json"], "has no config.json"),
+        (["model.safetensors"], "has no *.safetensors. Name a complete"),
         (["tokenizer.json", "tokenizer_config.json"], "has no tokenizer"),
     ],
 )
@@ -156,10 +157,8 @@ def test_the_check_names_what_a_folder_lacks(
     folder = tiny.folder(tmp_path / "student")
     for name in missing:
         (folder / name).unlink()
-    with pytest.raises(AssertionError, match=said):
-        assert not student.check(tiny.student_settings(model=str(folder))), student.check(
-            tiny.student_settings(model=str(folder))
-        )
+    [problem] = student.check(tiny.student_settings(model=str(folder)))
+    assert said in problem
 
 
 def test_the_check_finds_nothing_wrong_with_a_whole_student(tmp_path: Path) -> None:
@@ -191,9 +190,6 @@ def test_the_check_of_a_path_that_is_no_folder(tmp_path: Path) -> None:
 
 def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
     """In a process of its own: the hub's library reads HF_HUB_OFFLINE when it is imported."""
-    code = (
-        "import sys; sys.path.insert(0, 'tests'); import tiny_settings as t\n"
-    )
     code = (
         "import sys\n"
         "from lion import student\n"
@@ -237,7 +233,7 @@ def test_what_the_hub_refuses_is_told_with_the_next_action(
         raise error
 
     monkeypatch.setattr(huggingface_hub, "model_info", refuse)
-    monkeypatch.setattr(huggingface_hub.constants, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     [problem] = student.check(tiny.student_settings(model="some/model"))
     assert said in problem
 
@@ -251,7 +247,7 @@ def test_a_hub_models_listing_is_checked(monkeypatch: pytest.MonkeyPatch) -> Non
         siblings = [File("config.json"), File("pytorch_model.bin"), File("tokenizer.json")]
 
     monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: Info())
-    monkeypatch.setattr(huggingface_hub.constants, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     [problem] = student.check(tiny.student_settings(model="some/model"))
     assert "Pickled weights are refused" in problem
 
@@ -259,7 +255,7 @@ def test_a_hub_models_listing_is_checked(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_hub_id_that_cannot_be_had_is_a_model_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     Pointer("hub", "nobody/nothing").write(tmp_path)
     with pytest.raises(ModelError, match="nobody/nothing: not in the cache"):
         student.load(tmp_path, SETTINGS)

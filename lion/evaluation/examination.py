@@ -12,7 +12,6 @@ from lion.evaluation.measures import Bootstrap, Estimate
 from lion.records import Answer, Instruction, Review, Row
 from lion.settings import Evaluate, Scorer
 
-
 UNCATEGORISED = "uncategorised"
 
 

@@ -1,6 +1,6 @@
 """review: teacher and student side by side, in both orders, before the referee.
 
-Where a scorer can verify, it may stand in the referee's place (`review.judge: scorer`): free, exact.
+Where a scorer can verify, it may stand in the referee's place: `review.judge: scorer`, free, exact.
 """
 
 from lion import jsonl, judging, stage

@@ -1,0 +1,197 @@
+"""dvc.yaml, params.yaml and the code say the same."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+NEUTRAL = {
+    # modules that decide no output, each with its reason; the closure does not go through them
+    "lion/errors.py": "messages only",
+    "lion/console.py": "what a person sees",
+    "lion/stage.py": "the frame: arguments, lock, settings, record",
+    "lion/project.py": "paths, which dvc.yaml itself names",
+    "lion/settings.py": "what it reads are params, which stages declare",
+    "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/ledger.py": "keeps bytes; its keys are made in wire",
+    "lion/api.py": "sends what wire builds; the embedded teacher behind it is named in params",
+    "lion/__init__.py": "the version",
+    "lion/evaluation/__init__.py": "empty",
+    "lion/embedded/__init__.py": "empty",
+}
+STAGE_FILES = {
+    "seed": "stages/seed.py",
+    "teach": "stages/imitation/teach.py",
+    "tune": "stages/imitation/tune.py",
+    "respond": "stages/discrimination/respond.py",
+    "review": "stages/discrimination/review.py",
+    "split": "stages/discrimination/split.py",
+    "generate": "stages/generation/generate.py",
+    "evaluate": "stages/evaluate.py",
+    "report": "stages/report.py",
+}
+ORDER = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
+
+
+def document(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def stages() -> dict[str, dict[str, Any]]:
+    """Return dvc.yaml's stages; of a foreach its body."""
+    return {name: body.get("do", body) for name, body in document("dvc.yaml")["stages"].items()}
+
+
+def kind(stage: str) -> str:
+    return stage.removeprefix("base-")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the project's files that `path` imports, those inside functions too, types apart."""
+    for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            for candidate in (
+                f"{name.replace('.', '/')}.py",
+                f"{name.replace('.', '/')}/__init__.py",
+            ):
+                if (ROOT / candidate).is_file():
+                    yield candidate
+
+
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from _nodes(node)
+
+
+def closure(path: str) -> set[str]:
+    """Return the project's files that decide what the stage at `path` writes."""
+    found, left = {path}, [path]
+    while left:
+        for name in imports(ROOT / left.pop()):
+            if name not in found and name not in NEUTRAL and name != "stages/__init__.py":
+                found.add(name)
+                left.append(name)
+    return {name for name in found if not name.endswith("__init__.py")}
+
+
+def test_the_neutral_modules_exist() -> None:
+    missing = [name for name in NEUTRAL if not (ROOT / name).is_file()]
+    assert not missing
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_declared_modules_are_the_import_closure(stage: str) -> None:
+    """A stage reruns when a module that decides its output changes, and for no other."""
+    declared = {dep for dep in stages()[stage]["deps"] if dep.startswith(("lion", "stages"))}
+    expanded = {
+        str(file.relative_to(ROOT))
+        for dep in declared
+        for file in ([ROOT / dep] if dep.endswith(".py") else (ROOT / dep).rglob("*.py"))
+        if file.name != "__init__.py"
+    }
+    folders = tuple(f"{dep}/" for dep in declared if not dep.endswith(".py"))
+    needed = closure(STAGE_FILES[kind(stage)])
+    assert needed <= expanded, "imports that dvc.yaml does not declare"
+    surplus = {name for name in expanded - needed if not name.startswith(folders or ("/",))}
+    assert not surplus, "declared, but not imported"
+
+
+def sections(path: Path) -> set[str]:
+    """Return the sections of params that a stage's file and `judging` reach through `settings`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {
+            "settings",
+            "work.settings",
+        }:
+            found.add({"tune_at": "tune", "generate_at": "generate"}.get(node.attr, node.attr))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "work.asker":
+            found.add("random_seed")
+    return found
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
+    """`settings.X` in a stage, or in the module that asks the referee for it, is declared."""
+    path = ROOT / STAGE_FILES[kind(stage)]
+    read = {name for name in sections(path) if name in document("params.yaml")}
+    if "lion/judging.py" in closure(str(path.relative_to(ROOT))):
+        read |= {"referee", "random_seed"}
+    declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
+    overrides = {"iterations"} if stage in ("tune", "generate") else set()
+    assert declared - overrides == read
+
+
+def test_every_declared_param_exists() -> None:
+    params = document("params.yaml")
+    for body in stages().values():
+        for name in body["params"]:
+            value: Any = params
+            for part in name.replace("${key}", "1").split("."):
+                value = value[part]
+
+
+def test_every_iteration_has_its_stages() -> None:
+    """DVC makes seven stages of each line in `iterations`: none is silently left out."""
+    from dvc.repo import Repo
+
+    params = document("params.yaml")
+    with Repo(ROOT) as repo:
+        names = {stage.addressing for stage in repo.index.stages}
+    expected = {f"{stage}@{key}" for stage in ORDER for key in params["iterations"]}
+    base = {"seed", "base-teach", "base-tune", "base-evaluate", "report"}
+    assert names == expected | base
+
+
+def test_commands_name_the_stage_files() -> None:
+    for stage, body in stages().items():
+        module = STAGE_FILES[kind(stage)].removesuffix(".py").replace("/", ".")
+        assert body["cmd"].startswith(f"exec python -m {module} "), stage
+
+
+def test_metrics_lie_outside_of_what_report_must_not_hash() -> None:
+    """The report depends on metrics/ as a folder, so nothing but metrics may lie there."""
+    for stage, body in stages().items():
+        outs = [out for out in body.get("outs", []) if out.startswith("metrics/")]
+        assert all(out.endswith("tune.csv") for out in outs), stage
+        assert all(path.startswith("metrics/") for path in body.get("metrics", [])), stage
+
+
+@pytest.mark.parametrize(
+    "profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_profiles_have_the_keys_of_params(profile: Path) -> None:
+    """A profile is a complete file: switching never leaves a parameter behind."""
+    from lion.project import load_settings
+
+    def keys(value: Any, prefix: str = "") -> set[str]:
+        if (
+            not isinstance(value, dict)
+            or prefix in ("iterations", "base.tune")
+            or "request" in prefix
+        ):
+            return {prefix}
+        return {
+            key for name, part in value.items() for key in keys(part, f"{prefix}.{name}".strip("."))
+        }
+
+    assert keys(yaml.safe_load(profile.read_text())) == keys(document("params.yaml"))
+    load_settings(profile)
+
+
+def test_the_default_profile_is_params_as_committed() -> None:
+    assert (ROOT / "profiles/default.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
