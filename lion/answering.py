@@ -49,7 +49,7 @@ def answer(
         _Prompt(row.id, tuple(tokens)) for row, tokens in zip(instructions, encoded, strict=True)
     ]
     done: dict[str, Answer] = {}
-    for batch in _batches(prompts, batch_size):
+    for batch in _batches(prompts, batch_size, generator.roomy):
         for prompt, (text, reason) in zip(batch, generator(batch), strict=True):
             done[prompt.id] = Answer(prompt.id, text, reason, model_name)
         if progress is not None:
@@ -63,10 +63,19 @@ class _Prompt:
     tokens: tuple[int, ...]
 
 
-def _batches(prompts: Sequence[_Prompt], size: int) -> Iterator[list[_Prompt]]:
-    """Yield the prompts in batches of like length, longest first: no memory surprise at the end."""
+def _batches(
+    prompts: Sequence[_Prompt], size: int, roomy: int | None = None
+) -> Iterator[list[_Prompt]]:
+    """Yield the prompts in batches of like length, longest first: no memory surprise at the end.
+
+    A prompt above `roomy` tokens stands alone: the context ends its answer, and must not end its
+    neighbours'.
+    """
     ordered = sorted(prompts, key=lambda prompt: (-len(prompt.tokens), prompt.id))
-    for start in range(0, len(ordered), size):
+    tight = 0 if roomy is None else sum(len(prompt.tokens) > roomy for prompt in ordered)
+    for prompt in ordered[:tight]:
+        yield [prompt]
+    for start in range(tight, len(ordered), size):
         yield ordered[start : start + size]
 
 
@@ -84,11 +93,21 @@ class Generator:
     ) -> None:
         self.encoder = Encoder(tokenizer, settings.prompt_format)
         self._model = model.to(_device())
+        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._random_seed = random_seed
+        self._context: int | None = getattr(
+            model.config.get_text_config(), "max_position_embeddings", None
+        )
         self._stops = {self.encoder.end_of_turn, tokenizer.eos_token_id} - {None}
+
+    @property
+    def roomy(self) -> int | None:
+        """The longest prompt, in tokens, after which an answer of full length has room."""
+        return None if self._context is None else self._context - self._max_tokens
 
     def __call__(self, prompts: Sequence[_Prompt]) -> list[tuple[str, str]]:
         """Return text and finish reason of each prompt; a batch too large is halved.
@@ -112,6 +131,9 @@ class Generator:
     @torch.inference_mode()
     def _generate(self, prompts: Sequence[_Prompt]) -> list[list[int]]:
         width = max(len(prompt.tokens) for prompt in prompts)
+        room = self._max_tokens if self._context is None else self._context - width
+        if room < 1:
+            return [[] for _ in prompts]
         filler = self.encoder.end_of_turn
         ids = [[filler] * (width - len(p.tokens)) + list(p.tokens) for p in prompts]
         mask = [[0] * (width - len(p.tokens)) + [1] * len(p.tokens) for p in prompts]
@@ -120,7 +142,7 @@ class Generator:
             input_ids=torch.tensor(ids, device=device),
             attention_mask=torch.tensor(mask, device=device),
             generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
-                max_new_tokens=self._max_tokens,
+                max_new_tokens=min(self._max_tokens, room),
                 do_sample=False,
                 eos_token_id=sorted(self._stops),
                 pad_token_id=filler,

@@ -27,6 +27,7 @@ def offline(settings: Settings) -> list[str]:
         _prompt_problems,
         _key_problems,
         _source_problems,
+        _scorer_problems,
         _student_problems,
         _disk_problems,
     )
@@ -135,6 +136,19 @@ def _too_small(settings: Settings, rows: int) -> Iterator[str]:
                 "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent."
             )
             return
+
+
+def _scorer_problems(settings: Settings) -> Iterator[str]:
+    from lion.evaluation import scorers
+
+    scorer = settings.exam.scorer
+    if scorer.kind != "referee":
+        try:
+            scorers.marker(scorer)
+        except LionError as error:
+            yield f"exam.scorer: {error}"
+    elif settings.review.judge == "scorer":
+        yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
 
 
 def _student_problems(settings: Settings) -> Iterator[str]:

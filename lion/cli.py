@@ -1,5 +1,6 @@
 """The `lion` command. Imports what a command needs when it runs, so that each starts at once."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     """
     with console.error_boundary():
         _refuse_problems(offline=False)
-    code = subprocess.run([sys.executable, "-m", "dvc", "repro", *dvc_arguments]).returncode  # noqa: S603, PLW1510 - our own command; its code is ours
+    command = [sys.executable, "-m", "dvc", "repro", *dvc_arguments]
+    code = subprocess.run(command, env=_environment(), check=False).returncode  # noqa: S603 - dvc, with the user's own arguments
     if code == 0:
         _print_table(as_json=False)
     sys.exit(code)
@@ -105,6 +107,12 @@ def serve_teacher(port: int, host: str) -> None:
 
     with console.error_boundary():
         application.serve(host, port)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which the stages' `python` is the one that runs this command."""
+    folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")])}
 
 
 def _refuse_problems(offline: bool) -> None:

@@ -50,6 +50,8 @@ def _line(name: str, previous: str | None) -> Line:
     found = {stage: _metrics(name, stage) for stage in ("seed", *STAGES)}
     records = [_record(name, stage) for stage in ("seed", *STAGES)]
     used = _used(found)
+    if name == "0":  # the later iterations find the teacher's exam answers in the ledger
+        used.append(found["evaluate"].get("teacher") or {})
     funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
     return Line(
         iteration=name,

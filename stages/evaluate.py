@@ -13,18 +13,18 @@ def evaluate(work: stage.Work) -> str:
     """Write exam_responses.jsonl and the metrics of the exam."""
     settings = work.settings
     exam = jsonl.read(project.EXAM, Instruction.from_row)
-    taught = _teacher(work, exam)
+    taught, asked = _teacher(work, exam)
     answers = _student(work, exam)
     jsonl.write(work.data("exam_responses.jsonl"), answers)
     marks = examination.mark(exam, taught, answers, settings.exam.scorer)
     document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
     quality, dropped = _quality(work, exam, taught, answers)
     work.write_dropped(dropped)
-    work.write_metrics({**document, **quality, "dropped": reasons(dropped)})
+    work.write_metrics({**document, **quality, "teacher": asked, "dropped": reasons(dropped)})
     return examination.sentence({**document, **quality})
 
 
-def _teacher(work: stage.Work, exam: list[Instruction]) -> dict[str, Answer]:
+def _teacher(work: stage.Work, exam: list[Instruction]) -> tuple[dict[str, Answer], dict[str, int]]:
     """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     requests = [teacher.request(row, templates) for row in exam]
@@ -32,12 +32,13 @@ def _teacher(work: stage.Work, exam: list[Instruction]) -> dict[str, Answer]:
     limit = stage.allowed_failures(share, len(exam))
     with work.asker("teacher", work.settings.teacher) as asker:
         outcomes = asker.ask(requests, max_failed=limit)
+        used = asker.account.versioned()
     found = [
         teacher.answer(row, outcome, "keep") for row, outcome in zip(exam, outcomes, strict=True)
     ]
     dropped = [row for row in found if isinstance(row, Dropped)]
     stage.check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
-    return {row.id: row for row in found if isinstance(row, Answer)}
+    return {row.id: row for row in found if isinstance(row, Answer)}, used
 
 
 def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:

@@ -151,9 +151,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         (["tokenizer.json", "tokenizer_config.json"], "has no tokenizer"),
     ],
 )
-def test_the_check_names_what_a_folder_lacks(
-    tmp_path: Path, missing: list[str], said: str
-) -> None:
+def test_the_check_names_what_a_folder_lacks(tmp_path: Path, missing: list[str], said: str) -> None:
     folder = tiny.folder(tmp_path / "student")
     for name in missing:
         (folder / name).unlink()

@@ -1,0 +1,36 @@
+# Set-up and the commands of the README. Everything lands in .venv; nothing else is installed.
+
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: run test test-all lint clean
+
+run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
+	lion run
+
+test: $(VENV)/.installed-test lint   ## set up, then the fast tests
+	pytest -rs -m "not slow"
+
+test-all: $(VENV)/.installed-test lint   ## the slow ones too
+	pytest -rs
+
+lint: $(VENV)/.installed-test
+	ruff check .
+	ruff format --check .
+	mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lion needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:   ## remove the environment; data and ledger stay
+	rm -rf $(VENV)
