@@ -6,6 +6,7 @@ and carries `format`, so that a later version reads or refuses it knowingly.
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -36,9 +37,10 @@ class Message(TypedDict):
 def canonical_text(text: str) -> str:
     """Return `text` as it is hashed and kept: NFC, CRLF to LF, outer white space stripped.
 
-    Nothing else is folded: code, case and inner spacing are meaning.
+    Nothing else is folded: code, case and inner spacing are meaning. What is canonical stays as it
+    is, so that a row read again has the same id.
     """
-    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
+    return re.sub("\r+\n", "\n", unicodedata.normalize("NFC", text)).strip()
 
 
 def canonical_messages(messages: Sequence[Message]) -> list[Message]:
@@ -171,6 +173,8 @@ class Instruction:
         if identity != instruction_id(messages):
             raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
         answer = row.get("answer")
+        if not isinstance(answer, dict | None):
+            raise DataError(f"answer: an object is expected, found {answer!r:.60}")
         return cls(
             id=identity,
             messages=tuple(messages),

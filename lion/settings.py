@@ -13,7 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from lion.errors import SettingsError
 
 EMBEDDED = "embedded"
-ITERATION_NAME = re.compile(r"^[0-9][0-9a-z_-]*$")
+ITERATION_NAME = re.compile(r"^[0-9][0-9a-z_-]*\Z")
+
+# where a key or a password may stand by mistake: what was found there is not repeated
+_UNTOLD = ("base_url", "api_key_env")
 
 
 def _endpoint_url(value: str) -> str:
@@ -355,7 +358,7 @@ def _describe(error: ValidationError, place: str) -> list[str]:
             message = "no such parameter"
         elif problem["type"] == "missing":
             message = "missing; every parameter stands in params.yaml"
-        elif not isinstance(problem["input"], dict):
+        elif not isinstance(problem["input"], dict) and parts[-1] not in _UNTOLD:
             message += f", found {problem['input']!r:.60}"
         lines.append(f"{name}: {message}")
     return lines

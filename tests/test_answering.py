@@ -177,7 +177,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     assert ask(folder, batch_size=7) == roomy
     assert cramped.sizes == [7, 3, 1, 2, 4, 2, 2]
     monkeypatch.setattr(student, "load", lambda *_: (Cramped(model, room=0), tokenizer))
-    with pytest.raises(ModelError, match="alone .* does not fit in memory. Lower"):
+    with pytest.raises(ModelError, match=r"alone .* does not fit in memory. Lower"):
         ask(folder)
 
 
@@ -200,7 +200,8 @@ def test_what_the_model_would_rather_do_is_not_asked(tmp_path: Path) -> None:
     model.generation_config.repetition_penalty = 3.0
     model.generation_config.num_beams = 2
     student.save(model, tiny.tokenizer(), tmp_path / "opinionated")
-    assert (tmp_path / "opinionated" / "generation_config.json").read_text().count("3.0") == 1
+    written = (tmp_path / "opinionated" / "generation_config.json").read_text()
+    assert '"repetition_penalty": 3.0' in written
     assert ask(tmp_path / "opinionated") == plain
 
 

@@ -89,7 +89,10 @@ def test_a_control_token_in_an_instruction_or_a_response_stays_text() -> None:
 
 
 def test_a_template_that_refuses_or_drops_the_system_turn_gets_it_in_the_user_turn() -> None:
-    drops = "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    drops = (
+        "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}"
+        "{% endfor %}"
+    )
     for template in (GEMMA, drops):
         tok = tokenizer(template)
         prompt = Encoder(tok, "auto").prompt(CONVERSATIONS["system"])
@@ -108,7 +111,7 @@ def test_a_conversation_that_the_template_refuses_is_named() -> None:
 
 
 def test_a_tokenizer_without_an_end_is_refused() -> None:
-    with pytest.raises(ModelError, match="no end-of-sequence token.*Set `eos_token`"):
+    with pytest.raises(ModelError, match=r"no end-of-sequence token.*Set `eos_token`"):
         Encoder(tokenizer(None, eos_token=None), "auto")
 
 

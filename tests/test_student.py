@@ -78,14 +78,14 @@ def test_an_adapter_leads_to_its_base(tmp_path: Path) -> None:
 def test_pointers_in_a_circle_are_refused(tmp_path: Path) -> None:
     Pointer("student", "2").write(tmp_path / "1" / "student")
     Pointer("student", "1").write(tmp_path / "2" / "student")
-    with pytest.raises(ModelError, match="in a circle: .*1/student -> .*2/student -> .*1/student"):
+    with pytest.raises(ModelError, match=r"in a circle: .*1/student -> .*2/student -> .*1/student"):
         student.resolve(tmp_path / "1" / "student")
 
 
 def test_a_missing_or_empty_folder_is_refused_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no such student.*dvc checkout"):
+    with pytest.raises(ModelError, match=r"no such student.*dvc checkout"):
         student.resolve(tmp_path / "none")
-    with pytest.raises(ModelError, match="neither config.json"):
+    with pytest.raises(ModelError, match=r"neither config\.json"):
         student.resolve(tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_saving_replaces_the_whole_folder(tmp_path: Path) -> None:
 
 def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     class Broken:
-        def save_pretrained(self, folder: Path, state_dict: object) -> None:
+        def save_pretrained(self, folder: Path, **_: object) -> None:
             (folder / "half").write_text("half")
             raise OSError("disk full")
 
@@ -242,7 +242,7 @@ def test_a_hub_models_listing_is_checked(monkeypatch: pytest.MonkeyPatch) -> Non
             self.rfilename = rfilename
 
     class Info:
-        siblings = [File("config.json"), File("pytorch_model.bin"), File("tokenizer.json")]
+        siblings = (File("config.json"), File("pytorch_model.bin"), File("tokenizer.json"))
 
     monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: Info())
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

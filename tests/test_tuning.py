@@ -1,6 +1,7 @@
 """Training: what is supervised, what is kept, and that equal runs write equal bytes."""
 
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -58,8 +59,9 @@ def loss_by_hand(model: Any, rows: list[Example]) -> float:
     return float(torch.stack(losses).mean())
 
 
-@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize(
+    ("architecture", "accumulation"), [("llama", 3), *((name, 1) for name in tiny.ARCHITECTURES)]
+)
 def test_the_loss_is_the_mean_over_supervised_tokens_alone(
     tmp_path: Path, architecture: str, accumulation: int
 ) -> None:
@@ -77,7 +79,7 @@ def test_the_loss_is_the_mean_over_supervised_tokens_alone(
     assert report.tokens == sum(len(row.input_ids) - row.prompt_length for row in rows)
 
 
-@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["llama", "neox"])
 def test_training_learns_its_examples(tmp_path: Path, architecture: str) -> None:
     folder = tiny.folder(tmp_path / "base", architecture)
     run(folder, tmp_path / "out", steps=40, learning_rate=0.01)
@@ -231,7 +233,7 @@ def test_batches_are_of_like_length_and_every_example_has_its_turn() -> None:
     spread = [max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches]
     assert sum(spread) / len(spread) < 4
     means = [sum(lengths[i] for i in batch) for batch in batches]
-    rises = sum(a < b for a, b in zip(means, means[1:], strict=False))
+    rises = sum(a < b for a, b in itertools.pairwise(means))
     assert 90 < rises < 160, "lengths come in no order"
     assert order == draw_order(lengths, batch_size=10, batches=250, random_seed=3)
     assert order != draw_order(lengths, batch_size=10, batches=250, random_seed=4)
@@ -259,7 +261,7 @@ def test_orthogonal_brings_singular_values_near_one() -> None:
     torch.manual_seed(0)
     for shape in ((2, 20, 50), (2, 50, 20)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
-        assert 0.6 < values.min()
+        assert values.min() > 0.6
         assert values.max() < 1.3
 
 

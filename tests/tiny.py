@@ -25,6 +25,9 @@ from lion import student
 from lion.records import Instruction
 from lion.settings import Student, Tune
 
+# Matrices this small gain nothing from threads, which wait for each other beside other work.
+torch.set_num_threads(1)
+
 TEXTS = [
     "Reverse the letters: c a f b",
     "b f a c",

@@ -1,0 +1,163 @@
+"""What was paid for stays: across crashes, processes, and later versions."""
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lion.errors import AskError
+from lion.ledger import Entry, FailedCall, Ledger
+
+
+def key(number: int | str) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def entry(number: int | str, reply: bytes = b"reply") -> Entry:
+    return Entry(key(number), "http://one/v1", b"{}", 0, reply)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "deep" / "ledger.sqlite") as opened:
+        yield opened
+
+
+def test_a_reply_comes_back_byte_for_byte(ledger: Ledger) -> None:
+    raw = bytes(range(256))
+    ledger.write([entry(1, raw)])
+    assert ledger.look_up([key(1)]) == {key(1): raw}
+
+
+def test_more_keys_than_one_query_takes_are_found(ledger: Ledger) -> None:
+    ledger.write([entry(number, str(number).encode()) for number in range(1203)])
+    found = ledger.look_up([key(number) for number in range(1300)])
+    assert found == {key(number): str(number).encode() for number in range(1203)}
+    assert ledger.look_up([]) == {}
+
+
+def test_a_key_keeps_its_first_reply(ledger: Ledger) -> None:
+    """Outputs already follow from it: a second reply would change them without a reason."""
+    ledger.write([entry(1, b"first")])
+    ledger.write([entry(1, b"second"), entry(2, b"other")])
+    assert ledger.look_up([key(1), key(2)]) == {key(1): b"first", key(2): b"other"}
+    assert ledger.count() == 2
+
+
+def test_a_failure_never_comes_back_as_an_answer(ledger: Ledger) -> None:
+    ledger.write([FailedCall(key(1), "http://one/v1", "timeout", "no reply in 120 s")])
+    assert ledger.look_up([key(1)]) == {}
+    assert ledger.count() == 0
+    ledger.write([entry(1, b"at last")])
+    assert ledger.look_up([key(1)]) == {key(1): b"at last"}
+
+
+def test_a_failure_after_a_reply_does_not_hide_it(ledger: Ledger) -> None:
+    ledger.write([entry(1, b"paid")])
+    ledger.write([FailedCall(key(1), "http://one/v1", "timeout", "")])
+    assert ledger.look_up([key(1)]) == {key(1): b"paid"}
+
+
+def test_a_ledger_opened_again_has_everything(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as first:
+        first.write([entry(1)])
+    with Ledger(path) as second:
+        assert second.look_up([key(1)]) == {key(1): b"reply"}
+
+
+def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
+    """Any SQLite client shows what was paid for, without Lion."""
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.write([Entry(key(1), "http://one/v1", b'{"q":1}', 3, b"r")])
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        row = connection.execute("SELECT endpoint, request, sample, reply, at FROM replies")
+        endpoint, request, sample, reply, at = row.fetchone()
+    connection.close()
+    assert (endpoint, request, sample, reply) == ("http://one/v1", b'{"q":1}', 3, b"r")
+    assert at.startswith("20")
+    assert at.endswith("Z")
+
+
+_WRITER = """
+import hashlib, sys
+from pathlib import Path
+from lion.ledger import Entry, Ledger
+path, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with Ledger(Path(path)) as ledger:
+    for number in range(start, stop):
+        key = hashlib.sha256(str(number).encode()).digest()
+        ledger.write([Entry(key, "http://one/v1", b"{}", 0, str(number).encode() * 200)])
+        print(number, flush=True)
+"""
+
+
+def writer(path: Path, start: int, stop: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", _WRITER, str(path), str(start), str(stop)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_was_reported_durable_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    reported = []
+    for start in (0, 100_000):  # the second writer begins on what the killed one left
+        process = writer(path, start, start + 100_000)
+        assert process.stdout is not None
+        reported += [int(process.stdout.readline()) for _ in range(120)]
+        os.kill(process.pid, signal.SIGKILL)
+        reported += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        process.stdout.close()
+        assert process.wait() == -signal.SIGKILL
+    assert len(reported) >= 240
+    with Ledger(path) as ledger:
+        found = ledger.look_up([key(number) for number in reported])
+    assert found == {key(number): str(number).encode() * 200 for number in reported}
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    """Overlapping ranges: nothing is lost, nothing is doubled, nobody is locked out."""
+    path = tmp_path / "ledger.sqlite"
+    processes = [writer(path, start, start + 150) for start in (0, 100)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    with Ledger(path) as ledger:
+        assert ledger.count() == 250
+        assert len(ledger.look_up([key(number) for number in range(250)])) == 250
+
+
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"not a database at all, but somebody's notes\n" * 50)
+    before = path.read_bytes()
+    with pytest.raises(AskError, match=r"ledger.sqlite: the ledger cannot be opened"):
+        Ledger(path)
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version=2")
+    connection.close()
+    with pytest.raises(AskError, match=r"format 2, this version reads up to 1. Update Lion"):
+        Ledger(path)
+
+
+def test_a_disk_that_takes_no_more_is_told_and_keeps_what_there_is(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.write([entry(1)])
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count={pages + 2}")  # SQLite's own full disk
+        with pytest.raises(AskError, match=r"cannot be written: .*full.* Make room"):
+            ledger.write([entry(2), entry(3, b"x" * 100_000)])
+        assert ledger.look_up([key(1), key(2), key(3)]) == {key(1): b"reply"}
+        ledger._connection.execute("PRAGMA max_page_count=1000000")
+        ledger.write([entry(2)])
+        assert ledger.count() == 2
