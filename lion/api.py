@@ -7,6 +7,7 @@ roles' business. Order of arrival never shows: outcomes come back in the order o
 import asyncio
 import os
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -85,8 +86,8 @@ class _Round:
     allowed: int
     known: int
     total: int
+    failures: list[Failure]
     settled: dict[bytes, bytes | Failure] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
 
 
 class _CallError(Exception):
@@ -158,10 +159,16 @@ class Asker:
         self.account.hits += len(known)
         self._answered = self._answered or bool(known)
         self._advance(len(known), len(distinct))
-        if missing:
-            known.update(self._runner.run(self._ask_missing(missing, len(known), max_failed)))
-        self.account.seconds += time.monotonic() - started
         outcomes = {key: _read(settled) for key, settled in known.items()}
+        failures = [one for one in outcomes.values() if isinstance(one, Failure)]
+        allowed = len(distinct) if max_failed is None else max_failed
+        if len(failures) > allowed:  # billed refusals: known, and asking again would not help
+            raise TooManyDroppedError(_too_many(failures, allowed, self.endpoint))
+        if missing:
+            found = self._runner.run(self._ask_missing(missing, len(known), allowed, failures))
+            known.update(found)
+            outcomes.update({key: _read(settled) for key, settled in found.items()})
+        self.account.seconds += time.monotonic() - started
         self._count(known, outcomes)
         return [outcomes[item.key] for item in items]
 
@@ -216,12 +223,12 @@ class Asker:
         return self._stack.enter_context(application.running())
 
     async def _ask_missing(
-        self, missing: list[_Item], known: int, max_failed: int | None
+        self, missing: list[_Item], known: int, allowed: int, failures: list[Failure]
     ) -> dict[bytes, bytes | Failure]:
-        allowed = len(missing) if max_failed is None else max_failed
         client = self._open_client()
         async with _Writer(self.ledger) as writer:
-            shared = _Round(iter(missing), client, writer, allowed, known, known + len(missing))
+            total = known + len(missing)
+            shared = _Round(iter(missing), client, writer, allowed, known, total, failures)
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.api.concurrency, len(missing))):
@@ -234,8 +241,9 @@ class Asker:
         for item in shared.queue:
             settled = await self._settle(item, shared)
             shared.settled[item.key] = settled
-            if isinstance(settled, Failure):
-                shared.failures.append(settled)
+            outcome = _read(settled)
+            if isinstance(outcome, Failure):  # those that are billed too
+                shared.failures.append(outcome)
             if len(shared.failures) > shared.allowed:
                 raise TooManyDroppedError(_too_many(shared.failures, shared.allowed, self.endpoint))
             self._advance(shared.known + len(shared.settled), shared.total)
@@ -300,16 +308,15 @@ class Asker:
                 options={"headers": {"Content-Type": "application/json"}},
             )
             return response.content
-        except openai.APITimeoutError as error:
-            slow = Failure("timeout", f"no reply in {self.api.timeout} s")
-            raise _RetryableError(slow) from error
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise _RetryableError(Failure("connection", _words(error))) from error
+            slow = Failure("timeout", f"no reply in {self.api.timeout} s")
+            cut = Failure("connection", _words(error.__cause__ or error))
+            raise _RetryableError(slow if _is_timeout(error) else cut) from error
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, words = error.status_code, _words(error)
+        status, words = error.status_code, self._without_key(_words(error))
         failure = Failure(f"http_{status}", words)
         if status == 429 and error.code == "insufficient_quota":
             return EndpointError(f"{self._who()}: {words} Top up the account and run again.")
@@ -325,6 +332,11 @@ class Asker:
             )
         # others were answered, so this one's content is what the server refuses
         return _RefusedError(failure)
+
+    def _without_key(self, words: str) -> str:
+        """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
+        key = os.environ.get(self.endpoint.api_key_env or "")
+        return words.replace(key, "(the key)") if key else words
 
     def _who(self) -> str:
         return f"{self.endpoint.model} at {self.endpoint.base_url}"
@@ -412,11 +424,17 @@ def _retry_after(headers: Any) -> float | None:
         return None
 
 
-def _words(error: Exception) -> str:
-    """Return the server's own words, on one line, clipped."""
-    cause = error.__cause__
-    text = str(error) + (f" ({cause})" if cause is not None and str(cause) else "")
-    return " ".join(text.split())[:300]
+def _words(error: BaseException) -> str:
+    """Return the server's own words, on one line, clipped; without the status, told elsewhere."""
+    text = re.sub(r"^Error code: \d+(?: - )?", "", str(error))
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Tell a real timeout: the SDK's transport calls a refused or cut connection one as well."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _too_many(failures: list[Failure], allowed: int, endpoint: Endpoint) -> str:

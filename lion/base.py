@@ -62,7 +62,14 @@ def exam(
         tasks = families.exam(settings.size, random_seed=random_seed)
         return list(found), [_embedded(task, "exam") for task in tasks]
     rows, _ = _read(Path(settings.file), "error", "")
-    examined = {row.id: row for row in (_instruction(row, "exam") for row in rows)}
+    examined: dict[str, Instruction] = {}
+    for row in rows:
+        made = _instruction(row, "exam")
+        if examined.setdefault(made.id, made).expected != made.expected:
+            raise DataError(
+                f"{row.file}, line {row.line}: the question stands there before, with another "
+                "answer. Keep one of them."
+            )
     return list(found), list(examined.values())
 
 

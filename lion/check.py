@@ -105,7 +105,14 @@ def _source_problems(settings: Settings) -> Iterator[str]:
         yield from problems
         if problems:
             return
-        rows += len(sources.read_rows(Path(name)).rows)
+        loaded = sources.read_rows(Path(name)).rows
+        rows += len(loaded)
+        bare = [row.line for row in loaded if row.expected is None]
+        if bare and settings.seed.answers == "keep":
+            yield (
+                f"seed.answers: {name}, line {bare[0]}: `keep`, but {len(bare)} rows bring no "
+                "answer. Set seed.answers: ask."
+            )
     yield from _too_small(settings, rows - settings.seed.holdout)
 
 

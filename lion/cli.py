@@ -23,7 +23,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lion")
 def main() -> None:
-    r"""Lion: distil an LLM behind an API into a small student of your own.
+    """Lion: distil an LLM behind an API into a small student of your own.
 
     \b
     lion run                 check, then `dvc repro`, then the table
@@ -32,10 +32,13 @@ def main() -> None:
     """
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(
+    short_help="Check, run the pipeline, print the table.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("dvc_arguments", nargs=-1, type=click.UNPROCESSED)
 def run(dvc_arguments: tuple[str, ...]) -> None:
-    r"""Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
+    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
 
     \b
     lion run
@@ -51,7 +54,7 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     sys.exit(code)
 
 
-@main.command()
+@main.command(short_help="Find what would stop a run.")
 @click.option("--offline", is_flag=True, help="Ask no endpoint (no paid call).")
 def check(offline: bool) -> None:
     """Find what would stop a run, before anything is spent or removed.
@@ -63,7 +66,7 @@ def check(offline: bool) -> None:
     console.say("nothing stands in the way")
 
 
-@main.command()
+@main.command(short_help="Print the iterations side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def table(as_json: bool) -> None:
     """Print the iterations side by side, as far as they have come."""
@@ -71,11 +74,11 @@ def table(as_json: bool) -> None:
         _print_table(as_json)
 
 
-@main.command()
+@main.command(short_help="List the profiles, or switch to one.")
 @click.argument("name", required=False)
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes of params.yaml.")
 def profile(name: str | None, force: bool) -> None:
-    r"""Write the profile NAME to params.yaml; without NAME, list the profiles.
+    """Write the profile NAME to params.yaml; without NAME, list the profiles.
 
     \b
     lion profile             list them
@@ -92,11 +95,11 @@ def profile(name: str | None, force: bool) -> None:
         console.say(f"params.yaml is now the profile {name}; `lion run` runs it")
 
 
-@main.command("serve-teacher")
+@main.command("serve-teacher", short_help="Serve the embedded teacher to any client.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8099, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def serve_teacher(port: int, host: str) -> None:
-    r"""Serve the embedded teacher to any client of the chat-completions protocol.
+    """Serve the embedded teacher to any client of the chat-completions protocol.
 
     \b
     lion serve-teacher --port 8099

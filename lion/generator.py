@@ -16,7 +16,8 @@ STAGE = "generate"
 
 # models repeat the prompt's own label before the instruction
 _LABEL = re.compile(
-    r"^\W*(?:the\s+)?(?:new|created|rewritten)\s+(?:instruction|prompt|task)\W*:\s*", re.IGNORECASE
+    r"^\W*(?:the\s+)?(?:new|created|rewritten)\s+(?:instruction|prompt|task)\W*:(?:\*\*|__)?\s*",
+    re.IGNORECASE,
 )
 _OWN_PROMPT = re.compile(r"\bgiven (?:instruction|prompt)\b", re.IGNORECASE)
 

@@ -9,10 +9,7 @@ from lion.errors import SettingsError
 
 def listed(folder: Path) -> dict[str, str]:
     """Return the profiles' names, each with the first comment of its file."""
-    return {
-        path.stem: path.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
-        for path in sorted(folder.glob("*.yaml"))
-    }
+    return {path.stem: _title(path) for path in sorted(folder.glob("*.yaml"))}
 
 
 def use(folder: Path, name: str, force: bool) -> None:
@@ -31,6 +28,12 @@ def use(folder: Path, name: str, force: bool) -> None:
         )
     with jsonl.replacing(project.PARAMS) as temporary:
         temporary.write_bytes(content)
+
+
+def _title(path: Path) -> str:
+    """Return the first sentence of the file's opening comment."""
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
+    return first.removeprefix(f"{path.stem}: ").split(". ")[0].rstrip(".")
 
 
 def _would_be_lost(folder: Path) -> bool:

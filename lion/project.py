@@ -6,6 +6,7 @@ lies in `.lion/` of the main repository.
 """
 
 import os
+from collections.abc import Hashable
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         """Build one mapping. Raises yaml.YAMLError for a key that stands twice."""
         seen: set[object] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # no types in its stubs
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # <<: what the base class merges may be overridden beside it
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # the base class refuses it, with its place
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark

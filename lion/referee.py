@@ -12,11 +12,17 @@ from lion.wire import Failure, Outcome, Request
 
 LOWEST, HIGHEST = 1.0, 10.0
 
+# A hyphen between label and number is a dash where spaces surround it, else a minus. What follows
+# the number must not go on with it: 7-8, 8.5.1 and 1e1 are no scores.
 _SCORE = re.compile(
-    r"assistant\s*(?P<who>[12])\W+(?:is\W+|gets\W+)?(?P<score>[+-]?\d+(?:[.,]\d+)?)"
-    r"(?:\s*(?:/|out of)\s*(?P<scale>\d+))?",
+    r"(?P<label>scores?\s+(?:of|for)\s+(?:the\s+)?)?assistant\s*(?P<who>[12])(?:['\u2019]s\s+score)?"
+    r"(?:[^\w+-]{1,8}|[^\w+-]{0,8}(?:\bis|\bgets|\s-\s)[^\w+-]{0,8})"
+    r"(?P<score>[+-]?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<scale>\d+)|\s*(?P<share>%))?"
+    r"(?![\w%]|[.,]\d|\s*/|\s*[-\u2013\u2014]\s*\d|\s+(?:to|or)\s+\d)",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"scores?\s+(?:of|for)\s+(?:the\s+)?assistant", re.IGNORECASE)
+_OPENING = re.compile(r"\W*(?:\d+[.)])?\W*(?:(?:the|my|final|overall)\s+)*", re.IGNORECASE)
 
 
 def request(question: str, teacher: str, student: str, order: Order, prompts: Prompts) -> Request:
@@ -40,7 +46,9 @@ def review(identity: str, order: Order, outcome: Outcome) -> Review:
     """Return the two scores of a reply, or the reason there are none."""
     if isinstance(outcome, Failure):
         return Review(identity, order, None, None, outcome.reason, outcome.detail)
-    scores = read_scores(outcome.text)
+    # a reply that the token cap cut off may end in the 1 of a 10
+    cut = outcome.finish_reason == "length"
+    scores = "truncated" if cut else read_scores(outcome.text)
     if isinstance(scores, str):
         return Review(identity, order, None, None, scores, outcome.text)
     first, second = scores
@@ -54,19 +62,37 @@ def read_scores(text: str) -> tuple[float, float] | str:
     Reasons: `no_scores`, `one_score`, `out_of_range` (not 1 to 10, or on another scale).
     """
     found: dict[str, re.Match[str]] = {}
-    for line in reversed(text.splitlines()):
-        for match in _SCORE.finditer(re.sub(r"[*_`#]", "", line)):
+    plain = re.sub(r"[*_`#]", "", text)
+    labelled = _LABEL.search(plain) is not None
+    for line in reversed(plain.splitlines()):
+        for match in reversed(_line_scores(line, labelled)):
             found.setdefault(match["who"], match)
         if len(found) == 2:
             break
     if len(found) < 2:
         return "one_score" if found else "no_scores"
-    if any(match["scale"] not in (None, "10") for match in found.values()):
+    if any(match["share"] or match["scale"] not in (None, "10") for match in found.values()):
         return "out_of_range"
     first, second = (float(found[who]["score"].replace(",", ".")) for who in "12")
     if not all(LOWEST <= score <= HIGHEST for score in (first, second)):
         return "out_of_range"
     return first, second
+
+
+def _line_scores(line: str, labelled: bool) -> list[re.Match[str]]:
+    """Return the scores that a line gives: of both assistants, or one that opens the line.
+
+    One inside a sentence is quoted. Where the words `Score of Assistant` stand anywhere in the
+    reply, only they count; else `Assistant 1: 8` does, where nothing follows it.
+    """
+    found = list(_SCORE.finditer(line))
+    if labelled:
+        found = [match for match in found if match["label"]]
+    elif found and re.search(r"\w", line[found[-1].end() :]):
+        return []
+    if len({match["who"] for match in found}) == 2:
+        return found
+    return [match for match in found if _OPENING.fullmatch(line[: match.start()])]
 
 
 def verified(answer: Answer, correct: bool, kind: str) -> list[Review]:

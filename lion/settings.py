@@ -112,6 +112,7 @@ class Student(Section):
     trust_remote_code: bool
     prompt_format: Literal["auto", "paper"]
     dtype: Literal["float32", "bfloat16", "float16"]
+    threads: Positive | None
 
 
 class Teach(Section):
@@ -273,38 +274,44 @@ class Settings(Section):
 
 def read_settings(document: object) -> Settings:
     """Validate a parsed params.yaml. Raises SettingsError that lists every problem."""
-    problems = _key_problems(document)
-    settings: Settings | None = None
-    if not problems:
-        try:
-            settings = Settings.model_validate(document)
-        except ValidationError as error:
-            problems = _describe(error, "")
-    if settings is not None:
-        problems = _override_problems(settings) + _chain_problems(settings.iterations)
-    if problems or settings is None:
-        raise SettingsError(
-            "params.yaml is not usable:\n"
-            + "\n".join(f"  {problem}" for problem in problems)
-            + "\nMend these lines and run `lion check`."
-        )
+    if not isinstance(document, dict):
+        raise _refusal(["the file: a mapping of sections is expected"])
+    problems, document = _with_text_keys(document)
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        raise _refusal(problems + _describe(error, "")) from error
+    problems += _override_problems(settings) + _chain_problems(settings.iterations)
+    if problems:
+        raise _refusal(problems)
     return settings
 
 
-def _key_problems(document: object) -> list[str]:
-    """Unquoted iteration names become integers, and DVC then makes no stage of them."""
-    if not isinstance(document, dict):
-        return ["the file: a mapping of sections is expected"]
+def _refusal(problems: list[str]) -> SettingsError:
+    lines = "\n".join(f"  {problem}" for problem in problems)
+    return SettingsError(
+        f"params.yaml is not usable:\n{lines}\nMend these lines and run `lion check`."
+    )
+
+
+def _with_text_keys(document: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Return the problems of iterations' names, and the document with names that are text.
+
+    An unquoted name is a number in YAML, and DVC then makes no stage of it. The rest of the
+    document is still looked at, so that all problems are told at once.
+    """
     iterations = document.get("iterations")
     if not isinstance(iterations, dict):
-        return []
-    return [
-        f'iterations.{key}: put the name in quotes ("{key}":), or DVC makes no stage of it'
-        if not isinstance(key, str)
-        else f"iterations.{key}: a name is a digit, then digits, a-z, _ or -"
-        for key in iterations
-        if not isinstance(key, str) or not ITERATION_NAME.match(key)
-    ]
+        return [], document
+    problems = []
+    for key in iterations:
+        if not isinstance(key, str):
+            problems.append(
+                f'iterations.{key}: put the name in quotes ("{key}":), or DVC makes no stage of it'
+            )
+        elif not ITERATION_NAME.match(key):
+            problems.append(f"iterations.{key}: a name is a digit, then digits, a-z, _ or -")
+    return problems, {**document, "iterations": {str(k): v for k, v in iterations.items()}}
 
 
 def _override_problems(settings: Settings) -> list[str]:

@@ -166,6 +166,8 @@ def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel
     from transformers import AutoModelForCausalLM
 
     _hide_progress_bars()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)  # figures depend on it: sums are split by thread
     with _translated(source.base):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.base,

@@ -94,7 +94,7 @@ def _table(lines: Sequence[Line], settings: Settings) -> Table:
             _percent(line.accuracy),
             _percent(None if line.quality is None else line.quality / 100),
             _count(line.calls),
-            _count(line.tokens),
+            _millions(line.tokens),
             cost(settings),
             _number(line.seconds, 0),
         )
@@ -103,7 +103,7 @@ def _table(lines: Sequence[Line], settings: Settings) -> Table:
         "all",
         *[""] * 6,
         _count(_total([line.calls for line in lines])),
-        _count(_total([line.tokens for line in lines])),
+        _millions(_total([line.tokens for line in lines])),
         cost(settings),
         _number(_total([line.seconds for line in lines]), 0),
     )
@@ -131,6 +131,13 @@ def _percent(share: float | None) -> str:
 
 def _count(number: int | None) -> str:
     return DASH if number is None else f"{number:,}"
+
+
+def _millions(number: int | None) -> str:
+    """Return a count; from ten millions on in millions, for the table to fit."""
+    if number is None or number < 10_000_000:
+        return _count(number)
+    return f"{number / 1e6:,.0f} M"
 
 
 def _number(number: float | None, digits: int) -> str:

@@ -33,7 +33,8 @@ def report(work: stage.Work) -> str:
     rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]
     _write(Path("report/progress.csv"), polars.DataFrame(rows, infer_schema_length=None))
     curves = [
-        polars.read_csv(project.metrics(line.iteration, "tune", "csv")).select(
+        # as texts: a curve without a step has no types
+        polars.read_csv(project.metrics(line.iteration, "tune", "csv"), infer_schema=False).select(
             polars.lit(line.iteration).alias("iteration"), polars.all()
         )
         for line in lines

@@ -36,7 +36,7 @@ def chat_server() -> Iterator[ChatServer]:
 
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:
-    """params.yaml of the repository, parsed; read only (see `override`)."""
+    """Return the repository's params.yaml, parsed; read only (see `override`)."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     return found
 
@@ -55,13 +55,13 @@ def override(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
 
 @pytest.fixture(scope="session")
 def settings(document: dict[str, Any]) -> Settings:
-    """The settings that the repository comes with."""
+    """Return the settings that the repository comes with."""
     return read_settings(document)
 
 
 @pytest.fixture(scope="session")
 def configure(document: dict[str, Any]) -> Configure:
-    """Settings with dotted keys overridden: configure({"split.tau": 2.0})."""
+    """Return a maker of settings with dotted keys overridden, as {"split.tau": 2.0}."""
 
     def made(changes: Mapping[str, Any]) -> Settings:
         return read_settings(override(document, changes))
@@ -90,7 +90,7 @@ class Workplace:
 def workplace(
     tmp_path: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Workplace:
-    """A project's folder, which is the working folder."""
+    """Make a project's folder the working folder."""
     made = Workplace(tmp_path, document)
     monkeypatch.chdir(tmp_path)
     return made

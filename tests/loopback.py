@@ -53,7 +53,7 @@ def says(
     model: str = "told-1",
     delay: float = 0.0,
 ) -> Told:
-    """A chat completion with one choice."""
+    """Answer with one choice."""
     document: dict[str, Any] = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -80,7 +80,7 @@ def says(
 def refuses(
     status: int, message: str = "no", *, code: str | None = None, headers: Any = None
 ) -> Told:
-    """An error as OpenAI's servers word it."""
+    """Refuse in the words of OpenAI's servers."""
     error = {"message": message, "type": "test", "param": None, "code": code}
     return Told(status, json.dumps({"error": error}).encode(), dict(headers or {}))
 
@@ -89,7 +89,7 @@ def refuses(
 class ChatServer:
     """A running server; set `answer` to say what it does."""
 
-    answer: Callable[[Call], Told] = field(default=lambda call: says(f"to: {call.question}"))
+    answer: Told | Callable[[Call], Told] = field(default=lambda call: says(f"to: {call.question}"))
     calls: list[Call] = field(default_factory=list)
     most_in_flight: int = 0
     url: str = ""
@@ -97,7 +97,7 @@ class ChatServer:
 
     @property
     def distinct(self) -> int:
-        """How many different bodies came."""
+        """Count the different bodies that came."""
         return len({call.raw for call in self.calls})
 
     @property
@@ -111,7 +111,8 @@ class ChatServer:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            return await self._do(request, self.answer(call))
+            told = self.answer if isinstance(self.answer, Told) else self.answer(call)
+            return await self._do(request, told)
         finally:
             self._in_flight -= 1
 

@@ -94,7 +94,9 @@ class Project:
 
     def clone(self, root: Path) -> "Project":
         """Return a fresh `git clone`: the last commit, no cache, no ledger, no outputs."""
-        subprocess.run(["git", "clone", "--quiet", self.root, root], check=True, env=self._git_env())
+        subprocess.run(
+            ["git", "clone", "--quiet", self.root, root], check=True, env=self._git_env()
+        )
         return Project(root, self.threads)
 
     def copy(self, root: Path) -> "Project":
@@ -189,7 +191,11 @@ class Project:
 
     def _git_env(self) -> dict[str, str]:
         names = {"NAME": "A tester", "EMAIL": "tester@example.invalid"}
-        whose = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in names.items()}
+        whose = {
+            f"GIT_{who}_{key}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for key, value in names.items()
+        }
         quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         return {**self.environment(), **whose, **quiet}
 

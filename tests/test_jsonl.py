@@ -62,7 +62,7 @@ def test_what_is_no_object_is_refused_with_file_and_line(tmp_path: Path, line: s
     path = tmp_path / "answers.jsonl"
     good = json.dumps(Answer("a", "x", "stop", None).to_row())
     path.write_text(f"{good}\n{line}\n{good}\n")
-    with pytest.raises(DataError, match="answers.jsonl, line 2: "):
+    with pytest.raises(DataError, match=r"answers\.jsonl, line 2: "):
         jsonl.read(path, Answer.from_row)
 
 
@@ -70,7 +70,7 @@ def test_bytes_that_are_no_text_are_refused_with_file_and_line(tmp_path: Path) -
     path = tmp_path / "answers.jsonl"
     good = json.dumps(Answer("a", "x", "stop", None).to_row()).encode()
     path.write_bytes(good + b'\n{"format": 1, "id": "\xff"}\n')
-    with pytest.raises(DataError, match="answers.jsonl, line 2: "):
+    with pytest.raises(DataError, match=r"answers\.jsonl, line 2: "):
         jsonl.read(path, Answer.from_row)
 
 
@@ -145,7 +145,7 @@ with jsonl.replacing(Path(sys.argv[1])) as temporary:
 
 
 def test_outputs_can_be_read_by_others(tmp_path: Path) -> None:
-    """mkstemp makes files for their owner alone; a shared DVC cache needs more."""
+    """Temporary files are their owner's alone; a shared DVC cache needs more."""
     jsonl.write(tmp_path / "pool.jsonl", rows(1))
     assert (tmp_path / "pool.jsonl").stat().st_mode & 0o777 == 0o644
 
@@ -153,8 +153,10 @@ def test_outputs_can_be_read_by_others(tmp_path: Path) -> None:
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8")).filter(lambda key: key != "format"),
-        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False,
-                                                                             allow_infinity=False),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53), 2**53)
+        | st.floats(allow_nan=False, allow_infinity=False),
     )
 )
 def test_a_document_comes_back(

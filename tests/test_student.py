@@ -193,7 +193,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
         "from lion import student\n"
         "from lion.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
-        "                   prompt_format='auto', dtype='float32')\n"
+        "                   prompt_format='auto', dtype='float32', threads=None)\n"
         "print(*student.check(settings))\n"
         "print('torch' in sys.modules)\n"
     )

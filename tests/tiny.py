@@ -169,6 +169,7 @@ def student_settings(**changes: Any) -> Student:
         "trust_remote_code": False,
         "prompt_format": "auto",
         "dtype": "float32",
+        "threads": None,
     }
     return Student(**{**values, **changes})
 

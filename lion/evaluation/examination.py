@@ -83,10 +83,9 @@ def sentence(document: Row) -> str:
     """Return the exam's outcome in one sentence."""
     parts = []
     if document["accuracy"] is not None:
-        parts.append(
-            f"accuracy {100 * document['accuracy']:.1f} %, "
-            f"the teacher's {100 * document['teacher_accuracy']:.1f} %"
-        )
+        parts.append(f"accuracy {100 * document['accuracy']:.1f} %")
+        if document["teacher_accuracy"] is not None:
+            parts[-1] += f", the teacher's {100 * document['teacher_accuracy']:.1f} %"
     if document["quality"] is not None:
         parts.append(f"quality {document['quality']:.1f} % of the teacher's")
     return "; ".join(parts) if parts else "no exam rows to mark"

@@ -1,7 +1,8 @@
 """generate: new hard and new easy instructions, the Train Pool of this iteration.
 
 Asked in rounds of a fixed size and judged in the order of the requests, so that concurrency never
-shows. A kind whose round keeps too little is dry: asking stops, and the metrics say so.
+shows. Where a round keeps too little, or no parent is left, the well of that kind is dry: asking
+stops, and the metrics say how many are lacking.
 """
 
 from lion import chat, decontamination, generator, jsonl, pools, project, prompts, stage
@@ -16,24 +17,25 @@ def generate(work: stage.Work) -> str:
     """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
     stop = jsonl.read_document(work.data("stop.json"))
     nursery = _nursery(work)
-    dry: list[Kind] = [] if not stop["stop"] else list(KINDS)
-    used = _fill(work, nursery, dry)
+    used = _fill(work, nursery, list(KINDS) if stop["stop"] else [])
+    short = {kind: 0 if stop["stop"] else nursery.wanted(kind) for kind in KINDS}
     jsonl.write(work.data("train_pool.jsonl"), nursery.kept)
     work.write_dropped(nursery.dropped)
     work.write_metrics(
         {
             "new": len(nursery.kept),
             **{kind: dict(sorted(nursery.funnel[kind].items())) for kind in KINDS},
-            "dry": dry,
+            "short": short,
             "stopped": stop["reason"],
             "generator": used,
         }
     )
     hard, easy = (nursery.funnel[kind]["kept"] for kind in KINDS)
-    told = f"{hard:,} new hard, {easy:,} new easy, {len(nursery.dropped):,} dropped"
     if stop["stop"]:
         return f"no new instructions: {stop['reason']}"
-    return told if not dry else f"{told}; the well is dry: {', '.join(dry)}"
+    told = f"{hard:,} new hard, {easy:,} new easy, {len(nursery.dropped):,} dropped"
+    lacking = [f"{count:,} {kind} too few" for kind, count in short.items() if count]
+    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
 
 
 def _nursery(work: stage.Work) -> Nursery:
@@ -53,7 +55,7 @@ def _nursery(work: stage.Work) -> Nursery:
 
 
 def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, int]:
-    """Ask round after round until enough is kept; add to `dry` the kinds whose well is dry."""
+    """Ask round after round until enough is kept, of the kinds that are not `dry`."""
     templates = prompts.load(project.PROMPTS / "generator", "generator")
     with work.asker("generator", work.settings.generator) as asker:
         while asked := _round(nursery, dry, templates):

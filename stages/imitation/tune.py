@@ -53,11 +53,9 @@ def _student_before(work: stage.Work) -> Path:
 
 def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[chat.Example]:
     encoder = chat.Encoder(student.load_tokenizer(before, settings), settings.prompt_format)
-    return [
-        encoder.example(row.id, row.messages, row.answer.text)
-        for row in rows
-        if row.answer is not None
-    ]
+    return encoder.examples(
+        [(row.id, row.messages, row.answer.text) for row in rows if row.answer is not None]
+    )
 
 
 def _write(work: stage.Work, report: tuning.TuneReport, new: int, old: int) -> None:

@@ -1,0 +1,569 @@
+"""Asking over a real socket: order, money, patience, and what is kept when it ends badly."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Call, ChatServer, Told, refuses, says
+
+from lion import wire
+from lion.api import Asker
+from lion.errors import AskError, EndpointError, TooManyDroppedError
+from lion.ledger import Ledger
+from lion.settings import Api, Endpoint
+from lion.wire import Failure, Outcome, Reply, Request
+
+Open = Callable[..., Any]
+
+
+def ask_for(number: int | str, sample: int = 0) -> Request:
+    return Request(({"role": "user", "content": f"q{number}"},), sample)
+
+
+def texts(outcomes: list[Outcome]) -> list[str]:
+    return [one.text if isinstance(one, Reply) else f"! {one.reason}" for one in outcomes]
+
+
+@pytest.fixture
+def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
+    """Return what opens an asker of the server, with changes of endpoint and api, on one ledger."""
+
+    @contextmanager
+    def made(random_seed: int = 0, **changes: Any) -> Iterator[Asker]:
+        endpoint = {
+            "base_url": chat_server.url,
+            "model": "m-1",
+            "api_key_env": None,
+            "send_seed": True,
+            "request": {},
+        }
+        api = {"concurrency": 8, "timeout": 5.0, "tries": 3, "max_wait": 0.05}
+        assert set(changes) <= {*endpoint, *api}
+        endpoint |= {key: value for key, value in changes.items() if key in endpoint}
+        api |= {key: value for key, value in changes.items() if key in api}
+        with (
+            Ledger(tmp_path / "ledger.sqlite") as ledger,
+            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed) as asker,
+        ):
+            yield asker
+
+    return made
+
+
+def kept(folder: Path) -> int:
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        return ledger.count()
+
+
+def in_turn(*told: Told) -> Callable[[Call], Told]:
+    """Answer the calls one after the other, the last one for ever."""
+    return lambda call: told[min(call.number, len(told)) - 1]
+
+
+# --- the order, and each request once --------------------------------------------------------
+
+
+def test_outcomes_stand_in_the_order_of_the_requests(chat_server: ChatServer, opened: Open) -> None:
+    delays = random.Random(7)
+    chat_server.answer = lambda call: says(call.question, delay=delays.uniform(0, 0.03))
+    with opened(concurrency=16) as asker:
+        found = asker.ask([ask_for(number) for number in range(60)])
+    assert texts(found) == [f"q{number}" for number in range(60)]
+    arrived = chat_server.questions
+    assert sorted(arrived) == sorted(texts(found))
+
+
+def test_a_request_that_stands_twice_is_sent_once(chat_server: ChatServer, opened: Open) -> None:
+    with opened() as asker:
+        found = asker.ask([ask_for(1), ask_for(2), ask_for(1), ask_for(1)])
+    assert texts(found) == ["to: q1", "to: q2", "to: q1", "to: q1"]
+    assert Counter(chat_server.questions) == {"q1": 1, "q2": 1}
+    assert asker.account.needed == 2
+
+
+def test_what_was_answered_is_never_asked_again(chat_server: ChatServer, opened: Open) -> None:
+    requests = [ask_for(number) for number in range(10)]
+    with opened() as asker:
+        first = asker.ask(requests)
+        assert asker.ask(requests) == first
+    with opened() as later:
+        assert later.ask(list(reversed(requests))) == list(reversed(first))
+    assert len(chat_server.calls) == 10
+    assert (later.account.calls, later.account.hits) == (0, 10)
+
+
+def test_known_replies_need_no_key(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A colleague with the ledger and without an account can run the pipeline again."""
+    monkeypatch.setenv("SOME_KEY", "sk-1")
+    with opened(api_key_env="SOME_KEY") as asker:
+        first = asker.ask([ask_for(1)])
+    monkeypatch.delenv("SOME_KEY")
+    with opened(api_key_env="SOME_KEY") as asker:
+        assert asker.ask([ask_for(1)]) == first
+
+
+def test_two_samples_of_a_question_are_two_requests(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = lambda call: says(str(call.body["seed"]))
+    with opened(random_seed=5) as asker:
+        found = asker.ask([ask_for(1, sample) for sample in (0, 1, 2)])
+    assert texts(found) == [str(wire.sample_seed(5, sample)) for sample in (0, 1, 2)]
+    assert len(set(texts(found))) == 3
+
+
+def test_two_samples_are_two_requests_even_without_a_seed(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: says(f"number {call.number}")
+    with opened(send_seed=False, concurrency=1) as asker:
+        found = asker.ask([ask_for(1, 0), ask_for(1, 1)])
+    assert texts(found) == ["number 1", "number 2"]
+    assert all("seed" not in call.body for call in chat_server.calls)
+    assert chat_server.distinct == 1
+
+
+def test_nothing_to_ask_needs_nobody(opened: Open) -> None:
+    with opened(base_url="http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY") as asker:
+        assert asker.ask([]) == []
+
+
+def test_no_more_requests_are_in_flight_than_allowed(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = says("x", delay=0.01)
+    with opened(concurrency=4) as asker:
+        asker.ask([ask_for(number) for number in range(40)])
+    assert chat_server.most_in_flight == 4
+
+
+def test_the_body_is_what_params_say(chat_server: ChatServer, opened: Open) -> None:
+    extra = {"temperature": 0.7, "max_tokens": 9, "reasoning": {"effort": "low"}, "user": "ü"}
+    with opened(request=extra, random_seed=3) as asker:
+        asker.ask([ask_for("é\u2028")])
+    (call,) = chat_server.calls
+    assert call.body == {
+        **extra,
+        "model": "m-1",
+        "messages": [{"role": "user", "content": "qé\u2028"}],
+        "seed": wire.sample_seed(3, 0),
+    }
+    assert call.headers["Content-Type"] == "application/json"
+
+
+def test_progress_ends_with_everything_done(opened: Open) -> None:
+    told: list[tuple[int, int]] = []
+    with opened() as asker:
+        asker.ask([ask_for(1)])
+        asker.progress = lambda done, total: told.append((done, total))
+        asker.ask([ask_for(number) for number in (1, 2, 3, 3)])
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+# --- patience ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refuses(429, code="rate_limit_exceeded"),
+        refuses(408),
+        refuses(529),
+        Told(503, b"<html>upstream</html>", {"Content-Type": "text/html"}),
+        Told(reset=True),
+        Told(body=says("a long reply that ends too early").body, broken_off=True),
+        Told(body=says("cut").body[:-9]),
+        Told(body=b""),
+        says(""),
+        says(None),
+    ],
+    ids=lambda told: f"{told.status}{'-reset' * told.reset}{'-broken' * told.broken_off}",
+)
+def test_a_passing_trouble_is_waited_out(
+    chat_server: ChatServer, opened: Open, trouble: Told
+) -> None:
+    chat_server.answer = in_turn(trouble, trouble, says("fine"))
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["fine"]
+    assert (asker.account.calls, asker.account.retries, asker.account.failed) == (3, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (refuses(429), "http_429"),
+        (refuses(500), "http_500"),
+        (Told(reset=True), "connection"),
+        (says("late", delay=1.0), "timeout"),
+        (says(None), "empty_reply"),
+        (Told(body=b"{"), "malformed_reply"),
+    ],
+)
+def test_a_lasting_trouble_is_a_failure_with_its_reason(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, trouble: Told, reason: str
+) -> None:
+    """It is asked `tries` times, is no answer, is not kept as one, and is asked again next time."""
+    chat_server.answer = trouble
+    with opened(tries=2, timeout=0.1) as asker:
+        (outcome,) = asker.ask([ask_for(1)])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == reason
+    assert (len(chat_server.calls), asker.account.failed, kept(tmp_path)) == (2, 1, 0)
+    chat_server.answer = says("now")
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["now"]
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_wish_of_the_server_is_honoured(chat_server: ChatServer, opened: Open, form: str) -> None:
+    seconds = {"seconds": 0.4, "date": 2}[form]
+    value = str(seconds) if form == "seconds" else formatdate(time.time() + seconds, usegmt=True)
+    wish = refuses(429, headers={"Retry-After": value})
+    chat_server.answer = in_turn(wish, says("fine"))
+    with opened(max_wait=5.0) as asker:
+        asker.ask([ask_for(1)])
+    first, second = chat_server.calls
+    waited = second.at - first.at
+    least = seconds if form == "seconds" else seconds - 1  # a date is cut to whole seconds
+    assert least <= waited < seconds * 1.1 + 0.5
+
+
+@pytest.mark.parametrize("value", ["3600", "soon", "-5", "nan", "inf"])
+def test_no_wish_of_the_server_outlasts_max_wait(
+    chat_server: ChatServer, opened: Open, value: str
+) -> None:
+    chat_server.answer = in_turn(refuses(429, headers={"Retry-After": value}), says("fine"))
+    with opened(max_wait=0.1) as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["fine"]
+    first, second = chat_server.calls
+    assert second.at - first.at < 0.5
+
+
+def test_one_slow_row_does_not_hold_the_others(chat_server: ChatServer, opened: Open) -> None:
+    """While one request waits for its turn, the others go on."""
+
+    def answer(call: Call) -> Told:
+        if call.question == "q0" and chat_server.questions.count("q0") == 1:
+            return refuses(429, headers={"Retry-After": "0.5"})
+        return says("x")
+
+    chat_server.answer = answer
+    with opened(concurrency=2, max_wait=5.0) as asker:
+        asker.ask([ask_for(number) for number in range(20)])
+    assert chat_server.questions[-1] == "q0"
+
+
+# --- what no retry mends ------------------------------------------------------------------------
+
+
+def test_a_wrong_key_stops_at_once(
+    chat_server: ChatServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message has the server's words, the endpoint, and the variable to look at."""
+    monkeypatch.setenv("SOME_KEY", "sk-planted-1")
+    chat_server.answer = refuses(401, "Incorrect API key provided.")
+    with opened(api_key_env="SOME_KEY", concurrency=4) as asker, pytest.raises(EndpointError) as e:
+        asker.ask([ask_for(number) for number in range(100)])
+    assert "m-1" in str(e.value)
+    assert chat_server.url in str(e.value)
+    assert "Incorrect API key provided." in str(e.value)
+    assert "$SOME_KEY" in str(e.value)
+    assert len(chat_server.calls) <= 4
+
+
+def test_a_missing_key_names_its_variable_and_sends_nothing(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    with (
+        opened(api_key_env="SOME_KEY") as asker,
+        pytest.raises(EndpointError, match="Set the environment variable SOME_KEY"),
+    ):
+        asker.ask([ask_for(1)])
+    assert not chat_server.calls
+
+
+def test_the_key_of_another_account_is_not_sent(
+    chat_server: ChatServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`api_key_env: null` sends no key, whatever the environment holds."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-1")
+    with opened(api_key_env=None) as asker:
+        asker.ask([ask_for(1)])
+    assert "sk-planted" not in str(chat_server.calls[0].headers)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_refusal_before_any_success_stops(
+    chat_server: ChatServer, opened: Open, status: int
+) -> None:
+    """Nobody wants 15,000 rows dropped for a parameter that the server does not know."""
+    chat_server.answer = refuses(status, "Unrecognized argument: max_tokens.")
+    with opened(concurrency=2) as asker, pytest.raises(EndpointError) as caught:
+        asker.ask([ask_for(number) for number in range(50)])
+    assert f"HTTP {status}: " in str(caught.value)
+    assert "Unrecognized argument: max_tokens." in str(caught.value)
+    assert "params.yaml" in str(caught.value)
+    assert len(chat_server.calls) <= 2
+
+
+def test_a_refusal_after_a_success_is_that_rows_failure(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: (
+        refuses(400, "Your prompt was flagged.") if call.question == "q3" else says("x")
+    )
+    with opened(concurrency=1) as asker:
+        found = asker.ask([ask_for(number) for number in range(6)])
+    assert texts(found) == ["x", "x", "x", "! http_400", "x", "x"]
+    assert isinstance(found[3], Failure)
+    assert "Your prompt was flagged." in found[3].detail
+    assert chat_server.questions.count("q3") == 1
+
+
+def test_a_refusal_is_that_rows_failure_where_the_ledger_knows_others(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    with opened() as asker:
+        asker.ask([ask_for(1)])
+    chat_server.answer = refuses(400)
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1), ask_for(2)])) == ["to: q1", "! http_400"]
+
+
+def test_a_model_that_is_gone_stops_even_after_a_success(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = in_turn(says("x"), refuses(404, "The model m-1 does not exist"))
+    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match="does not exist"):
+        asker.ask([ask_for(number) for number in range(5)])
+    assert len(chat_server.calls) == 2
+
+
+def test_an_empty_account_stops_at_once(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    chat_server.answer = in_turn(
+        says("x"), refuses(429, "You exceeded your current quota.", code="insufficient_quota")
+    )
+    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match=r"quota\. Top up"):
+        asker.ask([ask_for(number) for number in range(5)])
+    assert len(chat_server.calls) == 2
+    assert kept(tmp_path) == 1
+
+
+def test_a_redirect_is_not_an_answer(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = Told(200, b"<html>Sign in</html>")
+    with opened(tries=1) as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["! malformed_reply"]
+
+
+# --- what was billed ----------------------------------------------------------------------------
+
+
+def test_hidden_reasoning_that_spent_the_cap_is_billed_and_not_asked_again(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    chat_server.answer = says(None, finish_reason="length", usage=(10, 512))
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["! cap_spent"]
+        assert asker.account.completion_tokens == 512
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["! cap_spent"]
+    assert len(chat_server.calls) == 1
+    assert kept(tmp_path) == 1
+    assert asker.account.versioned()["completion_tokens"] == 512
+    assert asker.account.versioned()["failed"] == 1
+
+
+def test_tokens_are_those_of_the_replies_used_whoever_paid(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """Metrics under version control must not depend on what the ledger knew."""
+    chat_server.answer = lambda call: says("x", usage=None if call.question == "q3" else (10, 2))
+    requests = [ask_for(number) for number in (0, 1, 2, 3, 3)]
+    with opened() as fresh:
+        fresh.ask(requests)
+    with opened() as again:
+        again.ask(requests)
+    assert fresh.account.versioned() == again.account.versioned()
+    assert again.account.versioned() == {
+        "requests": 4,
+        "failed": 0,
+        "prompt_tokens": 30,
+        "completion_tokens": 6,
+        "replies_without_usage": 1,
+    }
+
+
+def test_too_many_failures_stop_early_and_keep_what_was_answered(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """It names the last reason, keeps all that was paid for, and the rest is asked next time."""
+    bad = {f"q{number}" for number in (5, 6, 7)}
+    chat_server.answer = lambda call: refuses(400, "flagged") if call.question in bad else says("x")
+    requests = [ask_for(number) for number in range(200)]
+    with opened(concurrency=2) as asker, pytest.raises(TooManyDroppedError) as caught:
+        asker.ask(requests, max_failed=2)
+    assert "3 requests failed, 2 are allowed" in str(caught.value)
+    assert "http_400: " in str(caught.value)
+    answered = len([question for question in chat_server.questions if question not in bad])
+    assert len(chat_server.calls) < 20
+    assert answered - 2 <= kept(tmp_path) <= answered  # at most those in flight at the end
+    chat_server.answer = says("x")
+    seen = len(chat_server.calls)
+    with opened() as asker:
+        assert texts(asker.ask(requests)) == ["x"] * 200
+    assert len(chat_server.calls) - seen == 200 - asker.account.hits
+
+
+def test_allowed_failures_do_not_stop(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = lambda call: says(None if call.question in ("q1", "q4") else "x")
+    with opened(tries=1) as asker:
+        found = asker.ask([ask_for(number) for number in range(6)], max_failed=2)
+    assert texts(found) == ["x", "! empty_reply", "x", "x", "! empty_reply", "x"]
+
+
+def test_billed_failures_stop_early(chat_server: ChatServer, opened: Open) -> None:
+    """A reasoning model whose cap is too low would spend it on every row."""
+    chat_server.answer = says(None, finish_reason="length")
+    with (
+        opened(concurrency=2) as asker,
+        pytest.raises(TooManyDroppedError, match=r"4 requests failed.*cap_spent"),
+    ):
+        asker.ask([ask_for(number) for number in range(100)], max_failed=3)
+    assert len(chat_server.calls) <= 5
+
+
+def test_known_failures_count_too(chat_server: ChatServer, opened: Open) -> None:
+    """A second run must not be more lenient than the first, with billed failures in the ledger."""
+    chat_server.answer = says(None, finish_reason="length")
+    with opened() as asker, pytest.raises(TooManyDroppedError):
+        asker.ask([ask_for(number) for number in range(50)], max_failed=2)
+    seen = len(chat_server.calls)
+    with opened() as asker, pytest.raises(TooManyDroppedError):
+        asker.ask([ask_for(number) for number in range(50)], max_failed=2)
+    assert len(chat_server.calls) == seen
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+def test_a_key_is_sent_and_written_nowhere(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-planted-93c1"
+    monkeypatch.setenv("SOME_KEY", key)
+    chat_server.answer = lambda call: (
+        refuses(400, "no") if call.question == "q1" else says(call.question)
+    )
+    with opened(api_key_env="SOME_KEY", concurrency=1) as asker:
+        found = asker.ask([ask_for(0), ask_for(1), ask_for(2)])
+    assert chat_server.calls[0].headers["Authorization"] == f"Bearer {key}"
+    assert key not in repr(found)
+    assert key not in repr(asker.endpoint)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if key.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500])
+def test_a_key_that_the_server_repeats_is_in_no_message(
+    chat_server: ChatServer,
+    opened: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    """Some servers put the whole key into their words; terminals, logs and ledgers are shared."""
+    key = "sk-planted-93c1"
+    monkeypatch.setenv("SOME_KEY", key)
+    chat_server.answer = refuses(status, f"Bad key {key} in 'Bearer {key}'.")
+    told = ""
+    with opened(api_key_env="SOME_KEY", tries=1) as asker:
+        try:
+            told = repr(asker.ask([ask_for(1)]))
+        except AskError as error:
+            told = str(error)
+        probed = ""
+        try:
+            probed = repr(asker.probe(ask_for(1)))
+        except AskError as error:
+            probed = str(error)
+    assert "Bad key" in told
+    assert "Bad key" in probed
+    assert key not in told + probed
+    assert not [path for path in tmp_path.iterdir() if key.encode() in path.read_bytes()]
+
+
+# --- probing, and no server at all --------------------------------------------------------------
+
+
+def test_a_probe_passes_the_ledger_by(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    with opened() as asker:
+        asker.ask([ask_for(1)])
+        chat_server.answer = refuses(500, "down")
+        outcome = asker.probe(ask_for(1))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "http_500"
+    assert len(chat_server.calls) == 2
+    assert kept(tmp_path) == 1
+
+
+def test_a_probe_of_a_wrong_key_raises(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = refuses(401, "Incorrect API key provided.")
+    with opened() as asker, pytest.raises(EndpointError, match="Incorrect API key"):
+        asker.probe(ask_for(1))
+
+
+def test_a_server_that_is_not_there_is_a_connection_failure(opened: Open) -> None:
+    with opened(base_url="http://127.0.0.1:9/v1", tries=2) as asker:
+        (outcome,) = asker.ask([ask_for(1)])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "connection"
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------
+
+_ASKING = """
+import sys
+from pathlib import Path
+from lion import console
+from lion.api import Asker
+from lion.ledger import Ledger
+from lion.settings import Api, Endpoint
+from lion.wire import Request
+endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
+api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0)
+with console.error_boundary():
+    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
+        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
+"""
+
+
+def test_an_interrupt_exits_130_and_keeps_the_replies_that_arrived(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    chat_server.answer = lambda call: says(call.question, delay=0.0 if call.number <= 40 else 30)
+    path = tmp_path / "ledger.sqlite"
+    command = [sys.executable, "-c", _ASKING, chat_server.url, str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while len(chat_server.calls) < 44 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)  # the last replies are being written
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 5
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    assert kept(tmp_path) == 40

@@ -1,0 +1,206 @@
+"""What the loop starts from: base pool, exam and base student, with nothing lost silently."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import Configure, Workplace
+
+from lion import base, jsonl, student
+from lion.chat import transcript
+from lion.decontamination import guard
+from lion.embedded import families
+from lion.errors import DataError
+from lion.records import Answer, Instruction
+from lion.settings import Settings
+
+
+def write_rows(path: Path, rows: list[Any]) -> str:
+    path.write_text(
+        "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+    )
+    return str(path)
+
+
+def own(configure: Configure, *sources: str, **changes: Any) -> Settings:
+    return configure(
+        {
+            "seed.source": list(sources),
+            **{f"seed.{key}": value for key, value in changes.items()},
+        }
+    )
+
+
+def row(text: str, origin: Any = "seed") -> Instruction:
+    return Instruction.new([{"role": "user", "content": text}], origin=origin, iteration="0")
+
+
+def test_every_row_of_the_files_is_kept_or_dropped_with_its_place(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """Two files, one bad row, one duplicate within and one across: seven rows in, seven told."""
+    one = write_rows(
+        tmp_path / "a.jsonl",
+        [
+            {"instruction": "Add 2, 3"},
+            {"instruction": "ADD  2, 3"},
+            "{",
+            {"instruction": "Name it"},
+        ],
+    )
+    two = write_rows(
+        tmp_path / "b.jsonl",
+        [
+            {"messages": [{"role": "user", "content": "Name it"}]},
+            {"instruction": "Translate", "input": "Hund", "output": "dog", "category": "words"},
+            {
+                "conversations": [
+                    {"from": "human", "value": "Hi"},
+                    {"from": "gpt", "value": "Hello"},
+                ]
+            },
+        ],
+    )
+    settings = own(configure, one, two, on_bad_row="drop")
+    found, dropped = base.pool(settings.seed, 0)
+    assert [transcript(one.messages) for one in found] == [
+        "Add 2, 3",
+        "Name it",
+        "Translate\n\nHund",
+        "Hi",
+    ]
+    assert sorted((one.reason, one.detail) for one in dropped) == [
+        ("bad_row", f"{one}:3: broken JSON: Expecting property name enclosed in double quotes "
+                    "at column 2"),
+        ("duplicate", f"{one}, line 2 repeats {one}, line 1"),
+        ("duplicate", f"{two}, line 1 repeats {one}, line 4"),
+    ]  # fmt: skip
+    assert {(one.origin, one.iteration, one.parent) for one in found} == {("seed", "0", None)}
+    assert found[2].category == "words"
+    assert [one.answer for one in found] == [None] * 4
+
+
+def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", [{"instruction": "Add 2, 3"}, *["{"] * 14])
+    with pytest.raises(DataError) as caught:
+        base.pool(own(configure, source).seed, 0)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "14 rows cannot be read:"
+    assert lines[1].strip().startswith(f"{source}:2: ")
+    assert lines[-2].strip() == "and 4 more"
+    assert lines[-1] == "Mend them, or set seed.on_bad_row: drop."
+
+
+def test_answers_of_the_file_may_be_kept(configure: Configure, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}])
+    ((kept,), _) = base.pool(own(configure, source, answers="keep").seed, 0)
+    assert kept.answer == Answer(kept.id, "4", "stop", None)
+    ((asked,), _) = base.pool(own(configure, source).seed, 0)
+    assert asked.answer is None
+    assert asked.expected == "4"
+
+
+def test_an_answer_to_keep_that_is_not_there_names_its_line(
+    configure: Configure, tmp_path: Path
+) -> None:
+    source = write_rows(
+        tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}, {"instruction": "3+3?"}]
+    )
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: .*Set seed\.answers: ask"):
+        base.pool(own(configure, source, answers="keep").seed, 0)
+
+
+def test_a_pool_of_nothing_is_refused(configure: Configure, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", [])
+    with pytest.raises(DataError, match="no instruction"):
+        base.pool(own(configure, source).seed, 0)
+
+
+def test_a_holdout_becomes_the_exam(configure: Configure, tmp_path: Path) -> None:
+    """The same rows whatever the order of the file, without teacher's answers, out of the pool."""
+    rows = [{"instruction": f"Task {number}", "output": str(number)} for number in range(30)]
+    exams = []
+    for name, order in (("a.jsonl", rows), ("b.jsonl", rows[::-1])):
+        source = write_rows(tmp_path / name, order)
+        settings = own(configure, source, holdout=8, answers="keep")
+        settings = settings.model_copy(
+            update={"exam": settings.exam.model_copy(update={"file": None})}
+        )
+        pool, _ = base.pool(settings.seed, 0)
+        rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+        assert (len(rest), len(exam)) == (22, 8)
+        assert not {one.id for one in rest} & {one.id for one in exam}
+        assert {(one.origin, one.answer) for one in exam} == {("exam", None)}
+        assert all(one.expected is not None for one in exam)
+        exams.append({one.id for one in exam})
+    assert exams[0] == exams[1]
+
+
+def test_an_exam_file_is_the_exam(configure: Configure, tmp_path: Path) -> None:
+    source = write_rows(
+        tmp_path / "exam.jsonl",
+        [{"instruction": "2+2?", "answer": "4", "category": "sums"}] * 2,
+    )
+    settings = configure({"exam.file": source})
+    pool = [row("x")]
+    rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+    assert rest == pool
+    assert [one.origin for one in exam] == ["exam"]  # the same question twice is one row
+
+
+def test_an_exam_question_with_two_answers_is_refused(configure: Configure, tmp_path: Path) -> None:
+    rows = [{"instruction": "2+2?", "answer": "4"}, {"instruction": "2+2?", "answer": "5"}]
+    source = write_rows(tmp_path / "exam.jsonl", rows)
+    settings = configure({"exam.file": source})
+    with pytest.raises(DataError, match=r"exam\.jsonl, line 2: .*another answer"):
+        base.exam(settings.exam, settings.seed, 0, [])
+
+
+def test_an_exam_row_that_is_bad_is_never_dropped(configure: Configure, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "exam.jsonl", [{"instruction": "2+2?"}, "{"])
+    settings = configure({"exam.file": source, "seed.on_bad_row": "drop"})
+    with pytest.raises(DataError, match=r"exam\.jsonl:2"):
+        base.exam(settings.exam, settings.seed, 0, [])
+
+
+def test_a_base_row_that_gives_an_exam_question_away_is_seen(settings: Settings) -> None:
+    exam = [row("How many legs has a spider of the desert?", "exam")]
+    pool = [row("Why?"), row("Tell me: how many legs has a spider of the desert, please")]
+    against = guard(exam, settings.decontaminate)
+    kept, leaked = base.clean(pool, against, "drop")
+    assert kept == pool[:1]
+    assert [(one.reason, one.id) for one in leaked] == [("contaminated", pool[1].id)]
+    assert exam[0].id in (leaked[0].detail or "")
+    with pytest.raises(DataError, match=rf"{pool[1].id} meets exam {exam[0].id}") as caught:
+        base.clean(pool, against, "error")
+    assert "seed.on_contaminated: drop" in str(caught.value)
+
+
+def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
+    settings = configure({"seed.size": 400, "exam.size": 100})
+    pool, dropped = base.pool(settings.seed, 0)
+    rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+    kept, leaked = base.clean(rest, guard(exam, settings.decontaminate), "error")
+    assert (len(kept), len(exam), dropped, leaked) == (400, 100, [], [])
+    for one in exam:
+        task = families.solve(one.messages[0]["content"])
+        assert task is not None
+        assert (one.expected, one.category) == (task.answer, task.family)
+    assert base.pool(settings.seed, 0)[0] == pool
+    assert base.pool(settings.seed, 1)[0] != pool
+    assert all(one.expected is None for one in pool)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_base_student_is_pointed_to_and_never_copied(workplace: Workplace, folder: bool) -> None:
+    name = "mine" if folder else "Qwen/Qwen3-0.6B"
+    if folder:
+        (workplace.path / name).mkdir()
+    settings = workplace.params({"student.model": name, "student.revision": "abc"})
+    base.write_student(Path("data/base"), settings.student, [], 0)
+    assert [path.name for path in Path("data/base").iterdir()] == ["pointer.json"]
+    pointer = student.Pointer.read(Path("data/base"))
+    wanted = ("folder", name, None) if folder else ("hub", name, "abc")
+    assert (pointer.kind, pointer.target, pointer.revision) == wanted
+    assert jsonl.read_document(Path("data/base/pointer.json"))["format"] == 1

@@ -1,0 +1,253 @@
+"""What would stop a run is found before anything is spent or removed."""
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import Workplace
+from loopback import ChatServer, refuses, says
+
+from lion import check
+from lion.ledger import Ledger
+
+ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
+
+
+def write_rows(path: Path, rows: list[Any]) -> str:
+    path.write_text(
+        "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+    )
+    return path.name
+
+
+def own_pool(source: str, **changes: Any) -> dict[str, Any]:
+    """Return changes of params for a pool of one's own, small enough for 30 rows."""
+    return {
+        "seed.source": [source],
+        "exam.file": None,
+        "generate.hard": 20,
+        "generate.easy": 20,
+        **changes,
+    }
+
+
+def checkpoint(folder: Path) -> None:
+    """Write the file names of a student; its content is not looked at here."""
+    folder.mkdir()
+    (folder / "config.json").write_text('{"eos_token_id": 1}')
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def remote(url: str = "https://api.example.com/v1") -> dict[str, Any]:
+    return {f"{role}.base_url": url for role in check.ROLES}
+
+
+def test_the_default_has_no_problem(workplace: Workplace) -> None:
+    assert check.offline(workplace.params({})) == []
+
+
+def test_a_usable_pool_of_ones_own_has_no_problem(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    checkpoint(workplace.path / "student")
+    settings = workplace.params(own_pool(source, **{"student.model": "student"}))
+    assert check.offline(settings) == []
+
+
+def test_a_missing_key_is_told_once_with_all_of_its_roles(workplace: Workplace) -> None:
+    (line,) = check.offline(workplace.params(remote()))
+    assert line.startswith("teacher, referee, generator: no key. Set the environment variable ")
+    assert "OPENAI_API_KEY" in line
+
+
+def test_keys_are_looked_for_where_they_are_needed(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", "sk-1")
+    changes = {
+        **remote(),
+        "teacher.base_url": "embedded",
+        "referee.api_key_env": "OTHER_KEY",
+        "generator.api_key_env": None,
+    }
+    assert check.offline(workplace.params(changes)) == []
+
+
+def test_bad_rows_are_told_with_their_lines(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, "{", {"output": "x"}])
+    found = check.offline(workplace.params(own_pool(source)))
+    assert len(found) == 2
+    assert all(line.startswith("seed.source: tasks.jsonl:3") for line in found)
+
+
+def test_of_many_bad_rows_ten_are_told_and_the_rest_counted(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, *["{"] * 25])
+    found = check.offline(workplace.params(own_pool(source)))
+    assert len(found) == 11
+    assert found[-1].endswith("and 15 more rows")
+
+
+def test_bad_rows_may_be_dropped(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, "{"])
+    settings = workplace.params(own_pool(source, **{"seed.on_bad_row": "drop"}))
+    assert check.offline(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read"), (b"", "holds no instruction"), (b"[{]", "broken JSON")],
+)
+def test_files_that_cannot_be_used_are_told(
+    workplace: Workplace, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        (workplace.path / "tasks.jsonl").write_bytes(content)
+    shown = check.offline(workplace.params(own_pool("tasks.jsonl")))
+    assert [line for line in shown if line.startswith("seed.source: ") and told in line]
+    exam = check.offline(workplace.params({"exam.file": "tasks.jsonl"}))
+    assert [line for line in exam if line.startswith("exam.file: ") and told in line]
+
+
+def test_keeping_answers_that_are_not_there_is_told(workplace: Workplace) -> None:
+    """`seed.answers: keep` with a row that brings none would stop the seed stage."""
+    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, {"instruction": "No answer here"}])
+    found = check.offline(workplace.params(own_pool(source, **{"seed.answers": "keep"})))
+    assert [line for line in found if "tasks.jsonl" in line and "31" in line], found
+
+
+def test_a_pool_that_is_too_small_is_told(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    changes = own_pool(source, **{"generate.hard": 700, "generate.per_parent": 20})
+    (line,) = check.offline(workplace.params(changes))
+    assert "has 30 rows, too few for 700 hard" in line
+    assert check.offline(workplace.params({**changes, "generate.per_parent": None})) == []
+
+
+def test_an_override_that_asks_for_too_much_is_told(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    changes = own_pool(source, **{"iterations.3.generate": {"easy": 700}})
+    (line,) = check.offline(workplace.params(changes))
+    assert line.startswith("iterations.3: ")
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "text", "told"),
+    [
+        ("generator", "hard.txt", "$fence $instruction $instuction", "$instuction"),
+        ("generator", "hard.txt", "$fence only", "$instruction"),
+        ("referee", "user.txt", "a lone $ sign", "$$"),
+        ("teacher", "extra.txt", "x", "no such prompt"),
+        ("teacher", "system.txt", None, "missing"),
+    ],
+)
+def test_prompts_are_looked_at(
+    workplace: Workplace, role: str, name: str, text: str | None, told: str
+) -> None:
+    path = workplace.path / "prompts" / role / name
+    path.unlink() if text is None else path.write_text(text)
+    (line,) = check.offline(workplace.params({}))
+    assert f"prompts/{role}/{name}: " in line
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"exam.scorer": {"kind": "regex", "option": "("}}, "exam.scorer: "),
+        ({"exam.scorer": {"kind": "json_schema", "option": "none.json"}}, "exam.scorer: "),
+        ({"exam.scorer": {"kind": "function", "option": "no_module:f"}}, "exam.scorer: "),
+        (
+            {"exam.scorer": {"kind": "referee", "option": None}, "review.judge": "scorer"},
+            "review.judge: ",
+        ),
+    ],
+)
+def test_a_scorer_that_cannot_mark_is_told(
+    workplace: Workplace, changes: dict[str, Any], told: str
+) -> None:
+    (line,) = check.offline(workplace.params(changes))
+    assert line.startswith(told)
+
+
+def test_a_folder_that_is_no_student_is_told(workplace: Workplace) -> None:
+    (workplace.path / "student").mkdir()
+    found = check.offline(workplace.params({"student.model": "student"}))
+    assert found
+    assert all(line.startswith("student.model: student has no ") for line in found)
+    found = check.offline(workplace.params({"student.model": "./nowhere"}))
+    assert found == [
+        "student.model: there is no folder ./nowhere. Mend the path, or name a Hugging Face id "
+        "such as `Qwen/Qwen3-0.6B`."
+    ]
+
+
+def test_a_disk_that_is_too_small_is_told(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 99, 1 << 20))
+    found = check.offline(workplace.params({}))
+    assert [line for line in found if "disk" in line or "free" in line]
+
+
+def test_every_planted_problem_is_told_at_once(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS[:2], "{"])
+    (workplace.path / "prompts/teacher/system.txt").write_text("$who")
+    changes = own_pool(source, **remote(), **{"student.model": "./nowhere"})
+    found = "\n".join(check.offline(workplace.params(changes)))
+    for told in ("$who", "OPENAI_API_KEY", "tasks.jsonl:3", "./nowhere"):
+        assert told in found
+
+
+# --- asking -----------------------------------------------------------------------------------
+
+
+def served(workplace: Workplace, chat_server: ChatServer, **changes: Any) -> list[str]:
+    same = {f"{role}.api_key_env": None for role in check.ROLES}
+    return check.endpoints(workplace.params({**remote(chat_server.url), **same, **changes}))
+
+
+def test_endpoints_that_answer_have_no_problem(
+    workplace: Workplace, chat_server: ChatServer
+) -> None:
+    """Each distinct one is asked once, with the role's own parameters, past the ledger."""
+    alike = {f"{role}.request": {"max_tokens": 99} for role in ("teacher", "referee")}
+    assert served(workplace, chat_server, **alike, **{"generator.request": {"top_p": 1.0}}) == []
+    assert len(chat_server.calls) == 2
+    assert {call.body.get("max_tokens") for call in chat_server.calls} == {99, None}
+    with Ledger(Path(".lion/ledger.sqlite")) as ledger:
+        assert ledger.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refuses(401, "Incorrect API key provided."), "Incorrect API key provided."),
+        (refuses(404, "The model does not exist."), "The model does not exist."),
+        (refuses(400, "Unknown parameter: seed."), "Unknown parameter: seed."),
+        (refuses(429, "Quota.", code="insufficient_quota"), "Top up"),
+        (refuses(503, "Overloaded."), "Overloaded."),
+        (says(None, finish_reason="length"), "Raise the cap in teacher.request"),
+        (says(""), "empty_reply"),
+    ],
+)
+def test_endpoints_that_refuse_are_told_in_their_words(
+    workplace: Workplace, chat_server: ChatServer, answer: Any, told: str
+) -> None:
+    """Not retried: one call each."""
+    chat_server.answer = answer
+    found = served(workplace, chat_server)
+    assert len(found) == len(chat_server.calls) == 3
+    assert found[0].startswith("teacher: ")
+    assert told in found[0]
+    assert chat_server.url in found[0]
+
+
+def test_a_server_that_is_down_is_told(workplace: Workplace) -> None:
+    same = {f"{role}.api_key_env": None for role in check.ROLES}
+    found = check.endpoints(workplace.params({**remote("http://127.0.0.1:9/v1"), **same}))
+    assert len(found) == 3
+    assert all("Is the server up" in line for line in found)

@@ -1,0 +1,170 @@
+"""The `lion` command as a person types it."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fixtures import ROOT, Workplace
+
+from lion.cli import main
+
+
+def lion(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def plain(result: Result) -> str:
+    return " ".join(result.stderr.split())
+
+
+def test_help_lists_the_commands_in_the_order_of_use() -> None:
+    shown = lion("--help").stdout
+    places = [shown.index(f"\n  {name}") for name in ("run", "check", "table", "profile")]
+    assert places == sorted(places)
+    assert lion("-h").stdout == shown
+
+
+def test_every_command_has_examples_or_says_what_it_costs() -> None:
+    assert "lion run --pull --allow-missing\n" in lion("run", "--help").stdout
+    assert "paid call" in lion("check", "--help").stdout
+    assert "curl localhost:8099" in lion("serve-teacher", "--help").stdout
+
+
+def test_an_unknown_command_is_refused() -> None:
+    assert lion("trian").exit_code == 2
+
+
+def test_check_of_the_default_finds_nothing(workplace: Workplace) -> None:
+    found = lion("check", "--offline")
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert "nothing stands in the way" in found.stderr
+    assert not (workplace.path / ".lion").exists()
+
+
+def test_check_lists_every_planted_problem_in_one_message(workplace: Workplace) -> None:
+    """No key, a bad file, a pool that is too small, a prompt and a folder that is no student."""
+    (workplace.path / "tasks.jsonl").write_text('{"instruction": "Add 2 and 3"}\n{"inst\n')
+    (workplace.path / "tiny.jsonl").write_text('{"instruction": "Add 2 and 3"}\n')
+    (workplace.path / "prompts/generator/easy.txt").write_text("$fence $instruction $rarity")
+    (workplace.path / "student").mkdir()
+    workplace.params(
+        {
+            "teacher.base_url": "https://api.example.com/v1",
+            "exam.file": "tasks.jsonl",
+            "seed.source": ["tiny.jsonl"],
+            "student.model": "student",
+        }
+    )
+    found = lion("check", "--offline")
+    assert found.exit_code == 2
+    told = plain(found)
+    assert told.startswith("error: this run would not come far: ")
+    for part in (
+        "teacher: no key. Set the environment variable OPENAI_API_KEY",
+        "exam.file: tasks.jsonl:2: broken JSON",
+        "the base pool has 1 rows, too few",
+        "easy.txt: the prompt may not use $rarity",
+        "student.model: student has no config.json",
+        "student.model: student has no *.safetensors",
+        "student.model: student has no tokenizer",
+        "Nothing was spent or removed.",
+    ):
+        assert part in told
+    assert "Traceback" not in told
+
+
+def test_run_starts_nothing_where_check_finds_something(workplace: Workplace) -> None:
+    workplace.params({"student.model": "./nowhere"})
+    found = lion("run")
+    assert found.exit_code == 2
+    assert "there is no folder ./nowhere" in plain(found)
+    assert sorted(path.name for path in workplace.path.iterdir()) == ["params.yaml", "prompts"]
+
+
+def test_run_ends_with_the_code_of_dvc(workplace: Workplace) -> None:
+    """Here there is no pipeline. Its arguments are dvc's own."""
+    command = [sys.executable, "-m", "lion.cli", "run", "--no-such-option"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=workplace.path)
+    direct = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--no-such-option"],
+        capture_output=True,
+        cwd=workplace.path,
+    )
+    assert found.returncode == direct.returncode != 0
+    assert "--no-such-option" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [("check",), ("table",), ("run",)])
+def test_a_folder_without_params_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = lion(*command)
+    assert found.exit_code == 2
+    assert "params.yaml: no such file" in plain(found)
+    assert "Traceback" not in found.stderr
+
+
+def test_the_table_of_nothing_has_dashes(workplace: Workplace) -> None:
+    workplace.params({})
+    found = lion("table")
+    assert found.exit_code == 0
+    assert "No student has sat the exam yet." in found.stdout
+    rows = [line.split() for line in found.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+    assert all(set(row[1:]) <= {"-", "0", "free"} for row in rows)
+
+
+def test_the_table_as_json_is_for_scripts(workplace: Workplace) -> None:
+    workplace.params({})
+    found = lion("table", "--json")
+    rows = json.loads(found.stdout)
+    assert [row["iteration"] for row in rows] == ["0", "1", "2", "3"]
+    assert rows[1]["accuracy"] is None
+    assert found.stderr == ""
+
+
+@pytest.fixture
+def profiled(workplace: Workplace) -> Workplace:
+    (workplace.path / "profiles").symlink_to(ROOT / "profiles")
+    return workplace
+
+
+def test_profiles_are_listed(profiled: Workplace) -> None:
+    shown = lion("profile").stdout.splitlines()
+    names = [line.split()[0] for line in shown]
+    assert names == sorted(path.stem for path in (profiled.path / "profiles").glob("*.yaml"))
+
+
+def test_a_profile_is_switched_to(profiled: Workplace) -> None:
+    found = lion("profile", "ci")
+    assert found.exit_code == 0
+    assert Path("params.yaml").read_bytes() == (profiled.path / "profiles/ci.yaml").read_bytes()
+
+
+def test_a_profile_refuses_to_overwrite_uncommitted_changes(profiled: Workplace) -> None:
+    profiled.params({"split.tau": 2.0})
+    mine = Path("params.yaml").read_bytes()
+    found = lion("profile", "ci")
+    assert found.exit_code == 2
+    assert "no commit holds" in plain(found)
+    assert Path("params.yaml").read_bytes() == mine
+    assert lion("profile", "ci", "--force").exit_code == 0
+    assert Path("params.yaml").read_bytes() != mine
+
+
+def test_a_port_in_use_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "lion.cli", "serve-teacher", "--port", port]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert port in found.stderr

@@ -1,0 +1,139 @@
+"""Hard, easy or undecided: worked examples of the gap, and when the loop stops."""
+
+import random
+
+import pytest
+from fixtures import Configure
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lion.discrimination import measures, stop_reason, verdicts
+from lion.records import ORDERS, Review, Verdict
+
+SCORE = st.integers(1, 10)
+
+
+def reviews(identity: str, first: tuple[float, float], second: tuple[float, float]) -> list[Review]:
+    """Return both orders' reviews from (teacher, student) scores."""
+    return [
+        Review(identity, order, teacher, student, None, "")
+        for order, (teacher, student) in zip(ORDERS, (first, second), strict=True)
+    ]
+
+
+def unread(identity: str, order: str, reason: str) -> Review:
+    return Review(identity, order, None, None, reason, "")  # type: ignore[arg-type]
+
+
+def verdict(difficulty: str, gap: float | None = None) -> Verdict:
+    return Verdict("x", None, None, gap, difficulty, None)  # type: ignore[arg-type]
+
+
+def test_a_worked_example() -> None:
+    """Teacher 9 and 8, student 6 and 8: means 8.5 and 7, gap 1.5, hard at tau 1."""
+    (found,) = verdicts(reviews("a", (9, 6), (8, 8)), tau=1.0)
+    assert found == Verdict("a", 8.5, 7.0, 1.5, "hard", None)
+
+
+@pytest.mark.parametrize(
+    ("second", "gap", "difficulty"),
+    [((8, 8), 0.5, "easy"), ((9, 8), 1.0, "hard"), ((8, 10), -0.5, "easy")],
+)
+def test_a_gap_of_exactly_tau_is_hard(
+    second: tuple[float, float], gap: float, difficulty: str
+) -> None:
+    (found,) = verdicts(reviews("a", (9, 8), second), tau=1.0)
+    assert (found.gap, found.difficulty) == (gap, difficulty)
+
+
+@given(SCORE, SCORE, SCORE, SCORE, st.sampled_from([0.5, 1.0, 1.5, 2.0]))
+def test_the_gap_is_the_mean_over_the_two_orders(
+    a: int, b: int, c: int, d: int, tau: float
+) -> None:
+    """For whole scores exactly: no rounding moves a row across tau."""
+    (found,) = verdicts(reviews("a", (a, b), (c, d)), tau)
+    assert found.gap is not None
+    assert 2 * found.gap == (a - b) + (c - d)
+    assert (found.difficulty == "hard") == ((a - b) + (c - d) >= 2 * tau)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            [*reviews("a", (9, 1), (9, 1))[:1], unread("a", "student_first", "no_scores")],
+            "no_scores",
+        ),
+        ([unread("a", "teacher_first", "timeout"), *reviews("a", (9, 1), (9, 1))[1:]], "timeout"),
+        (reviews("a", (9, 1), (9, 1))[:1], "student first"),
+        ([unread("a", "teacher_first", "x"), unread("a", "student_first", "x")], "x"),
+    ],
+)
+def test_one_unreadable_order_is_undecided(rows: list[Review], reason: str) -> None:
+    """A huge gap in the other order does not make it hard, and there is no number to average."""
+    (found,) = verdicts(rows, tau=1.0)
+    assert found.difficulty == "undecided"
+    assert (found.teacher_mean, found.student_mean, found.gap) == (None, None, None)
+    assert found.reason is not None
+    assert reason in found.reason
+
+
+def test_order_of_reviews_does_not_matter_but_for_the_rows_order() -> None:
+    rows = [
+        review
+        for number in range(20)
+        for review in reviews(str(number), (9, number % 10 + 1), (8, 5))
+    ]
+    shuffled = rows.copy()
+    random.Random(1).shuffle(shuffled)
+    found = {row.id: row for row in verdicts(shuffled, 1.0)}
+    assert [found[str(number)] for number in range(20)] == verdicts(rows, 1.0)
+    assert [row.id for row in verdicts(rows, 1.0)] == [str(number) for number in range(20)]
+
+
+def test_shares_and_means_are_of_the_decided() -> None:
+    rows = [verdict("hard", 3.0), verdict("easy", 0.0), verdict("easy", -1.0), verdict("undecided")]
+    assert measures(rows) == {
+        "hard": 1,
+        "easy": 2,
+        "undecided": 1,
+        "hard_share": 1 / 3,
+        "mean_gap": 2 / 3,
+    }
+
+
+def test_of_nothing_decided_there_is_no_share() -> None:
+    for rows in ([], [verdict("undecided")]):
+        assert measures(rows)["hard_share"] is None
+        assert measures(rows)["mean_gap"] is None
+
+
+@pytest.mark.parametrize(
+    ("hard", "easy", "undecided", "min_hard", "reason"),
+    [
+        (0, 0, 0, 0.0, "no instruction was judged"),
+        (0, 0, 5, 0.0, "no instruction was judged"),
+        (0, 5, 0, 0.0, "nothing is hard"),
+        (1, 99, 0, 0.0, None),
+        (1, 3, 0, 0.25, None),
+        (1, 4, 0, 0.25, "hard share 0.200 is below split.min_hard = 0.25"),
+        (1, 3, 90, 0.25, None),  # undecided rows are no evidence of an easy pool
+        (5, 0, 0, 1.0, None),
+    ],
+)
+def test_the_loop_stops_with_its_reason(
+    configure: Configure,
+    hard: int,
+    easy: int,
+    undecided: int,
+    min_hard: float,
+    reason: str | None,
+) -> None:
+    rows = (
+        [verdict("hard", 2.0)] * hard
+        + [verdict("easy", 0.0)] * easy
+        + [verdict("undecided")] * undecided
+    )
+    found = stop_reason(rows, configure({"split.min_hard": min_hard}).split)
+    assert (found is None) == (reason is None)
+    assert reason is None or (found is not None and reason in found)

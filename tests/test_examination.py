@@ -1,0 +1,140 @@
+"""The exam's marks and figures, by hand-worked examples."""
+
+from dataclasses import replace
+
+import pytest
+from fixtures import Configure
+
+from lion.evaluation import examination
+from lion.evaluation.examination import Marked
+from lion.records import ORDERS, Answer, Instruction, Review
+from lion.settings import Evaluate, Scorer
+
+EXACT = Scorer(kind="exact", option=None)
+
+
+def row(question: str, expected: str | None, category: str | None = "sums") -> Instruction:
+    return Instruction.new(
+        [{"role": "user", "content": question}],
+        origin="exam",
+        iteration="0",
+        category=category,
+        expected=expected,
+    )
+
+
+def answer(to: Instruction, text: str) -> Answer:
+    return Answer(to.id, text, "stop", "m")
+
+
+EXAM = [row("2+2?", "4"), row("3+3?", "6"), row("Capital of Peru?", "Lima", "cities")]
+
+
+@pytest.fixture
+def evaluate(configure: Configure) -> Evaluate:
+    return configure({"evaluate.resamples": 200}).evaluate
+
+
+def test_answers_are_joined_by_id() -> None:
+    """In whatever order they come; a row that the teacher did not answer has no teacher's mark."""
+    taught = {one.id: answer(one, one.expected or "") for one in EXAM[1:]}
+    answers = [answer(EXAM[2], "Lima"), answer(EXAM[0], "4"), answer(EXAM[1], "9")]
+    assert examination.mark(EXAM, taught, answers, EXACT) == [
+        Marked("sums", True, None),
+        Marked("sums", False, True),
+        Marked("cities", True, True),
+    ]
+
+
+def test_a_row_without_an_expected_answer_is_not_marked() -> None:
+    bare = [row("Tell me a joke", None, None)]
+    (found,) = examination.mark(bare, {}, [answer(bare[0], "No.")], EXACT)
+    assert found == Marked("uncategorised", None, None)
+
+
+def test_a_row_without_an_answer_is_no_wrong_answer() -> None:
+    with pytest.raises(KeyError):
+        examination.mark(EXAM, {}, [answer(EXAM[0], "4")], EXACT)
+
+
+def test_the_referee_marks_nothing() -> None:
+    scorer = Scorer(kind="referee", option=None)
+    assert examination.mark(EXAM, {}, [answer(one, "x") for one in EXAM], scorer) == []
+
+
+def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
+    """Sums 1 of 4, cities 1 of 1: macro 0.625, where the rows alone would say 0.4."""
+    marks = [
+        Marked("sums", True, True),
+        Marked("sums", False, True),
+        Marked("sums", False, False),
+        Marked("sums", False, True),
+        Marked("cities", True, True),
+    ]
+    found = examination.accuracy(marks, evaluate, 0)
+    assert found["accuracy"] == 0.625
+    assert found["teacher_accuracy"] == 0.875
+    assert found["difference"] == pytest.approx(-0.4)
+    assert found["accuracy_rows"] == 5
+    assert found["categories"] == {"cities": 1.0, "sums": 0.25}
+
+
+def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
+    marks = [Marked("a", number % 3 == 0, number % 5 > 0) for number in range(60)]
+    found = examination.accuracy(marks, evaluate, 0)
+    assert examination.accuracy(marks, evaluate, 0) == found
+    other = examination.accuracy(marks, evaluate, 1)
+    assert other["accuracy"] == found["accuracy"]
+    interval = found["accuracy_interval"]
+    assert interval["low"] < found["accuracy"] < interval["high"]
+    narrow = examination.accuracy(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
+    assert narrow["accuracy_interval"]["low"] > interval["low"]
+
+
+def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
+    for marks in ([], [Marked("a", None, None)]):
+        found = examination.accuracy(marks, evaluate, 0)
+        assert (found["accuracy"], found["teacher_accuracy"], found["difference"]) == (None,) * 3
+        assert found["categories"] == {}
+
+
+def reviews(identity: str, teacher: float, student: float) -> list[Review]:
+    return [Review(identity, order, teacher, student, None, "") for order in ORDERS]
+
+
+def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> None:
+    """Student 5 and 9 against 10 and 10: 70 %, not the mean of ratios of unequal rows."""
+    rows = [*reviews("a", 10, 5), *reviews("b", 10, 9), *reviews("c", 2, 1)]
+    found = examination.quality(rows, evaluate, 0)
+    assert found["quality"] == pytest.approx(100 * 15 / 22)
+    assert found["quality_rows"] == 3
+
+
+def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
+    broken = replace(reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x")
+    rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
+    found = examination.quality(rows, evaluate, 0)
+    assert (found["quality"], found["quality_rows"]) == (80.0, 1)
+
+
+def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:
+    assert examination.quality([], evaluate, 0)["quality"] is None
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (
+            {"accuracy": 0.5, "teacher_accuracy": 1.0, "quality": 62.04},
+            "accuracy 50.0 %, the teacher's 100.0 %; quality 62.0 % of the teacher's",
+        ),
+        (
+            {"accuracy": None, "teacher_accuracy": None, "quality": 62.0},
+            "quality 62.0 % of the teacher's",
+        ),
+        ({"accuracy": None, "teacher_accuracy": None, "quality": None}, "no exam rows to mark"),
+        ({"accuracy": 0.5, "teacher_accuracy": None, "quality": None}, "accuracy 50.0 %"),
+    ],
+)
+def test_the_outcome_is_one_sentence(document: dict[str, float | None], told: str) -> None:
+    assert examination.sentence(document) == told

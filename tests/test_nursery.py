@@ -1,0 +1,235 @@
+"""Candidates become new instructions in the order of their requests, for stated reasons."""
+
+import itertools
+from collections.abc import Callable, Iterable
+
+import pytest
+from fixtures import Configure
+
+from lion.decontamination import Decontamination
+from lion.nursery import Nursery
+from lion.pools import draw
+from lion.records import KINDS, Dropped, Instruction, Kind
+
+Made = Callable[..., Nursery]
+
+# no two share a word, so that ROUGE-L tells them apart at any limit
+WORDS = [f"{a}{b}{c}" for a, b, c in itertools.product("bdfgk", "aeiou", "lmnrst")]
+
+
+def task(number: int) -> str:
+    return " ".join(WORDS[number * 5 % 145 :][:5])
+
+
+def row(text: str) -> Instruction:
+    return Instruction.new([{"role": "user", "content": text}], origin="seed", iteration="0")
+
+
+CACHE = [row(task(number)) for number in range(6)]
+EXAM = ("exam-1", "please list every planet beyond the asteroid belt")
+
+
+@pytest.fixture
+def nursery(configure: Configure) -> Made:
+    """Return a maker of nurseries: three hard and three easy parents, all of them in the cache."""
+
+    def made(depth: int = 1, random_seed: int = 0, **changes: object) -> Nursery:
+        values = {"hard": 5, "easy": 5, "novelty": 0.7, "per_parent": None, **changes}
+        settings = configure({f"generate.{key}": value for key, value in values.items()})
+        return Nursery(
+            iteration="1",
+            depth=depth,
+            settings=settings.generate,
+            parents={"hard": CACHE[:3], "easy": CACHE[3:]},
+            cache=CACHE,
+            guard=Decontamination([EXAM], whole=True, ngram=None),
+            rng=draw(random_seed=random_seed, purpose="generate", depth=depth),
+        )
+
+    return made
+
+
+def reasons(nursery: Nursery) -> list[str]:
+    return [dropped.reason for dropped in nursery.dropped]
+
+
+def test_what_is_kept_leads_back_to_its_parent(nursery: Made) -> None:
+    here = nursery()
+    assert here.judge("hard", CACHE[1], f"  {task(7)}\r\n")
+    assert here.judge("easy", CACHE[4], task(8))
+    assert [(one.messages[0]["content"], one.origin, one.parent) for one in here.kept] == [
+        (task(7), "hard", CACHE[1].id),
+        (task(8), "easy", CACHE[4].id),
+    ]
+    assert {one.iteration for one in here.kept} == {"1"}
+
+
+@pytest.mark.parametrize("kinds", list(itertools.product(KINDS, KINDS)))
+def test_new_ones_are_checked_against_each_other_across_kinds(
+    nursery: Made, kinds: tuple[Kind, Kind]
+) -> None:
+    """The authors compare a new hard one with new hard ones alone."""
+    here = nursery()
+    first, second = kinds
+    assert here.judge(first, CACHE[0], task(7))
+    assert not here.judge(second, CACHE[4], task(7))
+    assert not here.judge(second, CACHE[4], task(7) + " again")
+    assert reasons(here) == ["duplicate", "not_novel"]
+    assert here.kept[0].id in (here.dropped[1].detail or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (task(2), "duplicate"),
+        (f" {task(2)}\n", "duplicate"),
+        (f"{task(2)}!", "not_novel"),
+        (task(2).upper(), "not_novel"),
+        (" ".join([*task(2).split()[:4], "other"]), "not_novel"),
+    ],
+)
+def test_the_cache_is_not_made_again(nursery: Made, text: str, reason: str) -> None:
+    here = nursery()
+    assert not here.judge("hard", CACHE[0], text)
+    assert reasons(here) == [reason]
+    assert CACHE[2].id in (here.dropped[0].detail or "")
+
+
+def test_the_limit_of_novelty_decides(nursery: Made) -> None:
+    """Four of five words in common: F = 0.8."""
+    text = " ".join([*task(2).split()[:4], "other"])
+    assert not nursery(novelty=0.79).judge("hard", CACHE[0], text)
+    assert nursery(novelty=0.81).judge("hard", CACHE[0], text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXAM[1],
+        EXAM[1].upper() + "?",
+        f"Be brief and {EXAM[1].replace(' ', '  ')}, then stop",
+    ],
+)
+def test_exam_rows_never_enter(nursery: Made, text: str) -> None:
+    here = nursery()
+    assert not here.judge("easy", CACHE[4], text)
+    assert here.kept == []
+    (dropped,) = here.dropped
+    assert (dropped.reason, dropped.detail) == ("contaminated", "exam exam-1 (whole)")
+
+
+def test_a_text_that_is_no_unicode_is_dropped(nursery: Made) -> None:
+    here = nursery()
+    assert not here.judge("hard", CACHE[0], "say \ud800 please")
+    assert reasons(here) == ["malformed"]
+    assert [dropped.to_row() for dropped in here.dropped]
+
+
+def test_a_dropped_candidate_keeps_its_reason(nursery: Made) -> None:
+    here = nursery()
+    assert not here.judge("hard", CACHE[0], Dropped("generate", "truncated", id=CACHE[0].id))
+    assert here.funnel["hard"] == {"asked": 1, "truncated": 1}
+
+
+def test_a_parent_has_at_most_per_parent_children(nursery: Made) -> None:
+    """In all, hard and easy together, and also within one round."""
+    here = nursery(per_parent=2)
+    kept = [here.judge("hard", CACHE[0], task(number)) for number in (7, 8, 9)]
+    assert kept == [True, True, False]
+    assert reasons(here) == ["parent_full"]
+    drawn = {parent.id for _ in range(20) for parent, _ in here.choose("hard")}
+    assert drawn == {CACHE[1].id, CACHE[2].id}
+
+
+def test_full_parents_end_the_round(nursery: Made) -> None:
+    here = nursery(per_parent=1)
+    for number, parent in enumerate(CACHE[:3]):
+        assert here.judge("hard", parent, task(7 + number))
+    assert list(here.choose("hard")) == []
+    assert list(here.choose("easy"))
+
+
+def test_no_more_are_kept_than_wanted(nursery: Made) -> None:
+    here = nursery(hard=2, easy=1)
+    kept = [here.judge("hard", CACHE[0], task(number)) for number in (7, 8, 9)]
+    assert kept == [True, True, False]
+    assert reasons(here) == ["surplus"]
+    assert (here.wanted("hard"), here.wanted("easy")) == (0, 1)
+    assert list(here.choose("hard")) == []
+    assert list(here.choose("easy"))
+
+
+def test_a_surplus_candidate_does_not_hinder_a_later_one(nursery: Made) -> None:
+    here = nursery(hard=0)
+    here.judge("hard", CACHE[0], task(7))
+    assert here.judge("easy", CACHE[4], task(7))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size", "asked"),
+    [(5, 512, 6), (1, 512, 2), (100, 512, 110), (100, 64, 64), (0, 512, 0)],
+)
+def test_a_round_asks_for_a_tenth_more_and_no_more_than_a_round(
+    nursery: Made, wanted: int, size: int, asked: int
+) -> None:
+    assert len(list(nursery(hard=wanted, round=size).choose("hard"))) == asked
+
+
+def test_without_parents_nothing_is_asked(nursery: Made) -> None:
+    here = nursery()
+    here.parents["hard"] = []
+    assert list(here.choose("hard")) == []
+
+
+def chosen(nursery: Nursery) -> list[tuple[str, str, int]]:
+    return [
+        (kind, parent.id, sample)
+        for _ in range(3)
+        for kind in KINDS
+        for parent, sample in nursery.choose(kind)
+    ]
+
+
+def test_parents_are_drawn_by_the_seed_alone(nursery: Made) -> None:
+    many = {"hard": 60, "easy": 60}
+    assert chosen(nursery(**many)) == chosen(nursery(**many))
+    assert chosen(nursery(**many)) != chosen(nursery(random_seed=1, **many))
+
+
+def test_parents_are_drawn_uniformly(nursery: Made) -> None:
+    here = nursery(hard=3000, round=3300)
+    drawn = [parent.id for parent, _ in here.choose("hard")]
+    for parent in CACHE[:3]:
+        assert abs(drawn.count(parent.id) - 1100) < 5 * (3300 * 2 / 9) ** 0.5
+
+
+def test_no_request_is_ever_the_same_twice(nursery: Made) -> None:
+    """Within a round, over rounds and over iterations: the ledger would answer the old text."""
+    drawn = [one for depth in (1, 2, 3) for one in chosen(nursery(depth=depth, hard=60, easy=60))]
+    assert len(drawn) > 300
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_the_funnel_counts_everything_once(nursery: Made) -> None:
+    here = nursery(hard=2)
+    candidates: Iterable[str | Dropped] = [
+        task(7),
+        task(7),
+        EXAM[1],
+        Dropped("generate", "truncated"),
+        task(8),
+        task(9),
+    ]
+    for one in candidates:
+        here.judge("hard", CACHE[0], one)
+    funnel = here.funnel["hard"]
+    assert funnel == {
+        "asked": 6,
+        "kept": 2,
+        "duplicate": 1,
+        "contaminated": 1,
+        "truncated": 1,
+        "surplus": 1,
+    }
+    assert sum(funnel.values()) - funnel["asked"] == funnel["asked"]
+    assert len(here.dropped) + len(here.kept) == funnel["asked"]

@@ -1,0 +1,315 @@
+"""The pipeline as users run it: `dvc repro`, edits, branches, kills, stops."""
+
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pipeline
+import pytest
+import yaml
+from conftest import Finished
+from pipeline import BASE_STAGES, Project, Run, loop
+
+PAID_BEFORE_THE_KILL = 20
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A copy of the finished project that was changed and run again."""
+
+    project: Project
+    run: Run
+
+
+@dataclass(frozen=True)
+class Killed(Changed):
+    """A clone whose first run was killed; `code` is how that run ended, `paid` what it had."""
+
+    code: int
+    paid: int
+
+
+def _added(project: Project) -> None:
+    project.append_iteration("2", "1")
+
+
+def _branched(project: Project) -> None:
+    project.append_iteration("1b", "0", "{learning_rate: 0.001}")
+
+
+def _prompted(project: Project) -> None:
+    """Edit the referee's prompt so that it finds all answers alike: nothing is hard any more."""
+    path = project.root / "prompts" / "referee" / "user.txt"
+    text = path.read_text(encoding="utf-8")
+    assert "\n$question\n" in text
+    path.write_text(text.replace("\n$question\n", "\nIt says:\n$question\n"), encoding="utf-8")
+    project.append_iteration("2", "1")
+
+
+def _slower(project: Project) -> None:
+    project.edit({"iterations.1.tune": {"learning_rate": 0.001}})
+
+
+EDITS = {
+    "added": _added,
+    "branched": _branched,
+    "prompted": _prompted,
+    "slower": _slower,
+}
+
+
+@pytest.fixture(scope="module")
+def killing(
+    tiny_project: Project, finishing: "Future[Finished]", workers: ThreadPoolExecutor
+) -> "Future[Killed]":
+    """Start a second clone beside the first run; `finishing` is asked for to be the first."""
+    assert finishing is not None
+    clone = tiny_project.clone(tiny_project.root.with_name("clone"))
+    return workers.submit(_kill_and_rerun, clone)
+
+
+@pytest.fixture(scope="module")
+def changing(
+    killing: "Future[Killed]",
+    finished: Finished,
+    workers: ThreadPoolExecutor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "dict[str, Future[Changed]]":
+    """Start every change on a copy of its own, two at a time."""
+    assert killing is not None
+    folder = tmp_path_factory.mktemp("changed")
+    copies = {name: finished.project.copy(folder / name) for name in EDITS}
+    return {
+        name: workers.submit(_change_and_run, copies[name], edit) for name, edit in EDITS.items()
+    }
+
+
+def _change_and_run(project: Project, edit: Callable[[Project], None]) -> Changed:
+    edit(project)
+    run = project.repro()
+    assert run.code == 0, run.output
+    return Changed(project, run)
+
+
+def _kill_and_rerun(project: Project) -> Killed:
+    project.edit({"api.concurrency": 2})  # no stage declares it: slower, and the same outputs
+    with project.repro_in_background() as dvc:
+        stage = pipeline.stage_process(dvc, "stages.imitation.teach", "0")
+        while project.replies() < PAID_BEFORE_THE_KILL:
+            assert stage.is_running(), "the stage ended before it could be killed"
+            time.sleep(0.005)
+        stage.kill()
+        code = dvc.wait(60)
+    paid = project.replies()
+    return Killed(project, project.repro(), code, paid)
+
+
+# --- the first run ---------------------------------------------------------------------------
+
+
+def test_the_first_run_runs_every_stage_once(finished: Finished) -> None:
+    assert sorted(finished.run.stages) == sorted([*BASE_STAGES, *loop("1"), "report"])
+
+
+def test_stages_run_after_those_whose_outputs_they_read(finished: Finished) -> None:
+    lock = yaml.safe_load((finished.project.root / "dvc.lock").read_text(encoding="utf-8"))
+    maker = {out["path"]: name for name, body in lock["stages"].items() for out in body["outs"]}
+    order = {name: number for number, name in enumerate(finished.run.stages)}
+    arrows = [
+        (made_by, name)
+        for name, body in lock["stages"].items()
+        for dep in body["deps"]
+        for out, made_by in maker.items()
+        if Path(out).is_relative_to(dep["path"])
+    ]
+    assert len(arrows) > len(order)
+    assert [(one, two) for one, two in arrows if order[one] >= order[two]] == []
+
+
+def test_a_second_run_runs_nothing_and_pays_nothing(finished: Finished) -> None:
+    assert finished.again.code == 0
+    assert finished.again.stages == []
+    assert finished.project.replies() == finished.replies
+
+
+def test_the_pools_grow_by_what_was_taught(finished: Finished) -> None:
+    """The Train Pool is replaced by the new rows, the Cache Pool is the old one and they."""
+    rows = finished.project.rows
+    new = [row["id"] for row in rows("1/train_pool.jsonl")]
+    assert [row["id"] for row in rows("1/cache_pool.jsonl")] == [
+        *(row["id"] for row in rows("0/cache_pool.jsonl")),
+        *new,
+    ]
+    assert {row["origin"] for row in rows("1/train_pool.jsonl")} == {"hard", "easy"}
+
+
+# --- clones and kills ------------------------------------------------------------------------
+
+
+def test_two_clones_make_the_same_bytes(killing: "Future[Killed]", finished: Finished) -> None:
+    """Pools, verdicts, metrics and weights, though one clone was killed and asked more slowly."""
+    ours, theirs = finished.project.outs(), killing.result().project.outs()
+    assert {"data/1/cache_pool.jsonl", "data/1/verdicts.jsonl", "data/1/student"} <= ours.keys()
+    assert [path for path in ours if ours[path] != theirs.get(path)] == []
+    assert ours.keys() == theirs.keys()
+
+
+def test_a_killed_stage_ends_the_run_with_an_error(killing: "Future[Killed]") -> None:
+    assert killing.result().code != 0
+
+
+def test_after_a_kill_no_reply_is_paid_for_twice(
+    killing: "Future[Killed]", finished: Finished
+) -> None:
+    """The rerun finds what had arrived in the ledger and asks for the rest alone."""
+    killed = killing.result()
+    asked = killed.project.record("teach@0")["asked"]["teacher"]
+    assert killed.run.code == 0, killed.run.output
+    assert PAID_BEFORE_THE_KILL <= killed.paid < asked["needed"]
+    assert asked["hits"] == killed.paid
+    assert asked["calls"] == asked["needed"] - killed.paid
+    assert killed.project.requests() == finished.project.requests()
+    assert killed.project.failures() == 0
+
+
+def test_after_a_kill_the_killed_stage_and_what_follows_run(killing: "Future[Killed]") -> None:
+    assert "seed" not in killing.result().run.stages
+    assert killing.result().run.stages[0] == "base-teach"
+
+
+# --- changes ---------------------------------------------------------------------------------
+
+
+def test_one_line_adds_one_iteration(changing: "dict[str, Future[Changed]]") -> None:
+    """It runs exactly its own seven stages, and the report."""
+    assert changing["added"].result().run.stages == [*loop("2"), "report"]
+
+
+def test_an_added_iteration_starts_from_the_one_before(
+    changing: "dict[str, Future[Changed]]",
+) -> None:
+    rows = changing["added"].result().project.rows
+    before = {row["id"] for row in rows("1/cache_pool.jsonl")}
+    new = rows("2/train_pool.jsonl")
+    assert new
+    assert {row["parent"] for row in new} <= before
+    assert before.isdisjoint(row["id"] for row in new)
+
+
+def test_a_branch_costs_its_own_stages(changing: "dict[str, Future[Changed]]") -> None:
+    assert changing["branched"].result().run.stages == [*loop("1b"), "report"]
+
+
+def test_a_branch_asks_again_only_what_differs(changing: "dict[str, Future[Changed]]") -> None:
+    """Draws are keyed by depth: up to its own tuning a branch asks what its sibling asked."""
+    project = changing["branched"].result().project
+    same = ("responses", "reviews", "verdicts", "cache_pool")
+    assert {stage: project.calls(f"{stage}@1b") for stage in ("review", "generate", "teach")} == {
+        "review": 0,
+        "generate": 0,
+        "teach": 0,
+    }
+    assert [row["messages"] for row in project.rows("1b/train_pool.jsonl")] == [
+        row["messages"] for row in project.rows("1/train_pool.jsonl")
+    ]
+    outs = project.outs()
+    assert [
+        name for name in same[:3] if outs[f"data/1/{name}.jsonl"] != outs[f"data/1b/{name}.jsonl"]
+    ] == []
+    assert outs["data/1/student"] != outs["data/1b/student"]
+
+
+def test_the_referees_prompt_reruns_what_it_decides(
+    changing: "dict[str, Future[Changed]]",
+) -> None:
+    """Reviews, evaluations and what follows: no base is taught or tuned, no response is written."""
+    rerun = changing["prompted"].result().run.stages
+    expected = {"base-evaluate", *loop("1"), *loop("2"), "report"} - {"respond@1"}
+    assert set(rerun) == expected
+
+
+def test_an_iterations_learning_rate_reruns_its_tuning(
+    changing: "dict[str, Future[Changed]]",
+) -> None:
+    slower = changing["slower"].result()
+    assert slower.run.stages == ["tune@1", "evaluate@1", "report"]
+
+
+def test_where_nothing_is_hard_the_loop_stops(changing: "dict[str, Future[Changed]]") -> None:
+    """Later stages ask nothing and train nothing, down to the end of the list of iterations."""
+    project = changing["prompted"].result().project
+    for key in ("1", "2"):
+        assert [project.calls(f"{stage}@{key}") for stage in ("generate", "teach")] == [0, 0]
+        assert project.rows(f"{key}/train_pool.jsonl") == []
+        assert project.metrics(key, "tune")["steps"] == 0
+    assert project.rows("2/responses.jsonl") == []
+    assert project.calls("review@2") == 0
+
+
+def test_a_stopped_iterations_student_is_the_one_before(
+    changing: "dict[str, Future[Changed]]",
+) -> None:
+    project = changing["prompted"].result().project
+    for key, previous in (("1", "0"), ("2", "1")):
+        folder = project.root / "data" / key / "student"
+        assert [path.name for path in folder.iterdir()] == ["pointer.json"]
+        assert yaml.safe_load((folder / "pointer.json").read_text())["iteration"] == previous
+        assert (
+            project.metrics(key, "evaluate")["accuracy"]
+            == (project.metrics("0", "evaluate")["accuracy"])
+        )
+
+
+def test_the_table_says_that_the_loop_stopped(changing: "dict[str, Future[Changed]]") -> None:
+    table = changing["prompted"].result().project.run("lion.cli", "table")
+    assert table.code == 0
+    assert "Iteration 1 stopped: nothing is hard: no gap reaches tau = 7." in table.output
+    assert "Iteration 2 stopped:" in table.output
+
+
+# --- what DVC shows --------------------------------------------------------------------------
+
+
+def test_metrics_are_shown(finished: Finished) -> None:
+    shown = finished.project.dvc("metrics", "show", "--md")
+    assert shown.code == 0
+    assert re.search(r"metrics/1/evaluate\.json .*\| \d", shown.output)
+
+
+def test_a_changed_parameter_is_shown(changing: "dict[str, Future[Changed]]") -> None:
+    shown = changing["slower"].result().project.dvc("params", "diff", "--md")
+    assert shown.code == 0
+    assert "iterations.1.tune.learning_rate" in shown.output
+
+
+def test_the_page_of_plots_loads_nothing_from_elsewhere(finished: Finished, tmp_path: Path) -> None:
+    shown = finished.project.dvc("plots", "show", "--out", str(tmp_path))
+    assert shown.code == 0, shown.output
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "vegaEmbed" in page
+    assert re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page) == []
+
+
+# --- what stops a stage ----------------------------------------------------------------------
+
+
+def test_a_stage_names_the_broken_parameter_and_the_way_back(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """A bare `dvc repro` fails, and once the value is mended `dvc checkout` is the whole repair."""
+    project = finished.project.copy(tmp_path / "project")
+    mended = (project.root / "params.yaml").read_text(encoding="utf-8")
+    project.edit({"split.tau": "high"})
+    broken = project.repro()
+    assert broken.code != 0
+    assert "split.tau: Input should be a valid number, found 'high'" in broken.output
+    assert "dvc checkout" in broken.output
+    assert "Traceback" not in broken.output
+    assert not (project.root / "data" / "1" / "verdicts.jsonl").exists()
+
+    (project.root / "params.yaml").write_text(mended, encoding="utf-8")
+    assert project.dvc("checkout").code == 0
+    assert project.repro().stages == []

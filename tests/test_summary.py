@@ -1,0 +1,203 @@
+"""The iterations side by side: figures gathered from files, and the closing table."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from fixtures import Configure, Workplace
+from rich.console import Console
+
+from lion import jsonl, project, summary, tables
+from lion.settings import Settings
+from lion.summary import Line
+
+ITERATIONS = {"1": "0", "2": "1"}
+
+
+def used(requests: int, prompt: int = 0, completion: int = 0) -> dict[str, int]:
+    return {"requests": requests, "prompt_tokens": prompt, "completion_tokens": completion}
+
+
+def measure(iteration: str, stage: str, **document: Any) -> None:
+    jsonl.write_document(project.metrics(iteration, stage), document)
+
+
+def happened(iteration: str, stage: str, seconds: float, **calls: int) -> None:
+    asked = {role: {"calls": number} for role, number in calls.items()}
+    path = project.run_record(f"{stage}@{iteration}")
+    jsonl.write_document(path, {"seconds": seconds, "asked": asked})
+
+
+@pytest.fixture
+def finished(workplace: Workplace) -> Workplace:
+    """Write what the base and iteration 1 leave behind; iteration 2 has not run."""
+    interval = {"low": 0.4, "high": 0.6}
+    measure("0", "seed", rows=100, exam=10, dropped={"duplicate": 2})
+    measure("0", "teach", taught=98, cache_pool=98, dropped={"timeout": 2}, teacher=used(100, 7, 3))
+    measure("0", "tune", final_loss=1.0)
+    measure("0", "evaluate", accuracy=0.5, accuracy_interval=interval, teacher_accuracy=1.0,
+            quality=60.0, dropped={}, referee=used(20, 40, 10))  # fmt: skip
+    measure("1", "review", reviews=196, dropped={"no_scores": 1}, referee=used(196, 400, 100))
+    measure("1", "split", hard_share=0.25, mean_gap=1.5, stopped=None)
+    measure("1", "generate", new=30, hard={"asked": 25, "kept": 20, "duplicate": 5},
+            easy={"asked": 15, "kept": 10, "not_novel": 5}, generator=used(40, 50, 50))  # fmt: skip
+    measure("1", "teach", taught=30, cache_pool=128, dropped={}, teacher=used(30, 1, 1))
+    measure("1", "evaluate", accuracy=0.75, teacher_accuracy=1.0, quality=58.0, dropped={},
+            referee=used(20, 40, 10))  # fmt: skip
+    happened("0", "teach", 2.0, teacher=100)
+    happened("0", "evaluate", 3.0, teacher=10, referee=20)
+    return workplace
+
+
+def found() -> dict[str, Line]:
+    return {line.iteration: line for line in summary.lines(ITERATIONS)}
+
+
+def test_the_figures_are_those_of_the_stages(finished: Workplace) -> None:
+    base, first = found()["0"], found()["1"]
+    assert finished.path.exists()
+    assert (base.train_pool, base.cache_pool, base.previous) == (100, 98, None)
+    assert (first.train_pool, first.cache_pool, first.previous) == (30, 128, "0")
+    assert (first.hard_share, first.mean_gap) == (0.25, 1.5)
+    assert (first.asked, first.kept) == (40, 30)
+    assert (base.accuracy, base.accuracy_interval, base.quality) == (0.5, (0.4, 0.6), 60.0)
+    assert (first.accuracy, first.accuracy_interval) == (0.75, None)
+
+
+def test_dropped_rows_are_counted_by_reason(finished: Workplace) -> None:
+    assert finished.path.exists()
+    assert found()["0"].dropped == {"duplicate": 2, "timeout": 2}
+    assert found()["1"].dropped == {"duplicate": 5, "no_scores": 1, "not_novel": 5}
+
+
+def test_requests_and_tokens_are_of_all_roles(finished: Workplace) -> None:
+    assert finished.path.exists()
+    assert (found()["0"].requests, found()["0"].tokens) == (120, 60)
+    assert (found()["1"].requests, found()["1"].tokens) == (286, 652)
+
+
+def test_what_happened_is_of_this_machine_or_unknown(finished: Workplace) -> None:
+    """In a fresh clone, or after `dvc pull`, nobody knows how many calls were made."""
+    assert finished.path.exists()
+    assert (found()["0"].calls, found()["0"].seconds) == (130, 5.0)
+    assert (found()["1"].calls, found()["1"].seconds) == (None, None)
+
+
+def test_an_iteration_that_has_not_run_is_there(finished: Workplace) -> None:
+    assert finished.path.exists()
+    assert list(found()) == ["0", "1", "2"]
+    line = found()["2"]
+    assert (line.train_pool, line.cache_pool, line.asked, line.accuracy) == (None,) * 4
+    assert line.dropped == {}
+
+
+def test_only_the_iterations_of_params_are_shown(finished: Workplace) -> None:
+    measure("9", "evaluate", accuracy=1.0)
+    assert finished.path.exists()
+    assert "9" not in found()
+
+
+def test_json_has_every_figure(finished: Workplace) -> None:
+    assert finished.path.exists()
+    rows = json.loads(summary.as_json(summary.lines(ITERATIONS)))
+    assert [row["iteration"] for row in rows] == ["0", "1", "2"]
+    assert set(rows[0]) == set(Line.__slots__)
+    assert rows[0]["accuracy_interval"] == [0.4, 0.6]
+    assert rows[2]["quality"] is None
+
+
+def test_curves_there_are_come_in_the_order_of_params(finished: Workplace) -> None:
+    for name in ("0", "2"):
+        path = project.metrics(name, "tune", "csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("step,loss\n")
+    assert finished.path.exists()
+    assert summary.losses(ITERATIONS) == [project.metrics(name, "tune", "csv") for name in "02"]
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+def shown(lines: list[Line], settings: Settings, width: int = 80) -> str:
+    console = Console(file=StringIO(), width=width, highlight=False)
+    console.print(tables.closing(lines, settings))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    rows = [line.replace(" %", "%").split() for line in text.splitlines() if line.startswith(" ")]
+    return {row[0]: row for row in rows if row}
+
+
+def test_the_table_shows_the_figures(finished: Workplace, settings: Settings) -> None:
+    assert finished.path.exists()
+    rows = cells(shown(summary.lines(ITERATIONS), settings))
+    assert rows["0"] == ["0", "100", "98", "-", "-", "50.0%", "60.0%", "130", "60", "free", "5"]
+    assert rows["1"] == [
+        "1",
+        "30",
+        "128",
+        "25.0%",
+        "75.0%",
+        "75.0%",
+        "58.0%",
+        "-",
+        "652",
+        "free",
+        "-",
+    ]
+
+
+def test_a_total_of_which_a_part_is_unknown_is_unknown(
+    finished: Workplace, settings: Settings
+) -> None:
+    assert finished.path.exists()
+    lines = summary.lines(ITERATIONS)
+    assert cells(shown(lines, settings))["all"][1] == "-"
+    assert cells(shown(lines[:1], settings))["all"][1] == "130"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_column_is_cut(finished: Workplace, settings: Settings, width: int) -> None:
+    assert finished.path.exists()
+    text = shown(summary.lines(ITERATIONS), settings, width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_large_figures_fit_a_terminal_of_80(settings: Settings) -> None:
+    """The paper's own run: 70,000 rows, 418,000 calls, hundreds of millions of tokens."""
+    big = Line("3", "2", 6000, 70000, 0.123, 1.0, 7000, 6000, {}, 0.8765, (0.8, 0.9), 0.99, 98.38,
+               418000, 456_789_012, 418_000, 123_456.0, None)  # fmt: skip
+    text = shown([big], settings)
+    assert "…" not in text
+    assert "457 M" in text
+
+
+def test_the_headline_names_student_and_teacher(finished: Workplace, settings: Settings) -> None:
+    assert finished.path.exists()
+    told = tables.headline(summary.lines(ITERATIONS), settings).plain
+    assert told.startswith("Student 1 on the exam: 75.0 %, its teacher 100.0 %; quality 58.0 %")
+    base = tables.headline(summary.lines({})[:1], settings).plain
+    assert "50.0 % (40.0 to 60.0)" in base
+
+
+def test_where_quality_did_not_rise_it_is_said(finished: Workplace, settings: Settings) -> None:
+    assert finished.path.exists()
+    text = shown(summary.lines(ITERATIONS), settings, 200)
+    assert "Quality did not rise in iteration 1: 60.0 to 58.0." in text
+
+
+def test_where_the_loop_stopped_it_is_said(finished: Workplace, settings: Settings) -> None:
+    measure("2", "split", hard_share=0.0, stopped="nothing is hard")
+    assert finished.path.exists()
+    text = shown(summary.lines(ITERATIONS), settings, 200)
+    assert "Iteration 2 stopped: nothing is hard." in text
+
+
+def test_money_that_is_not_known_is_not_called_zero(configure: Configure) -> None:
+    url = {"referee.base_url": "https://api.example.com/v1"}
+    assert tables.cost(configure({})) == "free"
+    assert tables.cost(configure(url)) == "unknown"
