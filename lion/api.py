@@ -335,7 +335,7 @@ class Asker:
 
     def _without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
-        key = os.environ.get(self.endpoint.api_key_env or "")
+        key = os.environ.get(self.endpoint.api_key_env or "", "").strip()
         return words.replace(key, "(the key)") if key else words
 
     def _who(self) -> str:
@@ -399,7 +399,12 @@ def _api_key(endpoint: Endpoint) -> str:
     """Return the key from the environment. Raises EndpointError where it is not set."""
     if endpoint.base_url == EMBEDDED or endpoint.api_key_env is None:
         return "none"
-    key = os.environ.get(endpoint.api_key_env, "")
+    key = os.environ.get(endpoint.api_key_env, "").strip()  # files bring their line ends
+    if not (key.isascii() and key.isprintable()):
+        raise EndpointError(
+            f"{endpoint.model} at {endpoint.base_url}: what stands in ${endpoint.api_key_env} is "
+            "no key: it holds characters that no header can carry. Copy the key again."
+        )
     if not key:
         raise EndpointError(
             f"{endpoint.model} at {endpoint.base_url}: no key. "

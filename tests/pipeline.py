@@ -42,7 +42,7 @@ TINY: Mapping[str, Any] = {
 
 _RUNNING = re.compile(r"^Running stage '([^']+)':", re.MULTILINE)
 _SCRUBBED = ("OPENAI_", "DVC_", "GIT_", "HF_", "PYTHONPATH")
-_POLL = 0.01  # seconds
+_POLL = 0.05  # seconds
 
 
 def loop(key: str) -> list[str]:
@@ -201,10 +201,18 @@ class Project:
 
     # --- looking at it
 
+    def settings(self) -> dict[str, Any]:
+        """Return params.yaml, parsed."""
+        document: dict[str, Any] = yaml.safe_load(
+            (self.root / "params.yaml").read_text(encoding="utf-8")
+        )
+        return document
+
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a JSONL file under data/."""
-        lines = (self.root / "data" / name).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        # not splitlines: U+2028 and its kind stand in texts as they are
+        lines = (self.root / "data" / name).read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines if line]
 
     def metrics(self, key: str, stage: str) -> dict[str, Any]:
         """Return a stage's metrics."""

@@ -472,6 +472,27 @@ def test_a_key_is_sent_and_written_nowhere(
     assert not [path for path in files if key.encode() in path.read_bytes()]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", " "])
+def test_a_key_from_a_file_may_bring_its_line_end(
+    chat_server: ChatServer, opened: Open, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setenv("SOME_KEY", f"sk-planted-93c1{end}")
+    with opened(api_key_env="SOME_KEY") as asker:
+        asker.ask([ask_for(1)])
+    assert chat_server.calls[0].headers["Authorization"] == "Bearer sk-planted-93c1"
+
+
+@pytest.mark.parametrize("key", ["sk-plant\u00e9d", "sk-planted\nX-Other: 1"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("SOME_KEY", key)
+    with opened(api_key_env="SOME_KEY") as asker, pytest.raises(EndpointError) as caught:
+        asker.ask([ask_for(1)])
+    assert "$SOME_KEY is no key" in str(caught.value)
+    assert "sk-plant" not in str(caught.value)
+
+
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
 def test_a_key_that_the_server_repeats_is_in_no_message(
     chat_server: ChatServer,

@@ -30,6 +30,7 @@ def own_pool(source: str, **changes: Any) -> dict[str, Any]:
         "exam.file": None,
         "generate.hard": 20,
         "generate.easy": 20,
+        "generate.per_parent": 20,
         **changes,
     }
 
@@ -120,7 +121,7 @@ def test_keeping_answers_that_are_not_there_is_told(workplace: Workplace) -> Non
 
 def test_a_pool_that_is_too_small_is_told(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "tasks.jsonl", ROWS)
-    changes = own_pool(source, **{"generate.hard": 700, "generate.per_parent": 20})
+    changes = own_pool(source, **{"generate.hard": 700})
     (line,) = check.offline(workplace.params(changes))
     assert "has 30 rows, too few for 700 hard" in line
     assert check.offline(workplace.params({**changes, "generate.per_parent": None})) == []

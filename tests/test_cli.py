@@ -56,6 +56,7 @@ def test_check_lists_every_planted_problem_in_one_message(workplace: Workplace) 
             "teacher.base_url": "https://api.example.com/v1",
             "exam.file": "tasks.jsonl",
             "seed.source": ["tiny.jsonl"],
+            "generate.per_parent": 20,
             "student.model": "student",
         }
     )

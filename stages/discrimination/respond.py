@@ -1,6 +1,6 @@
 """respond: the student of the iteration before sits the Cache Pool, or a drawn part of it."""
 
-from lion import answering, console, jsonl, pools, stage, student
+from lion import console, jsonl, pools, stage, student
 from lion.records import Instruction
 
 
@@ -12,6 +12,8 @@ def respond(work: stage.Work) -> str:
     if stopped is not None:
         jsonl.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"
+    from lion import answering  # brings torch, which a loop that has stopped does not need
+
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)
     drawn = pools.sample(cache, settings.respond.limit, rng)

@@ -4,14 +4,20 @@ The loss is on the response alone. Where there is nothing new, no step is made: 
 points to the one before.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars
 
-from lion import chat, console, jsonl, pools, project, stage, student, tuning
+from lion import chat, console, jsonl, pools, project, stage, student
 from lion.errors import DataError
 from lion.records import Dropped, Instruction
 from lion.settings import Student
+
+if TYPE_CHECKING:
+    from lion.tuning import TuneReport
 
 _CURVE = {
     "step": polars.Int64,
@@ -28,6 +34,8 @@ def tune(work: stage.Work) -> str:
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return _stand_still(work)
+    from lion import tuning  # brings torch, which standing still does not need
+
     tune_settings = work.settings.tune_at(work.iteration)
     rng = pools.draw(random_seed=work.settings.random_seed, purpose="replay", depth=work.depth)
     rows = fresh + pools.replayed(fresh, cache, tune_settings.replay, rng)
@@ -58,18 +66,21 @@ def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[
     )
 
 
-def _write(work: stage.Work, report: tuning.TuneReport, new: int, old: int) -> None:
+def _write(work: stage.Work, report: TuneReport | None, new: int = 0, old: int = 0) -> None:
+    """Write the curve, what was too long and the metrics; zeros where there is no report."""
+    curve = report.curve if report else ()
+    too_long = report.too_long if report else ()
     with jsonl.replacing(project.metrics(work.iteration, "tune", "csv")) as temporary:
-        polars.DataFrame(report.curve, schema=_CURVE).write_csv(temporary)
-    work.write_dropped([Dropped("tune", "too_long", id=one) for one in report.too_long])
+        polars.DataFrame(curve, schema=_CURVE).write_csv(temporary)
+    work.write_dropped([Dropped("tune", "too_long", id=one) for one in too_long])
     work.write_metrics(
         {
             "new_rows": new,
             "old_rows": old,
-            "too_long": len(report.too_long),
-            "steps": report.steps,
-            "supervised_tokens": report.tokens,
-            "final_loss": report.curve[-1].loss if report.curve else None,
+            "too_long": len(too_long),
+            "steps": report.steps if report else 0,
+            "supervised_tokens": report.tokens if report else 0,
+            "final_loss": curve[-1].loss if curve else None,
         }
     )
 
@@ -80,7 +91,7 @@ def _stand_still(work: stage.Work) -> str:
         raise DataError("the base pool has no answers to learn from; look at data/0/dropped.*")
     reason = f"no new instructions in iteration {work.iteration}"
     student.Pointer("student", work.previous, reason=reason).write(work.data("student"))
-    _write(work, tuning.TuneReport((), 0, 0, 0, ()), 0, 0)
+    _write(work, None)
     return f"no step: {reason}; the student is that of iteration {work.previous}"
 
 

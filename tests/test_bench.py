@@ -1,0 +1,35 @@
+"""The benchmarks start: each explains itself, and one measures at the smallest size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "bench").glob("*.py"))
+
+
+def _run(script: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_there_are_benchmarks() -> None:
+    assert SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_benchmark_explains_itself(script: Path) -> None:
+    done = _run(script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_pipelines_benchmark_measures() -> None:
+    done = _run(ROOT / "bench" / "pipeline.py", "--profile", "ci", "--claims", "noop")
+    assert done.returncode == 0, done.stderr
+    assert "noop: held" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1])["name"] == "noop"
