@@ -101,7 +101,13 @@ class Project:
 
     def copy(self, root: Path) -> "Project":
         """Return a copy of everything: outputs, DVC's cache and `.lion/` too."""
-        shutil.copytree(self.root, root, symlinks=True)
+        passing = str(self.root / ".dvc" / "tmp")  # files of commands that run there just now
+        shutil.copytree(
+            self.root,
+            root,
+            symlinks=True,
+            ignore=lambda at, names: names if at == passing else [],
+        )
         return Project(root, self.threads)
 
     # --- changing it

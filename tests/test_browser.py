@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Finished
+from running import Finished
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLOTS = {

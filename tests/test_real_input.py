@@ -37,7 +37,10 @@ TAU = 1.0
 LIMIT = 0.7
 COMPARED = 60  # old rows that every new one is compared with by the reference's ROUGE-L
 
-pytestmark = pytest.mark.skipif(not EXAM.is_file(), reason="../shared/data is absent")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not EXAM.is_file(), reason="../shared/data is absent"),
+]
 
 
 # --- the server ------------------------------------------------------------------------------

@@ -1,111 +1,12 @@
 """The pipeline as users run it: `dvc repro`, edits, branches, kills, stops."""
 
 import re
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
 from pathlib import Path
 
-import pipeline
-import pytest
 import yaml
-from conftest import Finished
-from pipeline import BASE_STAGES, Project, Run, loop
-
-PAID_BEFORE_THE_KILL = 20
-
-
-@dataclass(frozen=True)
-class Changed:
-    """A copy of the finished project that was changed and run again."""
-
-    project: Project
-    run: Run
-
-
-@dataclass(frozen=True)
-class Killed(Changed):
-    """A clone whose first run was killed; `code` is how that run ended, `paid` what it had."""
-
-    code: int
-    paid: int
-
-
-def _added(project: Project) -> None:
-    project.append_iteration("2", "1")
-
-
-def _branched(project: Project) -> None:
-    project.append_iteration("1b", "0", "{learning_rate: 0.001}")
-
-
-def _prompted(project: Project) -> None:
-    """Edit the referee's prompt so that it finds all answers alike: nothing is hard any more."""
-    path = project.root / "prompts" / "referee" / "user.txt"
-    text = path.read_text(encoding="utf-8")
-    assert "\n$question\n" in text
-    path.write_text(text.replace("\n$question\n", "\nIt says:\n$question\n"), encoding="utf-8")
-    project.append_iteration("2", "1")
-
-
-def _slower(project: Project) -> None:
-    project.edit({"iterations.1.tune": {"learning_rate": 0.001}})
-
-
-EDITS = {
-    "added": _added,
-    "branched": _branched,
-    "prompted": _prompted,
-    "slower": _slower,
-}
-
-
-@pytest.fixture(scope="module")
-def killing(
-    tiny_project: Project, finishing: "Future[Finished]", workers: ThreadPoolExecutor
-) -> "Future[Killed]":
-    """Start a second clone beside the first run; `finishing` is asked for to be the first."""
-    assert finishing is not None
-    clone = tiny_project.clone(tiny_project.root.with_name("clone"))
-    return workers.submit(_kill_and_rerun, clone)
-
-
-@pytest.fixture(scope="module")
-def changing(
-    killing: "Future[Killed]",
-    finished: Finished,
-    workers: ThreadPoolExecutor,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> "dict[str, Future[Changed]]":
-    """Start every change on a copy of its own, two at a time."""
-    assert killing is not None
-    folder = tmp_path_factory.mktemp("changed")
-    copies = {name: finished.project.copy(folder / name) for name in EDITS}
-    return {
-        name: workers.submit(_change_and_run, copies[name], edit) for name, edit in EDITS.items()
-    }
-
-
-def _change_and_run(project: Project, edit: Callable[[Project], None]) -> Changed:
-    edit(project)
-    run = project.repro()
-    assert run.code == 0, run.output
-    return Changed(project, run)
-
-
-def _kill_and_rerun(project: Project) -> Killed:
-    project.edit({"api.concurrency": 2})  # no stage declares it: slower, and the same outputs
-    with project.repro_in_background() as dvc:
-        stage = pipeline.stage_process(dvc, "stages.imitation.teach", "0")
-        while project.replies() < PAID_BEFORE_THE_KILL:
-            assert stage.is_running(), "the stage ended before it could be killed"
-            time.sleep(0.005)
-        stage.kill()
-        code = dvc.wait(60)
-    paid = project.replies()
-    return Killed(project, project.repro(), code, paid)
-
+from pipeline import BASE_STAGES, loop
+from running import PAID_BEFORE_THE_KILL, Changed, Finished, Killed
 
 # --- the first run ---------------------------------------------------------------------------
 

@@ -1,0 +1,159 @@
+"""Pipelines that run beside the other tests: two at a time, from the session's first moment.
+
+A whole run takes a minute of one core, most of it the imports of transformers, so the runs that
+tests ask for are started before any test, and each test waits for its own. conftest.py offers the
+fixtures to every file.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pipeline
+import pytest
+from pipeline import Project, Run
+
+PAID_BEFORE_THE_KILL = 20  # replies
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project whose pipeline ran, what the first `dvc repro` did, and what a second one did."""
+
+    project: Project
+    run: Run
+    replies: int
+    again: Run
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A copy of the finished project that was changed and run again."""
+
+    project: Project
+    run: Run
+
+
+@dataclass(frozen=True)
+class Killed(Changed):
+    """A clone whose first run was killed; `code` is how that run ended, `paid` what it had."""
+
+    code: int
+    paid: int
+
+
+def _added(project: Project) -> None:
+    project.append_iteration("2", "1")
+
+
+def _branched(project: Project) -> None:
+    project.append_iteration("1b", "0", "{learning_rate: 0.001}")
+
+
+def _prompted(project: Project) -> None:
+    """Edit the referee's prompt so that it finds all answers alike: nothing is hard any more."""
+    path = project.root / "prompts" / "referee" / "user.txt"
+    text = path.read_text(encoding="utf-8")
+    assert "\n$question\n" in text
+    path.write_text(text.replace("\n$question\n", "\nIt says:\n$question\n"), encoding="utf-8")
+    project.append_iteration("2", "1")
+
+
+def _slower(project: Project) -> None:
+    project.edit({"iterations.1.tune": {"learning_rate": 0.001}})
+
+
+EDITS = {
+    "added": _added,
+    "branched": _branched,
+    "prompted": _prompted,
+    "slower": _slower,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _start_at_once(request: pytest.FixtureRequest) -> None:
+    """Start what the collected tests will ask for."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in ("finishing", "killing", "changing"):
+        if name in wanted:
+            request.getfixturevalue(name)
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """Yield two threads: pipelines of one thread each run side by side on two cores."""
+    pool = ThreadPoolExecutor(2)
+    yield pool
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a committed tiny project that is not run yet; only `finishing` runs it."""
+    return pipeline.tiny(tmp_path_factory.mktemp("first") / "project")
+
+
+@pytest.fixture(scope="session")
+def finishing(tiny_project: Project, workers: ThreadPoolExecutor) -> "Future[Finished]":
+    """Start the first run."""
+    return workers.submit(_finish, tiny_project)
+
+
+@pytest.fixture(scope="session")
+def finished(finishing: "Future[Finished]") -> Finished:
+    """Return the finished project; tests that change it work on a copy."""
+    return finishing.result()
+
+
+@pytest.fixture(scope="session")
+def killing(tiny_project: Project, workers: ThreadPoolExecutor) -> "Future[Killed]":
+    """Start a second clone, which is killed once."""
+    clone = tiny_project.clone(tiny_project.root.with_name("clone"))
+    return workers.submit(_kill_and_rerun, clone)
+
+
+@pytest.fixture(scope="session")
+def changing(
+    finishing: "Future[Finished]",
+    workers: ThreadPoolExecutor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "dict[str, Future[Changed]]":
+    """Queue every change, each on a copy of the finished project."""
+    folder = tmp_path_factory.mktemp("changed")
+    return {
+        name: workers.submit(_change_and_run, finishing, folder / name, edit)
+        for name, edit in EDITS.items()
+    }
+
+
+def _finish(project: Project) -> Finished:
+    run = project.repro()
+    assert run.code == 0, run.output
+    replies = project.replies()
+    return Finished(project, run, replies, project.repro())
+
+
+def _change_and_run(
+    finishing: "Future[Finished]", root: Path, edit: Callable[[Project], None]
+) -> Changed:
+    project = finishing.result().project.copy(root)
+    edit(project)
+    run = project.repro()
+    assert run.code == 0, run.output
+    return Changed(project, run)
+
+
+def _kill_and_rerun(project: Project) -> Killed:
+    project.edit({"api.concurrency": 2})  # no stage declares it: slower, and the same outputs
+    with project.repro_in_background() as dvc:
+        stage = pipeline.stage_process(dvc, "stages.imitation.teach", "0")
+        while project.replies() < PAID_BEFORE_THE_KILL:
+            assert stage.is_running(), "the stage ended before it could be killed"
+            time.sleep(0.005)
+        stage.kill()
+        code = dvc.wait(60)
+    paid = project.replies()
+    return Killed(project, project.repro(), code, paid)
