@@ -114,8 +114,11 @@ def serve_teacher(port: int, host: str) -> None:
 
 def _environment() -> dict[str, str]:
     """Return the environment in which the stages' `python` is the one that runs this command."""
+    from lion import project
+
     folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")])}
+    path = os.pathsep.join([folder, os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, project.TABLE_FOLLOWS: "1"}
 
 
 def _refuse_problems(offline: bool) -> None:

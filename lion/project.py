@@ -18,6 +18,7 @@ PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
 EXAM = Path("data/exam.jsonl")
 BASE = "0"
+TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself
 BASE_STUDENT = Path("data/base")
 
 

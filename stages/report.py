@@ -3,11 +3,12 @@
 The list of iterations comes from params, never from the files that happen to lie there.
 """
 
+import os
 from pathlib import Path
 
 import polars
 
-from lion import jsonl, project, stage, summary
+from lion import console, jsonl, project, stage, summary, tables
 
 _COLUMNS = (
     "iteration",
@@ -40,7 +41,9 @@ def report(work: stage.Work) -> str:
         for line in lines
     ]
     _write(Path("report/loss.csv"), polars.concat(curves))
-    return f"{len(lines)} iterations side by side; `lion table` prints them"
+    if project.TABLE_FOLLOWS not in os.environ:
+        console.stdout.print(tables.closing(lines, work.settings))
+    return f"{len(lines)} iterations side by side; `lion table` prints them again"
 
 
 def _write(path: Path, frame: polars.DataFrame) -> None:

@@ -14,6 +14,7 @@ NEUTRAL = {
     # modules that decide no output, each with its reason; the closure does not go through them
     "lion/errors.py": "messages only",
     "lion/console.py": "what a person sees",
+    "lion/tables.py": "what a person sees",
     "lion/stage.py": "the frame: arguments, lock, settings, record",
     "lion/project.py": "paths, which dvc.yaml itself names",
     "lion/settings.py": "what it reads are params, which stages declare",
