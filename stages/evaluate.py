@@ -8,9 +8,11 @@ from lion import answering, console, jsonl, judging, pools, project, prompts, st
 from lion.evaluation import examination
 from lion.records import Answer, Dropped, Instruction, reasons
 
+_HEADLINE = ("accuracy", "teacher_accuracy", "quality")  # what `dvc metrics` shows
+
 
 def evaluate(work: stage.Work) -> str:
-    """Write exam_responses.jsonl and the metrics of the exam."""
+    """Write exam_responses.jsonl, the headline figures and the details of the exam."""
     settings = work.settings
     exam = jsonl.read(project.EXAM, Instruction.from_row)
     taught, asked = _teacher(work, exam)
@@ -20,6 +22,8 @@ def evaluate(work: stage.Work) -> str:
     document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
     quality, dropped = _quality(work, exam, taught, answers)
     work.write_dropped(dropped)
+    headline = {name: {**document, **quality}[name] for name in _HEADLINE}
+    jsonl.write_document(project.metrics(work.iteration, "exam"), headline)
     work.write_metrics({**document, **quality, "teacher": asked, "dropped": reasons(dropped)})
     return examination.sentence({**document, **quality})
 

@@ -10,6 +10,7 @@ from fixtures import (  # noqa: F401 - pytest finds fixtures by name
 )
 from running import (  # noqa: F401 - pytest finds fixtures by name
     _start_at_once,
+    branching,
     changing,
     finished,
     finishing,

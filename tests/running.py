@@ -67,7 +67,6 @@ def _slower(project: Project) -> None:
 
 EDITS = {
     "added": _added,
-    "branched": _branched,
     "prompted": _prompted,
     "slower": _slower,
 }
@@ -77,7 +76,7 @@ EDITS = {
 def _start_at_once(request: pytest.FixtureRequest) -> None:
     """Start what the collected tests will ask for."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    for name in ("finishing", "killing", "changing"):
+    for name in ("finishing", "killing", "changing", "branching"):
         if name in wanted:
             request.getfixturevalue(name)
 
@@ -127,6 +126,17 @@ def changing(
         name: workers.submit(_change_and_run, finishing, folder / name, edit)
         for name, edit in EDITS.items()
     }
+
+
+@pytest.fixture(scope="session")
+def branching(
+    finishing: "Future[Finished]",
+    workers: ThreadPoolExecutor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Future[Changed]":
+    """Queue a branch of the first iteration."""
+    root = tmp_path_factory.mktemp("branched") / "project"
+    return workers.submit(_change_and_run, finishing, root, _branched)
 
 
 def _finish(project: Project) -> Finished:

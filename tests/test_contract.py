@@ -164,12 +164,17 @@ def test_commands_name_the_stage_files() -> None:
         assert body["cmd"].startswith(f"exec python -m {module} "), stage
 
 
-def test_metrics_lie_outside_of_what_report_must_not_hash() -> None:
-    """The report depends on metrics/ as a folder, so nothing but metrics may lie there."""
+def test_only_figures_lie_where_the_report_looks() -> None:
+    """The report depends on metrics/ as a folder, so no pool and no checkpoint may lie there."""
     for stage, body in stages().items():
-        outs = [out for out in body.get("outs", []) if out.startswith("metrics/")]
-        assert all(out.endswith("tune.csv") for out in outs), stage
-        assert all(path.startswith("metrics/") for path in body.get("metrics", [])), stage
+        inside = [path for path in body.get("outs", []) if path.startswith("metrics/")]
+        assert all(path.endswith((".json", ".csv")) for path in inside), stage
+
+
+def test_dvc_metrics_shows_few_figures() -> None:
+    """`dvc metrics show` is a table of one screen: the exam's headline and the split."""
+    shown = {path.split("/")[-1] for body in stages().values() for path in body.get("metrics", [])}
+    assert shown == {"exam.json", "split.json"}
 
 
 @pytest.mark.parametrize(

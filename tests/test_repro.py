@@ -4,6 +4,7 @@ import re
 from concurrent.futures import Future
 from pathlib import Path
 
+import pytest
 import yaml
 from pipeline import BASE_STAGES, loop
 from running import PAID_BEFORE_THE_KILL, Changed, Finished, Killed
@@ -100,26 +101,22 @@ def test_an_added_iteration_starts_from_the_one_before(
     assert before.isdisjoint(row["id"] for row in new)
 
 
-def test_a_branch_costs_its_own_stages(changing: "dict[str, Future[Changed]]") -> None:
-    assert changing["branched"].result().run.stages == [*loop("1b"), "report"]
+@pytest.mark.slow
+def test_a_branch_costs_its_own_stages(branching: "Future[Changed]") -> None:
+    assert branching.result().run.stages == [*loop("1b"), "report"]
 
 
-def test_a_branch_asks_again_only_what_differs(changing: "dict[str, Future[Changed]]") -> None:
+@pytest.mark.slow
+def test_a_branch_asks_again_only_what_differs(branching: "Future[Changed]") -> None:
     """Draws are keyed by depth: up to its own tuning a branch asks what its sibling asked."""
-    project = changing["branched"].result().project
-    same = ("responses", "reviews", "verdicts", "cache_pool")
-    assert {stage: project.calls(f"{stage}@1b") for stage in ("review", "generate", "teach")} == {
-        "review": 0,
-        "generate": 0,
-        "teach": 0,
-    }
-    assert [row["messages"] for row in project.rows("1b/train_pool.jsonl")] == [
-        row["messages"] for row in project.rows("1/train_pool.jsonl")
-    ]
+    project = branching.result().project
+    calls = {stage: project.calls(f"{stage}@1b") for stage in ("review", "generate", "teach")}
+    assert calls == {"review": 0, "generate": 0, "teach": 0}
+    new, siblings = (project.rows(f"{key}/train_pool.jsonl") for key in ("1b", "1"))
+    assert [row["id"] for row in new] == [row["id"] for row in siblings]
     outs = project.outs()
-    assert [
-        name for name in same[:3] if outs[f"data/1/{name}.jsonl"] != outs[f"data/1b/{name}.jsonl"]
-    ] == []
+    same = ("responses.jsonl", "reviews.jsonl", "verdicts.jsonl")
+    assert [name for name in same if outs[f"data/1/{name}"] != outs[f"data/1b/{name}"]] == []
     assert outs["data/1/student"] != outs["data/1b/student"]
 
 
