@@ -211,7 +211,12 @@ class Asker:
                 base_url=self._address(),
                 api_key=_api_key(self.endpoint),
                 max_retries=0,  # the retries below are the only ones: the SDK's hide 429s
-                http_client=openai.DefaultAioHttpClient(limits=limits, timeout=self.api.timeout),
+                http_client=openai.DefaultAioHttpClient(
+                    limits=limits,
+                    timeout=self.api.timeout,
+                    # a proxy of the environment is for the world, not for our own child on loopback
+                    trust_env=self.endpoint.base_url != EMBEDDED,
+                ),
             )
         return self._client
 

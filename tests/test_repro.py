@@ -174,7 +174,7 @@ def test_the_table_says_that_the_loop_stopped(changing: "dict[str, Future[Change
 def test_metrics_are_shown(finished: Finished) -> None:
     shown = finished.project.dvc("metrics", "show", "--md")
     assert shown.code == 0
-    assert re.search(r"metrics/1/evaluate\.json .*\| \d", shown.output)
+    assert re.search(r"metrics/1/exam\.json +\| 0\.\d", shown.output)
 
 
 def test_a_changed_parameter_is_shown(changing: "dict[str, Future[Changed]]") -> None:
@@ -191,7 +191,7 @@ def test_the_page_of_plots_loads_nothing_from_elsewhere(finished: Finished, tmp_
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page) == []
 
 
-# --- what stops a stage ----------------------------------------------------------------------
+# --- what stands around a stage ----------------------------------------------------------------------
 
 
 def test_a_stage_names_the_broken_parameter_and_the_way_back(
@@ -211,3 +211,16 @@ def test_a_stage_names_the_broken_parameter_and_the_way_back(
     (project.root / "params.yaml").write_text(mended, encoding="utf-8")
     assert project.dvc("checkout").code == 0
     assert project.repro().stages == []
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_the_embedded_teacher(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine behind a proxy runs the embedded default: loopback is not the proxy's."""
+    project = finished.project.copy(tmp_path / "project")
+    (project.root / ".lion" / "ledger.sqlite").unlink()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    asked = project.run("stages.imitation.teach", "1")
+    assert asked.code == 0, asked.output
+    assert project.calls("teach@1") > 0
