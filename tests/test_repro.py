@@ -191,7 +191,7 @@ def test_the_page_of_plots_loads_nothing_from_elsewhere(finished: Finished, tmp_
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page) == []
 
 
-# --- what stands around a stage ----------------------------------------------------------------------
+# --- what stands around a stage ---
 
 
 def test_a_stage_names_the_broken_parameter_and_the_way_back(
