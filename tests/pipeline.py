@@ -79,7 +79,8 @@ class Project:
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout
         for name in filter(None, names.split("\0")):
-            if (ROOT / name).is_file():
+            # the lock of a run in this checkout is not part of the code
+            if (ROOT / name).is_file() and name != "dvc.lock":
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
         shutil.copy2(ROOT / "profiles" / f"{profile}.yaml", root / "params.yaml")

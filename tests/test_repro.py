@@ -191,7 +191,7 @@ def test_the_page_of_plots_loads_nothing_from_elsewhere(finished: Finished, tmp_
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page) == []
 
 
-# --- what stands around a stage ---
+# --- what stands around a stage ---------------------------------------------------------------
 
 
 def test_a_stage_names_the_broken_parameter_and_the_way_back(
@@ -218,7 +218,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_embedded_teacher(
 ) -> None:
     """A machine behind a proxy runs the embedded default: loopback is not the proxy's."""
     project = finished.project.copy(tmp_path / "project")
-    (project.root / ".lion" / "ledger.sqlite").unlink()
+    for file in (project.root / ".lion").glob("ledger.sqlite*"):
+        file.unlink()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     asked = project.run("stages.imitation.teach", "1")
