@@ -17,7 +17,7 @@ from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin
 from lion.settings import EMBEDDED, Exam, Seed, Student
-from lion.student import Pointer
+from lion.student import Pointer, load_libraries
 
 if TYPE_CHECKING:
     from lion.embedded import families
@@ -103,7 +103,8 @@ def write_student(
 ) -> None:
     """Write what the base student is: a pointer, or the embedded recipe's fresh checkpoint."""
     if settings.model == EMBEDDED:
-        from lion.embedded import recipe  # brings torch: only this student needs it here
+        load_libraries()  # torch: only this student needs it here
+        from lion.embedded import recipe
 
         recipe.build(folder, [transcript(row.messages) for row in found], random_seed)
     elif Path(settings.model).expanduser().is_dir():

@@ -1,12 +1,14 @@
 """Is a candidate new? Its largest ROUGE-L F-measure against a pool decides; pure, in memory.
 
-Words become code points, so that the pool is a list of strings and RapidFuzz finds the nearest
-one in C++. Does not read pools, nor apply the other rules for candidates (see `generation`).
+Words become code points, so that the pool is lists of strings, one list for each length, and
+RapidFuzz finds the nearest one in C++. Does not read pools, nor apply the other rules for
+candidates (see `nursery`).
 """
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import regex
@@ -83,6 +85,36 @@ class Neighbour:
     similarity: float
 
 
+@dataclass(slots=True)
+class _Length:
+    """The texts of one length in words, and which in order of all texts each of them was."""
+
+    texts: list[str] = field(default_factory=list)
+    orders: list[int] = field(default_factory=list)
+
+    def add(self, encoded: str, order: int) -> None:
+        self.texts.append(encoded)
+        self.orders.append(order)
+
+    def best(self, encoded: str, cutoff: float) -> float:
+        """Return the largest similarity that is at least `cutoff`, or 0."""
+        found = process.extractOne(
+            encoded, self.texts, scorer=Indel.normalized_similarity, score_cutoff=cutoff
+        )
+        return 0.0 if found is None else found[1]
+
+    def all(self, encoded: str, cutoff: float) -> list[tuple[int, str]]:
+        """Return order and text of each that is at least as similar as `cutoff`."""
+        found = process.extract(
+            encoded,
+            self.texts,
+            scorer=Indel.normalized_similarity,
+            score_cutoff=cutoff,
+            limit=None,
+        )
+        return [(self.orders[index], text) for text, _, index in found]
+
+
 class Novelty:
     """A growing pool, and whether a candidate is new to it: largest ROUGE-L F <= `limit`.
 
@@ -97,7 +129,7 @@ class Novelty:
         self._limit = limit
         self._tokens = tokens
         self._code_points: dict[str, str] = {}
-        self._pool: list[str] = []
+        self._lengths: dict[int, _Length] = {}
         self._ids: list[str] = []
         self._texts: dict[str, str] = {}
 
@@ -111,7 +143,7 @@ class Novelty:
         Raises DataError where the pool has more than 1,112,063 different words.
         """
         encoded = "".join(self._code_point(word) for word in words(text, self._tokens))
-        self._pool.append(encoded)
+        self._lengths.setdefault(len(encoded), _Length()).add(encoded, len(self._ids))
         self._ids.append(id)
         self._texts.setdefault(canonical_text(text), id)
 
@@ -135,38 +167,33 @@ class Novelty:
         return self.nearest(text) is None
 
     def _nearest(self, encoded: str) -> Neighbour | None:
-        # Indel.normalized_similarity is 2L/(m+n): the same fraction as the reference's
-        # 2pr/(p+r), but rounded elsewhere. It filters, the reference's formula decides.
-        found = process.extractOne(
-            encoded,
-            self._pool,
-            scorer=Indel.normalized_similarity,
-            score_cutoff=self._limit - _SLACK,
-        )
-        if found is None:
+        # Indel.normalized_similarity is 2L/(m+n): the same fraction as the reference's 2pr/(p+r),
+        # but rounded elsewhere. It finds the nearest, the reference's formula decides: of equal
+        # fractions any may round above the limit, or above the others.
+        cutoff = self._limit - _SLACK
+        groups = list(self._near(len(encoded)))
+        best = max((group.best(encoded, cutoff) for group in groups), default=0.0)
+        if not best:
             return None
-        _, fraction, index = found
-        if fraction > self._limit + _SLACK:
-            return self._neighbour(encoded, index)
-        return self._nearest_at_the_limit(encoded)
-
-    def _nearest_at_the_limit(self, encoded: str) -> Neighbour | None:
-        """Decide where the last bit does: of equal fractions any may round above the limit."""
-        tied = process.extract(
-            encoded,
-            self._pool,
-            scorer=Indel.normalized_similarity,
-            score_cutoff=self._limit - _SLACK,
-            limit=None,
-        )
-        neighbours = [self._neighbour(encoded, index) for index in sorted(i for *_, i in tied)]
+        cutoff = max(cutoff, best - _SLACK)
+        tied = sorted(one for group in groups for one in group.all(encoded, cutoff))
+        neighbours = [self._neighbour(encoded, order, other) for order, other in tied]
         nearest = max(neighbours, key=lambda neighbour: neighbour.similarity)
         return nearest if nearest.similarity > self._limit else None
 
-    def _neighbour(self, encoded: str, index: int) -> Neighbour:
-        other = self._pool[index]
+    def _near(self, length: int) -> Iterator[_Length]:
+        """Yield the texts whose length in words lets them come near one of `length` words.
+
+        With L <= min(m, n) the F-measure is at most 2 min(m, n) / (m + n).
+        """
+        cutoff = self._limit - _SLACK
+        for other, group in self._lengths.items():
+            if 2 * min(length, other) >= cutoff * (length + other):
+                yield group
+
+    def _neighbour(self, encoded: str, order: int, other: str) -> Neighbour:
         common = LCSseq.similarity(encoded, other)
-        return Neighbour(self._ids[index], f_measure(common, len(encoded), len(other)))
+        return Neighbour(self._ids[order], f_measure(common, len(encoded), len(other)))
 
     def _code_point(self, word: str) -> str:
         found = self._code_points.get(word)

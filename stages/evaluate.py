@@ -4,7 +4,7 @@ Its answers are marked by the exam's scorer, beside the teacher's own; the refer
 on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy.
 """
 
-from lion import answering, console, jsonl, judging, pools, project, prompts, stage, teacher
+from lion import console, jsonl, judging, pools, project, prompts, stage, student, teacher
 from lion.evaluation import examination
 from lion.records import Answer, Dropped, Instruction, reasons
 
@@ -48,6 +48,9 @@ def _teacher(work: stage.Work, exam: list[Instruction]) -> tuple[dict[str, Answe
 def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:
     if not exam:
         return []
+    student.load_libraries()
+    from lion import answering
+
     with console.progress(f"evaluate@{work.iteration}: student") as update:
         return answering.answer(
             exam,

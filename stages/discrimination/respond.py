@@ -12,7 +12,8 @@ def respond(work: stage.Work) -> str:
     if stopped is not None:
         jsonl.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"
-    from lion import answering  # brings torch, which a loop that has stopped does not need
+    student.load_libraries()  # torch, which a loop that has stopped does not need
+    from lion import answering
 
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)

@@ -34,7 +34,8 @@ def tune(work: stage.Work) -> str:
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return _stand_still(work)
-    from lion import tuning  # brings torch, which standing still does not need
+    student.load_libraries("transformers.trainer")  # and torch, which standing still does not need
+    from lion import tuning
 
     tune_settings = work.settings.tune_at(work.iteration)
     rng = pools.draw(random_seed=work.settings.random_seed, purpose="replay", depth=work.depth)
