@@ -38,6 +38,7 @@ from pipeline import LOOP_STAGES, Project, Run, stage_process
 
 LEAST_ITERATIONS = 3  # the claims on single iterations speak of 1, 2 and 3
 MOST_SECONDS = 300.0
+MOST_SECONDS_OF_NOTHING = 3.0
 LEAST_GAIN = {"default": 10.0, "lab": 12.0, "ci": 0.0}  # points
 KILLS = (
     ("teach@1", "stages.imitation.teach"),
@@ -48,14 +49,13 @@ KILLS = (
 
 @dataclass
 class Bench:
-    """A folder for clones, and one finished run that the claims which start from it copy."""
+    """A folder for clones, and the finished runs, which claims may copy and do not change."""
 
     folder: Path
     profile: str
     seeds: tuple[int, ...]
-    _finished: Project | None = None
+    _finished: dict[tuple[int, int], tuple[Project, Run]] = field(default_factory=dict)
     _made: int = 0
-    runs: dict[str, Run] = field(default_factory=dict)
 
     def fresh(self, seed: int, iterations: int = 0) -> Project:
         """Return a project that was not run, with at least so many iterations."""
@@ -67,20 +67,31 @@ class Bench:
         project.commit()
         return project
 
-    def finished(self) -> Project:
-        """Return a finished run of the first seed; to be copied, not changed."""
-        if self._finished is None:
-            self._finished = self.fresh(self.seeds[0], LEAST_ITERATIONS)
-            self.runs["finished"] = finish(self._finished)
-        return self._finished
+    def finished(self, seed: int, iterations: int = 0) -> tuple[Project, Run]:
+        """Return a finished run with at least so many iterations."""
+        project = self.fresh(seed, iterations)
+        key = seed, len(project.settings()["iterations"])
+        if key not in self._finished:
+            self._finished[key] = project, finish(project)
+        return self._finished[key]
+
+    @property
+    def first(self) -> Project:
+        """The finished run of the first seed, with the iterations that the claims speak of."""
+        return self.finished(self.seeds[0], LEAST_ITERATIONS)[0]
+
+    @property
+    def first_run(self) -> Run:
+        """What that run was."""
+        return self.finished(self.seeds[0], LEAST_ITERATIONS)[1]
 
     def copy(self) -> Project:
         """Return a copy of the finished run."""
-        return self.finished().copy(self._next())
+        return self.first.copy(self._next())
 
     def clone(self) -> Project:
         """Return a `git clone` of the finished run's commit: nothing of its outputs."""
-        return self.finished().clone(self._next())
+        return self.first.clone(self._next())
 
     def _next(self) -> Path:
         self._made += 1
@@ -118,8 +129,7 @@ def gain(bench: Bench) -> None:
     """Print, per seed, what the loop brought and what it took."""
     rows, gains, seconds = [], [], []
     for seed in bench.seeds:
-        project = bench.fresh(seed)
-        run = finish(project)
+        project, run = bench.finished(seed)
         keys = ["0", *project.settings()["iterations"]]
         exams = [project.metrics(key, "evaluate") for key in keys]
         base, last = 100 * exams[0]["accuracy"], 100 * exams[-1]["accuracy"]
@@ -138,18 +148,17 @@ def gain(bench: Bench) -> None:
 
 def noop(bench: Bench) -> None:
     """Print what a second `dvc repro` does."""
-    project = bench.finished()
+    project, first = bench.first, bench.first_run
     before = project.replies()
     again = finish(project)
     added = project.replies() - before
-    first = bench.runs["finished"]
     head = ["run", "seconds", "stages", "replies"]
     rows = [
         ["first", f"{first.seconds:.1f}", len(first.stages), before],
         ["second", f"{again.seconds:.1f}", len(again.stages), added],
     ]
     table(head, rows)
-    held = not again.stages and added == 0
+    held = not again.stages and added == 0 and again.seconds < MOST_SECONDS_OF_NOTHING
     verdict("noop", round(again.seconds, 2), round(first.seconds, 2), "s", held=held)
 
 
@@ -157,8 +166,8 @@ def identical(bench: Bench) -> None:
     """Print the outputs in which two clones differ."""
     second = bench.clone()
     finish(second)
-    differing = differences(bench.finished(), second)
-    outs = len(bench.finished().outs())
+    differing = differences(bench.first, second)
+    outs = len(bench.first.outs())
     table(["outputs", "that differ"], [[outs, ", ".join(differing) or "none"]])
     verdict("identical", len(differing), outs, "outputs that differ", held=not differing)
 
@@ -171,7 +180,7 @@ def fourth(bench: Bench) -> None:
     project.append_iteration(key, last)
     run = finish(project)
     expected = [*(f"{stage}@{key}" for stage in LOOP_STAGES), "report"]
-    everything = len(bench.runs["finished"].stages) + len(LOOP_STAGES)
+    everything = len(bench.first_run.stages) + len(LOOP_STAGES)
     rows = [["one line", len(run.stages), f"{run.seconds:.1f}", " ".join(run.stages)]]
     rows.append(["everything", everything, "", ""])
     table(["run", "stages", "seconds", ""], rows)
@@ -180,7 +189,7 @@ def fourth(bench: Bench) -> None:
 
 def crash(bench: Bench) -> None:
     """Print what kills in three stages changed, and what they cost in replies."""
-    undisturbed = bench.finished()
+    undisturbed = bench.first
     project = bench.clone()
     rows = [[name, *kill(project, undisturbed, name, module)] for name, module in KILLS]
     finish(project)
@@ -224,7 +233,7 @@ def until_started(project: Project, name: str, process: psutil.Process) -> float
 def edits(bench: Bench) -> None:
     """Print the stages that two edits run again."""
     prompted, slower = bench.copy(), bench.copy()
-    everything = len(bench.runs["finished"].stages)
+    everything = len(bench.first_run.stages)
     prompt = prompted.root / "prompts" / "referee" / "user.txt"
     prompt.write_text("Be strict.\n" + prompt.read_text(encoding="utf-8"), encoding="utf-8")
     last = list(slower.settings()["iterations"])[-1]
