@@ -30,6 +30,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import yaml
 
 # the script's own folder comes first in the path, and it is called `pipeline` itself
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -68,12 +69,17 @@ class Bench:
         return project
 
     def finished(self, seed: int, iterations: int = 0) -> tuple[Project, Run]:
-        """Return a finished run with at least so many iterations."""
-        project = self.fresh(seed, iterations)
-        key = seed, len(project.settings()["iterations"])
+        """Return a finished run of the profile, or of its loop made so many iterations longer."""
+        key = seed, max(iterations, self._declared())
         if key not in self._finished:
+            project = self.fresh(seed, iterations)
             self._finished[key] = project, finish(project)
         return self._finished[key]
+
+    def _declared(self) -> int:
+        """Return how many iterations the profile itself has."""
+        profile = Path(__file__).parents[1] / "profiles" / f"{self.profile}.yaml"
+        return len(yaml.safe_load(profile.read_text(encoding="utf-8"))["iterations"])
 
     @property
     def first(self) -> Project:

@@ -62,5 +62,5 @@ def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:
     reviews = []
     for one in pairs:
         mark = scorers.score(one.student.text, one.expected, scorer, one.id)
-        reviews += referee.verified(one.student, bool(mark.correct), scorer.kind)
+        reviews += referee.verified(one.student, mark.correct, scorer.kind)
     return reviews

@@ -102,17 +102,19 @@ class Ledger:
         self._connection.close()
 
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the replies' bytes of those `keys` that are known."""
+        """Return the replies' bytes of those `keys` that are known. Raises AskError."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]
             marks = ",".join("?" * len(chunk))
-            found.update(
-                self._connection.execute(
-                    f"SELECT key, reply FROM replies WHERE key IN ({marks})",  # noqa: S608 - marks are our own question marks
-                    chunk,
-                )
-            )
+            query = f"SELECT key, reply FROM replies WHERE key IN ({marks})"  # noqa: S608 - marks are our own question marks
+            try:
+                found.update(self._connection.execute(query, chunk))
+            except sqlite3.Error as error:
+                raise AskError(
+                    f"the ledger cannot be read: {error}. Look at the file and the disk; a copy "
+                    "of it keeps what was paid for."
+                ) from error
         return found
 
     def write(self, entries: Iterable[Entry | FailedCall]) -> None:

@@ -95,12 +95,15 @@ def _line_scores(line: str, labelled: bool) -> list[re.Match[str]]:
     return [match for match in found if _OPENING.fullmatch(line[: match.start()])]
 
 
-def verified(answer: Answer, correct: bool, kind: str) -> list[Review]:
+def verified(answer: Answer, correct: bool | None, kind: str) -> list[Review]:
     """Return what a scorer that can verify says, in a referee's place: both orders the same.
 
     The teacher's answer is the measure, so it has the highest score; the student's has the highest
-    or the lowest.
+    or the lowest. Where the row cannot be marked (`correct` is None) the reason is `unmarkable`.
     """
+    if correct is None:
+        evidence = f"{kind}: the expected answer cannot be read"
+        return [Review(answer.id, order, None, None, "unmarkable", evidence) for order in ORDERS]
     score = HIGHEST if correct else LOWEST
     evidence = f"{kind}: {'as expected' if correct else 'not as expected'}"
     return [Review(answer.id, order, HIGHEST, score, None, evidence) for order in ORDERS]

@@ -92,7 +92,7 @@ class Endpoint(Section):
 
     base_url: EndpointUrl
     model: Annotated[str, Field(min_length=1)]
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
     send_seed: bool
     request: dict[str, Any]
 

@@ -34,8 +34,8 @@ class Line:
     accuracy_interval: tuple[float, float] | None
     teacher_accuracy: float | None
     quality: float | None
-    requests: int
-    tokens: int
+    requests: int | None
+    tokens: int | None
     calls: int | None
     seconds: float | None
     stopped: str | None
@@ -67,8 +67,8 @@ def _line(name: str, previous: str | None) -> Line:
         accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
         teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
         quality=found["evaluate"].get("quality"),
-        requests=sum(one.get("requests", 0) for one in used),
-        tokens=sum(one.get("prompt_tokens", 0) + one.get("completion_tokens", 0) for one in used),
+        requests=_asked(used, "requests"),
+        tokens=_asked(used, "prompt_tokens", "completion_tokens"),
         calls=_happened(records, "calls"),
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
@@ -87,6 +87,11 @@ def _record(name: str, stage: str) -> Document:
 
 def _used(found: Mapping[str, Document]) -> list[Document]:
     return [found[stage].get(role) or {} for stage, role in _ASKING.items()]
+
+
+def _asked(used: list[Document], *keys: str) -> int | None:
+    """Return a sum over the roles, or None where no stage that asks has run."""
+    return sum(one.get(key, 0) for one in used for key in keys) if any(used) else None
 
 
 def _sum(funnels: list[Document], key: str) -> int:

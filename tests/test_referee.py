@@ -8,8 +8,9 @@ from fixtures import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import prompts, referee
+from lion import judging, prompts, referee
 from lion.records import ORDERS, Answer
+from lion.settings import Scorer
 from lion.wire import Failure, Reply
 
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"
@@ -232,3 +233,12 @@ def test_a_verifying_scorer_stands_for_both_orders() -> None:
         assert [row.order for row in found] == list(ORDERS)
         assert {(row.teacher_score, row.student_score) for row in found} == {(10.0, score)}
         assert all(row.reason is None for row in found)
+
+
+def test_a_row_that_cannot_be_marked_is_not_wrong() -> None:
+    """The teacher's answer has no number in it: there is nothing to verify against."""
+    row = judging.Pair("a", "How many?", "many", Answer("a", "4", "stop", None), "many")
+    found = judging.by_scorer([row], Scorer(kind="number", option=None))
+    assert [(one.order, one.student_score, one.reason) for one in found] == [
+        (order, None, "unmarkable") for order in ORDERS
+    ]

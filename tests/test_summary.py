@@ -2,6 +2,7 @@
 
 import json
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def test_dropped_rows_are_counted_by_reason(finished: Workplace) -> None:
     assert finished.path.exists()
     assert found()["0"].dropped == {"duplicate": 2, "timeout": 2}
     assert found()["1"].dropped == {"duplicate": 5, "no_scores": 1, "not_novel": 5}
+
+
+def test_an_iteration_that_has_not_run_has_no_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = summary.lines({"1": "0"})[1]
+    assert (line.requests, line.tokens, line.calls, line.seconds) == (None, None, None, None)
 
 
 def test_requests_and_tokens_are_of_all_roles(finished: Workplace) -> None:
