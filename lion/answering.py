@@ -43,14 +43,14 @@ def answer(
     ModelError, and DataError where the chat template refuses a conversation.
     """
     model, tokenizer = students.load(student, settings)
-    generator = Generator(model, tokenizer, settings, max_tokens, temperature, random_seed)
-    encoded = generator.encoder.prompts([row.messages for row in instructions])
+    decoder = Decoder(model, tokenizer, settings, max_tokens, temperature, random_seed)
+    encoded = decoder.encoder.prompts([row.messages for row in instructions])
     prompts = [
         _Prompt(row.id, tuple(tokens)) for row, tokens in zip(instructions, encoded, strict=True)
     ]
     done: dict[str, Answer] = {}
-    for batch in _batches(prompts, batch_size, generator.roomy):
-        for prompt, (text, reason) in zip(batch, generator(batch), strict=True):
+    for batch in _batches(prompts, batch_size, decoder.roomy):
+        for prompt, (text, reason) in zip(batch, decoder(batch), strict=True):
             done[prompt.id] = Answer(prompt.id, text, reason, model_name)
         if progress is not None:
             progress(len(done), len(instructions))
@@ -79,7 +79,7 @@ def _batches(
         yield ordered[start : start + size]
 
 
-class Generator:
+class Decoder:
     """A loaded student that answers batches of prompts."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Generator:
             if len(prompts) == 1:
                 raise ModelError(
                     f"instruction {prompts[0].id} alone ({len(prompts[0].tokens)} tokens) does not "
-                    "fit in memory. Lower `respond.max_tokens`, or set `student.dtype: bfloat16`."
+                    "fit in memory. Lower `answering.max_tokens`, or set `student.dtype: bfloat16`."
                 ) from error
         else:
             return [self._read(tokens) for tokens in generated]

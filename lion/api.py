@@ -21,12 +21,13 @@ import openai
 import tenacity
 
 from lion import wire
-from lion.errors import AskError, EndpointError, TooManyDroppedError
+from lion.errors import AskError, EndpointError, LionError, TooManyDroppedError
 from lion.ledger import Entry, FailedCall, Ledger
 from lion.settings import EMBEDDED, Api, Endpoint
 from lion.wire import Failure, Outcome, Request, Usage
 
 Progress = Callable[[int, int], None]
+_FIRST_REFUSALS = 8
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
 
@@ -78,7 +79,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Round:
-    """What the workers of one `ask` share."""
+    """What the workers of one `ask` share; where `ended` is set, nothing more is begun."""
 
     queue: Iterator[_Item]
     client: openai.AsyncOpenAI
@@ -88,6 +89,7 @@ class _Round:
     total: int
     failures: list[Failure]
     settled: dict[bytes, bytes | Failure] = field(default_factory=dict)
+    ended: LionError | None = None
 
 
 class _CallError(Exception):
@@ -240,6 +242,8 @@ class Asker:
                         group.create_task(self._work(shared))
             except ExceptionGroup as errors:
                 raise _first(errors) from errors
+        if shared.ended is not None:
+            raise shared.ended
         return shared.settled
 
     async def _work(self, shared: _Round) -> None:
@@ -249,9 +253,24 @@ class Asker:
             outcome = _read(settled)
             if isinstance(outcome, Failure):  # those that are billed too
                 shared.failures.append(outcome)
-            if len(shared.failures) > shared.allowed:
-                raise TooManyDroppedError(_too_many(shared.failures, shared.allowed, self.endpoint))
             self._advance(shared.known + len(shared.settled), shared.total)
+            shared.ended = shared.ended or self._end(shared)
+            if shared.ended is not None:  # what is in flight is billed: it is waited for and kept
+                return
+
+    def _end(self, shared: _Round) -> LionError | None:
+        """Return why no further request is sent, or None.
+
+        One refused request may be at fault itself; the endpoint is given up only where the first
+        few, or all there are, were refused.
+        """
+        failures = shared.failures
+        refused = not self._answered and failures and all(_is_refusal(one) for one in failures)
+        if refused and len(failures) >= min(_FIRST_REFUSALS, shared.total):
+            return self._misconfigured(failures[0])
+        if len(failures) > shared.allowed:
+            return TooManyDroppedError(_too_many(failures, shared.allowed, self.endpoint))
+        return None
 
     async def _settle(self, item: _Item, shared: _Round) -> bytes | Failure:
         """Return the reply's bytes, durable by now, or the failure after the last try."""
@@ -273,13 +292,13 @@ class Asker:
             return raw
 
         try:
-            raw = await self._retrying(once)
+            raw = await self._retrying(once, shared)
         except _CallError as error:
             return error.failure
         await shared.writer.put(Entry(item.key, address, item.body, item.sample, raw))
         return raw
 
-    async def _retrying(self, once: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _retrying(self, once: Callable[[], Awaitable[bytes]], shared: _Round) -> bytes:
         backoff = tenacity.wait_random_exponential(multiplier=0.5, max=self.api.max_wait)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -294,7 +313,7 @@ class Asker:
 
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_RetryableError),
-            stop=tenacity.stop_after_attempt(self.api.tries),
+            stop=lambda state: shared.ended is not None or state.attempt_number >= self.api.tries,
             wait=wait,
             before_sleep=count,
             reraise=True,
@@ -330,13 +349,17 @@ class Asker:
         if status in (401, 403):
             variable = self.endpoint.api_key_env or "api_key_env"
             return EndpointError(f"{self._who()}: {words} Look at the key in ${variable}.")
-        if status == 404 or not self._answered:
-            return EndpointError(
-                f"{self._who()}: HTTP {status}: {words} "
-                "Look at base_url, model and request in params.yaml."
-            )
-        # others were answered, so this one's content is what the server refuses
+        if status == 404:
+            return self._misconfigured(failure)
         return _RefusedError(failure)
+
+    def _misconfigured(self, failure: Failure) -> EndpointError:
+        """Return the error of an endpoint that refuses whatever it is asked."""
+        status = failure.reason.removeprefix("http_")
+        return EndpointError(
+            f"{self._who()}: HTTP {status}: {failure.detail} "
+            "Look at base_url, model and request in params.yaml."
+        )
 
     def _without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
@@ -398,6 +421,12 @@ class _Writer:
 
 def _read(settled: bytes | Failure) -> Outcome:
     return wire.parse(settled) if isinstance(settled, bytes) else settled
+
+
+def _is_refusal(failure: Failure) -> bool:
+    """Tell a client error of the request's own: 400, 413, 422 and their like."""
+    status = failure.reason.removeprefix("http_")
+    return status.isdigit() and 400 <= int(status) < 500 and int(status) not in _RETRYABLE_STATUS
 
 
 def _api_key(endpoint: Endpoint) -> str:

@@ -17,7 +17,7 @@ from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin
 from lion.settings import EMBEDDED, Exam, Seed, Student
-from lion.student import Pointer, load_libraries
+from lion.student import Pointer, load_libraries, pinned
 
 if TYPE_CHECKING:
     from lion.embedded import families
@@ -110,7 +110,7 @@ def write_student(
     elif Path(settings.model).expanduser().is_dir():
         Pointer("folder", settings.model).write(folder)
     else:
-        Pointer("hub", settings.model, settings.revision).write(folder)
+        Pointer("hub", settings.model, pinned(settings)).write(folder)
 
 
 def _read(

@@ -4,12 +4,15 @@ DVC removes a stage's outputs before the stage runs, so what can be known before
 here: settings, prompts, keys, endpoints, files, the student's folder, the disk.
 """
 
+import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lion import project, prompts, sources, student
+from lion import project, prompts, student
 from lion.errors import LionError, ModelError
 from lion.prompts import PromptRole
 from lion.records import Message
@@ -23,12 +26,19 @@ _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
 def offline(settings: Settings) -> list[str]:
     """Return every problem that can be found without asking an endpoint, one line each."""
+    return [*_key_problems(settings), *without_keys(settings)]
+
+
+def without_keys(settings: Settings) -> list[str]:
+    """Return the same but for the keys: a stage whose replies are all known needs none."""
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
-        _key_problems,
+        _role_problems,
+        _input_problems,
         _source_problems,
         _scorer_problems,
         _student_problems,
+        _tune_problems,
         _disk_problems,
     )
     return [problem for look in looks for problem in look(settings)]
@@ -93,12 +103,42 @@ def _key_problems(settings: Settings) -> Iterator[str]:
         )
 
 
+def _role_problems(settings: Settings) -> Iterator[str]:
+    """Refuse the embedded teacher for real text: it knows its own twenty families alone."""
+    if settings.seed.source == EMBEDDED:
+        return
+    for role in ROLES:
+        if getattr(settings, role).base_url == EMBEDDED:
+            yield (
+                f"{role}.base_url: the embedded teacher understands its own tasks only, and "
+                "seed.source names files. Name an endpoint, or set seed.source: embedded."
+            )
+
+
+def _input_problems(settings: Settings) -> Iterator[str]:
+    """Files outside the folders that DVC watches could change without any stage running again."""
+    files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
+    files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    folder = Path(settings.inputs)
+    if not folder.is_dir():
+        yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
+        return
+    for name in files:
+        if not Path(name).resolve().is_relative_to(folder.resolve()):
+            yield (
+                f"inputs: {name} lies outside {folder}, so DVC would not see it change. Move it "
+                "there, or set `inputs` to its folder."
+            )
+
+
 def _source_problems(settings: Settings) -> Iterator[str]:
     if settings.exam.file not in (None, EMBEDDED):
-        yield from _file_problems("exam.file", str(settings.exam.file), "error")
+        yield from _exam_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
+    from lion import sources  # brings polars, which the embedded tasks do not need
+
     rows = 0
     for name in settings.seed.source:
         problems = list(_file_problems("seed.source", name, settings.seed.on_bad_row))
@@ -113,10 +153,36 @@ def _source_problems(settings: Settings) -> Iterator[str]:
                 f"seed.answers: {name}, line {bare[0]}: `keep`, but {len(bare)} rows bring no "
                 "answer. Set seed.answers: ask."
             )
-    yield from _too_small(settings, rows - settings.seed.holdout)
+    held = settings.seed.holdout if settings.exam.file is None else 0
+    if rows and rows <= held:
+        yield f"seed.holdout: {held} rows are held out of {rows}; none is left to learn from"
+        return
+    yield from _too_small(settings, rows - held)
+
+
+def _exam_problems(settings: Settings) -> Iterator[str]:
+    name = str(settings.exam.file)
+    problems = list(_file_problems("exam.file", name, "error"))
+    yield from problems
+    if settings.seed.holdout:
+        yield "seed.holdout: rows are held out only where exam.file is null; set it to 0"
+    kind = settings.exam.scorer.kind
+    if problems or kind in ("referee", "json_schema"):
+        return
+    from lion import sources
+
+    rows = sources.read_rows(Path(name)).rows
+    bare = [row.line for row in rows if row.expected is None]
+    if bare:
+        yield (
+            f"exam.file: {name}, line {bare[0]}: {len(bare)} of {len(rows)} rows bring no "
+            f"`expected`, by which the scorer `{kind}` marks. Add it, or use the scorer `referee`."
+        )
 
 
 def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
+    from lion import sources
+
     try:
         loaded = sources.read_rows(Path(name))
     except LionError as error:
@@ -131,16 +197,18 @@ def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
 
 
 def _too_small(settings: Settings, rows: int) -> Iterator[str]:
-    """Compare what generation asks with what `per_parent` allows of the pool's rows."""
+    """Compare what generation asks with what `per_parent` allows of the rows that are judged."""
+    parents = max(0, rows if settings.respond.limit is None else min(rows, settings.respond.limit))
     for name in settings.iterations:
         generate = settings.generate_at(name)
-        if generate.per_parent is not None and rows * generate.per_parent < max(
+        if generate.per_parent is not None and parents * generate.per_parent < max(
             generate.hard, generate.easy
         ):
             yield (
-                f"iterations.{name}: the base pool has {max(rows, 0)} rows, too few for "
+                f"iterations.{name}: {parents} rows of the pool are judged, too few for "
                 f"{generate.hard} hard and {generate.easy} easy new ones at {generate.per_parent} "
-                "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent."
+                "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent "
+                "and respond.limit."
             )
             return
 
@@ -149,6 +217,11 @@ def _scorer_problems(settings: Settings) -> Iterator[str]:
     from lion.evaluation import scorers
 
     scorer = settings.exam.scorer
+    option = scorer.option or ""
+    if scorer.kind == "json_schema" and not option.startswith("scorers/"):
+        yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
+    if scorer.kind == "function" and not option.startswith("scorers."):
+        yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
     if scorer.kind != "referee":
         try:
             scorers.marker(scorer)
@@ -165,9 +238,26 @@ def _student_problems(settings: Settings) -> Iterator[str]:
         yield str(error)
 
 
+def _tune_problems(settings: Settings) -> Iterator[str]:
+    lora = "lora" in {settings.tune_at(name).method for name in ("0", *settings.iterations)}
+    if lora and importlib.util.find_spec("peft") is None:
+        yield (
+            "tune.method: lora needs the library peft. In Lion's folder, run "
+            "`pip install -e '.[lora]'`."
+        )
+    if settings.student.dtype == "float16" and not _has_accelerator():
+        yield "student.dtype: float16 trains on a GPU only; set float32 or bfloat16"
+
+
+def _has_accelerator() -> bool:
+    """Ask torch in a process of its own: its import takes seconds, here only for float16."""
+    look = "import sys, torch; sys.exit(not torch.accelerator.is_available())"
+    return subprocess.run([sys.executable, "-c", look], check=False).returncode == 0  # noqa: S603 - our own words
+
+
 def _disk_problems(settings: Settings) -> Iterator[str]:
     """Compare the free disk with a student per iteration, in the workspace and in the cache."""
-    weights = _weight_bytes(Path(settings.student.model).expanduser())
+    weights = student.weight_bytes(settings.student)
     copies = 0 if settings.tune.method == "lora" else 2 * (len(settings.iterations) + 1)
     needed = max(_LEAST_FREE, copies * weights)
     free = shutil.disk_usage(".").free
@@ -176,9 +266,3 @@ def _disk_problems(settings: Settings) -> Iterator[str]:
             f"disk: {free / 1e9:.1f} GB are free here, the run may need {needed / 1e9:.1f} GB. "
             "Make room (`dvc gc -w` removes what no commit uses)."
         )
-
-
-def _weight_bytes(folder: Path) -> int:
-    return (
-        sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
-    )

@@ -44,8 +44,10 @@ def candidate(outcome: Outcome, parent_id: str, settings: Generate) -> str | Dro
 
 
 def _flaw(text: str, finish_reason: str, settings: Generate) -> str | None:
-    if finish_reason != "stop":
-        return "truncated" if finish_reason == "length" else finish_reason
+    if finish_reason == "length":
+        return "truncated"
+    if finish_reason == "content_filter":  # other words (eos, null) are servers' own for an end
+        return finish_reason
     if not text or "\x00" in text:
         return "malformed"
     if len(words(text, "unicode")) < settings.min_words:

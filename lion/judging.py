@@ -11,7 +11,7 @@ from lion import project, prompts, referee
 from lion.chat import transcript
 from lion.errors import DataError
 from lion.evaluation import scorers
-from lion.records import ORDERS, Answer, Instruction, Review
+from lion.records import ORDERS, Answer, Dropped, Instruction, Review
 from lion.settings import Scorer
 from lion.stage import Work, allowed_failures
 
@@ -61,6 +61,18 @@ def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:
     """Return two equal reviews per pair, as the scorer marks the student's answer."""
     reviews = []
     for one in pairs:
-        mark = scorers.score(one.student.text, one.expected, scorer, one.id)
-        reviews += referee.verified(one.student, mark.correct, scorer.kind)
+        student, teacher = (
+            scorers.score(text, one.expected, scorer, one.id).correct
+            for text in (one.student.text, one.teacher)
+        )
+        reviews += referee.verified(one.id, teacher, student, scorer.kind)
     return reviews
+
+
+def dropped(reviews: Sequence[Review], stage: str) -> list[Dropped]:
+    """Return the reviews without scores as what `stage` drops."""
+    return [
+        Dropped(stage, row.reason, id=row.id, text=row.evidence, detail=row.order)
+        for row in reviews
+        if row.reason is not None
+    ]

@@ -16,7 +16,7 @@ from lion.novelty import Novelty
 from lion.records import Dropped, Instruction, Kind
 from lion.settings import Generate
 
-# each round of the loop has its own range of sample indices: one parent, asked again a round later,
+# each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
 _SAMPLES_PER_DEPTH = 1 << 20
 

@@ -7,7 +7,7 @@ a position. A reply whose scores cannot be read is a review with a reason, never
 import re
 
 from lion.prompts import Prompts, fence
-from lion.records import ORDERS, Answer, Order, Review
+from lion.records import ORDERS, Order, Review
 from lion.wire import Failure, Outcome, Request
 
 LOWEST, HIGHEST = 1.0, 10.0
@@ -95,15 +95,16 @@ def _line_scores(line: str, labelled: bool) -> list[re.Match[str]]:
     return [match for match in found if _OPENING.fullmatch(line[: match.start()])]
 
 
-def verified(answer: Answer, correct: bool | None, kind: str) -> list[Review]:
+def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> list[Review]:
     """Return what a scorer that can verify says, in a referee's place: both orders the same.
 
-    The teacher's answer is the measure, so it has the highest score; the student's has the highest
-    or the lowest. Where the row cannot be marked (`correct` is None) the reason is `unmarkable`.
+    A right answer has the highest score, a wrong one the lowest. Where one of the two cannot be
+    marked (None) there is no score, and the reason is `unmarkable`.
     """
-    if correct is None:
-        evidence = f"{kind}: the expected answer cannot be read"
-        return [Review(answer.id, order, None, None, "unmarkable", evidence) for order in ORDERS]
-    score = HIGHEST if correct else LOWEST
-    evidence = f"{kind}: {'as expected' if correct else 'not as expected'}"
-    return [Review(answer.id, order, HIGHEST, score, None, evidence) for order in ORDERS]
+    if teacher is None or student is None:
+        evidence = f"{kind}: what is expected cannot be read"
+        return [Review(id, order, None, None, "unmarkable", evidence) for order in ORDERS]
+    scores = [HIGHEST if right else LOWEST for right in (teacher, student)]
+    words = ["right" if right else "wrong" for right in (teacher, student)]
+    evidence = f"{kind}: teacher {words[0]}, student {words[1]}"
+    return [Review(id, order, scores[0], scores[1], None, evidence) for order in ORDERS]

@@ -40,7 +40,7 @@ EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 class Section(BaseModel):
     """A section of params.yaml: strict types, no unknown keys, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Seed(Section):
@@ -162,6 +162,7 @@ class Generate(Section):
     per_parent: Positive | None
     round: Positive
     min_acceptance: Share
+    max_dropped: Share
 
 
 class Tune(Section):
@@ -180,6 +181,7 @@ class Tune(Section):
     batch_size: Positive
     accumulation: Positive
     max_length: Positive
+    max_dropped: Share
     replay: Annotated[float, Field(ge=0)]
     lora_rank: Positive
     gradient_checkpointing: bool
@@ -216,7 +218,7 @@ class Api(Section):
 
 
 class Iteration(Section):
-    """One round of the loop: its predecessor and what it overrides."""
+    """One iteration of the loop: its predecessor and what it overrides."""
 
     previous: str
     generate: dict[str, Any]
@@ -233,6 +235,7 @@ class Settings(Section):
     """The whole of params.yaml."""
 
     random_seed: Count
+    inputs: Annotated[str, Field(min_length=1)]
     seed: Seed
     exam: Exam
     decontaminate: Decontaminate
@@ -353,6 +356,13 @@ def _loops(name: str, iterations: dict[str, Iteration]) -> bool:
     return at == name
 
 
+def _hint(found: object) -> str:
+    """Say what YAML 1.1 does to numbers such as 2e-5."""
+    if isinstance(found, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", found, re.IGNORECASE):
+        return "; YAML reads that as text: put a point before the e (2.0e-5)"
+    return ""
+
+
 def _describe(error: ValidationError, place: str) -> list[str]:
     """One line per problem: dotted name, what is expected, what was found."""
     lines = []
@@ -367,5 +377,6 @@ def _describe(error: ValidationError, place: str) -> list[str]:
             message = "missing; every parameter stands in params.yaml"
         elif not isinstance(problem["input"], dict) and parts[-1] not in _UNTOLD:
             message += f", found {problem['input']!r:.60}"
+            message += _hint(problem["input"])
         lines.append(f"{name}: {message}")
     return lines

@@ -73,6 +73,7 @@ class Work:
     @contextmanager
     def asker(self, role: str, endpoint: Endpoint) -> Iterator[Asker]:
         """Yield an asker of `endpoint` with a progress bar; record what it did."""
+        self.check()
         from lion.api import Asker  # brings the HTTP client, which half of the stages do not need
         from lion.ledger import Ledger
 
@@ -86,6 +87,18 @@ class Work:
                 yield asker
             finally:
                 self.happened[role] = asdict(asker.account)
+
+    def check(self) -> None:
+        """Raise SettingsError with all that would stop the run, before anything is spent.
+
+        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use.
+        """
+        from lion import check
+
+        problems = check.without_keys(self.settings)
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise SettingsError(f"this run would not come far:\n{lines}")
 
 
 def allowed_failures(share: float, count: int) -> int:

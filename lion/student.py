@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -218,7 +219,7 @@ def import_peft() -> Any:
         import peft
     except ImportError as error:
         raise ModelError(
-            'adapters need the library peft. Run `pip install "lion-distill[lora]"`.'
+            "adapters need the library peft. In Lion's folder, run `pip install -e '.[lora]'`."
         ) from error
     return peft
 
@@ -427,6 +428,49 @@ def _may_be_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return not name.startswith((".", "~", "/"))
+
+
+def weight_bytes(settings: Student) -> int:
+    """Return the size of the student's weights on disk, 0 where it cannot be told."""
+    path = Path(settings.model).expanduser()
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    if settings.model == EMBEDDED or not _may_be_hub_id(settings.model):
+        return 0
+    import huggingface_hub
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
+
+    try:
+        info = huggingface_hub.model_info(
+            settings.model, revision=settings.revision, files_metadata=True, timeout=_HUB_SECONDS
+        )
+    except (HTTPError, OSError):
+        return 0  # `check` has told why the hub does not answer
+    files = info.siblings or []
+    return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+
+
+def pinned(settings: Student) -> str | None:
+    """Return the commit that `settings.revision` means on the hub now. Raises ModelError.
+
+    A revision that is a commit already is returned as it is, without asking.
+    """
+    if settings.revision is not None and re.fullmatch("[0-9a-f]{40}", settings.revision):
+        return settings.revision
+    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
+
+    name, revision = settings.model, settings.revision
+    try:
+        if constants.HF_HUB_OFFLINE:
+            # a snapshot's folder is called by its commit
+            return Path(
+                huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
+            ).name
+        return huggingface_hub.model_info(name, revision=revision, timeout=_HUB_SECONDS).sha
+    except (HTTPError, OSError) as error:
+        raise ModelError(f"student.model: {name}: {_explain(error)}") from error
 
 
 def _hub_problems(name: str, revision: str | None) -> list[str]:

@@ -7,7 +7,6 @@ machine, and are absent in a fresh clone.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lion import jsonl, project
@@ -34,6 +33,7 @@ class Line:
     accuracy_interval: tuple[float, float] | None
     teacher_accuracy: float | None
     quality: float | None
+    quality_interval: tuple[float, float] | None
     requests: int | None
     tokens: int | None
     calls: int | None
@@ -67,6 +67,7 @@ def _line(name: str, previous: str | None) -> Line:
         accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
         teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
         quality=found["evaluate"].get("quality"),
+        quality_interval=_interval(found["evaluate"].get("quality_interval")),
         requests=_asked(used, "requests"),
         tokens=_asked(used, "prompt_tokens", "completion_tokens"),
         calls=_happened(records, "calls"),
@@ -108,18 +109,13 @@ def _dropped(parts: list[Document]) -> dict[str, int]:
 
 
 def _interval(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (value["low"], value["high"])
+    """Return (low, high), or None where there is none: a category of one row has no interval."""
+    return None if value is None or value["low"] is None else (value["low"], value["high"])
 
 
 def _happened(records: list[Document], key: str) -> int | None:
     asked = [part for record in records if record for part in record["asked"].values()]
     return sum(int(part[key]) for part in asked) if any(records) else None
-
-
-def losses(iterations: Mapping[str, str]) -> list[Path]:
-    """Return the training curves there are, the base's first."""
-    paths = [project.metrics(name, "tune", "csv") for name in ("0", *iterations)]
-    return [path for path in paths if path.exists()]
 
 
 def as_json(found: list[Line]) -> str:

@@ -45,13 +45,22 @@ def headline(lines: Sequence[Line], settings: Settings) -> Text:
     text = Text(f"Student {last.iteration} on the exam: ", style="bold")
     if last.accuracy is not None:
         text.append(_percent(last.accuracy), style="bold green")
-        if last.accuracy_interval is not None:
-            low, high = last.accuracy_interval
-            text.append(f" ({100 * low:.1f} to {100 * high:.1f})")
-        text.append(f", its teacher {_percent(last.teacher_accuracy)}; ")
-    text.append(f"quality {_number(last.quality, 1)} % of the teacher's. ")
-    text.append(f"Spent: {cost(settings)}.")
+        text.append(f"{_between(last.accuracy_interval, 100)}, its teacher ")
+        text.append(_percent(last.teacher_accuracy))
+    if last.quality is not None:
+        text.append("; " if last.accuracy is not None else "")
+        text.append(f"quality {last.quality:.1f} %", style="bold green")
+        text.append(f"{_between(last.quality_interval, 1)} of the teacher's")
+    text.append(f". Spent: {cost(settings)}.")
     return text
+
+
+def _between(interval: tuple[float, float] | None, scale: float) -> str:
+    """Return an interval in brackets, in per cent; nothing where there is none."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" ({scale * low:.1f} to {scale * high:.1f})"
 
 
 def notes(lines: Sequence[Line]) -> list[str]:

@@ -1,8 +1,8 @@
 """Fine-tuning: examples in, a student's folder and its learning curve out.
 
-Rides on `transformers.Trainer` (and so on accelerate: several GPUs or nodes by
-`accelerate launch`); here is only what it is told, how batches are padded, and what is counted.
-Draws no rows and encodes nothing (`chat.Encoder`); keeps no checkpoint on the way.
+Rides on `transformers.Trainer` (and so on accelerate); here is only what it is told, how batches
+are padded, and what is counted. Draws no rows and encodes nothing (`chat.Encoder`); keeps no
+checkpoint on the way.
 """
 
 import math

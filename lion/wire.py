@@ -48,6 +48,7 @@ class Failure:
 
 
 Outcome = Reply | Failure
+_FINAL = frozenset({"cap_spent", "content_filter", "refused"})
 
 
 def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, Any]:
@@ -85,8 +86,9 @@ def key(endpoint: Endpoint, canonical_body: bytes, sample: int) -> bytes:
 def parse(raw: bytes) -> Outcome:
     """Read a reply's bytes. What is not a usable answer is a Failure with its reason.
 
-    Empty content is a failure; with `finish_reason: length` its reason is `cap_spent` (a reasoning
-    model that thought until its cap: billed, and asking again would not help).
+    Empty content is a failure: `refused` where the model says why; `cap_spent` with
+    `finish_reason: length` (a reasoning model that thought until its cap: billed, and asking again
+    would not help); else `empty_reply`, to be asked again.
     """
     try:
         document = orjson.loads(raw)
@@ -98,6 +100,9 @@ def parse(raw: bytes) -> Outcome:
     if not isinstance(content, str | None) or not isinstance(finish_reason, str):
         return Failure("malformed_reply", _clip(raw))
     if content is None or not content.strip():
+        refusal = choice["message"].get("refusal")
+        if isinstance(refusal, str) and refusal:
+            return Failure("refused", refusal[:200])
         reason = {"length": "cap_spent", "content_filter": "content_filter"}.get(
             finish_reason, "empty_reply"
         )
@@ -132,7 +137,7 @@ def _usage(document: dict[str, Any]) -> Usage | None:
 
 def is_final(outcome: Outcome) -> bool:
     """Tell whether asking the same again is pointless: replies, and refusals that are billed."""
-    return isinstance(outcome, Reply) or outcome.reason in ("cap_spent", "content_filter")
+    return isinstance(outcome, Reply) or outcome.reason in _FINAL
 
 
 def _clip(raw: bytes, limit: int = 200) -> str:

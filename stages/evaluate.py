@@ -4,6 +4,8 @@ Its answers are marked by the exam's scorer, beside the teacher's own; the refer
 on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy.
 """
 
+from dataclasses import replace
+
 from lion import console, jsonl, judging, pools, project, prompts, stage, student, teacher
 from lion.evaluation import examination
 from lion.records import Answer, Dropped, Instruction, reasons
@@ -15,12 +17,16 @@ def evaluate(work: stage.Work) -> str:
     """Write exam_responses.jsonl, the headline figures and the details of the exam."""
     settings = work.settings
     exam = jsonl.read(project.EXAM, Instruction.from_row)
-    taught, asked = _teacher(work, exam)
+    compared = _drawn(work, exam)
+    if settings.exam.scorer.kind == "referee":
+        exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
+    taught, untaught, asked = _teacher(work, exam)
     answers = _student(work, exam)
     jsonl.write(work.data("exam_responses.jsonl"), answers)
     marks = examination.mark(exam, taught, answers, settings.exam.scorer)
     document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
-    quality, dropped = _quality(work, exam, taught, answers)
+    quality, unread = _quality(work, [row for row in compared if row.id in taught], taught, answers)
+    dropped = untaught + unread
     work.write_dropped(dropped)
     headline = {name: {**document, **quality}[name] for name in _HEADLINE}
     jsonl.write_document(project.metrics(work.iteration, "exam"), headline)
@@ -28,7 +34,16 @@ def evaluate(work: stage.Work) -> str:
     return examination.sentence({**document, **quality})
 
 
-def _teacher(work: stage.Work, exam: list[Instruction]) -> tuple[dict[str, Answer], dict[str, int]]:
+def _drawn(work: stage.Work, exam: list[Instruction]) -> list[Instruction]:
+    """Return the rows that the referee compares: the same in every iteration."""
+    settings = work.settings
+    rng = pools.draw(random_seed=settings.random_seed, purpose="quality", depth=0)
+    return pools.sample(exam, settings.evaluate.quality, rng)
+
+
+def _teacher(
+    work: stage.Work, exam: list[Instruction]
+) -> tuple[dict[str, Answer], list[Dropped], dict[str, int]]:
     """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     requests = [teacher.request(row, templates) for row in exam]
@@ -38,11 +53,12 @@ def _teacher(work: stage.Work, exam: list[Instruction]) -> tuple[dict[str, Answe
         outcomes = asker.ask(requests, max_failed=limit)
         used = asker.account.versioned()
     found = [
-        teacher.answer(row, outcome, "keep") for row, outcome in zip(exam, outcomes, strict=True)
+        replace(one, stage="evaluate") if isinstance(one, Dropped) else one
+        for one in (teacher.answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True))
     ]
     dropped = [row for row in found if isinstance(row, Dropped)]
     stage.check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
-    return {row.id: row for row in found if isinstance(row, Answer)}, used
+    return {row.id: row for row in found if isinstance(row, Answer)}, dropped, used
 
 
 def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:
@@ -64,21 +80,14 @@ def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:
 
 
 def _quality(
-    work: stage.Work, exam: list[Instruction], taught: dict[str, Answer], answers: list[Answer]
+    work: stage.Work, rows: list[Instruction], taught: dict[str, Answer], answers: list[Answer]
 ) -> tuple[dict[str, object], list[Dropped]]:
-    """Return the quality on rows drawn alike in every iteration, and the unreadable reviews."""
+    """Return the quality on `rows`, and the reviews that cannot be read."""
     settings = work.settings
-    rng = pools.draw(random_seed=settings.random_seed, purpose="quality", depth=0)
     by_id = {answer.id: answer for answer in answers}
-    asked = [row for row in exam if row.id in taught]
-    drawn = pools.sample(asked, settings.evaluate.quality, rng)
-    pairs = [judging.pair(teacher.taught(row, taught[row.id]), by_id[row.id]) for row in drawn]
+    pairs = [judging.pair(teacher.taught(row, taught[row.id]), by_id[row.id]) for row in rows]
     reviews, used = judging.by_referee(work, pairs, settings.evaluate.max_dropped)
-    dropped = [
-        Dropped("evaluate", row.reason, id=row.id, text=row.evidence, detail=row.order)
-        for row in reviews
-        if row.reason is not None
-    ]
+    dropped = judging.dropped(reviews, "evaluate")
     share = settings.evaluate.max_dropped
     stage.check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
     document = examination.quality(reviews, settings.evaluate, settings.random_seed)

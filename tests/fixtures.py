@@ -76,6 +76,7 @@ class Workplace:
         self.path = path
         self._document = document
         shutil.copytree(ROOT / "prompts", path / "prompts")
+        (path / "inputs").mkdir()
         shutil.copy(ROOT / "params.yaml", path)
 
     def params(self, changes: Mapping[str, Any]) -> Settings:

@@ -309,7 +309,32 @@ def test_a_refusal_before_any_success_stops(
     assert f"HTTP {status}: " in str(caught.value)
     assert "Unrecognized argument: max_tokens." in str(caught.value)
     assert "params.yaml" in str(caught.value)
-    assert len(chat_server.calls) <= 2
+    assert len(chat_server.calls) <= (2 if status == 404 else 10)
+
+
+def test_a_refused_row_among_the_first_leaves_the_others_in_peace(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """Its neighbours in flight are billed: they are waited for and kept."""
+    chat_server.answer = lambda call: (
+        refuses(400, "Too long.") if call.question == "q0" else says("fine", delay=0.2)
+    )
+    with opened(concurrency=8) as asker:
+        outcomes = asker.ask([ask_for(number) for number in range(8)])
+    assert [one.reason for one in outcomes if isinstance(one, Failure)] == ["http_400"]
+    assert len(chat_server.calls) == 8
+
+
+def test_what_is_in_flight_when_asking_ends_is_kept(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = lambda call: (
+        refuses(400, "Too long.") if call.question == "q0" else says("fine", delay=0.3)
+    )
+    requests = [ask_for(number) for number in range(20)]
+    with opened(concurrency=4) as asker, pytest.raises(TooManyDroppedError):
+        asker.ask(requests, max_failed=0)
+    assert len(chat_server.calls) == 4
+    with opened() as again:
+        assert again.ledger.count() == 3
 
 
 def test_a_refusal_after_a_success_is_that_rows_failure(

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 from fixtures import Configure, Workplace
+from huggingface_hub import constants
 
 from lion import base, jsonl, student
 from lion.chat import transcript
@@ -197,10 +200,29 @@ def test_a_base_student_is_pointed_to_and_never_copied(workplace: Workplace, fol
     name = "mine" if folder else "Qwen/Qwen3-0.6B"
     if folder:
         (workplace.path / name).mkdir()
-    settings = workplace.params({"student.model": name, "student.revision": "abc"})
+    commit = "ab" * 20
+    settings = workplace.params({"student.model": name, "student.revision": commit})
     base.write_student(Path("data/base"), settings.student, [], 0)
     assert [path.name for path in Path("data/base").iterdir()] == ["pointer.json"]
     pointer = student.Pointer.read(Path("data/base"))
-    wanted = ("folder", name, None) if folder else ("hub", name, "abc")
+    wanted = ("folder", name, None) if folder else ("hub", name, commit)
     assert (pointer.kind, pointer.target, pointer.revision) == wanted
     assert jsonl.read_document(Path("data/base/pointer.json"))["format"] == 1
+
+
+def test_a_hub_students_commit_is_pinned(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`main` moves: which weights made which student is written down."""
+    asked = []
+
+    def told(name: str, **arguments: Any) -> SimpleNamespace:
+        asked.append((name, arguments["revision"]))
+        return SimpleNamespace(sha="cd" * 20)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "model_info", told)
+    settings = workplace.params({"student.model": "Qwen/Qwen3-0.6B"})
+    base.write_student(Path("data/base"), settings.student, [], 0)
+    assert student.Pointer.read(Path("data/base")).revision == "cd" * 20
+    assert asked == [("Qwen/Qwen3-0.6B", None)]

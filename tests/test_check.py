@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ def write_rows(path: Path, rows: list[Any]) -> str:
     path.write_text(
         "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
     )
-    return path.name
+    return f"inputs/{path.name}"
 
 
 def own_pool(source: str, **changes: Any) -> dict[str, Any]:
     """Return changes of params for a pool of one's own, small enough for 30 rows."""
     return {
+        **remote(),
+        **{f"{role}.api_key_env": None for role in check.ROLES},
         "seed.source": [source],
         "exam.file": None,
         "generate.hard": 20,
@@ -52,7 +55,7 @@ def test_the_default_has_no_problem(workplace: Workplace) -> None:
 
 
 def test_a_usable_pool_of_ones_own_has_no_problem(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     checkpoint(workplace.path / "student")
     settings = workplace.params(own_pool(source, **{"student.model": "student"}))
     assert check.offline(settings) == []
@@ -78,21 +81,21 @@ def test_keys_are_looked_for_where_they_are_needed(
 
 
 def test_bad_rows_are_told_with_their_lines(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, "{", {"output": "x"}])
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, "{", {"output": "x"}])
     found = check.offline(workplace.params(own_pool(source)))
     assert len(found) == 2
-    assert all(line.startswith("seed.source: tasks.jsonl:3") for line in found)
+    assert all(line.startswith("seed.source: inputs/tasks.jsonl:3") for line in found)
 
 
 def test_of_many_bad_rows_ten_are_told_and_the_rest_counted(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, *["{"] * 25])
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, *["{"] * 25])
     found = check.offline(workplace.params(own_pool(source)))
     assert len(found) == 11
     assert found[-1].endswith("and 15 more rows")
 
 
 def test_bad_rows_may_be_dropped(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, "{"])
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, "{"])
     settings = workplace.params(own_pool(source, **{"seed.on_bad_row": "drop"}))
     assert check.offline(settings) == []
 
@@ -105,30 +108,32 @@ def test_files_that_cannot_be_used_are_told(
     workplace: Workplace, content: bytes | None, told: str
 ) -> None:
     if content is not None:
-        (workplace.path / "tasks.jsonl").write_bytes(content)
-    shown = check.offline(workplace.params(own_pool("tasks.jsonl")))
+        (workplace.path / "inputs/tasks.jsonl").write_bytes(content)
+    shown = check.offline(workplace.params(own_pool("inputs/tasks.jsonl")))
     assert [line for line in shown if line.startswith("seed.source: ") and told in line]
-    exam = check.offline(workplace.params({"exam.file": "tasks.jsonl"}))
+    exam = check.offline(workplace.params({"exam.file": "inputs/tasks.jsonl"}))
     assert [line for line in exam if line.startswith("exam.file: ") and told in line]
 
 
 def test_keeping_answers_that_are_not_there_is_told(workplace: Workplace) -> None:
     """`seed.answers: keep` with a row that brings none would stop the seed stage."""
-    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS, {"instruction": "No answer here"}])
+    source = write_rows(
+        workplace.path / "inputs/tasks.jsonl", [*ROWS, {"instruction": "No answer here"}]
+    )
     found = check.offline(workplace.params(own_pool(source, **{"seed.answers": "keep"})))
     assert [line for line in found if "tasks.jsonl" in line and "31" in line], found
 
 
 def test_a_pool_that_is_too_small_is_told(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     changes = own_pool(source, **{"generate.hard": 700})
     (line,) = check.offline(workplace.params(changes))
-    assert "has 30 rows, too few for 700 hard" in line
+    assert "30 rows of the pool are judged, too few for 700 hard" in line
     assert check.offline(workplace.params({**changes, "generate.per_parent": None})) == []
 
 
 def test_an_override_that_asks_for_too_much_is_told(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", ROWS)
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     changes = own_pool(source, **{"iterations.3.generate": {"easy": 700}})
     (line,) = check.offline(workplace.params(changes))
     assert line.startswith("iterations.3: ")
@@ -158,8 +163,8 @@ def test_prompts_are_looked_at(
     ("changes", "told"),
     [
         ({"exam.scorer": {"kind": "regex", "option": "("}}, "exam.scorer: "),
-        ({"exam.scorer": {"kind": "json_schema", "option": "none.json"}}, "exam.scorer: "),
-        ({"exam.scorer": {"kind": "function", "option": "no_module:f"}}, "exam.scorer: "),
+        ({"exam.scorer": {"kind": "json_schema", "option": "scorers/no.json"}}, "exam.scorer: "),
+        ({"exam.scorer": {"kind": "function", "option": "scorers.no:f"}}, "exam.scorer: "),
         (
             {"exam.scorer": {"kind": "referee", "option": None}, "review.judge": "scorer"},
             "review.judge: ",
@@ -171,6 +176,82 @@ def test_a_scorer_that_cannot_mark_is_told(
 ) -> None:
     (line,) = check.offline(workplace.params(changes))
     assert line.startswith(told)
+
+
+def test_a_pool_is_as_small_as_what_is_judged_of_it(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
+    (line,) = check.offline(
+        workplace.params(own_pool(source, **{"respond.limit": 1, "generate.hard": 21}))
+    )
+    assert "1 rows of the pool are judged" in line
+
+
+def test_rows_held_out_leave_some_to_learn_from(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
+    (line,) = check.offline(workplace.params(own_pool(source, **{"seed.holdout": 30})))
+    assert line.startswith("seed.holdout: ")
+
+
+def test_files_that_dvc_would_not_see_change_are_told(workplace: Workplace) -> None:
+    """They are no dependency, and an edited pool would be called up to date."""
+    write_rows(workplace.path / "tasks.jsonl", ROWS)
+    (line,) = check.offline(workplace.params(own_pool("tasks.jsonl")))
+    assert line.startswith("inputs: tasks.jsonl lies outside inputs")
+    assert check.offline(workplace.params({**own_pool("tasks.jsonl"), "inputs": "."})) == []
+
+
+@pytest.mark.parametrize(
+    "kind, option", [("json_schema", "answer.json"), ("function", "mine:mark")]
+)
+def test_scorers_that_dvc_would_not_see_change_are_told(
+    workplace: Workplace, kind: str, option: str
+) -> None:
+    (workplace.path / "answer.json").write_text("{}")
+    found = check.offline(workplace.params({"exam.scorer": {"kind": kind, "option": option}}))
+    assert found[0] == f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
+
+
+def test_a_scorer_of_ones_own_is_found_beside_params(workplace: Workplace) -> None:
+    (workplace.path / "scorers").mkdir()
+    (workplace.path / "scorers/mine.py").write_text(
+        "def mark(answer, expected):\n    return True\n"
+    )
+    changes = {"exam.scorer": {"kind": "function", "option": "scorers.mine:mark"}}
+    assert check.offline(workplace.params(changes)) == []
+
+
+def test_the_embedded_teacher_is_refused_for_real_text(workplace: Workplace) -> None:
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
+    changes = {**own_pool(source), "referee.base_url": "embedded"}
+    (line,) = check.offline(workplace.params(changes))
+    assert line.startswith("referee.base_url: the embedded teacher")
+
+
+def test_an_exam_that_cannot_be_marked_is_told(workplace: Workplace) -> None:
+    source = write_rows(
+        workplace.path / "inputs/exam.jsonl", [{"instruction": "Say hello, please"}]
+    )
+    (line,) = check.offline(workplace.params({"exam.file": source}))
+    assert "1 of 1 rows bring no `expected`" in line
+    judged = {"exam.file": source, "exam.scorer": {"kind": "referee", "option": None}}
+    assert check.offline(workplace.params(judged)) == []
+
+
+def test_adapters_without_their_library_are_told(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    (line,) = check.offline(workplace.params({"tune.method": "lora"}))
+    assert line.startswith("tune.method: lora needs the library peft")
+
+
+def test_half_precision_without_a_gpu_is_told(workplace: Workplace) -> None:
+    import torch
+
+    if torch.accelerator.is_available():
+        pytest.skip("there is an accelerator here")
+    (line,) = check.offline(workplace.params({"student.dtype": "float16"}))
+    assert line.startswith("student.dtype: float16")
 
 
 def test_a_folder_that_is_no_student_is_told(workplace: Workplace) -> None:
@@ -195,9 +276,13 @@ def test_a_disk_that_is_too_small_is_told(
 
 
 def test_every_planted_problem_is_told_at_once(workplace: Workplace) -> None:
-    source = write_rows(workplace.path / "tasks.jsonl", [*ROWS[:2], "{"])
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS[:2], "{"])
     (workplace.path / "prompts/teacher/system.txt").write_text("$who")
-    changes = own_pool(source, **remote(), **{"student.model": "./nowhere"})
+    changes = {
+        **own_pool(source),
+        **{f"{role}.api_key_env": "OPENAI_API_KEY" for role in check.ROLES},
+    }
+    changes["student.model"] = "./nowhere"
     found = "\n".join(check.offline(workplace.params(changes)))
     for told in ("$who", "OPENAI_API_KEY", "tasks.jsonl:3", "./nowhere"):
         assert told in found

@@ -47,15 +47,15 @@ def test_check_of_the_default_finds_nothing(workplace: Workplace) -> None:
 
 def test_check_lists_every_planted_problem_in_one_message(workplace: Workplace) -> None:
     """No key, a bad file, a pool that is too small, a prompt and a folder that is no student."""
-    (workplace.path / "tasks.jsonl").write_text('{"instruction": "Add 2 and 3"}\n{"inst\n')
-    (workplace.path / "tiny.jsonl").write_text('{"instruction": "Add 2 and 3"}\n')
+    (workplace.path / "inputs/tasks.jsonl").write_text('{"instruction": "Add 2 and 3"}\n{"inst\n')
+    (workplace.path / "inputs/tiny.jsonl").write_text('{"instruction": "Add 2 and 3"}\n')
     (workplace.path / "prompts/generator/easy.txt").write_text("$fence $instruction $rarity")
     (workplace.path / "student").mkdir()
     workplace.params(
         {
             "teacher.base_url": "https://api.example.com/v1",
-            "exam.file": "tasks.jsonl",
-            "seed.source": ["tiny.jsonl"],
+            "exam.file": "inputs/tasks.jsonl",
+            "seed.source": ["inputs/tiny.jsonl"],
             "generate.per_parent": 20,
             "student.model": "student",
         }
@@ -66,8 +66,8 @@ def test_check_lists_every_planted_problem_in_one_message(workplace: Workplace) 
     assert told.startswith("error: this run would not come far: ")
     for part in (
         "teacher: no key. Set the environment variable OPENAI_API_KEY",
-        "exam.file: tasks.jsonl:2: broken JSON",
-        "the base pool has 1 rows, too few",
+        "exam.file: inputs/tasks.jsonl:2: broken JSON",
+        "1 rows of the pool are judged, too few",
         "easy.txt: the prompt may not use $rarity",
         "student.model: student has no config.json",
         "student.model: student has no *.safetensors",
@@ -83,7 +83,11 @@ def test_run_starts_nothing_where_check_finds_something(workplace: Workplace) ->
     found = lion("run")
     assert found.exit_code == 2
     assert "there is no folder ./nowhere" in plain(found)
-    assert sorted(path.name for path in workplace.path.iterdir()) == ["params.yaml", "prompts"]
+    assert sorted(path.name for path in workplace.path.iterdir()) == [
+        "inputs",
+        "params.yaml",
+        "prompts",
+    ]
 
 
 def test_run_ends_with_the_code_of_dvc(workplace: Workplace) -> None:

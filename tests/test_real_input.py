@@ -163,6 +163,7 @@ def _params(url: str, folder: Path) -> dict[str, Any]:
     asked = {"base_url": url, "model": "told-1", "api_key_env": None, "send_seed": True}
     return {
         **{role: {**asked, "request": {}} for role in ("teacher", "referee", "generator")},
+        "inputs": str(FILES),
         "seed.source": [str(FILES / name) for name in POOL],
         "seed.answers": "keep",
         "seed.on_contaminated": "drop",

@@ -1,5 +1,6 @@
 """The referee's replies: two numbers or a reason, and never a number from a failure."""
 
+import itertools
 import re
 import time
 
@@ -228,11 +229,18 @@ def test_the_scores_that_the_prompt_asks_for_are_read(templates: prompts.Prompts
 
 
 def test_a_verifying_scorer_stands_for_both_orders() -> None:
-    for correct, score in ((True, 10.0), (False, 1.0)):
-        found = referee.verified(Answer("a", "4", "stop", None), correct, "exact")
+    for teacher, student in itertools.product((True, False), repeat=2):
+        found = referee.verified("a", teacher, student, "exact")
         assert [row.order for row in found] == list(ORDERS)
-        assert {(row.teacher_score, row.student_score) for row in found} == {(10.0, score)}
+        scores = (10.0 if teacher else 1.0, 10.0 if student else 1.0)
+        assert {(row.teacher_score, row.student_score) for row in found} == {scores}
         assert all(row.reason is None for row in found)
+
+
+def test_a_teacher_who_is_wrong_too_leaves_no_gap() -> None:
+    row = judging.Pair("a", "2 + 2?", "5", Answer("a", "3", "stop", None), "4")
+    found = judging.by_scorer([row], Scorer(kind="exact", option=None))
+    assert {(one.teacher_score, one.student_score) for one in found} == {(1.0, 1.0)}
 
 
 def test_a_row_that_cannot_be_marked_is_not_wrong() -> None:

@@ -194,7 +194,7 @@ def test_lora_without_peft_says_how_to_install_it(
 ) -> None:
     folder = tiny.folder(tmp_path / "base")
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ModelError, match=r'pip install "lion-distill\[lora\]"'):
+    with pytest.raises(ModelError, match=r"pip install -e '\.\[lora\]'"):
         run(folder, tmp_path / "out", method="lora")
 
 

@@ -190,6 +190,7 @@ def tune_settings(**changes: Any) -> Tune:
         "batch_size": 4,
         "accumulation": 1,
         "max_length": 64,
+        "max_dropped": 1.0,
         "replay": 0.0,
         "lora_rank": 4,
         "gradient_checkpointing": False,

@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 def build(folder: Path, texts: Sequence[str], random_seed: int) -> None:
     """Write the untrained student to `folder`, which appears complete or not at all.
 
-    The tokenizer is trained on `texts` (instructions and answers alike), the weights are drawn
+    The tokenizer is trained on `texts` (instructions), the weights are drawn
     from `random_seed`; equal arguments write equal bytes.
     """
     tokenizer = build_tokenizer(texts)

@@ -8,6 +8,7 @@ the referee, whose judgement is no mark.
 import importlib
 import json
 import re
+import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable
@@ -231,6 +232,9 @@ def _import(option: str) -> Callable[[str, str], Any]:
     module, _, name = option.partition(":")
     if not module or not name:
         _refuse("function", f"option {option!r} is not of the form module:name")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a stage has it there, the command `lion` has not
+        sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), name)
     except AttributeError as error:

@@ -4,7 +4,7 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 """
 
 from lion import jsonl, judging, stage
-from lion.records import Answer, Dropped, Instruction, Review, reasons
+from lion.records import Answer, Instruction, reasons
 
 
 def review(work: stage.Work) -> str:
@@ -19,17 +19,13 @@ def review(work: stage.Work) -> str:
         reviews = judging.by_scorer(pairs, settings.exam.scorer)
     else:
         reviews, used = judging.by_referee(work, pairs, settings.review.max_dropped)
-    dropped = [_dropped(row) for row in reviews if row.reason is not None]
+    dropped = judging.dropped(reviews, "review")
     share = settings.review.max_dropped
     stage.check_dropped(dropped, share, len(reviews), "review.max_dropped")
     jsonl.write(work.data("reviews.jsonl"), reviews)
     work.write_dropped(dropped)
     work.write_metrics({"reviews": len(reviews), "dropped": reasons(dropped), "referee": used})
     return f"{len(reviews):,} reviews of {len(pairs):,} responses, {len(dropped):,} without scores"
-
-
-def _dropped(row: Review) -> Dropped:
-    return Dropped("review", row.reason or "", id=row.id, text=row.evidence, detail=row.order)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 Asked in rounds of a fixed size and judged in the order of the requests, so that concurrency never
 shows. Where a round keeps too little, or no parent is left, the well of that kind is dry: asking
-stops, and the metrics say how many are lacking.
+stops, and the metrics say how many are lacking. An endpoint that fails is no dry well: above
+`generate.max_dropped` the stage stops.
 """
 
 from lion import chat, decontamination, generator, jsonl, pools, project, prompts, stage
 from lion.nursery import Nursery
 from lion.records import KINDS, Instruction, Kind, Verdict
-from lion.wire import Outcome, Request
+from lion.wire import Failure, Outcome, Request
 
 Asked = tuple[Kind, Instruction, Request]
 
@@ -59,9 +60,17 @@ def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, int]
     templates = prompts.load(project.PROMPTS / "generator", "generator")
     with work.asker("generator", work.settings.generator) as asker:
         while asked := _round(nursery, dry, templates):
-            outcomes = asker.ask([request for _, _, request in asked])
+            allowed = _allowed_failures(nursery, asker.account.failed)
+            outcomes = asker.ask([request for _, _, request in asked], max_failed=allowed)
             dry += _judge(nursery, asked, outcomes)
         return asker.account.versioned()
+
+
+def _allowed_failures(nursery: Nursery, failed: int) -> int:
+    """Return how many calls may still fail: a share of what the iteration wants in all."""
+    settings = nursery.settings
+    share = stage.allowed_failures(settings.max_dropped, settings.hard + settings.easy)
+    return max(0, share - failed)
 
 
 def _round(nursery: Nursery, dry: list[Kind], templates: prompts.Prompts) -> list[Asked]:
@@ -78,7 +87,9 @@ def _judge(nursery: Nursery, asked: list[Asked], outcomes: list[Outcome]) -> lis
     tried: dict[Kind, list[bool]] = {}
     for (kind, parent, _), outcome in zip(asked, outcomes, strict=True):
         found = generator.candidate(outcome, parent.id, nursery.settings)
-        tried.setdefault(kind, []).append(nursery.judge(kind, parent, found))
+        kept = nursery.judge(kind, parent, found)
+        if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
+            tried.setdefault(kind, []).append(kept)
     least = nursery.settings.min_acceptance
     return [kind for kind, kept in tried.items() if sum(kept) < least * len(kept)]
 

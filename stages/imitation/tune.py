@@ -13,8 +13,8 @@ import polars
 
 from lion import chat, console, jsonl, pools, project, stage, student
 from lion.errors import DataError
-from lion.records import Dropped, Instruction
-from lion.settings import Student
+from lion.records import Dropped, Instruction, reasons
+from lion.settings import Student, Tune
 
 if TYPE_CHECKING:
     from lion.tuning import TuneReport
@@ -42,6 +42,7 @@ def tune(work: stage.Work) -> str:
     rows = fresh + pools.replayed(fresh, cache, tune_settings.replay, rng)
     before = _student_before(work)
     examples = _examples(rows, before, work.settings.student)
+    _refuse_too_long(examples, tune_settings)
     with console.progress(f"tune@{work.iteration}") as update:
         report = tuning.tune(
             examples,
@@ -67,18 +68,30 @@ def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[
     )
 
 
+def _refuse_too_long(examples: list[chat.Example], settings: Tune) -> None:
+    """Raise TooManyDroppedError before a step is made where too many examples are too long."""
+    longest = settings.max_length
+    dropped = [
+        Dropped("tune", "too_long", id=one.id, detail=f"{len(one.input_ids)} of {longest} tokens")
+        for one in examples
+        if len(one.input_ids) > longest
+    ]
+    stage.check_dropped(dropped, settings.max_dropped, len(examples), "tune.max_dropped")
+
+
 def _write(work: stage.Work, report: TuneReport | None, new: int = 0, old: int = 0) -> None:
     """Write the curve, what was too long and the metrics; zeros where there is no report."""
     curve = report.curve if report else ()
     too_long = report.too_long if report else ()
     with jsonl.replacing(project.metrics(work.iteration, "tune", "csv")) as temporary:
         polars.DataFrame(curve, schema=_CURVE).write_csv(temporary)
-    work.write_dropped([Dropped("tune", "too_long", id=one) for one in too_long])
+    dropped = [Dropped("tune", "too_long", id=one) for one in too_long]
+    work.write_dropped(dropped)
     work.write_metrics(
         {
             "new_rows": new,
             "old_rows": old,
-            "too_long": len(too_long),
+            "dropped": reasons(dropped),
             "steps": report.steps if report else 0,
             "supervised_tokens": report.tokens if report else 0,
             "final_loss": curve[-1].loss if curve else None,
