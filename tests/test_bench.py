@@ -31,5 +31,6 @@ def test_a_benchmark_explains_itself(script: Path) -> None:
 def test_the_pipelines_benchmark_measures() -> None:
     done = _run(ROOT / "bench" / "pipeline.py", "--profile", "ci", "--claims", "noop")
     assert done.returncode == 0, done.stderr
-    assert "noop: held" in done.stdout
+    second = next(line for line in done.stdout.splitlines() if line.startswith("second"))
+    assert second.split()[2:] == ["0", "0"]  # stages, replies; its seconds depend on the neighbours
     assert json.loads(done.stdout.splitlines()[-1])["name"] == "noop"
