@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lion import __version__, console
+from lion import __version__, cli_money, console
 
 PROFILES = Path("profiles")
 
@@ -112,6 +112,11 @@ def serve_teacher(port: int, host: str) -> None:
         application.serve(host, port)
 
 
+main.add_command(cli_money.plan)
+main.add_command(cli_money.ledger)
+main.add_command(cli_money.costs)
+
+
 def _environment() -> dict[str, str]:
     """Return the environment in which the stages' `python` is the one that runs this command."""
     from lion import project
@@ -144,7 +149,7 @@ def _print_table(as_json: bool) -> None:
     if as_json:
         click.echo(summary.as_json(lines))
     else:
-        console.stdout.print(tables.closing(lines, settings))
+        console.stdout.print(tables.closing(lines))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ LionError
 ├── ModelError          a student's folder or hub id cannot be used
 ├── AskError            a teacher, referee or generator cannot be asked
 │   └── EndpointError   the server refused in a way that no retry mends
+├── BudgetError         a cap of params.yaml's `budget` is reached
+├── InterruptedRunError somebody asked the run to stop
 ├── TooManyDroppedError more rows failed than the stage allows
 └── BusyError           another process runs this stage
 """
@@ -40,6 +42,18 @@ class AskError(LionError):
 
 class EndpointError(AskError):
     """The server refused in a way that no retry mends (no key, no such model, bad request)."""
+
+
+class BudgetError(LionError):
+    """A cap of params.yaml's `budget` is reached; what was paid for is kept."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(LionError):
+    """Somebody asked the run to stop; what was in flight has been waited for and kept."""
+
+    exit_code = 130
 
 
 class TooManyDroppedError(LionError):

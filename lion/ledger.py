@@ -1,20 +1,24 @@
 """The ledger: replies already paid for, one SQLite file outside DVC's outputs and git.
 
-A reply is on disk (WAL, synchronous=FULL) before anything uses it. Failures are recorded beside
-the replies and are never read back as answers: they stay retryable. Knows keys and bytes, not
-what they mean.
+A reply is on disk (WAL, synchronous=FULL) before anything uses it. Every call is recorded with what
+it used, the failed ones too, which are never read back as answers: they stay retryable. Knows keys,
+bytes and amounts, not what they mean.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lion.errors import AskError
+from lion.settings import Budget
 
-FORMAT = 1
+FORMAT = 2
+ANSWERED = "answered"
 _LOOK_UP_CHUNK = 500
 
 _SCHEMA = """
@@ -26,25 +30,72 @@ CREATE TABLE IF NOT EXISTS replies (
     reply BLOB NOT NULL,
     at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-CREATE TABLE IF NOT EXISTS failures (
+CREATE TABLE IF NOT EXISTS calls (
     key BLOB NOT NULL,
     endpoint TEXT NOT NULL,
-    reason TEXT NOT NULL,
+    model TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    outcome TEXT NOT NULL,
     detail TEXT NOT NULL,
+    prompt INTEGER,
+    completion INTEGER,
+    nanodollars INTEGER,
+    seconds REAL NOT NULL,
     at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
+CREATE TABLE IF NOT EXISTS reserved (
+    id INTEGER PRIMARY KEY,
+    tokens INTEGER NOT NULL,
+    nanodollars INTEGER NOT NULL,
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+CREATE TABLE IF NOT EXISTS spent (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    calls INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    nanodollars INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0, 0);
+"""
+# format 1 kept failed calls alone, and told neither tokens nor money of any
+_FROM_1 = """
+INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
+    SELECT key, endpoint, '', '', reason, detail, 0, at FROM failures;
+INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
+    SELECT key, endpoint, '', '', 'answered', '', 0, at FROM replies;
+UPDATE spent SET calls = (SELECT count(*) FROM calls), unpriced = (SELECT count(*) FROM calls);
+DROP TABLE failures;
 """
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it happened: who was asked for which stage, and what it used and cost.
+
+    Tokens are None where the server did not tell; `nanodollars` None where the price is unknown.
+    `reservation` is what `reserve` returned, to be settled by this call.
+    """
+
+    endpoint: str
+    model: str = ""
+    stage: str = ""
+    prompt: int | None = None
+    completion: int | None = None
+    nanodollars: int | None = None
+    seconds: float = 0.0
+    reservation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """A reply to be kept: its key, whom it was asked of, the whole request, and its bytes."""
+    """A reply to be kept: its key, the whole request, its bytes, and the call that brought it."""
 
     key: bytes
-    endpoint: str
     request: bytes
     sample: int
     reply: bytes
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +103,43 @@ class FailedCall:
     """A call that brought no usable reply, and why."""
 
     key: bytes
-    endpoint: str
     reason: str
     detail: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Calls, tokens and money together; `unpriced` calls are those whose money is unknown."""
+
+    calls: int = 0
+    tokens: int = 0
+    nanodollars: int = 0
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most that may ever be spent; None where there is no cap of that kind."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    nanodollars: int | None = None
+
+    def allows(self, amount: Amount) -> bool:
+        """Tell whether `amount` lies within every cap."""
+        pairs = (
+            (self.calls, amount.calls),
+            (self.tokens, amount.tokens),
+            (self.nanodollars, amount.nanodollars),
+        )
+        return all(most is None or found <= most for most, found in pairs)
+
+
+def cap(budget: Budget) -> Cap:
+    """Return a budget of params.yaml as a cap."""
+    usd = None if budget.usd is None else int(Decimal(str(budget.usd)) * 10**9)
+    return Cap(budget.calls, budget.tokens, usd)
 
 
 class Ledger:
@@ -85,8 +170,27 @@ class Ledger:
                 f"{path}: the ledger has format {found}, this version reads up to {FORMAT}. "
                 "Update Lion."
             )
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute(f"PRAGMA user_version={FORMAT}")
+        if found == FORMAT:
+            return
+        with self._transaction():
+            # another process may have come first
+            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            script = _SCHEMA + (_FROM_1 if found == 1 else "") if found < FORMAT else ""
+            for statement in filter(str.strip, script.split(";\n")):
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={FORMAT}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Run a block as one transaction, durable at its end. Raises sqlite3.Error."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def __enter__(self) -> Self:
         """Return the ledger itself."""
@@ -117,34 +221,102 @@ class Ledger:
                 ) from error
         return found
 
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Keep replies that somebody else paid for. Raises AskError."""
+        with self._writing(), self._transaction():
+            self._keep(entries)
+
+    def prune(self) -> int:
+        """Forget failed calls, and what interrupted ones had set aside; return their number.
+
+        What was spent stays counted. Nobody may be asking meanwhile. Raises AskError.
+        """
+        with self._writing():
+            with self._transaction():
+                failed = self._connection.execute("DELETE FROM calls WHERE outcome != 'answered'")
+                reserved = self._connection.execute("DELETE FROM reserved")
+            self._connection.execute("VACUUM")
+        return failed.rowcount + reserved.rowcount
+
+    def _keep(self, entries: Iterable[Entry]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO replies (key, endpoint, request, sample, reply)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [(one.key, one.call.endpoint, one.request, one.sample, one.reply) for one in entries],
+        )
+
     def write(self, entries: Iterable[Entry | FailedCall]) -> None:
         """Write all `entries` in one transaction; they are durable on return.
 
-        A key that is known already keeps its first reply.
+        A key that is known already keeps its first reply. Raises AskError.
         """
-        replies, failures = [], []
-        for entry in entries:
-            if isinstance(entry, Entry):
-                replies.append(
-                    (entry.key, entry.endpoint, entry.request, entry.sample, entry.reply)
+        listed = list(entries)
+        used = [one.call for one in listed]
+        with self._writing(), self._transaction():
+            self._keep(one for one in listed if isinstance(one, Entry))
+            self._connection.executemany(
+                "INSERT INTO calls (key, endpoint, model, stage, outcome, detail, prompt,"
+                " completion, nanodollars, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_call_row(one) for one in listed],
+            )
+            self._connection.executemany(
+                "DELETE FROM reserved WHERE id = ?",
+                [(call.reservation,) for call in used if call.reservation is not None],
+            )
+            self._connection.execute(
+                "UPDATE spent SET calls = calls + ?, tokens = tokens + ?,"
+                " nanodollars = nanodollars + ?, unpriced = unpriced + ?",
+                _sums(used),
+            )
+
+    def reserve(self, wanted: Sequence[Amount], cap: Cap) -> list[int | None]:
+        """Set aside each of `wanted` in turn; return their numbers, None where `cap` is reached.
+
+        What is spent and what is set aside, by whichever process, never exceeds `cap` together.
+        What a killed process had set aside stays so: its calls may have been billed. Raises
+        AskError.
+        """
+        numbers: list[int | None] = []
+        with self._writing(), self._transaction():
+            spent, reserved = self._spent(), self._reserved()
+            total = _plus(spent, reserved)
+            for one in wanted:
+                after = _plus(total, one)
+                if not cap.allows(after):
+                    numbers.append(None)
+                    continue
+                total = after
+                cursor = self._connection.execute(
+                    "INSERT INTO reserved (tokens, nanodollars) VALUES (?, ?)",
+                    (one.tokens, one.nanodollars),
                 )
-            else:
-                failures.append((entry.key, entry.endpoint, entry.reason, entry.detail))
+                numbers.append(cursor.lastrowid)
+        return numbers
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Give back what was set aside for calls that were never sent. Raises AskError."""
+        with self._writing(), self._transaction():
+            self._connection.executemany(
+                "DELETE FROM reserved WHERE id = ?", [(number,) for number in numbers]
+            )
+
+    def spent(self) -> tuple[Amount, Amount]:
+        """Return what was spent, and what is set aside for calls in flight or interrupted."""
+        return self._spent(), self._reserved()
+
+    def _spent(self) -> Amount:
+        query = "SELECT calls, tokens, nanodollars, unpriced FROM spent"
+        return Amount(*self._connection.execute(query).fetchone())
+
+    def _reserved(self) -> Amount:
+        query = "SELECT count(*), ifnull(sum(tokens), 0), ifnull(sum(nanodollars), 0) FROM reserved"
+        return Amount(*self._connection.execute(query).fetchone())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO replies (key, endpoint, request, sample, reply)"
-                " VALUES (?, ?, ?, ?, ?)",
-                replies,
-            )
-            self._connection.executemany(
-                "INSERT INTO failures (key, endpoint, reason, detail) VALUES (?, ?, ?, ?)",
-                failures,
-            )
-            self._connection.execute("COMMIT")
+            yield
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             raise AskError(
                 f"the ledger cannot be written: {error}. Make room on the disk and run again; "
                 "every reply kept so far is safe."
@@ -153,3 +325,25 @@ class Ledger:
     def count(self) -> int:
         """Return the number of replies kept."""
         return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+
+def _call_row(one: Entry | FailedCall) -> tuple[object, ...]:
+    outcome, detail = (ANSWERED, "") if isinstance(one, Entry) else (one.reason, one.detail)
+    call = one.call
+    used = (call.prompt, call.completion, call.nanodollars, call.seconds)
+    return (one.key, call.endpoint, call.model, call.stage, outcome, detail, *used)
+
+
+def _sums(calls: Sequence[Call]) -> tuple[int, int, int, int]:
+    tokens = sum((call.prompt or 0) + (call.completion or 0) for call in calls)
+    money = sum(call.nanodollars or 0 for call in calls)
+    return len(calls), tokens, money, sum(call.nanodollars is None for call in calls)
+
+
+def _plus(one: Amount, other: Amount) -> Amount:
+    return Amount(
+        one.calls + other.calls,
+        one.tokens + other.tokens,
+        one.nanodollars + other.nanodollars,
+        one.unpriced + other.unpriced,
+    )

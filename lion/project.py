@@ -16,6 +16,7 @@ from lion.settings import Settings, read_settings
 
 PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
+PRICES = Path("prices.yaml")
 EXAM = Path("data/exam.jsonl")
 BASE = "0"
 TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself

@@ -215,6 +215,17 @@ class Api(Section):
     timeout: Annotated[float, Field(gt=0)]
     tries: Positive
     max_wait: Annotated[float, Field(gt=0)]
+    patience: Annotated[float, Field(gt=0)]
+    requests_per_minute: Annotated[float, Field(gt=0)] | None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None
+
+
+class Budget(Section):
+    """The most that the project's ledger may ever have spent; null is no cap."""
+
+    usd: Annotated[float, Field(ge=0)] | None
+    tokens: Count | None
+    calls: Count | None
 
 
 class Iteration(Section):
@@ -252,6 +263,7 @@ class Settings(Section):
     tune: Tune
     evaluate: Evaluate
     api: Api
+    budget: Budget
     base: Base
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
 

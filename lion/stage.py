@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,18 +75,28 @@ class Work:
         """Yield an asker of `endpoint` with a progress bar; record what it did."""
         self.check()
         from lion.api import Asker  # brings the HTTP client, which half of the stages do not need
-        from lion.ledger import Ledger
+        from lion.ledger import Ledger, cap
+        from lion.pricing import Prices
 
         settings = self.settings
         with (
             Ledger(project.ledger()) as ledger,
             console.progress(f"{self.stage}@{self.iteration}: {role}") as update,
-            Asker(endpoint, settings.api, ledger, settings.random_seed, update) as asker,
+            Asker(
+                endpoint,
+                settings.api,
+                ledger,
+                settings.random_seed,
+                progress=update,
+                stage=f"{self.stage}@{self.iteration}",
+                prices=Prices.load(project.PRICES),
+                cap=cap(settings.budget),
+            ) as asker,
         ):
             try:
                 yield asker
             finally:
-                self.happened[role] = asdict(asker.account)
+                self.happened[role] = asker.account.happened()
 
     def check(self) -> None:
         """Raise SettingsError with all that would stop the run, before anything is spent.
@@ -124,14 +134,43 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
         name = f"{stage}@{work.iteration}"
-        with _alone(name):
-            started = time.monotonic()
+        with _alone(name), _recorded(work, project.run_record(name)):
             sentence = run(work)
-            seconds = round(time.monotonic() - started, 3)
-            jsonl.write_document(
-                project.run_record(name), {"seconds": seconds, "asked": work.happened}
-            )
         console.say(f"{name}: {sentence}")
+
+
+@contextmanager
+def _recorded(work: Work, path: Path) -> Iterator[None]:
+    """Write what really happened, whether or not the stage finishes.
+
+    A run that goes on where an unfinished one stopped counts what that one did, too.
+    """
+    before: Row = jsonl.read_document(path) if path.exists() else {"finished": True}
+    started, finished = time.monotonic(), False
+    try:
+        yield
+        finished = True
+    finally:
+        seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
+        if not before.get("finished", True):
+            seconds += before["seconds"]
+            asked = {
+                role: _added(before["asked"].get(role, {}), asked.get(role, {}))
+                for role in (before["asked"] | asked)
+            }
+        document = {"finished": finished, "seconds": seconds, "asked": asked}
+        jsonl.write_document(path, document)
+
+
+def _added(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    """Add up; latencies and what the inputs need are those of the later run."""
+    latest = ("needed", "p50", "p90", "p99")
+    return {
+        name: now.get(name, before.get(name, 0))
+        if name in latest
+        else before.get(name, 0) + now.get(name, 0)
+        for name in before | now
+    }
 
 
 def _work(stage: str) -> Work:

@@ -37,6 +37,8 @@ class Line:
     requests: int | None
     tokens: int | None
     calls: int | None
+    nanodollars: int | None
+    unpriced: int | None
     seconds: float | None
     stopped: str | None
 
@@ -71,6 +73,8 @@ def _line(name: str, previous: str | None) -> Line:
         requests=_asked(used, "requests"),
         tokens=_asked(used, "prompt_tokens", "completion_tokens"),
         calls=_happened(records, "calls"),
+        nanodollars=_happened(records, "nanodollars"),
+        unpriced=_happened(records, "unpriced"),
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
     )
@@ -115,7 +119,7 @@ def _interval(value: Any) -> tuple[float, float] | None:
 
 def _happened(records: list[Document], key: str) -> int | None:
     asked = [part for record in records if record for part in record["asked"].values()]
-    return sum(int(part[key]) for part in asked) if any(records) else None
+    return sum(int(part.get(key, 0)) for part in asked) if any(records) else None
 
 
 def as_json(found: list[Line]) -> str:

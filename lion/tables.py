@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lion.settings import EMBEDDED, Settings
+from lion.pricing import NANO
 from lion.summary import Line
 
 DASH = "-"
@@ -28,15 +28,15 @@ _COLUMNS = (
 N = TypeVar("N", int, float)
 
 
-def closing(lines: Sequence[Line], settings: Settings) -> RenderableType:
+def closing(lines: Sequence[Line]) -> RenderableType:
     """Return the headline, the table, and what was dropped for which reason."""
-    parts: list[RenderableType] = [headline(lines, settings), _table(lines, settings)]
+    parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [_note(text) for text in notes(lines)]
     return Group(*parts)
 
 
-def headline(lines: Sequence[Line], settings: Settings) -> Text:
+def headline(lines: Sequence[Line]) -> Text:
     """Return student against teacher on the exam, and the money spent so far."""
     examined = [line for line in lines if line.accuracy is not None or line.quality is not None]
     if not examined:
@@ -48,10 +48,10 @@ def headline(lines: Sequence[Line], settings: Settings) -> Text:
         text.append(f"{_between(last.accuracy_interval, 100)}, its teacher ")
         text.append(_percent(last.teacher_accuracy))
     if last.quality is not None:
-        text.append("; " if last.accuracy is not None else "")
-        text.append(f"quality {last.quality:.1f} %", style="bold green")
+        text.append(".\nIts quality: " if last.accuracy is not None else "quality ")
+        text.append(f"{last.quality:.1f} %", style="bold green")
         text.append(f"{_between(last.quality_interval, 1)} of the teacher's")
-    text.append(f". Spent: {cost(settings)}.")
+    text.append(f". Spent: {spent(lines)}.")
     return text
 
 
@@ -82,13 +82,31 @@ def notes(lines: Sequence[Line]) -> list[str]:
     return told
 
 
-def cost(settings: Settings) -> str:
-    """Return the money spent: `free` where all roles are embedded, else unknown, never zero."""
-    roles = (settings.teacher, settings.referee, settings.generator)
-    return "free" if all(role.base_url == EMBEDDED for role in roles) else "unknown"
+def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
+    """Return money as text; what is unknown is said to be, and never counts as nothing."""
+    if nanodollars is None or (unpriced and not nanodollars):
+        return "unknown"
+    if nanodollars == 0:
+        return "free"
+    digits = 4 if nanodollars < NANO // 10 else 2 if nanodollars < 1000 * NANO else 0
+    return f"${nanodollars / NANO:,.{digits}f}{' +?' if unpriced else ''}"
 
 
-def _table(lines: Sequence[Line], settings: Settings) -> Table:
+def spent(lines: Sequence[Line]) -> str:
+    """Return what all iterations cost on this machine; a dash where nothing was asked here."""
+    here = [line for line in lines if line.calls is not None]
+    if not here:
+        return DASH
+    unpriced = sum(line.unpriced or 0 for line in here)
+    return dollars(sum(line.nanodollars or 0 for line in here), unpriced)
+
+
+def cost(line: Line) -> str:
+    """Return what an iteration's calls cost on this machine; a dash where there were none here."""
+    return DASH if line.calls is None else dollars(line.nanodollars, line.unpriced)
+
+
+def _table(lines: Sequence[Line]) -> Table:
     """Return the table; eleven columns fit a terminal of 80."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(_COLUMNS):
@@ -104,7 +122,7 @@ def _table(lines: Sequence[Line], settings: Settings) -> Table:
             _percent(None if line.quality is None else line.quality / 100),
             _count(line.calls),
             _millions(line.tokens),
-            cost(settings),
+            cost(line),
             _number(line.seconds, 0),
         )
     table.add_section()
@@ -113,7 +131,7 @@ def _table(lines: Sequence[Line], settings: Settings) -> Table:
         *[""] * 6,
         _count(_total([line.calls for line in lines])),
         _millions(_total([line.tokens for line in lines])),
-        cost(settings),
+        spent(lines),
         _number(_total([line.seconds for line in lines]), 0),
     )
     return table

@@ -23,10 +23,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one reply, as the server counted them."""
+    """Tokens of one reply, as the server counted them.
+
+    `cached` are those of the prompt that the server knew, `reasoning` those of the completion that
+    nobody sees.
+    """
 
     prompt: int
     completion: int
+    cached: int = 0
+    reasoning: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,12 @@ def key(endpoint: Endpoint, canonical_body: bytes, sample: int) -> bytes:
 
     The embedded teacher's address is the word `embedded`: its port changes from run to run.
     """
-    parts = (endpoint.base_url.encode(), str(sample).encode(), canonical_body)
+    return key_of(endpoint.base_url, canonical_body, sample)
+
+
+def key_of(address: str, canonical_body: bytes, sample: int) -> bytes:
+    """Return the same of an endpoint's address."""
+    parts = (address.encode(), str(sample).encode(), canonical_body)
     return hashlib.sha256(b"\n".join(parts)).digest()
 
 
@@ -132,7 +143,27 @@ def _usage(document: dict[str, Any]) -> Usage | None:
     prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return Usage(prompt, completion) if min(prompt, completion) >= 0 else None
+    if min(prompt, completion) < 0:
+        return None
+    cached = _part(told, "prompt_tokens_details", "cached_tokens", prompt)
+    reasoning = _part(told, "completion_tokens_details", "reasoning_tokens", completion)
+    return Usage(prompt, completion, cached, reasoning)
+
+
+def _part(told: dict[str, Any], details: str, name: str, most: int) -> int:
+    """Return a part of a count, 0 where the server tells none that makes sense."""
+    found = told.get(details)
+    part = found.get(name) if isinstance(found, dict) else None
+    return part if isinstance(part, int) and 0 <= part <= most else 0
+
+
+def completion_cap(endpoint: Endpoint) -> int | None:
+    """Return the most tokens that a reply may have, or None where `request` sets no cap."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        cap = endpoint.request.get(name)
+        if isinstance(cap, int) and cap > 0:
+            return cap
+    return None
 
 
 def is_final(outcome: Outcome) -> bool:

@@ -42,7 +42,7 @@ def report(work: stage.Work) -> str:
     ]
     _write(Path("report/loss.csv"), polars.concat(curves))
     if project.TABLE_FOLLOWS not in os.environ:
-        console.stdout.print(tables.closing(lines, work.settings))
+        console.stdout.print(tables.closing(lines))
     return f"{len(lines)} iterations side by side; `lion table` prints them again"
 
 

@@ -246,7 +246,7 @@ class Project:
 
     def failures(self) -> int:
         """Return how many failed calls the ledger tells of."""
-        return self._count("failures")
+        return self._count("calls WHERE outcome != 'answered'")
 
     def requests(self) -> set[bytes]:
         """Return the keys of all requests that were answered."""

@@ -18,8 +18,8 @@ from loopback import Call, ChatServer, Told, refuses, says
 
 from lion import wire
 from lion.api import Asker
-from lion.errors import AskError, EndpointError, TooManyDroppedError
-from lion.ledger import Ledger
+from lion.errors import AskError, BudgetError, EndpointError, TooManyDroppedError
+from lion.ledger import Cap, Ledger
 from lion.settings import Api, Endpoint
 from lion.wire import Failure, Outcome, Reply, Request
 
@@ -47,13 +47,22 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
             "send_seed": True,
             "request": {},
         }
-        api = {"concurrency": 8, "timeout": 5.0, "tries": 3, "max_wait": 0.05}
+        api = {
+            "concurrency": 8,
+            "timeout": 5.0,
+            "tries": 3,
+            "max_wait": 0.05,
+            "patience": 60.0,
+            "requests_per_minute": None,
+            "tokens_per_minute": None,
+        }
+        cap = changes.pop("cap", Cap())
         assert set(changes) <= {*endpoint, *api}
         endpoint |= {key: value for key, value in changes.items() if key in endpoint}
         api |= {key: value for key, value in changes.items() if key in api}
         with (
             Ledger(tmp_path / "ledger.sqlite") as ledger,
-            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed) as asker,
+            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as asker,
         ):
             yield asker
 
@@ -197,7 +206,6 @@ def test_a_passing_trouble_is_waited_out(
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [
-        (refuses(429), "http_429"),
         (refuses(500), "http_500"),
         (Told(reset=True), "connection"),
         (says("late", delay=1.0), "timeout"),
@@ -243,6 +251,87 @@ def test_no_wish_of_the_server_outlasts_max_wait(
         assert texts(asker.ask([ask_for(1)])) == ["fine"]
     first, second = chat_server.calls
     assert second.at - first.at < 0.5
+
+
+def test_a_plea_for_patience_is_no_try_and_is_heard_for_a_time(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """A full server loses no row; but nobody waits for ever."""
+    chat_server.answer = lambda call: refuses(429) if call.number <= 6 else says("now")
+    with opened(tries=2) as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["now"]
+    chat_server.answer = refuses(429)
+    with opened(tries=2, patience=0.5) as asker:
+        assert texts(asker.ask([ask_for(2)])) == ["! http_429"]
+    assert kept(tmp_path) == 1
+
+
+def test_what_is_in_flight_is_waited_for_at_an_interrupt(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    """It is billed, so it is kept."""
+    chat_server.answer = lambda call: says(call.question, delay=0.0 if call.number <= 40 else 1.5)
+    path = tmp_path / "ledger.sqlite"
+    command = [sys.executable, "-c", _ASKING, chat_server.url, str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while len(chat_server.calls) < 44 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "44 replies are kept" in told or kept(tmp_path) == 44
+
+
+# --- the budget ---------------------------------------------------------------------------------
+
+
+def test_a_budget_of_calls_is_met_exactly(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    chat_server.answer = lambda call: says(call.question)
+    requests = [ask_for(number) for number in range(60)]
+    with opened(cap=Cap(calls=25)) as asker, pytest.raises(BudgetError) as caught:
+        asker.ask(requests)
+    assert len(chat_server.calls) == kept(tmp_path) == 25
+    assert "raise `budget` in params.yaml" in str(caught.value)
+    assert caught.value.exit_code == 3
+    with opened(cap=Cap(calls=60)) as asker:
+        assert len(asker.ask(requests)) == 60
+    assert len(chat_server.calls) == 60
+
+
+def test_failed_calls_count_against_the_budget(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = refuses(500)
+    with opened(cap=Cap(calls=7), tries=50) as asker, pytest.raises(BudgetError):
+        asker.ask([ask_for(number) for number in range(3)])
+    assert len(chat_server.calls) == 7
+
+
+def test_a_budget_of_tokens_is_never_exceeded(chat_server: ChatServer, opened: Open) -> None:
+    """Each call is reserved at the most that it can use, and settled at what it did."""
+    chat_server.answer = says("x", usage=(5, 3))
+    changes = {"request": {"max_tokens": 100}, "concurrency": 1}
+    with opened(cap=Cap(tokens=400), **changes) as asker, pytest.raises(BudgetError):
+        asker.ask([ask_for(number) for number in range(100)])
+    with opened() as asker:
+        spent, reserved = asker.ledger.spent()
+    assert 200 - 8 < spent.tokens <= 400 - 100
+    assert reserved.calls == 0
+
+
+def test_a_budget_needs_to_know_the_most_that_a_call_can_cost(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    with opened(cap=Cap(tokens=400)) as asker, pytest.raises(BudgetError, match="max_tokens"):
+        asker.ask([ask_for(1)])
+    changes = {"request": {"max_tokens": 100}}
+    with (
+        opened(cap=Cap(nanodollars=10**9), **changes) as asker,
+        pytest.raises(BudgetError, match=r"price .* is unknown"),
+    ):
+        asker.ask([ask_for(1)])
+    assert chat_server.calls == []
 
 
 def test_one_slow_row_does_not_hold_the_others(chat_server: ChatServer, opened: Open) -> None:
@@ -587,7 +676,8 @@ from lion.ledger import Ledger
 from lion.settings import Api, Endpoint
 from lion.wire import Request
 endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
-api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0)
+api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
+          requests_per_minute=None, tokens_per_minute=None)
 with console.error_boundary():
     with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
         asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
@@ -606,10 +696,13 @@ def test_an_interrupt_exits_130_and_keeps_the_replies_that_arrived(
         time.sleep(0.02)
     time.sleep(0.1)  # the last replies are being written
     began = time.monotonic()
-    os.kill(process.pid, signal.SIGINT)
+    for _ in range(2):  # the second does not wait for what is in flight
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.3)
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
     assert time.monotonic() - began < 5
+    assert "Ctrl-C again abandons them" in told
     assert "interrupted" in told
     assert "Traceback" not in told
     assert kept(tmp_path) == 40

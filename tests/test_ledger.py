@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lion.errors import AskError
-from lion.ledger import Entry, FailedCall, Ledger
+from lion.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 
 
 def key(number: int | str) -> bytes:
@@ -20,7 +20,7 @@ def key(number: int | str) -> bytes:
 
 
 def entry(number: int | str, reply: bytes = b"reply") -> Entry:
-    return Entry(key(number), "http://one/v1", b"{}", 0, reply)
+    return Entry(key(number), b"{}", 0, reply, Call("http://one/v1"))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_key_keeps_its_first_reply(ledger: Ledger) -> None:
 
 
 def test_a_failure_never_comes_back_as_an_answer(ledger: Ledger) -> None:
-    ledger.write([FailedCall(key(1), "http://one/v1", "timeout", "no reply in 120 s")])
+    ledger.write([FailedCall(key(1), "timeout", "no reply in 120 s", Call("http://one/v1"))])
     assert ledger.look_up([key(1)]) == {}
     assert ledger.count() == 0
     ledger.write([entry(1, b"at last")])
@@ -60,7 +60,7 @@ def test_a_failure_never_comes_back_as_an_answer(ledger: Ledger) -> None:
 
 def test_a_failure_after_a_reply_does_not_hide_it(ledger: Ledger) -> None:
     ledger.write([entry(1, b"paid")])
-    ledger.write([FailedCall(key(1), "http://one/v1", "timeout", "")])
+    ledger.write([FailedCall(key(1), "timeout", "", Call("http://one/v1"))])
     assert ledger.look_up([key(1)]) == {key(1): b"paid"}
 
 
@@ -75,7 +75,7 @@ def test_a_ledger_opened_again_has_everything(tmp_path: Path) -> None:
 def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
     """Any SQLite client shows what was paid for, without Lion."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        ledger.write([Entry(key(1), "http://one/v1", b'{"q":1}', 3, b"r")])
+        ledger.write([Entry(key(1), b'{"q":1}', 3, b"r", Call("http://one/v1"))])
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
         row = connection.execute("SELECT endpoint, request, sample, reply, at FROM replies")
         endpoint, request, sample, reply, at = row.fetchone()
@@ -88,12 +88,12 @@ def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
 _WRITER = """
 import hashlib, sys
 from pathlib import Path
-from lion.ledger import Entry, Ledger
+from lion.ledger import Call, Entry, Ledger
 path, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with Ledger(Path(path)) as ledger:
     for number in range(start, stop):
         key = hashlib.sha256(str(number).encode()).digest()
-        ledger.write([Entry(key, "http://one/v1", b"{}", 0, str(number).encode() * 200)])
+        ledger.write([Entry(key, b"{}", 0, str(number).encode() * 200, Call("http://one/v1"))])
         print(number, flush=True)
 """
 
@@ -144,9 +144,9 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> N
 def test_a_ledger_of_a_later_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(AskError, match=r"format 2, this version reads up to 1. Update Lion"):
+    with pytest.raises(AskError, match=r"format 3, this version reads up to 2. Update Lion"):
         Ledger(path)
 
 
@@ -161,3 +161,74 @@ def test_a_disk_that_takes_no_more_is_told_and_keeps_what_there_is(tmp_path: Pat
         ledger._connection.execute("PRAGMA max_page_count=1000000")
         ledger.write([entry(2)])
         assert ledger.count() == 2
+
+
+# --- money -----------------------------------------------------------------------------------
+
+
+def test_what_calls_used_is_summed_failed_ones_too(ledger: Ledger) -> None:
+    ledger.write(
+        [
+            Entry(key(1), b"{}", 0, b"r", Call("e", "m", "teach@0", 10, 5, 700)),
+            FailedCall(key(2), "empty_reply", "", Call("e", "m", "teach@0", 3, 0, None)),
+        ]
+    )
+    assert ledger.spent() == (Amount(2, 18, 700, 1), Amount())
+
+
+def test_a_cap_is_never_exceeded_by_what_is_set_aside(ledger: Ledger) -> None:
+    numbers = ledger.reserve([Amount(1, 40)] * 3, Cap(tokens=100))
+    assert [number is None for number in numbers] == [False, False, True]
+    assert ledger.reserve([Amount(1, 20)], Cap(tokens=100)) != [None]
+    assert ledger.reserve([Amount(1, 1)], Cap(tokens=100)) == [None]
+
+
+def test_a_reply_settles_what_was_set_aside_for_it(ledger: Ledger) -> None:
+    (number,) = ledger.reserve([Amount(1, 100)], Cap(tokens=100))
+    ledger.write(
+        [Entry(key(1), b"{}", 0, b"r", Call("e", prompt=10, completion=5, reservation=number))]
+    )
+    assert ledger.spent() == (Amount(1, 15, 0, 1), Amount())
+    assert ledger.reserve([Amount(1, 85)], Cap(tokens=100)) != [None]
+
+
+def test_what_a_killed_process_had_set_aside_stays_so(tmp_path: Path) -> None:
+    """Its calls may have been billed."""
+    with Ledger(tmp_path / "l.sqlite") as first:
+        first.reserve([Amount(1, 60)], Cap(tokens=100))
+    with Ledger(tmp_path / "l.sqlite") as second:
+        assert second.reserve([Amount(1, 60)], Cap(tokens=100)) == [None]
+
+
+def test_a_cap_of_nothing_allows_nothing(ledger: Ledger) -> None:
+    for cap in (Cap(calls=0), Cap(tokens=0), Cap(nanodollars=0)):
+        assert ledger.reserve([Amount(1, 1, 1)], cap) == [None]
+
+
+_FORMAT_1 = """
+CREATE TABLE replies (key BLOB PRIMARY KEY, endpoint TEXT NOT NULL, request BLOB NOT NULL,
+    sample INTEGER NOT NULL, reply BLOB NOT NULL, at TEXT NOT NULL DEFAULT '2026-11-22T00:00:00Z');
+CREATE TABLE failures (key BLOB NOT NULL, endpoint TEXT NOT NULL, reason TEXT NOT NULL,
+    detail TEXT NOT NULL, at TEXT NOT NULL DEFAULT '2026-11-22T00:00:00Z');
+PRAGMA user_version=1;
+"""
+
+
+def test_a_ledger_of_format_1_is_taken_over(tmp_path: Path) -> None:
+    """Nothing that was paid for is lost to an update."""
+    path = tmp_path / "ledger.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(_FORMAT_1)
+    row = (key(1), "http://one/v1", b"{}", 0, b"reply")
+    connection.execute(
+        "INSERT INTO replies (key, endpoint, request, sample, reply) VALUES (?, ?, ?, ?, ?)", row
+    )
+    connection.execute(
+        "INSERT INTO failures (key, endpoint, reason, detail) VALUES (?, 'e', 'x', '')", (key(2),)
+    )
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        with Ledger(path) as ledger:
+            assert ledger.look_up([key(1), key(2)]) == {key(1): b"reply"}
+            assert ledger.spent() == (Amount(2, 0, 0, 2), Amount())

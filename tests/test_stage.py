@@ -58,7 +58,7 @@ def test_a_known_error_is_a_message_with_the_way_back(workplace: Workplace) -> N
     assert found.stderr.startswith("error: data/0/x.jsonl, line 3: no such thing\n")
     assert "`dvc checkout` brings the last ones back" in found.stderr
     assert "Traceback" not in found.stderr
-    assert not (workplace.path / ".lion/runs").exists()
+    assert not jsonl.read_document(workplace.path / ".lion/runs/probe@1.json")["finished"]
 
 
 def test_an_unforeseen_error_keeps_its_traceback(workplace: Workplace) -> None:

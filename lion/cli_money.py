@@ -1,0 +1,117 @@
+"""`lion plan`, `lion ledger` and `lion costs`: what is paid, what was, and what it is kept in."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from lion import console
+
+
+@click.command(short_help="What is still to be asked, and what it will cost.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def plan(as_json: bool) -> None:
+    """Print what `dvc repro` would ask, with calls, tokens, money and time. Asks nobody.
+
+    What the ledger has is free. An unknown price is unknown, never zero; prices.yaml adds what the
+    price package lacks.
+    """
+    from lion import money, planning, project
+    from lion.ledger import Ledger
+    from lion.pricing import Prices
+
+    with console.error_boundary():
+        settings = project.load_settings()
+        prices = Prices.load(project.PRICES)
+        with Ledger(project.ledger()) as ledger:
+            needs = planning.plan(settings, planning.remaining_stages(), ledger, prices)
+            spent, reserved = ledger.spent()
+        if as_json:
+            click.echo(money.needs_as_json(needs))
+        else:
+            console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
+
+
+@click.group(invoke_without_command=True, short_help="The replies already paid for.")
+@click.pass_context
+def ledger(context: click.Context) -> None:
+    """Show the ledger: size, replies, calls and money by model, failures by reason.
+
+    \b
+    lion ledger verify
+    lion ledger export replies.jsonl
+    lion ledger import colleague.sqlite
+    lion ledger prune
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from lion import maintenance, money, project
+    from lion.ledger import Ledger
+
+    with console.error_boundary():
+        path = project.ledger()
+        groups, failures = maintenance.groups(path), maintenance.failures(path)
+        with Ledger(path) as opened:
+            counts = opened.count(), *opened.spent()
+        hits = maintenance.hit_rate(project.home() / "runs")
+        console.stdout.print(money.ledger(path, counts, groups, failures, hits))
+
+
+@ledger.command()
+def verify() -> None:
+    """Check the file, every row's key, and every reply. Exit code 1 where something is wrong."""
+    from lion import maintenance, project
+
+    with console.error_boundary():
+        problems = maintenance.verify(project.ledger())
+    for problem in problems:
+        console.say(problem)
+    if problems:
+        sys.exit(1)
+    console.say("every reply belongs to its request and can be read")
+
+
+@ledger.command()
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+def export(out: Path) -> None:
+    """Write every reply to OUT, .jsonl or .parquet."""
+    from lion import maintenance, project
+
+    with console.error_boundary():
+        count = maintenance.export(project.ledger(), out)
+    console.say(f"{count:,} replies in {out}")
+
+
+@ledger.command("import")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def import_(sources: Sequence[Path]) -> None:
+    """Add colleagues' ledgers or exports: what they paid for is not paid again."""
+    from lion import maintenance, project
+    from lion.ledger import Ledger
+
+    with console.error_boundary(), Ledger(project.ledger()) as opened:
+        for source in sources:
+            new, known = maintenance.take_in(opened, source)
+            console.say(f"{source}: {new:,} new replies, {known:,} known already")
+
+
+@ledger.command()
+def prune() -> None:
+    """Forget failed calls and what interrupted ones had set aside of the budget; no reply."""
+    from lion import project
+    from lion.ledger import Ledger
+
+    with console.error_boundary(), Ledger(project.ledger()) as opened:
+        console.say(f"{opened.prune():,} failed or interrupted calls forgotten")
+
+
+@click.command(short_help="What was paid, by stage.")
+def costs() -> None:
+    """Print what every stage was asked and paid, over all revisions that this ledger served."""
+    from lion import maintenance, money, project
+
+    with console.error_boundary():
+        stages = maintenance.stages(project.ledger())
+        iterations = list(project.load_settings().iterations)
+        console.stdout.print(money.costs(stages, iterations))

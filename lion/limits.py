@@ -1,0 +1,186 @@
+"""How fast an endpoint may be asked: limits told, limits learnt, and what a 429 teaches.
+
+Additive increase, multiplicative decrease, as TCP and as the providers ask for: a 429 lowers the
+rate once per round trip, quiet seconds raise it again. Sends nothing and retries nothing.
+"""
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Clock = Callable[[], float]
+
+_CUT = 0.95
+"""What a 429 leaves of the rate that was really served."""
+_RISE = 0.02
+"""Share of the rate that the first quiet second adds; each one after it adds twice as much."""
+_WINDOW = 2.0
+"""Seconds over which the served rate is measured."""
+_LEAST_SPAN = 0.05
+_BURST = 0.25
+"""Seconds of the rate that may be sent at once."""
+_LONGEST_NAP = 0.25
+_ALL_REFUSED = 3
+_FEW = 10
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Units that flow in at `rate` a second, up to `_BURST` seconds of them and at least one."""
+
+    rate: float
+    clock: Clock
+    level: float = field(init=False)
+    _at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start full."""
+        self.level = self._most
+        self._at = self.clock()
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self.rate * _BURST)
+
+    def wait(self) -> float:
+        """Return the seconds until something may be taken."""
+        now = self.clock()
+        self.level = min(self._most, self.level + (now - self._at) * self.rate)
+        self._at = now
+        return max(0.0, -self.level / self.rate) if self.level < 0 else 0.0
+
+    def take(self, units: float) -> None:
+        """Take `units`; the level may fall below zero, and the next one waits."""
+        self.level -= units
+
+
+class Pace:
+    """Lets calls start, one after the other in the order in which they ask, as fast as allowed.
+
+    `requests` and `tokens` are limits a minute, None where none is known.
+    """
+
+    def __init__(
+        self, requests: float | None, tokens: float | None, clock: Clock = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._most = requests / 60 if requests else None
+        self._requests = Bucket(self._most, clock) if self._most else None
+        self._tokens = Bucket(tokens / 60, clock) if tokens else None
+        self._tokens_told = tokens is not None
+        self._served: deque[float] = deque()
+        self._usual = 0.0  # tokens of a call, a running mean
+        self._began = self._cut_at = self._risen_at = clock()
+        self._blocked_until = -float("inf")
+        self._was_cut = False
+        self._refused_in_a_row = 0
+        self._turn = asyncio.Lock()
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second that may start now; None where nothing limits them."""
+        return self._requests.rate if self._requests else None
+
+    async def start(self, tokens: int) -> float:
+        """Wait until a call of about `tokens` may start; return when it did, for `refused`."""
+        async with self._turn:
+            while (wait := self._wait()) > 0:
+                await asyncio.sleep(min(wait, _LONGEST_NAP))  # the rate may change meanwhile
+            if self._requests:
+                self._requests.take(1)
+            if self._tokens:
+                self._tokens.take(self._usual or tokens)
+        return self._clock()
+
+    def _wait(self) -> float:
+        buckets = [bucket for bucket in (self._requests, self._tokens) if bucket]
+        return max(self._blocked_until - self._clock(), *(bucket.wait() for bucket in buckets), 0.0)
+
+    def served(self, tokens: int, headers: Mapping[str, str]) -> None:
+        """Take note of a call that was answered with `tokens` in all."""
+        now = self._clock()
+        self._refused_in_a_row = 0
+        self._served.append(now)
+        while self._served[0] < now - _WINDOW:
+            self._served.popleft()
+        if self._tokens:
+            self._tokens.take(tokens - (self._usual or tokens))
+        self._usual += (tokens - self._usual) / 20 if self._usual else tokens
+        self._learn(headers)
+        self._rise(now)
+
+    def _rise(self, now: float) -> None:
+        """Let the rate rise once a second, up to the limit told."""
+        if self._requests is None or now < self._risen_at + 1:
+            return
+        self._risen_at = now
+        quiet = min(10, int(now - self._cut_at))  # seconds
+        self._requests.rate *= 1 + min(1.0, _RISE * 2 ** (quiet - 1))
+        if self._most is not None:
+            self._requests.rate = min(self._requests.rate, self._most)
+
+    def refused(self, started: float, after: float | None) -> None:
+        """Take note of a 429 to a call that began at `started`, and of its Retry-After in seconds.
+
+        Calls that began before the last cut say nothing new. Where nothing but refusals comes back,
+        all wait.
+        """
+        now = self._clock()
+        self._refused_in_a_row += 1
+        if after is not None and self._refused_in_a_row >= _ALL_REFUSED:
+            self._blocked_until = max(self._blocked_until, now + after)
+        if self._was_cut and started < self._cut_at:
+            return
+        if len(self._served) < _FEW and self._refused_in_a_row < _ALL_REFUSED:
+            return  # too little was seen: it may be this request's own trouble
+        span = min(_WINDOW, now - self._began)
+        measured = max(1.0, len(self._served)) / max(span, _LEAST_SPAN)
+        rate = _CUT * min(measured, self.rate or measured)
+        if self._requests is None:
+            self._requests = Bucket(rate, self._clock)
+        self._requests.rate = rate
+        self._cut_at = self._risen_at = now
+        self._was_cut = True
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        """Read the limits that OpenAI and its like send with each reply.
+
+        What was used of a limit comes back within the time that `reset` names, so the two tell its
+        rate, whether it counts by the minute or by the day.
+        """
+        if self._most is None:
+            told = _told_rate(headers, "requests")
+            if told is not None:
+                self._most = told
+                self._requests = self._requests or Bucket(told, self._clock)
+        if self._tokens is None:
+            told = _told_rate(headers, "tokens")
+            if told is not None:
+                self._tokens = Bucket(told, self._clock)
+
+
+def _told_rate(headers: Mapping[str, str], kind: str) -> float | None:
+    """Return a limit in units a second, or None where the headers do not tell one."""
+    try:
+        limit = float(headers[f"x-ratelimit-limit-{kind}"])
+        left = float(headers[f"x-ratelimit-remaining-{kind}"])
+        seconds = _duration(headers[f"x-ratelimit-reset-{kind}"])
+    except (KeyError, ValueError):
+        return None
+    if limit <= 0 or seconds <= 0 or left >= limit:
+        return None
+    return (limit - left) / seconds
+
+
+def _duration(text: str) -> float:
+    """Return the seconds of `6m0s`, `1.5s`, `120ms` or `3`. Raises ValueError."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s|d)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"no duration: {text!r}")
+    scale = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    return sum(float(number) * scale[unit] for number, unit in parts)

@@ -1,0 +1,137 @@
+"""Tables of money for a person. Figures come from `planning`, `maintenance` and the ledger."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lion import jsonl, maintenance, project
+from lion.ledger import Amount
+from lion.planning import Need
+from lion.settings import Budget
+from lion.tables import DASH, dollars
+
+
+def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:
+    """Return the plan as a table, with its sums and the budget beside them."""
+    if not found:
+        return Text("Nothing is left to be asked.")
+    table = _table("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
+    for need in found:
+        tokens = need.prompt_tokens + need.completion_tokens
+        table.add_row(
+            need.stage,
+            need.role,
+            f"{need.calls:,}",
+            f"{need.known:,}" if need.known else DASH,
+            f"{tokens:,}",
+            dollars(need.nanodollars),
+            f"{need.seconds / 60:,.1f}",
+            need.basis,
+        )
+    table.add_section()
+    unknown = sum(need.nanodollars is None for need in found)
+    table.add_row(
+        "all",
+        "",
+        f"{sum(need.calls for need in found):,}",
+        f"{sum(need.known for need in found):,}",
+        f"{sum(need.prompt_tokens + need.completion_tokens for need in found):,}",
+        dollars(sum(need.nanodollars or 0 for need in found), unknown),
+        f"{sum(need.seconds for need in found) / 60:,.1f}",
+        "",
+    )
+    told = Text(
+        f"Spent so far: {spent.calls:,} calls, {spent.tokens:,} tokens, "
+        f"{dollars(spent.nanodollars, spent.unpriced)}; "
+        f"{reserved.calls:,} calls in flight or interrupted. {_budget(budget)}"
+    )
+    advice = Text(
+        "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
+        "from what earlier stages needed. Replies in the ledger are free.",
+        style="dim",
+    )
+    return Group(table, told, advice)
+
+
+def needs_as_json(found: Sequence[Need]) -> str:
+    """Return the plan as a JSON array."""
+    return json.dumps([asdict(need) for need in found], indent=2)
+
+
+def _budget(budget: Budget) -> str:
+    caps = {name: cap for name, cap in budget.model_dump().items() if cap is not None}
+    if not caps:
+        return "No budget is set."
+    return "Budget: " + ", ".join(f"{name} {cap:,}" for name, cap in caps.items()) + "."
+
+
+def ledger(
+    path: Path,
+    counts: tuple[int, Amount, Amount],
+    groups: Sequence[maintenance.Group],
+    failures: Mapping[str, int],
+    hits: float | None,
+) -> RenderableType:
+    """Return what `lion ledger` shows."""
+    replies, spent, reserved = counts
+    size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+    head = Text(
+        f"{path}: {replies:,} replies, {size / 1e6:,.1f} MB; {spent.calls:,} calls, "
+        f"{spent.tokens:,} tokens, {dollars(spent.nanodollars, spent.unpriced)}; "
+        f"hit rate {DASH if hits is None else f'{hits:.1%}'}"
+    )
+    table = _table("endpoint", "model", "calls", "failed", "tokens", "cost")
+    for group in groups:
+        table.add_row(
+            group.endpoint,
+            group.model or DASH,
+            f"{group.calls:,}",
+            f"{group.failed:,}",
+            f"{group.tokens:,}",
+            dollars(group.nanodollars, group.unpriced),
+        )
+    parts: list[RenderableType] = [head, table]
+    if failures:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in failures.items())
+        parts.append(Text(f"failed calls: {told}", style="dim"))
+    if reserved.calls:
+        parts.append(Text(f"{reserved.calls:,} calls in flight or interrupted", style="dim"))
+    return Group(*parts)
+
+
+def costs(stages: Sequence[maintenance.StageCost], iterations: Sequence[str]) -> RenderableType:
+    """Return what every stage cost, and the money per accepted hard instruction."""
+    table = _table("stage", "calls", "failed", "tokens", "cost", "s/call")
+    for one in stages:
+        table.add_row(
+            one.stage or DASH,
+            f"{one.calls:,}",
+            f"{one.failed:,}",
+            f"{one.tokens:,}",
+            dollars(one.nanodollars, one.unpriced),
+            f"{one.seconds:,.2f}",
+        )
+    accepted = sum(_accepted_hard(name) for name in iterations)
+    money = sum(one.nanodollars for one in stages)
+    unpriced = sum(one.unpriced for one in stages)
+    each = dollars(money // accepted, unpriced) if accepted else DASH
+    return Group(table, Text(f"{accepted:,} hard instructions accepted; {each} for each of them"))
+
+
+def _accepted_hard(name: str) -> int:
+    path = project.metrics(name, "generate")
+    document = jsonl.read_document(path) if path.exists() else {}
+    return int(document.get("hard", {}).get("kept", 0))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < 2 else "right")
+    return table

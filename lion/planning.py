@@ -1,0 +1,224 @@
+"""`lion plan`: what is still to be asked, and what that will cost. Asks nobody.
+
+Calls follow from params, and tokens from what earlier stages of the role needed, or from params;
+each line says which. Where a teacher's questions stand already, those in the ledger are free.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lion import jsonl, project, prompts, teacher, wire
+from lion.ledger import Ledger
+from lion.pricing import Prices
+from lion.records import Instruction
+from lion.settings import EMBEDDED, Endpoint, Settings
+from lion.wire import Usage
+
+_BYTES_A_TOKEN = 4
+_SHARE_OF_CAP = 0.5
+_CAP = 1024  # tokens, where `request` sets none
+_WORDS = 60  # tokens of an instruction that nobody has seen yet
+_SECONDS = 3.0  # a call, where none was made yet
+
+Basis = Literal["measured", "estimated"]
+_ASKING = {"teacher": ("teach", "evaluate"), "generator": ("generate",), "referee": ("review",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one stage will ask of one role.
+
+    `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
+    earlier stages of the role, or `estimated` from params alone.
+    """
+
+    stage: str
+    role: str
+    calls: int
+    known: int
+    prompt_tokens: int
+    completion_tokens: int
+    basis: Basis
+    nanodollars: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Rows before an iteration (`cache`) and those of the exam, as known or as params say."""
+
+    base: int
+    exam: int
+
+
+def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices) -> list[Need]:
+    """Return what the `remaining` stages (such as `teach@1`) will ask, in the order of the loop."""
+    sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
+    found = []
+    for stage, role, calls in _asked(settings, sizes):
+        if stage not in remaining:
+            continue
+        endpoint: Endpoint = getattr(settings, role)
+        known = _known(settings, stage, ledger) if role == "teacher" else 0
+        found.append(_need(settings, stage, role, endpoint, max(0, calls - known), known, prices))
+    return found
+
+
+def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
+    """Yield (stage, role, calls) of everything that the loop asks."""
+    if settings.seed.answers == "ask":
+        yield "teach@0", "teacher", sizes.base
+    quality = min(settings.evaluate.quality, sizes.exam)
+    examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
+    yield "evaluate@0", "teacher", examined
+    yield "evaluate@0", "referee", 2 * quality
+    cache = {project.BASE: sizes.base}
+    for name in sorted(settings.iterations, key=settings.depth):
+        generate = settings.generate_at(name)
+        before = cache[settings.iterations[name].previous]
+        new = generate.hard + generate.easy
+        cache[name] = before + new
+        limit = settings.respond.limit
+        judged = before if limit is None else min(limit, before)
+        if settings.review.judge == "referee":
+            yield f"review@{name}", "referee", 2 * judged
+        yield f"generate@{name}", "generator", round(new / _acceptance(settings))
+        yield f"teach@{name}", "teacher", new
+        yield f"evaluate@{name}", "referee", 2 * quality
+
+
+def _acceptance(settings: Settings) -> float:
+    """Return the share of candidates kept so far; nine tenths where none was made yet."""
+    kept = asked = 0
+    for name in settings.iterations:
+        document = _metrics(name, "generate")
+        for kind in ("hard", "easy"):
+            kept += document.get(kind, {}).get("kept", 0)
+            asked += document.get(kind, {}).get("asked", 0)
+    return max(0.05, kept / asked) if asked else 0.9
+
+
+def _need(
+    settings: Settings,
+    stage: str,
+    role: str,
+    endpoint: Endpoint,
+    calls: int,
+    known: int,
+    prices: Prices,
+) -> Need:
+    prompt, completion, basis = _tokens(settings, role, endpoint)
+    usage = Usage(round(calls * prompt), round(calls * completion))
+    rates = prices.rates(endpoint)
+    cost = None if rates is None else rates.cost(usage)
+    seconds = _duration(settings, calls, usage)
+    return Need(stage, role, calls, known, usage.prompt, usage.completion, basis, cost, seconds)
+
+
+def _tokens(settings: Settings, role: str, endpoint: Endpoint) -> tuple[float, float, Basis]:
+    """Return prompt and completion tokens of a call in this role, and how they are known."""
+    requests = prompt = completion = 0
+    for name in (project.BASE, *settings.iterations):
+        for stage in _ASKING[role]:
+            used = _metrics(name, stage).get(role) or {}
+            requests += used.get("requests", 0) - used.get("replies_without_usage", 0)
+            prompt += used.get("prompt_tokens", 0)
+            completion += used.get("completion_tokens", 0)
+    if requests > 0:
+        return prompt / requests, completion / requests, "measured"
+    texts = (project.PROMPTS / role).glob("*.txt")
+    template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
+    cap = wire.completion_cap(endpoint) or _CAP
+    answers = 2 * _SHARE_OF_CAP * cap if role == "referee" else 0
+    return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
+
+
+def _duration(settings: Settings, calls: int, usage: Usage) -> float:
+    """Return the seconds of so many calls at the limits of params."""
+    api = settings.api
+    paces = [calls * _latency(settings) / api.concurrency]
+    if api.requests_per_minute:
+        paces.append(60 * calls / api.requests_per_minute)
+    if api.tokens_per_minute:
+        paces.append(60 * (usage.prompt + usage.completion) / api.tokens_per_minute)
+    return max(paces)
+
+
+def _latency(settings: Settings) -> float:
+    """Return the median seconds of a call so far."""
+    found = []
+    for name in (project.BASE, *settings.iterations):
+        for stage in ("teach", "review", "generate", "evaluate"):
+            path = project.run_record(f"{stage}@{name}")
+            if path.exists():
+                asked = jsonl.read_document(path)["asked"].values()
+                found += [one["p50"] for one in asked if one.get("p50")]
+    return sorted(found)[len(found) // 2] if found else _SECONDS
+
+
+def _known(settings: Settings, stage: str, ledger: Ledger) -> int:
+    """Return how many of a teacher's stage's questions, where they stand already, are answered."""
+    name, _, iteration = stage.partition("@")
+    path = project.data(iteration, "train_pool.jsonl") if name == "teach" else project.EXAM
+    if not path.exists():
+        return 0
+    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
+    keys = []
+    for row in jsonl.read(path, Instruction.from_row):
+        asked = teacher.request(row, templates)
+        body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
+        keys.append(wire.key(settings.teacher, body, asked.sample))
+    return len(ledger.look_up(keys))
+
+
+def _base_rows(settings: Settings) -> int:
+    pool = project.data(project.BASE, "train_pool.jsonl")
+    if pool.exists():
+        return len(jsonl.read(pool, Instruction.from_row))
+    if settings.seed.source == EMBEDDED:
+        return settings.seed.size
+    from lion import sources
+
+    rows = sum(len(sources.read_rows(Path(name)).rows) for name in settings.seed.source)
+    return max(0, rows - (settings.seed.holdout if settings.exam.file is None else 0))
+
+
+def _exam_rows(settings: Settings) -> int:
+    if project.EXAM.exists():
+        return len(jsonl.read(project.EXAM, Instruction.from_row))
+    if settings.exam.file is None:
+        return settings.seed.holdout
+    if settings.exam.file == EMBEDDED:
+        return settings.exam.size
+    from lion import sources
+
+    return len(sources.read_rows(Path(settings.exam.file)).rows)
+
+
+def _metrics(name: str, stage: str) -> Mapping[str, Any]:
+    path = project.metrics(name, stage)
+    return jsonl.read_document(path) if path.exists() else {}
+
+
+def remaining_stages() -> set[str]:
+    """Return the stages that `dvc repro` would run, or may run after those, as `teach@1`."""
+    import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        changed = set(repo.status())
+        graph = repo.index.graph
+        stale = {stage for stage in graph if stage.addressing in changed}
+        for stage in list(stale):
+            stale |= networkx.ancestors(graph, stage)  # DVC's arrows point to what is needed
+        names = {stage.addressing for stage in stale}
+    return {_named(name) for name in names}
+
+
+def _named(addressing: str) -> str:
+    """Return `teach@0` for DVC's `base-teach`, others as they are."""
+    if addressing.startswith("base-"):
+        return f"{addressing.removeprefix('base-')}@{project.BASE}"
+    return addressing

@@ -1,0 +1,203 @@
+"""One call to an endpoint, through the openai SDK; every error of the SDK is translated here.
+
+Keeps nothing and retries nothing (see `api`).
+"""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import openai
+
+from lion.errors import EndpointError
+from lion.settings import EMBEDDED, Api, Endpoint
+from lion.wire import Failure
+
+RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+
+
+class CallError(Exception):
+    """A try that brought no usable reply; `after` is the server's wish in seconds.
+
+    `billable` tells whether the server may have worked, and charged, for it all the same.
+    """
+
+    def __init__(
+        self, failure: Failure, after: float | None = None, *, billable: bool = False
+    ) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+        self.after = after
+        self.billable = billable
+
+
+class RetryableError(CallError):
+    """Another try may mend it."""
+
+
+class ThrottledError(RetryableError):
+    """The server asks for patience (429): the request itself is well."""
+
+
+class RefusedError(CallError):
+    """The server refuses this request for its content; asking again would not help."""
+
+
+@dataclass(slots=True)
+class Transport:
+    """A client of one endpoint, made at the first call."""
+
+    endpoint: Endpoint
+    api: Api
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _client: openai.AsyncOpenAI | None = None
+
+    def open(self) -> None:
+        """Make the client. Raises EndpointError where there is no key."""
+        self._open()
+
+    async def close(self) -> None:
+        """Close the connections and, where there is one, the embedded teacher."""
+        try:
+            if self._client is not None:
+                await self._client.close()
+        finally:
+            self._stack.close()
+
+    async def send(self, body: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Send one request; return the reply's bytes and headers within `api.timeout` seconds.
+
+        Raises CallError, and EndpointError where the server refuses whatever it is asked.
+        """
+        client = self._open()
+        try:
+            # the SDK's own timeouts are per read: a reply that drips would never end
+            async with asyncio.timeout(self.api.timeout):
+                # `post` skips the SDK's typed models (half of a call's CPU); bytes are kept as is
+                response = await client.post(
+                    "/chat/completions",
+                    cast_to=httpx2.Response,
+                    content=body,
+                    options={"headers": {"Content-Type": "application/json"}},
+                )
+                return response.content, response.headers
+        except openai.APIStatusError as error:
+            raise self._refusal(error) from error
+        except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
+            slow = Failure("timeout", f"no reply in {self.api.timeout} s")
+            cut = Failure("connection", _words(error.__cause__ or error))
+            raise RetryableError(slow if _is_timeout(error) else cut, billable=True) from error
+
+    def misconfigured(self, failure: Failure) -> EndpointError:
+        """Return the error of an endpoint that refuses whatever it is asked."""
+        status = failure.reason.removeprefix("http_")
+        return EndpointError(
+            f"{self.who}: HTTP {status}: {failure.detail} "
+            "Look at base_url, model and request in params.yaml."
+        )
+
+    @property
+    def who(self) -> str:
+        """Model and address, for messages."""
+        return f"{self.endpoint.model} at {self.endpoint.base_url}"
+
+    def _open(self) -> openai.AsyncOpenAI:
+        if self._client is None:
+            limits = httpx2.Limits(
+                max_connections=self.api.concurrency, max_keepalive_connections=self.api.concurrency
+            )
+            self._client = openai.AsyncOpenAI(
+                base_url=self._address(),
+                api_key=_api_key(self.endpoint),
+                max_retries=0,  # the retries of `api` are the only ones: the SDK's hide 429s
+                http_client=openai.DefaultAioHttpClient(
+                    limits=limits,
+                    timeout=self.api.timeout,
+                    # a proxy of the environment is for the world, not for our own child on loopback
+                    trust_env=self.endpoint.base_url != EMBEDDED,
+                ),
+            )
+        return self._client
+
+    def _address(self) -> str:
+        if self.endpoint.base_url != EMBEDDED:
+            return self.endpoint.base_url
+        from lion.embedded import application  # only where it is used: the product needs no server
+
+        return self._stack.enter_context(application.running())
+
+    def _refusal(self, error: openai.APIStatusError) -> Exception:
+        status, words = error.status_code, self._without_key(_words(error))
+        failure = Failure(f"http_{status}", words)
+        after = _retry_after(error.response.headers)
+        if status == 429 and error.code == "insufficient_quota":
+            return EndpointError(f"{self.who}: {words} Top up the account and run again.")
+        if status == 429:
+            return ThrottledError(failure, after)
+        if status in RETRYABLE_STATUS or status >= 500:
+            return RetryableError(failure, after)
+        if status in (401, 403):
+            variable = self.endpoint.api_key_env or "api_key_env"
+            return EndpointError(f"{self.who}: {words} Look at the key in ${variable}.")
+        if status == 404:
+            return self.misconfigured(failure)
+        return RefusedError(failure)
+
+    def _without_key(self, words: str) -> str:
+        """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
+        key = os.environ.get(self.endpoint.api_key_env or "", "").strip()
+        return words.replace(key, "(the key)") if key else words
+
+
+def _api_key(endpoint: Endpoint) -> str:
+    """Return the key from the environment. Raises EndpointError where it is not set."""
+    if endpoint.base_url == EMBEDDED or endpoint.api_key_env is None:
+        return "none"
+    key = os.environ.get(endpoint.api_key_env, "").strip()  # files bring their line ends
+    if not (key.isascii() and key.isprintable()):
+        raise EndpointError(
+            f"{endpoint.model} at {endpoint.base_url}: what stands in ${endpoint.api_key_env} is "
+            "no key: it holds characters that no header can carry. Copy the key again."
+        )
+    if not key:
+        raise EndpointError(
+            f"{endpoint.model} at {endpoint.base_url}: no key. "
+            f"Set the environment variable {endpoint.api_key_env}, or `api_key_env: null` "
+            "for a server that wants none."
+        )
+    return key
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Return the seconds of a Retry-After header (number or date), None where there is none."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _words(error: BaseException) -> str:
+    """Return the server's own words, on one line, clipped; without the status, told elsewhere."""
+    text = re.sub(r"^Error code: \d+(?: - )?", "", str(error))
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Tell a real timeout: the SDK's transport calls a refused or cut connection one as well."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None

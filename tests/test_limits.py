@@ -1,0 +1,137 @@
+"""How fast is asked: limits kept, limits learnt, and what a 429 changes."""
+
+import asyncio
+
+import pytest
+
+from lion.limits import Bucket, Pace
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def starts(pace: Pace, clock: Clock, count: int, tokens: int = 10) -> list[float]:
+    """Return when `count` calls may start, one asking after the other."""
+
+    async def run() -> list[float]:
+        found = []
+        for _ in range(count):
+            task = asyncio.ensure_future(pace.start(tokens))
+            while not task.done():
+                await asyncio.sleep(0)
+                if not task.done():
+                    clock.now += 0.001
+            found.append(task.result())
+        return found
+
+    real = asyncio.sleep
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lion.limits.asyncio.sleep", lambda _: real(0))
+        return asyncio.run(run())
+
+
+def test_without_a_limit_nothing_waits() -> None:
+    clock = Clock()
+    assert starts(Pace(None, None, clock), clock, 1000) == [0.0] * 1000
+
+
+def test_a_limit_of_requests_is_kept_and_used() -> None:
+    """Over any second no more than the rate and the burst; in the long run all of it."""
+    clock = Clock()
+    found = starts(Pace(600, None, clock), clock, 200)
+    assert found[-1] == pytest.approx(20, rel=0.05)
+    for begin in found:
+        assert sum(begin <= one < begin + 1 for one in found) <= 10 * 1.25 + 1
+
+
+def test_a_limit_of_tokens_is_kept() -> None:
+    clock = Clock()
+    found = starts(Pace(None, 6000, clock), clock, 100, tokens=20)
+    assert found[-1] == pytest.approx(20, rel=0.05)
+
+
+def test_a_429_cuts_the_rate_to_what_was_served() -> None:
+    clock = Clock()
+    pace = Pace(None, None, clock)
+    for _ in range(100):
+        clock.now += 0.02
+        pace.served(10, {})
+    assert pace.rate is None
+    pace.refused(clock.now, None)
+    assert pace.rate == pytest.approx(50, rel=0.1)
+
+
+def test_calls_that_began_before_the_cut_say_nothing_new() -> None:
+    clock = Clock()
+    pace = Pace(6000, None, clock)
+    for _ in range(200):
+        clock.now += 0.01
+        pace.served(10, {})
+    pace.refused(clock.now, None)
+    rate = pace.rate
+    for _ in range(20):
+        pace.refused(clock.now - 1, None)
+    assert pace.rate == rate
+
+
+def test_quiet_seconds_raise_the_rate_up_to_the_limit_told() -> None:
+    clock = Clock()
+    pace = Pace(600, None, clock)
+    clock.now = 1.0
+    for _ in range(3):
+        pace.refused(clock.now, None)
+    low = pace.rate
+    assert low is not None and low < 10
+    for _ in range(20_000):
+        clock.now += 0.1
+        pace.served(10, {})
+    assert pace.rate == 10
+
+
+def test_where_all_are_refused_all_wait() -> None:
+    clock = Clock()
+    pace = Pace(None, None, clock)
+    for _ in range(3):
+        pace.refused(clock.now, 7.0)
+    assert starts(pace, clock, 1) == [pytest.approx(7.0, abs=0.01)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "rate"),
+    [
+        ("600", "599", "100ms", 10.0),
+        ("14400", "14370", "3m0s", 1 / 6),  # by the day, as some count
+        ("600", "600", "0s", None),
+        ("600", "many", "1s", None),
+        ("600", "599", "soon", None),
+    ],
+)
+def test_limits_are_learnt_from_headers(
+    limit: str, left: str, reset: str, rate: float | None
+) -> None:
+    pace = Pace(None, None, Clock())
+    names = {"limit": limit, "remaining": left, "reset": reset}
+    pace.served(10, {f"x-ratelimit-{name}-requests": value for name, value in names.items()})
+    assert pace.rate == (None if rate is None else pytest.approx(rate))
+
+
+def test_a_limit_told_in_params_is_not_overruled() -> None:
+    pace = Pace(60, None, Clock())
+    headers = {"limit": "6000", "remaining": "5999", "reset": "10ms"}
+    pace.served(10, {f"x-ratelimit-{name}-requests": value for name, value in headers.items()})
+    assert pace.rate == 1.0
+
+
+def test_a_bucket_never_holds_more_than_its_burst() -> None:
+    clock = Clock()
+    bucket = Bucket(100, clock)
+    clock.now = 1000.0
+    assert bucket.wait() == 0
+    assert bucket.level == 25
