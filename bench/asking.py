@@ -273,11 +273,10 @@ def storm(options: argparse.Namespace) -> None:
     account = found["account"]
     rate = found["rate"]
     calls = account["calls"]  # type: ignore[index]
-    throttled = calls - options.requests
-    share = throttled / calls
-    print(json.dumps(account, indent=1))
+    share = account["throttled"] / calls  # type: ignore[index]
+    broken = (account["wasted"] - account["throttled"]) / calls  # type: ignore[index]
     print(f"{options.requests:,} requests at {rate:.1f}/s of {ALLOWED:.0f}/s allowed")
-    print(f"{calls:,} calls, {share:.1%} more than requests")
+    print(f"{calls:,} calls: {share:.1%} refused (429), {broken:.1%} broken by the server itself")
     held = rate >= LEAST_OF_ALLOWED * ALLOWED and share < MOST_WASTE
     tell("storm", rate, ALLOWED, "requests/s", held)
 

@@ -49,7 +49,8 @@ class Account:
 
     `needed`: requests, duplicates once. Tokens: of the replies used, whoever paid for them
     and when; `untold`: replies whose server counted no tokens. `wasted`: calls that brought
-    nothing, of which `billed` were or may have been charged. `latencies`: seconds of the calls.
+    nothing, of which the server refused `throttled` (429) and may have charged `billed`.
+    `latencies`: seconds of the calls.
     """
 
     needed: int = 0
@@ -61,6 +62,7 @@ class Account:
     calls: int = 0
     retries: int = 0
     wasted: int = 0
+    throttled: int = 0
     billed: int = 0
     nanodollars: int = 0
     unpriced: int = 0
@@ -79,7 +81,16 @@ class Account:
 
     def happened(self) -> dict[str, float]:
         """Return what really happened, for the record of the run."""
-        names = ("needed", "hits", "calls", "retries", "wasted", "billed", "nanodollars")
+        names = (
+            "needed",
+            "hits",
+            "calls",
+            "retries",
+            "wasted",
+            "throttled",
+            "billed",
+            "nanodollars",
+        )
         return {
             **{name: getattr(self, name) for name in (*names, "unpriced", "seconds")},
             **{f"p{share}": self.percentile(share) for share in (50, 90, 99)},
@@ -347,7 +358,10 @@ class Asker:
         self, item: _Item, shared: _Round, error: CallError, began: float, reservation: int | None
     ) -> None:
         if isinstance(error, ThrottledError):
+            self.account.throttled += 1
             self._pace.refused(began, error.after)
+        else:
+            self._pace.passed()
         self.account.wasted += 1
         self.account.billed += error.billable
         most = self._most(item) if error.billable and self._is_capped else Amount()

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 Clock = Callable[[], float]
 
-_CUT = 0.95
+_CUT = 0.98
 """What a 429 leaves of the rate that was really served."""
-_RISE = 0.02
+_RISE = 0.01
 """Share of the rate that the first quiet second adds; each one after it adds twice as much."""
 _WINDOW = 2.0
 """Seconds over which the served rate is measured."""
@@ -101,15 +101,19 @@ class Pace:
 
     def served(self, tokens: int, headers: Mapping[str, str]) -> None:
         """Take note of a call that was answered with `tokens` in all."""
+        self.passed()
+        if self._tokens:
+            self._tokens.take(tokens - (self._usual or tokens))
+        self._usual += (tokens - self._usual) / 20 if self._usual else tokens
+        self._learn(headers)
+
+    def passed(self) -> None:
+        """Take note of a call that the limits let through, whatever became of it."""
         now = self._clock()
         self._refused_in_a_row = 0
         self._served.append(now)
         while self._served[0] < now - _WINDOW:
             self._served.popleft()
-        if self._tokens:
-            self._tokens.take(tokens - (self._usual or tokens))
-        self._usual += (tokens - self._usual) / 20 if self._usual else tokens
-        self._learn(headers)
         self._rise(now)
 
     def _rise(self, now: float) -> None:
