@@ -1,0 +1,128 @@
+"""What is still to be asked is told before it is paid."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fixtures import Workplace
+
+from lion import base, jsonl, planning, project, prompts, teacher, wire
+from lion.cli import main
+from lion.ledger import Call, Entry, Ledger
+from lion.planning import Need
+from lion.pricing import Price, Prices
+from lion.settings import Settings
+
+SMALL = {"seed.size": 100, "exam.size": 40, "respond.limit": 50, "evaluate.quality": 10}
+ALL = {f"{stage}@{key}" for stage in ("teach", "review", "generate", "evaluate") for key in "0123"}
+
+
+def planned(
+    settings: Settings, remaining: set[str] = ALL, prices: Prices | None = None
+) -> dict[tuple[str, str], Need]:
+    with Ledger(project.ledger()) as ledger:
+        found = planning.plan(settings, remaining, ledger, prices or Prices({}))
+    return {(need.stage, need.role): need for need in found}
+
+
+def test_calls_follow_from_params(workplace: Workplace) -> None:
+    """Both orders of each judged row; the last iteration ends with its evaluation."""
+    found = planned(workplace.params({**SMALL, "generate.hard": 30, "generate.easy": 15}))
+    assert found["teach@0", "teacher"].calls == 100
+    assert found["evaluate@0", "teacher"].calls == 40
+    assert found["evaluate@3", "referee"].calls == 2 * 10
+    assert found["review@2", "referee"].calls == 2 * 50
+    assert found["generate@1", "generator"].calls == 50  # at nine of ten kept
+    assert found["teach@3", "teacher"].calls == 45
+    assert ("evaluate@1", "teacher") not in found  # in the ledger since iteration 0
+
+
+def test_only_what_remains_is_told(workplace: Workplace) -> None:
+    found = planned(workplace.params(SMALL), {"teach@3", "evaluate@3"})
+    assert set(found) == {("teach@3", "teacher"), ("evaluate@3", "referee")}
+
+
+def test_a_scorer_in_the_referees_place_asks_nobody(workplace: Workplace) -> None:
+    found = planned(workplace.params({**SMALL, "review.judge": "scorer"}))
+    assert not [stage for stage, _ in found if stage.startswith("review")]
+
+
+def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
+    settings = workplace.params(SMALL)
+    rows, _ = base.pool(settings.seed, settings.random_seed)
+    jsonl.write(project.data("0", "train_pool.jsonl"), rows)
+    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
+    with Ledger(project.ledger()) as ledger:
+        for row in rows[:30]:
+            asked = teacher.request(row, templates)
+            body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
+            key = wire.key(settings.teacher, body, asked.sample)
+            ledger.write([Entry(key, body, asked.sample, b"{}", Call("embedded"))])
+    need = planned(settings)["teach@0", "teacher"]
+    assert (need.calls, need.known) == (70, 30)
+
+
+def test_tokens_are_measured_where_the_role_was_asked_before(workplace: Workplace) -> None:
+    settings = workplace.params(SMALL)
+    assert planned(settings)["teach@3", "teacher"].basis == "estimated"
+    used = {"requests": 10, "prompt_tokens": 1000, "completion_tokens": 500}
+    jsonl.write_document(project.metrics("0", "teach"), {"teacher": used})
+    need = planned(settings)["teach@3", "teacher"]
+    assert need.basis == "measured"
+    assert (need.prompt_tokens, need.completion_tokens) == (100 * need.calls, 50 * need.calls)
+
+
+def test_an_unknown_price_stays_unknown(workplace: Workplace) -> None:
+    settings = workplace.params(
+        {**SMALL, "teacher.base_url": "http://localhost:9/v1", "teacher.model": "mine"}
+    )
+    found = planned(settings)
+    assert found["teach@0", "teacher"].nanodollars is None
+    assert found["review@1", "referee"].nanodollars == 0  # embedded
+    priced = planned(settings, prices=Prices({"mine": Price(input=1.0, output=2.0)}))
+    need = priced["teach@0", "teacher"]
+    assert need.nanodollars == 1000 * need.prompt_tokens + 2000 * need.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("limits", "minutes"),
+    [({"api.requests_per_minute": 10.0}, 10.0), ({"api.tokens_per_minute": 7500.0}, 2.0)],
+)
+def test_time_is_reckoned_at_the_limits(
+    workplace: Workplace, limits: dict[str, float], minutes: float
+) -> None:
+    settings = workplace.params({**SMALL, **limits, "api.concurrency": 1000})
+    used = {"requests": 10, "prompt_tokens": 1000, "completion_tokens": 500}
+    jsonl.write_document(project.metrics("0", "teach"), {"teacher": used})
+    need = planned(settings)["teach@0", "teacher"]
+    assert need.seconds == pytest.approx(60 * minutes)
+
+
+def test_the_commands_of_money_say_where_there_is_nothing_yet(workplace: Workplace) -> None:
+    assert workplace.path == Path.cwd()
+    for command in (["ledger"], ["ledger", "verify"], ["costs"]):
+        found = CliRunner().invoke(main, command)
+        assert found.exit_code == 1
+        assert "no such ledger" in found.stderr
+
+
+def test_the_ledger_is_shown_exported_and_taken_in(workplace: Workplace) -> None:
+    assert workplace.path == Path.cwd()
+    request = wire.canonical({"model": "m", "messages": []})
+    key = wire.key_of("http://h/v1", request, 0)
+    reply = b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}'
+    call = Call("http://h/v1", "m", "teach@0", 5, 3, 10**7, 0.1)
+    with Ledger(project.ledger()) as ledger:
+        ledger.write([Entry(key, request, 0, reply, call)])
+    shown = CliRunner().invoke(main, ["ledger"]).stdout
+    assert "1 replies" in shown
+    assert "$0.0100" in shown
+    assert "teach@0" in CliRunner().invoke(main, ["costs"]).stdout
+    assert CliRunner().invoke(main, ["ledger", "verify"]).exit_code == 0
+    assert CliRunner().invoke(main, ["ledger", "export", "r.jsonl"]).exit_code == 0
+    project.ledger().rename("theirs.sqlite")
+    for name in ("r.jsonl", "theirs.sqlite"):
+        found = CliRunner().invoke(main, ["ledger", "import", name])
+        assert found.exit_code == 0, found.output
+    assert "0 new replies, 1 known already" in found.stderr
+    assert CliRunner().invoke(main, ["ledger", "prune"]).exit_code == 0
