@@ -58,6 +58,10 @@ CREATE TABLE IF NOT EXISTS spent (
 );
 INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0, 0);
 """
+_SPEND = (
+    "UPDATE spent SET calls = calls + ?, tokens = tokens + ?,"
+    " nanodollars = nanodollars + ?, unpriced = unpriced + ?"
+)
 # format 1 kept failed calls alone, and told neither tokens nor money of any
 _FROM_1 = """
 INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
@@ -227,12 +231,15 @@ class Ledger:
             self._keep(entries)
 
     def prune(self) -> int:
-        """Forget failed calls, and what interrupted ones had set aside; return their number.
+        """Forget failed calls, and settle interrupted ones; return their number.
 
-        What was spent stays counted. Nobody may be asking meanwhile. Raises AskError.
+        What was spent stays counted, and what interrupted calls had set aside, the most they can
+        have cost, is counted as spent. Nobody may be asking meanwhile. Raises AskError.
         """
         with self._writing():
             with self._transaction():
+                lost = self._reserved()
+                self._connection.execute(_SPEND, (lost.calls, lost.tokens, lost.nanodollars, 0))
                 failed = self._connection.execute("DELETE FROM calls WHERE outcome != 'answered'")
                 reserved = self._connection.execute("DELETE FROM reserved")
             self._connection.execute("VACUUM")
@@ -263,11 +270,7 @@ class Ledger:
                 "DELETE FROM reserved WHERE id = ?",
                 [(call.reservation,) for call in used if call.reservation is not None],
             )
-            self._connection.execute(
-                "UPDATE spent SET calls = calls + ?, tokens = tokens + ?,"
-                " nanodollars = nanodollars + ?, unpriced = unpriced + ?",
-                _sums(used),
-            )
+            self._connection.execute(_SPEND, _sums(used))
 
     def reserve(self, wanted: Sequence[Amount], cap: Cap) -> list[int | None]:
         """Set aside each of `wanted` in turn; return their numbers, None where `cap` is reached.
