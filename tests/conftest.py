@@ -1,5 +1,6 @@
 """What several test modules share: fixtures, found by their names."""
 
+from asking import opened  # noqa: F401 - pytest finds fixtures by name
 from fixtures import (  # noqa: F401 - pytest finds fixtures by name
     _scrubbed,
     chat_server,

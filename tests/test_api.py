@@ -1,83 +1,18 @@
 """Asking over a real socket: order, money, patience, and what is kept when it ends badly."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import Open, ask_for, in_turn, kept, texts
 from loopback import Call, ChatServer, Told, refuses, says
 
 from lion import wire
-from lion.api import Asker
-from lion.errors import AskError, BudgetError, EndpointError, TooManyDroppedError
-from lion.ledger import Cap, Ledger
-from lion.settings import Api, Endpoint
-from lion.wire import Failure, Outcome, Reply, Request
-
-Open = Callable[..., Any]
-
-
-def ask_for(number: int | str, sample: int = 0) -> Request:
-    return Request(({"role": "user", "content": f"q{number}"},), sample)
-
-
-def texts(outcomes: list[Outcome]) -> list[str]:
-    return [one.text if isinstance(one, Reply) else f"! {one.reason}" for one in outcomes]
-
-
-@pytest.fixture
-def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
-    """Return what opens an asker of the server, with changes of endpoint and api, on one ledger."""
-
-    @contextmanager
-    def made(random_seed: int = 0, **changes: Any) -> Iterator[Asker]:
-        endpoint = {
-            "base_url": chat_server.url,
-            "model": "m-1",
-            "api_key_env": None,
-            "send_seed": True,
-            "request": {},
-        }
-        api = {
-            "concurrency": 8,
-            "timeout": 5.0,
-            "tries": 3,
-            "max_wait": 0.05,
-            "patience": 60.0,
-            "requests_per_minute": None,
-            "tokens_per_minute": None,
-        }
-        cap = changes.pop("cap", Cap())
-        assert set(changes) <= {*endpoint, *api}
-        endpoint |= {key: value for key, value in changes.items() if key in endpoint}
-        api |= {key: value for key, value in changes.items() if key in api}
-        with (
-            Ledger(tmp_path / "ledger.sqlite") as ledger,
-            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as asker,
-        ):
-            yield asker
-
-    return made
-
-
-def kept(folder: Path) -> int:
-    with Ledger(folder / "ledger.sqlite") as ledger:
-        return ledger.count()
-
-
-def in_turn(*told: Told) -> Callable[[Call], Told]:
-    """Answer the calls one after the other, the last one for ever."""
-    return lambda call: told[min(call.number, len(told)) - 1]
-
+from lion.errors import AskError, EndpointError, TooManyDroppedError
+from lion.wire import Failure
 
 # --- the order, and each request once --------------------------------------------------------
 
@@ -264,74 +199,6 @@ def test_a_plea_for_patience_is_no_try_and_is_heard_for_a_time(
     with opened(tries=2, patience=0.5) as asker:
         assert texts(asker.ask([ask_for(2)])) == ["! http_429"]
     assert kept(tmp_path) == 1
-
-
-def test_what_is_in_flight_is_waited_for_at_an_interrupt(
-    chat_server: ChatServer, tmp_path: Path
-) -> None:
-    """It is billed, so it is kept."""
-    chat_server.answer = lambda call: says(call.question, delay=0.0 if call.number <= 40 else 1.5)
-    path = tmp_path / "ledger.sqlite"
-    command = [sys.executable, "-c", _ASKING, chat_server.url, str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while len(chat_server.calls) < 44 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "44 replies are kept" in told or kept(tmp_path) == 44
-
-
-# --- the budget ---------------------------------------------------------------------------------
-
-
-def test_a_budget_of_calls_is_met_exactly(
-    chat_server: ChatServer, opened: Open, tmp_path: Path
-) -> None:
-    chat_server.answer = lambda call: says(call.question)
-    requests = [ask_for(number) for number in range(60)]
-    with opened(cap=Cap(calls=25)) as asker, pytest.raises(BudgetError) as caught:
-        asker.ask(requests)
-    assert len(chat_server.calls) == kept(tmp_path) == 25
-    assert "raise `budget` in params.yaml" in str(caught.value)
-    assert caught.value.exit_code == 3
-    with opened(cap=Cap(calls=60)) as asker:
-        assert len(asker.ask(requests)) == 60
-    assert len(chat_server.calls) == 60
-
-
-def test_failed_calls_count_against_the_budget(chat_server: ChatServer, opened: Open) -> None:
-    chat_server.answer = refuses(500)
-    with opened(cap=Cap(calls=7), tries=50) as asker, pytest.raises(BudgetError):
-        asker.ask([ask_for(number) for number in range(3)])
-    assert len(chat_server.calls) == 7
-
-
-def test_a_budget_of_tokens_is_never_exceeded(chat_server: ChatServer, opened: Open) -> None:
-    """Each call is reserved at the most that it can use, and settled at what it did."""
-    chat_server.answer = says("x", usage=(5, 3))
-    changes = {"request": {"max_tokens": 100}, "concurrency": 1}
-    with opened(cap=Cap(tokens=400), **changes) as asker, pytest.raises(BudgetError):
-        asker.ask([ask_for(number) for number in range(100)])
-    with opened() as asker:
-        spent, reserved = asker.ledger.spent()
-    assert 200 - 8 < spent.tokens <= 400 - 100
-    assert reserved.calls == 0
-
-
-def test_a_budget_needs_to_know_the_most_that_a_call_can_cost(
-    chat_server: ChatServer, opened: Open
-) -> None:
-    with opened(cap=Cap(tokens=400)) as asker, pytest.raises(BudgetError, match="max_tokens"):
-        asker.ask([ask_for(1)])
-    changes = {"request": {"max_tokens": 100}}
-    with (
-        opened(cap=Cap(nanodollars=10**9), **changes) as asker,
-        pytest.raises(BudgetError, match=r"price .* is unknown"),
-    ):
-        asker.ask([ask_for(1)])
-    assert chat_server.calls == []
 
 
 def test_one_slow_row_does_not_hold_the_others(chat_server: ChatServer, opened: Open) -> None:
@@ -663,46 +530,3 @@ def test_a_server_that_is_not_there_is_a_connection_failure(opened: Open) -> Non
         (outcome,) = asker.ask([ask_for(1)])
     assert isinstance(outcome, Failure)
     assert outcome.reason == "connection"
-
-
-# --- Ctrl-C -------------------------------------------------------------------------------------
-
-_ASKING = """
-import sys
-from pathlib import Path
-from lion import console
-from lion.api import Asker
-from lion.ledger import Ledger
-from lion.settings import Api, Endpoint
-from lion.wire import Request
-endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
-api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
-          requests_per_minute=None, tokens_per_minute=None)
-with console.error_boundary():
-    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
-        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
-"""
-
-
-def test_an_interrupt_exits_130_and_keeps_the_replies_that_arrived(
-    chat_server: ChatServer, tmp_path: Path
-) -> None:
-    chat_server.answer = lambda call: says(call.question, delay=0.0 if call.number <= 40 else 30)
-    path = tmp_path / "ledger.sqlite"
-    command = [sys.executable, "-c", _ASKING, chat_server.url, str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while len(chat_server.calls) < 44 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.1)  # the last replies are being written
-    began = time.monotonic()
-    for _ in range(2):  # the second does not wait for what is in flight
-        os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.3)
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert time.monotonic() - began < 5
-    assert "Ctrl-C again abandons them" in told
-    assert "interrupted" in told
-    assert "Traceback" not in told
-    assert kept(tmp_path) == 40

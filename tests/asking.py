@@ -1,0 +1,69 @@
+"""What the tests of asking share: an asker of the loopback server, and short words for replies."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Call, ChatServer, Told
+
+from lion.api import Asker
+from lion.ledger import Cap, Ledger
+from lion.settings import Api, Endpoint
+from lion.wire import Outcome, Reply, Request
+
+Open = Callable[..., Any]
+
+
+def ask_for(number: int | str, sample: int = 0) -> Request:
+    return Request(({"role": "user", "content": f"q{number}"},), sample)
+
+
+def texts(outcomes: list[Outcome]) -> list[str]:
+    return [one.text if isinstance(one, Reply) else f"! {one.reason}" for one in outcomes]
+
+
+@pytest.fixture
+def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
+    """Return what opens an asker of the server, with changes of endpoint and api, on one ledger."""
+
+    @contextmanager
+    def made(random_seed: int = 0, **changes: Any) -> Iterator[Asker]:
+        endpoint = {
+            "base_url": chat_server.url,
+            "model": "m-1",
+            "api_key_env": None,
+            "send_seed": True,
+            "request": {},
+        }
+        api = {
+            "concurrency": 8,
+            "timeout": 5.0,
+            "tries": 3,
+            "max_wait": 0.05,
+            "patience": 60.0,
+            "requests_per_minute": None,
+            "tokens_per_minute": None,
+        }
+        cap = changes.pop("cap", Cap())
+        assert set(changes) <= {*endpoint, *api}
+        endpoint |= {key: value for key, value in changes.items() if key in endpoint}
+        api |= {key: value for key, value in changes.items() if key in api}
+        with (
+            Ledger(tmp_path / "ledger.sqlite") as ledger,
+            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as asker,
+        ):
+            yield asker
+
+    return made
+
+
+def kept(folder: Path) -> int:
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        return ledger.count()
+
+
+def in_turn(*told: Told) -> Callable[[Call], Told]:
+    """Answer the calls one after the other, the last one for ever."""
+    return lambda call: told[min(call.number, len(told)) - 1]
