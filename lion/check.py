@@ -1,7 +1,7 @@
 """What would stop a run, found before anything is spent or removed.
 
 DVC removes a stage's outputs before the stage runs, so what can be known beforehand is looked for
-here: settings, prompts, keys, endpoints, files, the student's folder, the disk.
+here: settings, prompts, keys, endpoints, files, budget, the student's folder, the disk.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lion import project, prompts, student
-from lion.errors import LionError, ModelError
+from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
 from lion.records import Message
 from lion.settings import EMBEDDED, Endpoint, Settings
@@ -39,9 +39,17 @@ def without_keys(settings: Settings) -> list[str]:
         _scorer_problems,
         _student_problems,
         _tune_problems,
+        _budget_problems,
         _disk_problems,
     )
     return [problem for look in looks for problem in look(settings)]
+
+
+def refuse(problems: list[str], ending: str = "") -> None:
+    """Raise SettingsError with all `problems`, where there are any."""
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise SettingsError(f"this run would not come far:\n{lines}{ending}")
 
 
 def endpoints(settings: Settings) -> list[str]:
@@ -253,6 +261,23 @@ def _has_accelerator() -> bool:
     """Ask torch in a process of its own: its import takes seconds, here only for float16."""
     look = "import sys, torch; sys.exit(not torch.accelerator.is_available())"
     return subprocess.run([sys.executable, "-c", look], check=False).returncode == 0  # noqa: S603 - our own words
+
+
+def _budget_problems(settings: Settings) -> Iterator[str]:
+    """Ask, for each role, what the first call will ask: the most that a call can cost."""
+    from lion.ledger import cap
+    from lion.pricing import Prices
+    from lion.purse import Purse
+
+    prices = Prices.load(project.PRICES)
+    told = set()
+    for role in ROLES:
+        endpoint: Endpoint = getattr(settings, role)
+        try:
+            Purse(endpoint, prices, cap(settings.budget)).most(b"")
+        except BudgetError as error:
+            told.add(str(error))
+    yield from sorted(told)
 
 
 def _disk_problems(settings: Settings) -> Iterator[str]:

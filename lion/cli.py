@@ -130,15 +130,12 @@ def _refuse_problems(offline: bool) -> None:
     """Raise SettingsError with everything that was found."""
     from lion import check as checks
     from lion import project
-    from lion.errors import SettingsError
 
     settings = project.load_settings()
     problems = checks.offline(settings)
     if not problems and not offline:
         problems = checks.endpoints(settings)
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise SettingsError(f"this run would not come far:\n{lines}\nNothing was spent or removed.")
+    checks.refuse(problems, "\nNothing was spent or removed.")
 
 
 def _print_table(as_json: bool) -> None:

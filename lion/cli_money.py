@@ -51,7 +51,7 @@ def ledger(context: click.Context) -> None:
 
     with console.error_boundary():
         path = project.ledger()
-        groups, failures = maintenance.groups(path), maintenance.failures(path)
+        groups, failures = maintenance.by_model(path), maintenance.failures(path)
         with Ledger(path) as opened:
             counts = opened.count(), *opened.spent()
         hits = maintenance.hit_rate(project.home() / "runs")
@@ -98,7 +98,7 @@ def import_(sources: Sequence[Path]) -> None:
 
 @ledger.command()
 def prune() -> None:
-    """Forget failed calls and what interrupted ones had set aside of the budget; no reply."""
+    """Forget failed calls, and count interrupted ones as spent; no reply is lost."""
     from lion import project
     from lion.ledger import Ledger
 
@@ -107,11 +107,19 @@ def prune() -> None:
 
 
 @click.command(short_help="What was paid, by stage.")
-def costs() -> None:
-    """Print what every stage was asked and paid, over all revisions that this ledger served."""
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def costs(as_json: bool) -> None:
+    """Print what every stage was asked and paid, over all revisions that this ledger served.
+
+    Wasted calls brought nothing: refused, cut, empty, broken. The last line is the money per hard
+    instruction that entered a pool, of the iterations in params.yaml.
+    """
     from lion import maintenance, money, project
 
     with console.error_boundary():
-        stages = maintenance.stages(project.ledger())
+        stages = maintenance.by_stage(project.ledger())
         iterations = list(project.load_settings().iterations)
-        console.stdout.print(money.costs(stages, iterations))
+        if as_json:
+            click.echo(money.costs_as_json(stages, iterations))
+        else:
+            console.stdout.print(money.costs(stages, iterations))

@@ -16,7 +16,7 @@ import orjson
 
 from lion import jsonl, wire
 from lion.errors import AskError, DataError
-from lion.ledger import Call, Entry, Ledger
+from lion.ledger import ANSWERED, Call, Entry, Ledger
 from lion.records import FORMAT
 
 _COLUMNS = ("endpoint", "request", "sample", "reply", "at")
@@ -26,50 +26,65 @@ _SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What one model at one endpoint was asked: calls, those that failed, tokens and money."""
+    """The calls of one model or of one stage, in all revisions that the ledger served.
 
-    endpoint: str
-    model: str
+    `wasted` of the `calls` brought nothing; `failed` is their number. Latencies in seconds.
+    """
+
+    names: tuple[str, ...]
     calls: int
     failed: int
     tokens: int
     nanodollars: int
     unpriced: int
+    p50: float
+    p99: float
+
+    @property
+    def wasted(self) -> float:
+        """The share of the calls that brought nothing."""
+        return self.failed / self.calls if self.calls else 0.0
 
 
-def groups(path: Path) -> list[Group]:
+def by_model(path: Path) -> list[Group]:
     """Return the calls by endpoint and model, the most costly first."""
+    found = _groups(path, "endpoint", "model")
+    return sorted(found, key=lambda one: (-one.nanodollars, -one.calls))
+
+
+def by_stage(path: Path) -> list[Group]:
+    """Return the calls by stage, such as `review@2`, in the order of the first calls."""
+    return _groups(path, "stage")
+
+
+def _groups(path: Path, *names: str) -> list[Group]:
+    import polars
+    from polars import col
+
     query = (
-        "SELECT endpoint, model, count(*), sum(outcome != 'answered'),"
-        " sum(ifnull(prompt, 0) + ifnull(completion, 0)), sum(ifnull(nanodollars, 0)),"
-        " sum(nanodollars IS NULL) FROM calls GROUP BY 1, 2 ORDER BY 6 DESC, 3 DESC"
+        f"SELECT {', '.join(names)}, outcome != '{ANSWERED}' AS failed,"  # noqa: S608 - our own words
+        " ifnull(prompt, 0) + ifnull(completion, 0) AS tokens, nanodollars, seconds"
+        " FROM calls ORDER BY rowid"
     )
     with closing(_reading(path)) as connection:
-        return [Group(*row) for row in connection.execute(query)]
-
-
-@dataclass(frozen=True, slots=True)
-class StageCost:
-    """What a stage such as `review@2` was asked in all revisions; `seconds` a call, on average."""
-
-    stage: str
-    calls: int
-    failed: int
-    tokens: int
-    nanodollars: int
-    unpriced: int
-    seconds: float
-
-
-def stages(path: Path) -> list[StageCost]:
-    """Return the calls by stage, in the order in which the stages were first asked."""
-    query = (
-        "SELECT stage, count(*), sum(outcome != 'answered'),"
-        " sum(ifnull(prompt, 0) + ifnull(completion, 0)), sum(ifnull(nanodollars, 0)),"
-        " sum(nanodollars IS NULL), avg(seconds) FROM calls GROUP BY 1 ORDER BY min(rowid)"
+        cursor = connection.execute(query)
+        columns = [column for column, *_ in cursor.description]
+        frame = polars.DataFrame(
+            cursor.fetchall(),
+            schema=columns,
+            schema_overrides={"nanodollars": polars.Int64},
+            orient="row",
+        )
+    summed = frame.group_by(names, maintain_order=True).agg(
+        polars.len().alias("calls"),
+        col("failed").sum(),
+        col("tokens").sum(),
+        col("nanodollars").sum(),
+        col("nanodollars").is_null().sum().alias("unpriced"),
+        col("seconds").quantile(0.5).alias("p50"),
+        col("seconds").quantile(0.99).alias("p99"),
     )
-    with closing(_reading(path)) as connection:
-        return [StageCost(*row) for row in connection.execute(query)]
+    return [Group(row[: len(names)], *row[len(names) :]) for row in summed.iter_rows()]
 
 
 def hit_rate(runs: Path) -> float | None:

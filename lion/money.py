@@ -89,8 +89,7 @@ def ledger(
     table = _table("endpoint", "model", "calls", "failed", "tokens", "cost")
     for group in groups:
         table.add_row(
-            group.endpoint,
-            group.model or DASH,
+            *(name or DASH for name in group.names),
             f"{group.calls:,}",
             f"{group.failed:,}",
             f"{group.tokens:,}",
@@ -105,23 +104,45 @@ def ledger(
     return Group(*parts)
 
 
-def costs(stages: Sequence[maintenance.StageCost], iterations: Sequence[str]) -> RenderableType:
+def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> RenderableType:
     """Return what every stage cost, and the money per accepted hard instruction."""
-    table = _table("stage", "calls", "failed", "tokens", "cost", "s/call")
+    table = _table("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
     for one in stages:
         table.add_row(
-            one.stage or DASH,
+            one.names[0] or DASH,
             f"{one.calls:,}",
-            f"{one.failed:,}",
+            f"{one.wasted:.1%}" if one.failed else DASH,
             f"{one.tokens:,}",
             dollars(one.nanodollars, one.unpriced),
-            f"{one.seconds:,.2f}",
+            f"{one.p50:,.2f}",
+            f"{one.p99:,.2f}",
         )
+    accepted, each = _each_hard(stages, iterations)
+    told = DASH if each is None else dollars(*each)
+    return Group(table, Text(f"{accepted:,} hard instructions accepted; {told} for each of them"))
+
+
+def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> str:
+    """Return the same as a JSON object."""
+    accepted, each = _each_hard(stages, iterations)
+    rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
+    for row in rows:
+        del row["names"]
+    known = each is not None and not each[1]
+    per_hard = each[0] if each is not None and known else None
+    document = {"stages": rows, "accepted_hard": accepted, "nanodollars_per_hard": per_hard}
+    return json.dumps(document, indent=2)
+
+
+def _each_hard(
+    stages: Sequence[maintenance.Group], iterations: Sequence[str]
+) -> tuple[int, tuple[int, int] | None]:
+    """Return the accepted hard instructions, and nanodollars and unpriced calls for each."""
     accepted = sum(_accepted_hard(name) for name in iterations)
-    money = sum(one.nanodollars for one in stages)
+    if not accepted:
+        return 0, None
     unpriced = sum(one.unpriced for one in stages)
-    each = dollars(money // accepted, unpriced) if accepted else DASH
-    return Group(table, Text(f"{accepted:,} hard instructions accepted; {each} for each of them"))
+    return accepted, (sum(one.nanodollars for one in stages) // accepted, unpriced)
 
 
 def _accepted_hard(name: str) -> int:

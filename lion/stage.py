@@ -105,10 +105,7 @@ class Work:
         """
         from lion import check
 
-        problems = check.without_keys(self.settings)
-        if problems:
-            lines = "\n".join(f"  {problem}" for problem in problems)
-            raise SettingsError(f"this run would not come far:\n{lines}")
+        check.refuse(check.without_keys(self.settings))
 
 
 def allowed_failures(share: float, count: int) -> int:

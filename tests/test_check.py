@@ -337,3 +337,18 @@ def test_a_server_that_is_down_is_told(workplace: Workplace) -> None:
     found = check.endpoints(workplace.params({**remote("http://127.0.0.1:9/v1"), **same}))
     assert len(found) == 3
     assert all("Is the server up" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"budget.tokens": 1000, "teacher.request": {}}, "no cap on what it writes"),
+        ({"budget.usd": 5.0, "teacher.model": "nobody-knows-me"}, "price of nobody-knows-me"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_told_before_the_run(
+    workplace: Workplace, changes: dict[str, Any], told: str
+) -> None:
+    settings = workplace.params({**remote(), "random_seed": 0, **changes})
+    found = [line for line in check.without_keys(settings) if line.startswith("budget")]
+    assert any(told in line for line in found)

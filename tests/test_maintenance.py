@@ -44,10 +44,12 @@ def ledger(path: Path) -> Iterator[Ledger]:
 
 def test_calls_are_summed_by_model_and_by_stage(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
-    assert maintenance.groups(path) == [maintenance.Group(URL, "m", 3, 1, 37, 200, 1)]
-    teach, review = maintenance.stages(path)
-    assert (teach.stage, teach.calls, teach.failed, teach.nanodollars) == ("teach@1", 2, 0, 200)
-    assert (review.stage, review.failed, review.unpriced) == ("review@1", 1, 1)
+    (model,) = maintenance.by_model(path)
+    assert model == maintenance.Group((URL, "m"), 3, 1, 37, 200, 1, 0.0, 0.0)
+    assert model.wasted == pytest.approx(1 / 3)
+    teach, review = maintenance.by_stage(path)
+    assert (teach.names, teach.calls, teach.failed, teach.nanodollars) == (("teach@1",), 2, 0, 200)
+    assert (review.names, review.failed, review.unpriced) == (("review@1",), 1, 1)
     assert maintenance.failures(path) == {"timeout": 1}
 
 
@@ -153,4 +155,4 @@ def test_pruning_forgets_failures_and_no_reply(ledger: Ledger, path: Path) -> No
 
 def test_no_ledger_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such ledger"):
-        maintenance.groups(tmp_path / "none.sqlite")
+        maintenance.by_model(tmp_path / "none.sqlite")
