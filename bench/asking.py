@@ -1,127 +1,43 @@
 """Measures asking: ours (ledger and limits on) beside the SDK's two transports and curator.
 
     python bench/asking.py                         # 5,000 requests, 256 in flight, 200 ms
-    python bench/asking.py --requests 200000 --only ours
+    python bench/asking.py memory                  # 200,000 requests, ours alone
     python bench/asking.py storm
+    python bench/asking.py latency                 # log-normal of median 10 s, limits enforced
 
-A loopback server in a process of its own answers after `--latency` seconds. Each contender runs in
-a process of its own, on the same requests of about 50 tokens; rate, CPU and peak memory are its
+A loopback server in a process of its own answers (bench/endpoint.py tells how). Each contender runs
+in a process of its own, on the same requests of about 50 tokens; rate, CPU and peak memory are its
 own. curator (bespokelabs-curator) takes part where `--curator PYTHON` names an interpreter that has
-it. `storm`: 50 requests a second are allowed (429 and Retry-After above), 2 % of connections are
-reset, 1 % stall, 1 % bring broken JSON, 1 % are empty. The last line is one JSON object.
+it. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import json
+import math
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import endpoint
+
+if TYPE_CHECKING:
+    from lion.wire import Request
 
 LEAST_OF_SDK, LEAST_OF_CURATOR = 0.9, 1.2
-LEAST_OF_ALLOWED, MOST_WASTE = 0.8, 0.05
-ALLOWED = 50.0  # requests a second in the storm
-STALL = 20.0  # seconds
-
-
-# --- the server --------------------------------------------------------------------------------
-
-
-def serve(port_file: Path, latency: float, stormy: bool) -> None:  # noqa: C901 - one small server
-    """Answer chat completions until killed; write the port when ready."""
-    from aiohttp import web
-
-    body = json.dumps(
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": "words " * 40},
-                }
-            ],
-            "usage": {"prompt_tokens": 50, "completion_tokens": 40, "total_tokens": 90},
-        }
-    ).encode()
-    rng = random.Random(0)
-    level, at = ALLOWED, time.monotonic()
-    counts = {"calls": 0, "throttled": 0, "served": 0}
-
-    def allowed() -> bool:
-        nonlocal level, at
-        now = time.monotonic()
-        level, at = min(ALLOWED, level + (now - at) * ALLOWED), now
-        if level < 1:
-            return False
-        level -= 1
-        return True
-
-    async def complete(request: web.Request) -> web.StreamResponse:
-        await request.read()
-        counts["calls"] += 1
-        if stormy and not allowed():
-            counts["throttled"] += 1
-            error = {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
-            return web.json_response(error, status=429, headers={"Retry-After": "1"})
-        await asyncio.sleep(latency)
-        draw = rng.random() if stormy else 1.0
-        if draw < 0.02 and request.transport is not None:
-            request.transport.abort()
-        elif draw < 0.03:
-            await asyncio.sleep(STALL)
-        elif draw < 0.04:
-            return web.Response(body=body[: len(body) // 2], content_type="application/json")
-        elif draw < 0.05:
-            empty = body.replace(b"words " * 40, b"")
-            return web.Response(body=empty, content_type="application/json")
-        else:
-            counts["served"] += 1
-        return web.Response(body=body, content_type="application/json")
-
-    async def told(_: web.Request) -> web.Response:
-        return web.json_response(counts)
-
-    async def run() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", complete)
-        app.router.add_get("/counts", told)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        port_file.write_text(str(port))
-        await asyncio.Event().wait()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server(latency: float, stormy: bool = False) -> Iterator[str]:
-    """Yield the address of a running server."""
-    with tempfile.TemporaryDirectory() as folder:
-        port_file = Path(folder) / "port"
-        command = [sys.executable, __file__, "--serve", str(port_file), "--latency", str(latency)]
-        process = subprocess.Popen(command + (["--stormy"] if stormy else []))
-        try:
-            while not port_file.exists() or not port_file.read_text():
-                time.sleep(0.02)
-            yield f"http://127.0.0.1:{port_file.read_text()}"
-        finally:
-            process.kill()
-            process.wait()
+MOST_MEMORY = 500.0  # MB
+LEAST_OF_ALLOWED, MOST_WASTE = 0.8, 0.05  # in the storm
+LEAST_STEADY, MOST_OF_IDEAL, MOST_SLOW_WASTE = 0.95, 1.2, 0.02  # at real latencies
 
 
 # --- the contenders ----------------------------------------------------------------------------
@@ -132,34 +48,53 @@ def question(number: int) -> str:
     return f"{number}: " + "please write a few words about the sea and the sky " * 4
 
 
-def ours(url: str, count: int, in_flight: int, **_: object) -> None:
+class Questions(Sequence[Any]):
+    """Requests made when they are looked at, so that the bench holds none of them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Request:
+        from lion.wire import Request
+
+        if place >= self._count:
+            raise IndexError(place)
+        return Request(({"role": "user", "content": question(place)},))
+
+
+def ours(
+    url: str, count: int, in_flight: int, *, timeout: float = 10.0, told: bool = False
+) -> None:
     """Ask with Lion's asker: ledger, limits and accounts on."""
     from lion.api import Asker
     from lion.ledger import Ledger
     from lion.settings import Api, Endpoint
-    from lion.wire import Reply, Request
+    from lion.wire import Reply
 
-    endpoint = Endpoint(
-        base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={}
-    )
+    asked = Endpoint(base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={})
     api = Api(
         concurrency=in_flight,
-        timeout=10.0,
+        timeout=timeout,
         tries=8,
         max_wait=20.0,
         patience=900.0,
-        requests_per_minute=None,
-        tokens_per_minute=None,
+        requests_per_minute=float(endpoint.REQUESTS_A_MINUTE) if told else None,
+        tokens_per_minute=float(endpoint.TOKENS_A_MINUTE) if told else None,
     )
-    requests = [Request(({"role": "user", "content": question(n)},)) for n in range(count)]
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger(Path(folder) / "ledger.sqlite") as ledger,
-        Asker(endpoint, api, ledger, 0) as asker,
+        Asker(asked, api, ledger, 0) as asker,
     ):
-        outcomes = asker.ask(requests)
+        began = time.monotonic()
+        outcomes = asker.each(Questions(count))
+        seconds = time.monotonic() - began
         assert sum(isinstance(one, Reply) for one in outcomes) + asker.account.failed == count
-        print(json.dumps(asker.account.happened() | asker.account.versioned()), file=sys.stderr)
+        account = asker.account.happened() | asker.account.versioned() | {"asking": seconds}
+        print(json.dumps(account), file=sys.stderr)
 
 
 def sdk(url: str, count: int, in_flight: int, *, aiohttp: bool) -> None:
@@ -191,6 +126,8 @@ def contend(name: str, url: str, count: int, in_flight: int) -> None:
     began = time.perf_counter()
     if name == "ours":
         ours(url, count, in_flight)
+    elif name == "ours-slow":
+        ours(url, count, in_flight, timeout=120.0, told=True)
     else:
         sdk(url, count, in_flight, aiohttp=name == "sdk-aiohttp")
     seconds = time.perf_counter() - began
@@ -221,7 +158,7 @@ print(json.dumps({"rate": count / seconds, "cpu": (time.process_time() - cpu) / 
 """
 
 
-def measured(name: str, url: str, options: argparse.Namespace) -> dict[str, float]:
+def measured(name: str, url: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one contender, run in a process of its own."""
     sizes = [str(options.requests), str(options.in_flight)]
     if name == "curator":
@@ -232,9 +169,9 @@ def measured(name: str, url: str, options: argparse.Namespace) -> dict[str, floa
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     told = done.stderr.strip().splitlines()
-    if name == "ours" and told:
+    if name.startswith("ours") and told:
         figures["account"] = json.loads(told[-1])
     return figures
 
@@ -246,8 +183,8 @@ def side_by_side(options: argparse.Namespace) -> None:
     """Print every contender's figures: the best of `--repeats`, in turn, against drift."""
     names = [options.only] if options.only else ["sdk", "sdk-aiohttp", "ours"]
     names += ["curator"] if options.curator and not options.only else []
-    best: dict[str, dict[str, float]] = {}
-    with server(options.latency) as url:
+    best: dict[str, dict[str, Any]] = {}
+    with endpoint.running("calm", options.latency) as url:
         for _ in range(options.repeats):
             for name in names:
                 found = measured(name, url, options)
@@ -270,19 +207,65 @@ def side_by_side(options: argparse.Namespace) -> None:
     tell("asking", rate, others, "requests/s", held)
 
 
+def memory(options: argparse.Namespace) -> None:
+    """Print the peak memory of many requests, beside that of a twentieth of them."""
+    few = argparse.Namespace(**{**vars(options), "requests": options.requests // 20})
+    with endpoint.running("calm", options.latency) as url:
+        little, much = measured("ours", url, few), measured("ours", url, options)
+    for count, found in ((few.requests, little), (options.requests, much)):
+        print(f"{count:9,} requests: {found['memory']:6.0f} MB at {found['rate']:.0f}/s")
+    tell("memory", much["memory"], little["memory"], "MB", much["memory"] < MOST_MEMORY)
+
+
 def storm(options: argparse.Namespace) -> None:
     """Print the share of the allowed rate, and of the calls that were wasted."""
-    with server(options.latency, stormy=True) as url:
+    with endpoint.running("storm", options.latency) as url:
         found = measured("ours", url, options)
-    account = found["account"]
-    rate = found["rate"]
-    calls = account["calls"]  # type: ignore[index]
-    share = account["throttled"] / calls  # type: ignore[index]
-    broken = (account["wasted"] - account["throttled"]) / calls  # type: ignore[index]
-    print(f"{options.requests:,} requests at {rate:.1f}/s of {ALLOWED:.0f}/s allowed")
+    account, rate, allowed = found["account"], found["rate"], endpoint.ALLOWED
+    calls = account["calls"]
+    share = account["throttled"] / calls
+    broken = (account["wasted"] - account["throttled"]) / calls
+    print(f"{options.requests:,} requests at {rate:.1f}/s of {allowed:.0f}/s allowed")
     print(f"{calls:,} calls: {share:.1%} refused (429), {broken:.1%} broken by the server itself")
-    held = rate >= LEAST_OF_ALLOWED * ALLOWED and share < MOST_WASTE
-    tell("storm", rate, ALLOWED, "requests/s", held)
+    held = rate >= LEAST_OF_ALLOWED * allowed and share < MOST_WASTE
+    tell("storm", rate, allowed, "requests/s", held)
+
+
+def latency(options: argparse.Namespace) -> None:
+    """Print rate, time and waste at real latencies, beside what limits and latencies allow."""
+    options = argparse.Namespace(**{**vars(options), "in_flight": 3000})
+    with endpoint.running("slow") as url:
+        found = measured("ours-slow", url, options)
+        with urllib.request.urlopen(f"{url}/counts") as reply:
+            counts = json.load(reply)
+    mean = endpoint.MEDIAN * math.exp(endpoint.SIGMA**2 / 2)
+    tokens = endpoint.TOKENS_A_MINUTE / 60 / (endpoint.PROMPT + endpoint.COMPLETION)
+    allowed = min(endpoint.REQUESTS_A_MINUTE / 60, tokens, options.in_flight / mean)
+    account, ideal = found["account"], ideal_seconds(options.requests, options.in_flight, allowed)
+    waste = account["wasted"] / account["calls"]
+    print(f"{options.requests:,} requests, {options.in_flight:,} in flight, mean {mean:.1f} s")
+    print(
+        f"allowed {allowed:.0f}/s (limits, and what is in flight); steady {counts['steady']:.0f}/s"
+    )
+    print(f"time {account['asking']:.1f} s, ideal {ideal:.1f} s; wasted calls {waste:.2%}")
+    held = counts["steady"] >= LEAST_STEADY * allowed and waste < MOST_SLOW_WASTE
+    held = held and account["asking"] <= MOST_OF_IDEAL * ideal
+    tell("latency", counts["steady"], allowed, "requests/s", held)
+
+
+def ideal_seconds(count: int, in_flight: int, rate: float) -> float:
+    """Return when the last reply comes if calls start as early as rate and places in flight let."""
+    rng = random.Random(0)
+    places: list[float] = []
+    last = 0.0
+    for number in range(count):
+        start = number / rate
+        if len(places) >= in_flight:
+            start = max(start, heapq.heappop(places))
+        end = start + endpoint.latency(rng)
+        heapq.heappush(places, end)
+        last = max(last, end)
+    return last
 
 
 def tell(name: str, ours_: float, others: float, unit: str, held: bool) -> None:
@@ -301,28 +284,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "claim", nargs="?", choices=("side-by-side", "storm"), default="side-by-side"
-    )
-    parser.add_argument("--requests", type=int, default=5000)
+    parser.add_argument("claim", nargs="?", choices=tuple(_CLAIMS), default="side-by-side")
+    parser.add_argument("--requests", type=int, help="5,000; memory 200,000; latency 30,000")
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--only", choices=("ours", "sdk", "sdk-aiohttp"))
     parser.add_argument("--curator", help="a Python that has bespokelabs-curator")
-    for hidden in ("--serve", "--contend", "--url"):
+    for hidden in ("--contend", "--url"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--stormy", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(Path(options.serve), options.latency, options.stormy)
-    elif options.contend:
+    options.requests = options.requests or _CLAIMS[options.claim][1]
+    if options.contend:
         contend(options.contend, options.url, options.requests, options.in_flight)
-    elif options.claim == "storm":
-        storm(options)
     else:
-        side_by_side(options)
+        _CLAIMS[options.claim][0](options)
 
+
+_CLAIMS = {
+    "side-by-side": (side_by_side, 5_000),
+    "memory": (memory, 200_000),
+    "storm": (storm, 5_000),
+    "latency": (latency, 30_000),
+}
 
 if __name__ == "__main__":
     main()
