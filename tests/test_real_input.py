@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from loopback import Call, ChatServer, Told, says
+from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import BASE_STAGES, ROOT, Project, Run, loop
 from rouge_score.rouge_scorer import RougeScorer
+from test_secrets import KEY, VARIABLE, leaks
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -66,6 +67,8 @@ class Oracle:
     answers: frozenset[str]  # of the base pool's files
 
     def __call__(self, call: Call) -> Told:
+        if call.number % 500 == 0:
+            return refuses(500, f"{call.headers['Authorization']} must wait")
         parts = _parts(call.question)
         if "Given instruction" in parts:
             return self._generate(parts["Given instruction"], call)
@@ -160,7 +163,7 @@ class Loop:
 
 
 def _params(url: str, folder: Path) -> dict[str, Any]:
-    asked = {"base_url": url, "model": "told-1", "api_key_env": None, "send_seed": True}
+    asked = {"base_url": url, "model": "told-1", "api_key_env": VARIABLE, "send_seed": True}
     return {
         **{role: {**asked, "request": {}} for role in ("teacher", "referee", "generator")},
         "inputs": str(FILES),
@@ -202,7 +205,9 @@ def finished_loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         project.edit(_params(server.url, folder / "student"))
         project.append_iteration("2", "1")
         project.commit()
-        run = project.repro()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(VARIABLE, KEY)
+            run = project.repro()
     yield Loop(project, run, server.questions)
 
 
@@ -213,6 +218,13 @@ def test_the_pipeline_finishes(finished_loop: Loop) -> None:
     assert finished_loop.run.code == 0, finished_loop.run.output
     stages = [*BASE_STAGES, *loop("1"), *loop("2"), "report"]
     assert sorted(finished_loop.run.stages) == sorted(stages)
+
+
+def test_no_file_and_no_message_holds_the_key(finished_loop: Loop) -> None:
+    """Outputs, ledger, logs, dvc.lock, the report and DVC's cache are searched."""
+    assert finished_loop.project.failures() > 0
+    assert leaks(finished_loop.project.root, KEY) == []
+    assert KEY not in finished_loop.run.output
 
 
 def test_every_row_of_the_files_is_in_the_base_pool_or_dropped(finished_loop: Loop) -> None:
