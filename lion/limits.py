@@ -77,7 +77,8 @@ class Pace:
         self._blocked_until = -float("inf")
         self._was_cut = False
         self._refused_in_a_row = 0
-        self._turn = asyncio.Lock()
+        self._turns: deque[tuple[asyncio.Future[float], int]] = deque()
+        self._giving: asyncio.Task[None] | None = None
 
     @property
     def rate(self) -> float | None:
@@ -86,13 +87,30 @@ class Pace:
 
     async def start(self, tokens: int) -> float:
         """Wait until a call of about `tokens` may start; return when it did, for `refused`."""
-        async with self._turn:
-            while (wait := self._wait()) > 0:
+        if not self._turns and self._wait() <= 0:
+            return self._take(tokens)
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._turns.append((turn, tokens))
+        if self._giving is None or self._giving.done():
+            self._giving = asyncio.create_task(self._give_turns())
+        return await turn
+
+    async def _give_turns(self) -> None:
+        """Let calls start in their order, all that may at once: not one per turn of the loop."""
+        while self._turns:
+            wait = self._wait()
+            if wait > 0:
                 await asyncio.sleep(min(wait, _LONGEST_NAP))  # the rate may change meanwhile
-            if self._requests:
-                self._requests.take(1)
-            if self._tokens:
-                self._tokens.take(self._usual or tokens)
+                continue
+            turn, tokens = self._turns.popleft()
+            if not turn.done():  # else it was abandoned
+                turn.set_result(self._take(tokens))
+
+    def _take(self, tokens: int) -> float:
+        if self._requests:
+            self._requests.take(1)
+        if self._tokens:
+            self._tokens.take(self._usual or tokens)
         return self._clock()
 
     def _wait(self) -> float:
