@@ -225,3 +225,18 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_embedded_teacher(
     asked = project.run("stages.imitation.teach", "1")
     assert asked.code == 0, asked.output
     assert project.calls("teach@1") > 0
+
+
+# --- experiments
+
+
+def test_an_experiment_elsewhere_asks_the_same_ledger(finished: Finished, tmp_path: Path) -> None:
+    """`dvc exp run --temp` works in a copy that it deletes: what was paid for is paid for."""
+    project = finished.project.copy(tmp_path / "project")
+    project.commit()
+    before = project.replies()
+    run = project.dvc("exp", "run", "--temp", "--set-param", "teach.max_dropped=0.03")
+    assert run.code == 0, run.output
+    assert {"base-teach", "teach@1"} <= set(run.stages)
+    assert (project.calls("teach@0"), project.calls("teach@1")) == (0, 0)
+    assert project.replies() == before > 0
