@@ -14,6 +14,7 @@ from typing import Self
 
 from lion import wire
 from lion.account import Account
+from lion.batching import Batching
 from lion.calling import Caller, Item, Round
 from lion.errors import InterruptedRunError, LionError, TooManyDroppedError
 from lion.interruption import interruptible
@@ -21,7 +22,7 @@ from lion.ledger import Cap, Ledger
 from lion.limits import Pace
 from lion.pricing import Prices
 from lion.purse import Purse
-from lion.settings import Api, Endpoint
+from lion.settings import Api, Endpoint, Mode
 from lion.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.wire import Failure, Outcome, Request
 from lion.writer import Writer
@@ -69,6 +70,7 @@ class Asker:
     prices: Prices = field(default_factory=lambda: Prices({}))
     cap: Cap = field(default_factory=Cap)
     account: Account = field(default_factory=Account)
+    mode: Mode = "live"
     _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
     _transport: Transport = field(init=False)
     _caller: Caller = field(init=False)
@@ -118,6 +120,8 @@ class Asker:
         So that memory grows by a key a request and no more: `requests` may make each when indexed.
         """
         started = time.monotonic()
+        if self.mode == "batch":
+            self._bring(requests)
         asked = self._look_up(requests, max_failed)
         self._advance(asked.known, asked.distinct)
         if len(asked.failed) > asked.allowed:
@@ -127,6 +131,29 @@ class Asker:
         self.account.seconds += time.monotonic() - started
         self.account.failed += len(asked.failed)
         return self._outcomes(asked)
+
+    def _bring(self, requests: Sequence[Request]) -> None:
+        """Let batches bring what they can. Raises BatchesPendingError where they are at work."""
+        places = {self._item(request).key: place for place, request in enumerate(requests)}
+        known = self.ledger.known(list(places))
+        missing = [key for key in places if key not in known]
+        if not missing:
+            return
+        self._transport.open()
+        batching = Batching(
+            self.api,
+            self._transport,
+            Purse(self.endpoint, self.prices, self.cap, batch=True),
+            self.ledger,
+            self.stage,
+            self.account,
+        )
+
+        def make(key: bytes) -> Item:
+            return self._item(requests[places[key]])
+
+        self._runner.run(batching.bring(missing, make, len(places)))
+        self.account.hits -= len(self.ledger.known(missing))  # fetched now: calls, and no hits
 
     def probe(self, request: Request) -> Outcome:
         """Ask once, past the ledger and without retrying, to learn whether the endpoint answers."""

@@ -4,6 +4,7 @@ DVC removes a stage's outputs before the stage runs, so what can be known before
 here: settings, prompts, keys, endpoints, files, budget, the student's folder, the disk.
 """
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -76,7 +77,27 @@ def endpoints(settings: Settings) -> list[str]:
                 continue
             if isinstance(outcome, Failure) and outcome.reason != "content_filter":
                 problems.append(_explained(role, endpoint, outcome))
-    return problems
+    return problems or list(_batch_problems(settings))
+
+
+def _batch_problems(settings: Settings) -> Iterator[str]:
+    """Look whether there is a Batch API where one is to be used; that costs nothing."""
+    from lion.batches import Provider
+    from lion.transport import Transport
+
+    async def look(endpoint: Endpoint) -> None:
+        transport = Transport(endpoint, settings.api)
+        try:
+            await Provider(transport, settings.api).look()
+        finally:
+            await transport.close()
+
+    for role in ROLES:
+        if getattr(settings.api.mode, role) == "batch":
+            try:
+                asyncio.run(look(getattr(settings, role)))
+            except LionError as error:
+                yield f"{role}: {error}"
 
 
 def _explained(role: str, endpoint: Endpoint, failure: Failure) -> str:
@@ -113,6 +134,13 @@ def _key_problems(settings: Settings) -> Iterator[str]:
 
 def _role_problems(settings: Settings) -> Iterator[str]:
     """Refuse the embedded teacher for real text: it knows its own twenty families alone."""
+    for role in ROLES:
+        batch = getattr(settings.api.mode, role) == "batch"
+        if batch and getattr(settings, role).base_url == EMBEDDED:
+            yield (
+                f"api.mode.{role}: the embedded teacher answers at once and for nothing, so it "
+                "has no Batch API. Set live."
+            )
     if settings.seed.source == EMBEDDED:
         return
     for role in ROLES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lion import __version__, cli_money, console
+from lion import __version__, cli_batch, cli_money, console
 
 PROFILES = Path("profiles")
 
@@ -115,6 +115,7 @@ def serve_teacher(port: int, host: str) -> None:
 main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)
 main.add_command(cli_money.costs)
+main.add_command(cli_batch.batch)
 
 
 def _environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ LionError
 ├── AskError            a teacher, referee or generator cannot be asked
 │   └── EndpointError   the server refused in a way that no retry mends
 ├── BudgetError         a cap of params.yaml's `budget` is reached
+├── BatchesPendingError batches work on what the run needs
 ├── InterruptedRunError somebody asked the run to stop
 ├── TooManyDroppedError more rows failed than the stage allows
 └── BusyError           another process runs this stage
@@ -48,6 +49,12 @@ class BudgetError(LionError):
     """A cap of params.yaml's `budget` is reached; what was paid for is kept."""
 
     exit_code = 3
+
+
+class BatchesPendingError(LionError):
+    """Batches at the provider work on what the run needs: nothing failed, come back later."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 class InterruptedRunError(LionError):

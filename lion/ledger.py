@@ -17,7 +17,7 @@ from typing import Self
 from lion.errors import AskError
 from lion.settings import Budget
 
-FORMAT = 2
+FORMAT = 3
 ANSWERED = "answered"
 _LOOK_UP_CHUNK = 500
 
@@ -57,12 +57,37 @@ CREATE TABLE IF NOT EXISTS spent (
     unpriced INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0, 0);
+CREATE TABLE IF NOT EXISTS batches (
+    token TEXT PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    api_key_env TEXT,
+    stage TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    file TEXT,
+    batch TEXT,
+    status TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '',
+    closed INTEGER NOT NULL DEFAULT 0,
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+CREATE TABLE IF NOT EXISTS batched (
+    token TEXT NOT NULL,
+    key BLOB NOT NULL,
+    request BLOB,
+    sample INTEGER NOT NULL,
+    reservation INTEGER
+);
+CREATE INDEX IF NOT EXISTS batched_key ON batched (key);
+CREATE INDEX IF NOT EXISTS batched_token ON batched (token);
 """
 _SPEND = (
     "UPDATE spent SET calls = calls + ?, tokens = tokens + ?,"
     " nanodollars = nanodollars + ?, unpriced = unpriced + ?"
 )
-# format 1 kept failed calls alone, and told neither tokens nor money of any
+_INTERRUPTED = " WHERE id NOT IN (SELECT reservation FROM batched WHERE reservation IS NOT NULL)"
+_FORGET_INTERRUPTED = "DELETE FROM reserved" + _INTERRUPTED
+# format 2 knew no batches; format 1 kept failed calls alone, and told neither tokens nor money
 _FROM_1 = """
 INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
     SELECT key, endpoint, '', '', reason, detail, 0, at FROM failures;
@@ -153,6 +178,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        self._joined = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(
@@ -186,7 +213,10 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Run a block as one transaction, durable at its end. Raises sqlite3.Error."""
+        """Run a block as one transaction, durable at its end, or as a part of `transaction`."""
+        if self._joined:
+            yield
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -195,6 +225,16 @@ class Ledger:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run what a block writes, here and through the methods, as one. Raises AskError."""
+        with self._writing(), self._transaction():
+            self._joined = True
+            try:
+                yield self._connection
+            finally:
+                self._joined = False
 
     def __enter__(self) -> Self:
         """Return the ledger itself."""
@@ -211,19 +251,24 @@ class Ledger:
 
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the replies' bytes of those `keys` that are known. Raises AskError."""
-        found: dict[bytes, bytes] = {}
+        return dict(self._select("key, reply", keys))
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that have a reply. Raises AskError."""
+        return {key for (key,) in self._select("key", keys)}
+
+    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]
             marks = ",".join("?" * len(chunk))
-            query = f"SELECT key, reply FROM replies WHERE key IN ({marks})"  # noqa: S608 - marks are our own question marks
+            query = f"SELECT {columns} FROM replies WHERE key IN ({marks})"  # noqa: S608 - our own words and question marks
             try:
-                found.update(self._connection.execute(query, chunk))
+                yield from self._connection.execute(query, chunk).fetchall()
             except sqlite3.Error as error:
                 raise AskError(
                     f"the ledger cannot be read: {error}. Look at the file and the disk; a copy "
                     "of it keeps what was paid for."
                 ) from error
-        return found
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Keep replies that somebody else paid for. Raises AskError."""
@@ -234,14 +279,15 @@ class Ledger:
         """Forget failed calls, and settle interrupted ones; return their number.
 
         What was spent stays counted, and what interrupted calls had set aside, the most they can
-        have cost, is counted as spent. Nobody may be asking meanwhile. Raises AskError.
+        have cost, is counted as spent. What open batches have set aside stays so. Nobody may be
+        asking meanwhile. Raises AskError.
         """
         with self._writing():
             with self._transaction():
-                lost = self._reserved()
+                lost = self._reserved(_INTERRUPTED)
                 self._connection.execute(_SPEND, (lost.calls, lost.tokens, lost.nanodollars, 0))
                 failed = self._connection.execute("DELETE FROM calls WHERE outcome != 'answered'")
-                reserved = self._connection.execute("DELETE FROM reserved")
+                reserved = self._connection.execute(_FORGET_INTERRUPTED)
             self._connection.execute("VACUUM")
         return failed.rowcount + reserved.rowcount
 
@@ -311,8 +357,9 @@ class Ledger:
         query = "SELECT calls, tokens, nanodollars, unpriced FROM spent"
         return Amount(*self._connection.execute(query).fetchone())
 
-    def _reserved(self) -> Amount:
+    def _reserved(self, which: str = "") -> Amount:
         query = "SELECT count(*), ifnull(sum(tokens), 0), ifnull(sum(nanodollars), 0) FROM reserved"
+        query += which
         return Amount(*self._connection.execute(query).fetchone())
 
     @contextmanager

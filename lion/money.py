@@ -21,12 +21,12 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
     """Return the plan as a table, with its sums and the budget beside them."""
     if not found:
         return Text("Nothing is left to be asked.")
-    table = _table("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
+    table = grid("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
     for need in found:
         tokens = need.prompt_tokens + need.completion_tokens
         table.add_row(
             need.stage,
-            need.role,
+            need.role if need.mode == "live" else f"{need.role}, batch",
             f"{need.calls:,}",
             f"{need.known:,}" if need.known else DASH,
             f"{tokens:,}",
@@ -86,7 +86,7 @@ def ledger(
         f"{spent.tokens:,} tokens, {dollars(spent.nanodollars, spent.unpriced)}; "
         f"hit rate {DASH if hits is None else f'{hits:.1%}'}"
     )
-    table = _table("endpoint", "model", "calls", "failed", "tokens", "cost")
+    table = grid("endpoint", "model", "calls", "failed", "tokens", "cost")
     for group in groups:
         table.add_row(
             *(name or DASH for name in group.names),
@@ -106,7 +106,7 @@ def ledger(
 
 def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> RenderableType:
     """Return what every stage cost, and the money per accepted hard instruction."""
-    table = _table("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
+    table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
     for one in stages:
         table.add_row(
             one.names[0] or DASH,
@@ -151,7 +151,8 @@ def _accepted_hard(name: str) -> int:
     return int(document.get("hard", {}).get("kept", 0))
 
 
-def _table(*columns: str) -> Table:
+def grid(*columns: str) -> Table:
+    """Return an empty table in the style of all; the first two columns hold words."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < 2 else "right")

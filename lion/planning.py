@@ -6,6 +6,7 @@ each line says which. Where a teacher's questions stand already, those in the le
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,14 @@ from lion import jsonl, project, prompts, teacher, wire
 from lion.ledger import Ledger
 from lion.pricing import Prices
 from lion.records import Instruction
-from lion.settings import EMBEDDED, Endpoint, Settings
+from lion.settings import EMBEDDED, Endpoint, Mode, Settings
 from lion.wire import Usage
 
 _BYTES_A_TOKEN = 4
 _SHARE_OF_CAP = 0.5
 _CAP = 1024  # tokens, where `request` sets none
 _WORDS = 60  # tokens of an instruction that nobody has seen yet
+_DAY = 86_400.0  # seconds that a batch may take
 _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
@@ -31,7 +33,8 @@ class Need:
     """What one stage will ask of one role.
 
     `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
-    earlier stages of the role, or `estimated` from params alone.
+    earlier stages of the role, or `estimated` from params alone. Asked in batches, `seconds` are
+    the most that they take: a day for each, one after the other.
     """
 
     stage: str
@@ -43,6 +46,7 @@ class Need:
     basis: Basis
     nanodollars: int | None
     seconds: float
+    mode: Mode = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,19 @@ def _need(
 ) -> Need:
     prompt, completion, basis = _tokens(settings, role, endpoint)
     usage = Usage(round(calls * prompt), round(calls * completion))
-    rates = prices.rates(endpoint)
+    mode = _mode(settings, role, calls)
+    rates = prices.rates(endpoint, batch=mode == "batch")
     cost = None if rates is None else rates.cost(usage)
-    seconds = _duration(settings, calls, usage)
-    return Need(stage, role, calls, known, usage.prompt, usage.completion, basis, cost, seconds)
+    rounds = ceil(calls / settings.generate.round) if role == "generator" else 1
+    seconds = rounds * _DAY if mode == "batch" else _duration(settings, calls, usage)
+    tokens = (usage.prompt, usage.completion)
+    return Need(stage, role, calls, known, *tokens, basis, cost, seconds, mode)
+
+
+def _mode(settings: Settings, role: str, calls: int) -> Mode:
+    """Return how so many calls are asked: too few for a batch are asked live."""
+    mode: Mode = getattr(settings.api.mode, role)
+    return mode if calls >= settings.api.batch_least else "live"
 
 
 def _tokens(settings: Settings, role: str, endpoint: Endpoint) -> tuple[float, float, Basis]:

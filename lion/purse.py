@@ -12,11 +12,15 @@ from lion.wire import Usage
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """The money of one asker: its endpoint's prices under the project's cap."""
+    """The money of one asker: its endpoint's prices under the project's cap.
+
+    `batch` where calls are made in batches, for which there may be a price of its own.
+    """
 
     endpoint: Endpoint
     prices: Prices
     cap: Cap
+    batch: bool = False
 
     @property
     def is_capped(self) -> bool:
@@ -37,7 +41,7 @@ class Purse:
                 f"budget: {who} has no cap on what it writes, so the most that a call can cost is "
                 "unknown. Set max_completion_tokens or max_tokens in `request`."
             )
-        cost = self.prices.cost(self.endpoint, Usage(len(body), completion))
+        cost = self.prices.cost(self.endpoint, Usage(len(body), completion), batch=self.batch)
         if cost is None and self.cap.nanodollars is not None:
             raise BudgetError(
                 f"budget.usd: the price of {who} is unknown. Write it into prices.yaml, or cap "
@@ -47,7 +51,7 @@ class Purse:
 
     def spent(self, usage: Usage | None) -> int | None:
         """Return what a reply cost in nanodollars, or None where that cannot be told."""
-        return self.prices.cost(self.endpoint, usage)
+        return self.prices.cost(self.endpoint, usage, batch=self.batch)
 
     def lost(self, body: bytes, *, billable: bool) -> tuple[Usage | None, int | None]:
         """Return tokens and nanodollars of a call that failed: the most it can have cost.

@@ -208,6 +208,17 @@ class Evaluate(Section):
     max_dropped: Share
 
 
+Mode = Literal["live", "batch"]
+
+
+class Modes(Section):
+    """How each role is asked: at once, or through the provider's Batch API."""
+
+    teacher: Mode
+    referee: Mode
+    generator: Mode
+
+
 class Api(Section):
     """How endpoints are asked. Never decides an output, so no stage declares it."""
 
@@ -218,6 +229,9 @@ class Api(Section):
     patience: Annotated[float, Field(gt=0)]
     requests_per_minute: Annotated[float, Field(gt=0)] | None
     tokens_per_minute: Annotated[float, Field(gt=0)] | None
+    mode: Modes
+    batch_least: Positive
+    batch_tail: Share
 
 
 class Budget(Section):

@@ -91,6 +91,7 @@ class Work:
                 stage=f"{self.stage}@{self.iteration}",
                 prices=Prices.load(project.PRICES),
                 cap=cap(settings.budget),
+                mode=getattr(settings.api.mode, role),
             ) as asker,
         ):
             try:

@@ -7,8 +7,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -76,8 +76,7 @@ class Transport:
 
         Raises CallError, and EndpointError where the server refuses whatever it is asked.
         """
-        client = self._open()
-        try:
+        with self.client() as client:
             # the SDK's own timeouts are per read: a reply that drips would never end
             async with asyncio.timeout(self.api.timeout):
                 # `post` skips the SDK's typed models (half of a call's CPU); bytes are kept as is
@@ -88,6 +87,13 @@ class Transport:
                     options={"headers": {"Content-Type": "application/json"}},
                 )
                 return response.content, response.headers
+
+    @contextmanager
+    def client(self) -> Iterator[openai.AsyncOpenAI]:
+        """Yield the SDK's client; its errors come out as CallError or EndpointError."""
+        client = self._open()
+        try:
+            yield client
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
@@ -134,7 +140,7 @@ class Transport:
         return self._stack.enter_context(application.running())
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, words = error.status_code, self._without_key(_words(error))
+        status, words = error.status_code, self.without_key(_words(error))
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
         if status == 429 and error.code == "insufficient_quota":
@@ -150,7 +156,7 @@ class Transport:
             return self.misconfigured(failure)
         return RefusedError(failure)
 
-    def _without_key(self, words: str) -> str:
+    def without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
         key = os.environ.get(self.endpoint.api_key_env or "", "").strip()
         return words.replace(key, "(the key)") if key else words

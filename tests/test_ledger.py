@@ -176,9 +176,9 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> N
 def test_a_ledger_of_a_later_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=3")
+    connection.execute("PRAGMA user_version=4")
     connection.close()
-    with pytest.raises(AskError, match=r"format 3, this version reads up to 2. Update Lion"):
+    with pytest.raises(AskError, match=r"format 4, this version reads up to 3. Update Lion"):
         Ledger(path)
 
 
