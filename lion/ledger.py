@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from lion.errors import AskError
 from lion.settings import Budget
@@ -86,7 +86,6 @@ _SPEND = (
     " nanodollars = nanodollars + ?, unpriced = unpriced + ?"
 )
 _INTERRUPTED = " WHERE id NOT IN (SELECT reservation FROM batched WHERE reservation IS NOT NULL)"
-_FORGET_INTERRUPTED = "DELETE FROM reserved" + _INTERRUPTED
 # format 2 knew no batches; format 1 kept failed calls alone, and told neither tokens nor money
 _FROM_1 = """
 INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
@@ -257,7 +256,7 @@ class Ledger:
         """Return those of `keys` that have a reply. Raises AskError."""
         return {key for (key,) in self._select("key", keys)}
 
-    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
+    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]
             marks = ",".join("?" * len(chunk))
@@ -287,7 +286,7 @@ class Ledger:
                 lost = self._reserved(_INTERRUPTED)
                 self._connection.execute(_SPEND, (lost.calls, lost.tokens, lost.nanodollars, 0))
                 failed = self._connection.execute("DELETE FROM calls WHERE outcome != 'answered'")
-                reserved = self._connection.execute(_FORGET_INTERRUPTED)
+                reserved = self._connection.execute(f"DELETE FROM reserved{_INTERRUPTED}")  # noqa: S608 - our own words
             self._connection.execute("VACUUM")
         return failed.rowcount + reserved.rowcount
 

@@ -131,6 +131,10 @@ class ChatServer:
         headers = {"Content-Type": "application/json", **told.headers}
         return web.Response(status=told.status, body=told.body, headers=headers)
 
+    def route(self, router: web.UrlDispatcher) -> None:
+        """Say which paths there are."""
+        router.add_post("/v1/chat/completions", self.handle)
+
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Self]:
@@ -142,7 +146,7 @@ class ChatServer:
 
         async def serve() -> None:
             application = web.Application(client_max_size=1 << 24)
-            application.router.add_post("/v1/chat/completions", server.handle)
+            server.route(application.router)
             runner = web.AppRunner(application, shutdown_timeout=0.1)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()

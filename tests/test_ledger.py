@@ -264,3 +264,28 @@ def test_a_ledger_of_format_1_is_taken_over(tmp_path: Path) -> None:
         with Ledger(path) as ledger:
             assert ledger.look_up([key(1), key(2)]) == {key(1): b"reply"}
             assert ledger.spent() == (Amount(2, 0, 0, 2), Amount())
+
+
+def test_a_ledger_of_format_2_is_taken_over(tmp_path: Path) -> None:
+    """It lacks the batches; its replies and what was spent stay."""
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.write([entry(1)])
+        ledger._connection.executescript(
+            "DROP TABLE batches; DROP TABLE batched; PRAGMA user_version=2;"
+        )
+    with Ledger(path) as ledger:
+        assert ledger.known([key(1), key(2)]) == {key(1)}
+        assert ledger.spent()[0].calls == 1
+        assert ledger._connection.execute("SELECT count(*) FROM batched").fetchone() == (0,)
+
+
+def test_what_is_written_together_is_there_together_or_not_at_all(ledger: Ledger) -> None:
+    with pytest.raises(ZeroDivisionError), ledger.transaction():
+        ledger.write([entry(1)])
+        ledger.reserve([Amount(1, 5)], Cap(calls=9))
+        _ = 1 // 0
+    assert (ledger.count(), ledger.spent()) == (0, (Amount(), Amount()))
+    with ledger.transaction():
+        ledger.write([entry(1)])
+    assert ledger.count() == 1
