@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from lion import console, jsonl, project
-from lion.errors import BusyError, SettingsError, TooManyDroppedError
+from lion.errors import BusyError, LionError, SettingsError, TooManyDroppedError
 from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 
@@ -144,10 +144,13 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
     A run that goes on where an unfinished one stopped counts what that one did, too.
     """
     before: Row = jsonl.read_document(path) if path.exists() else {"finished": True}
-    started, finished = time.monotonic(), False
+    started, code = time.monotonic(), 1
     try:
         yield
-        finished = True
+        code = 0
+    except LionError as error:
+        code = error.exit_code
+        raise
     finally:
         seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
         if not before.get("finished", True):
@@ -156,7 +159,7 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
                 role: _added(before["asked"].get(role, {}), asked.get(role, {}))
                 for role in (before["asked"] | asked)
             }
-        document = {"finished": finished, "seconds": seconds, "asked": asked}
+        document = {"finished": not code, "exit_code": code, "seconds": seconds, "asked": asked}
         jsonl.write_document(path, document)
 
 

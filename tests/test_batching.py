@@ -484,21 +484,29 @@ def batch_params(workplace: Workplace, url: str, **changes: Any) -> Any:
     )
 
 
-def stage(name: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", name, "0"], capture_output=True, text=True, timeout=120
-    )
+_ONE_STAGE = """
+stages:
+  base-teach: {cmd: exec python -m stages.imitation.teach 0, deps: [data/0/train_pool.jsonl]}
+"""
 
 
-def test_a_stage_leaves_with_its_own_exit_code_and_goes_on_later(
+def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     server: BatchServer, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = Path(__file__).parents[1]
-    monkeypatch.setenv("PYTHONPATH", str(root))
-    settings = batch_params(workplace, server.url)
+    """`lion run` around a real `dvc repro`, which itself tells every failure alike."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    others = {
+        f"{role}.{key}": value
+        for role in ("referee", "generator")
+        for key, value in {"base_url": server.url, "api_key_env": None}.items()
+    }
+    settings = batch_params(workplace, server.url, **others)
     rows, _ = base.pool(settings.seed, settings.random_seed)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
-    left = stage("stages.imitation.teach")
+    Path("dvc.yaml").write_text(_ONE_STAGE)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
+    command = [sys.executable, "-m", "lion.cli", "run"]
+    left = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (left.returncode, "60 requests wait" in left.stderr) == (75, True), left.stderr
     shown = lion("batch")
     assert "teach@0" in shown.stdout
@@ -510,7 +518,7 @@ def test_a_stage_leaves_with_its_own_exit_code_and_goes_on_later(
     assert teach(Work("teach", "0", settings)).startswith("60 answers")
     assert len(Path("data/0/cache_pool.jsonl").read_text().splitlines()) == 60
     assert lion("batch").stderr == "no batch is at work\n"
-    assert server.calls == []
+    assert len(server.calls) == 3  # lion check's
 
 
 def test_what_no_stage_waits_for_is_fetched_or_forgotten(
