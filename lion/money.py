@@ -53,7 +53,8 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
     )
     advice = Text(
         "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
-        "from what earlier stages needed. Replies in the ledger are free.",
+        "from what earlier stages needed. Replies in the ledger are free. Batches: the minutes are "
+        "the most that they take.",
         style="dim",
     )
     return Group(table, told, advice)

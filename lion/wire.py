@@ -55,6 +55,8 @@ class Failure:
 
 Outcome = Reply | Failure
 _FINAL = frozenset({"cap_spent", "content_filter", "refused"})
+_BROKEN_OFF = frozenset({"abort", "error"})
+"""Finish reasons of vLLM, SGLang and proxies for an answer that the server itself cut short."""
 
 
 def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, Any]:
@@ -99,7 +101,8 @@ def parse(raw: bytes) -> Outcome:
 
     Empty content is a failure: `refused` where the model says why; `cap_spent` with
     `finish_reason: length` (a reasoning model that thought until its cap: billed, and asking again
-    would not help); else `empty_reply`, to be asked again.
+    would not help); else `empty_reply`, to be asked again. So is `broken_off`, half an answer that
+    the server gave up. Reasoning beside the answer, under whichever name, is no part of it.
     """
     try:
         document = orjson.loads(raw)
@@ -110,6 +113,8 @@ def parse(raw: bytes) -> Outcome:
     finish_reason = choice.get("finish_reason") or "unknown"
     if not isinstance(content, str | None) or not isinstance(finish_reason, str):
         return Failure("malformed_reply", _clip(raw))
+    if finish_reason in _BROKEN_OFF:
+        return Failure("broken_off", f"finish_reason {finish_reason}")
     if content is None or not content.strip():
         refusal = choice["message"].get("refusal")
         if isinstance(refusal, str) and refusal:
