@@ -71,7 +71,7 @@ def ours(
     """Ask with Lion's asker: ledger, limits and accounts on."""
     from lion.api import Asker
     from lion.ledger import Ledger
-    from lion.settings import Api, Endpoint
+    from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
     asked = Endpoint(base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={})
@@ -83,6 +83,9 @@ def ours(
         patience=900.0,
         requests_per_minute=float(endpoint.REQUESTS_A_MINUTE) if told else None,
         tokens_per_minute=float(endpoint.TOKENS_A_MINUTE) if told else None,
+        mode=Modes(teacher="live", referee="live", generator="live"),
+        batch_least=1,
+        batch_tail=0.0,
     )
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -27,7 +27,7 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     """Ask everything and write the answers; say when asking begins."""
     from lion.api import Asker
     from lion.ledger import Ledger
-    from lion.settings import Api, Endpoint
+    from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply, Request
 
     asked = Endpoint(base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={})
@@ -39,6 +39,9 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
         patience=60.0,
         requests_per_minute=None,
         tokens_per_minute=None,
+        mode=Modes(teacher="live", referee="live", generator="live"),
+        batch_least=1,
+        batch_tail=0.0,
     )
     requests = [
         Request(({"role": "user", "content": f"question {number}"},)) for number in range(count)

@@ -120,7 +120,9 @@ class Submitted:
 
     def sent(self, token: str) -> list[bytes]:
         """Return the keys of a batch that are not settled."""
-        return [key for key, _ in self.requests(token)]
+        query = "SELECT key FROM batched WHERE token = ? AND request IS NOT NULL ORDER BY rowid"
+        with self._ledger.transaction() as connection:
+            return [key for (key,) in connection.execute(query, (token,))]
 
     def unsettled(self, token: str, keys: Sequence[bytes]) -> dict[bytes, tuple[Item, int | None]]:
         """Return those of `keys` (a few hundred) that a batch has not settled, by key.

@@ -10,7 +10,7 @@ from loopback import Call, ChatServer, Told
 
 from lion.api import Asker
 from lion.ledger import Cap, Ledger
-from lion.settings import Api, Endpoint
+from lion.settings import Api, Endpoint, Modes
 from lion.wire import Outcome, Reply, Request
 
 Open = Callable[..., Any]
@@ -45,6 +45,9 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
             "patience": 60.0,
             "requests_per_minute": None,
             "tokens_per_minute": None,
+            "mode": Modes(teacher="live", referee="live", generator="live"),
+            "batch_least": 1,
+            "batch_tail": 0.0,
         }
         cap = changes.pop("cap", Cap())
         assert set(changes) <= {*endpoint, *api}

@@ -16,11 +16,12 @@ from pathlib import Path
 from lion import console
 from lion.api import Asker
 from lion.ledger import Ledger
-from lion.settings import Api, Endpoint
+from lion.settings import Api, Endpoint, Modes
 from lion.wire import Request
 endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
 api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
-          requests_per_minute=None, tokens_per_minute=None)
+          requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
+          mode=Modes(teacher="live", referee="live", generator="live"))
 with console.error_boundary():
     with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
         asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])

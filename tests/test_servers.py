@@ -1,9 +1,9 @@
 """Servers that nobody here wrote: their replies byte for byte, and one of them at work.
 
 The replies of vLLM follow `ChatMessage`, `ChatCompletionResponseChoice` and `UsageInfo` in the
-protocol.py files of its vllm/entrypoints (what was `reasoning_content` is `reasoning` since 0.11: its
-docs, features/reasoning_outputs) and FINISH_REASON_STRINGS of vllm/v1/engine/__init__.py; those of
-llama.cpp `to_json_oaicompat_chat` of tools/server/server-task.cpp; that of `transformers serve`
+protocol.py files of its vllm/entrypoints (what was `reasoning_content` is `reasoning` since 0.11:
+its docs, features/reasoning_outputs) and FINISH_REASON_STRINGS of vllm/v1/engine/__init__.py; those
+of llama.cpp `to_json_oaicompat_chat` of tools/server/server-task.cpp; that of `transformers serve`
 was taken from a running 5.23.
 """
 
