@@ -28,7 +28,8 @@ _SHOWN = 100
 class Group:
     """The calls of one model or of one stage, in all revisions that the ledger served.
 
-    `wasted` of the `calls` brought nothing; `failed` is their number. Latencies in seconds.
+    `wasted` of the `calls` brought nothing; `failed` is their number. Latencies in seconds, None
+    where no call was timed: one in a batch waits for hours, which says nothing of the server.
     """
 
     names: tuple[str, ...]
@@ -37,8 +38,8 @@ class Group:
     tokens: int
     nanodollars: int
     unpriced: int
-    p50: float
-    p99: float
+    p50: float | None
+    p99: float | None
 
     @property
     def wasted(self) -> float:
@@ -75,14 +76,15 @@ def _groups(path: Path, *names: str) -> list[Group]:
             schema_overrides={"nanodollars": polars.Int64},
             orient="row",
         )
+    timed = col("seconds").filter(col("seconds") > 0)
     summed = frame.group_by(names, maintain_order=True).agg(
         polars.len().alias("calls"),
         col("failed").sum(),
         col("tokens").sum(),
         col("nanodollars").sum(),
         col("nanodollars").is_null().sum().alias("unpriced"),
-        col("seconds").quantile(0.5).alias("p50"),
-        col("seconds").quantile(0.99).alias("p99"),
+        timed.quantile(0.5).alias("p50"),
+        timed.quantile(0.99).alias("p99"),
     )
     return [Group(row[: len(names)], *row[len(names) :]) for row in summed.iter_rows()]
 

@@ -115,8 +115,7 @@ def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> Ren
             f"{one.wasted:.1%}" if one.failed else DASH,
             f"{one.tokens:,}",
             dollars(one.nanodollars, one.unpriced),
-            f"{one.p50:,.2f}",
-            f"{one.p99:,.2f}",
+            *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (one.p50, one.p99)),
         )
     accepted, each = _each_hard(stages, iterations)
     told = DASH if each is None else dollars(*each)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from fixtures import Configure, Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import base, batches, batching, check, jsonl, planning, project
+from lion import base, batches, batching, check, jsonl, maintenance, planning, project
 from lion.api import Asker
 from lion.batching import alone
 from lion.cli import main
@@ -518,6 +518,8 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     assert teach(Work("teach", "0", settings)).startswith("60 answers")
     assert len(Path("data/0/cache_pool.jsonl").read_text().splitlines()) == 60
     assert lion("batch").stderr == "no batch is at work\n"
+    (taught,) = maintenance.by_stage(project.ledger())
+    assert (taught.names, taught.calls, taught.p50) == (("teach@0",), 60, None)
     assert len(server.calls) == 3  # lion check's
 
 
