@@ -45,7 +45,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
 def test_calls_are_summed_by_model_and_by_stage(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
     (model,) = maintenance.by_model(path)
-    assert model == maintenance.Group((URL, "m"), 3, 1, 37, 200, 1, 0.0, 0.0)
+    assert model == maintenance.Group((URL, "m"), 3, 1, 37, 200, 1, None, None)
     assert model.wasted == pytest.approx(1 / 3)
     teach, review = maintenance.by_stage(path)
     assert (teach.names, teach.calls, teach.failed, teach.nanodollars) == (("teach@1",), 2, 0, 200)
