@@ -487,7 +487,7 @@ def test_a_key_that_the_server_repeats_is_in_no_message(
     monkeypatch.setenv("SOME_KEY", key)
     chat_server.answer = refuses(status, f"Bad key {key} in 'Bearer {key}'.")
     told = ""
-    with opened(api_key_env="SOME_KEY", tries=1) as asker:
+    with opened(api_key_env="SOME_KEY", tries=1, patience=0.2) as asker:
         try:
             told = repr(asker.ask([ask_for(1)]))
         except AskError as error:
