@@ -235,6 +235,9 @@ def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
 def _too_small(settings: Settings, rows: int) -> Iterator[str]:
     """Compare what generation asks with what `per_parent` allows of the rows that are judged."""
     parents = max(0, rows if settings.respond.limit is None else min(rows, settings.respond.limit))
+    review = settings.review
+    if review.judge == "referee" and review.limit is not None and review.same_answer == "ask":
+        parents = min(parents, review.limit)
     for name in settings.iterations:
         generate = settings.generate_at(name)
         if generate.per_parent is not None and parents * generate.per_parent < max(
@@ -244,7 +247,7 @@ def _too_small(settings: Settings, rows: int) -> Iterator[str]:
                 f"iterations.{name}: {parents} rows of the pool are judged, too few for "
                 f"{generate.hard} hard and {generate.easy} easy new ones at {generate.per_parent} "
                 "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent "
-                "and respond.limit."
+                "and respond.limit (and review.limit)."
             )
             return
 

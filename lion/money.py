@@ -16,6 +16,8 @@ from lion.planning import Need
 from lion.settings import Budget
 from lion.tables import DASH, dollars
 
+_SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
+
 
 def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:
     """Return the plan as a table, with its sums and the budget beside them."""
@@ -27,7 +29,7 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
         table.add_row(
             need.stage,
             need.role if need.mode == "live" else f"{need.role}, batch",
-            f"{need.calls:,}",
+            f"{_SIGNS[need.reckoned]}{need.calls:,}",
             f"{need.known:,}" if need.known else DASH,
             f"{tokens:,}",
             dollars(need.nanodollars),
@@ -53,8 +55,9 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
     )
     advice = Text(
         "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
-        "from what earlier stages needed. Replies in the ledger are free. Batches: the minutes are "
-        "the most that they take.",
+        "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
+        "asked only where the first calls for it. Replies in the ledger are free. Batches: the "
+        "minutes are the most that they take.",
         style="dim",
     )
     return Group(table, told, advice)
@@ -118,8 +121,15 @@ def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> Ren
             *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (one.p50, one.p99)),
         )
     accepted, each = _each_hard(stages, iterations)
-    told = DASH if each is None else dollars(*each)
-    return Group(table, Text(f"{accepted:,} hard instructions accepted; {told} for each of them"))
+    _, judged = _each_hard(_reviews(stages), iterations)
+    told, of_it = (DASH if one is None else dollars(*one) for one in (each, judged))
+    return Group(
+        table,
+        Text(
+            f"{accepted:,} hard instructions accepted; {told} for each of them, "
+            f"of it the referee's reviews {of_it}"
+        ),
+    )
 
 
 def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> str:
@@ -128,10 +138,23 @@ def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]
     rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
     for row in rows:
         del row["names"]
-    known = each is not None and not each[1]
-    per_hard = each[0] if each is not None and known else None
-    document = {"stages": rows, "accepted_hard": accepted, "nanodollars_per_hard": per_hard}
+    _, judged = _each_hard(_reviews(stages), iterations)
+    document = {
+        "stages": rows,
+        "accepted_hard": accepted,
+        "nanodollars_per_hard": _if_known(each),
+        "review_nanodollars_per_hard": _if_known(judged),
+    }
     return json.dumps(document, indent=2)
+
+
+def _if_known(each: tuple[int, int] | None) -> int | None:
+    """Return money of which nothing is unpriced, else None."""
+    return None if each is None or each[1] else each[0]
+
+
+def _reviews(stages: Sequence[maintenance.Group]) -> list[maintenance.Group]:
+    return [one for one in stages if (one.names[0] or "").startswith("review@")]
 
 
 def _each_hard(

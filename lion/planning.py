@@ -25,6 +25,7 @@ _DAY = 86_400.0  # seconds that a batch may take
 _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
+Reckoned = Literal["exactly", "about", "at_most"]
 _ASKING = {"teacher": ("teach", "evaluate"), "generator": ("generate",), "referee": ("review",)}
 
 
@@ -33,13 +34,15 @@ class Need:
     """What one stage will ask of one role.
 
     `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
-    earlier stages of the role, or `estimated` from params alone. Asked in batches, `seconds` are
-    the most that they take: a day for each, one after the other.
+    earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
+    from params; `about` where they do from what earlier iterations needed. Asked in batches,
+    `seconds` are the most that they take: a day for each, one after the other.
     """
 
     stage: str
     role: str
     calls: int
+    reckoned: Reckoned
     known: int
     prompt_tokens: int
     completion_tokens: int
@@ -87,10 +90,43 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
         limit = settings.respond.limit
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
-            yield f"review@{name}", "referee", 2 * judged
+            yield f"review@{name}", "referee", _reviews(settings, judged)
         yield f"generate@{name}", "generator", round(new / _acceptance(settings))
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", 2 * quality
+
+
+def _reviews(settings: Settings, responses: int) -> int:
+    """Return the reviews of so many responses: two of each one drawn, or as many as so far."""
+    limit = settings.review.limit
+    drawn = responses if limit is None else min(limit, responses)
+    each = None if _full(settings) else _reviews_each(settings)
+    return round(drawn * (2 if each is None else each))
+
+
+def _reviews_each(settings: Settings) -> float | None:
+    """Return the reviews per response drawn in the iterations so far; None where there is none."""
+    limit = settings.review.limit
+    reviews = drawn = 0
+    for name in settings.iterations:
+        document = _metrics(name, "review")
+        responses = document.get("responses", 0)
+        reviews += document.get("reviews", 0) if responses else 0
+        drawn += responses if limit is None else min(limit, responses)
+    return reviews / drawn if drawn else None
+
+
+def _full(settings: Settings) -> bool:
+    """Tell whether every response that is drawn is judged in both orders."""
+    return settings.review.margin is None and settings.review.same_answer == "ask"
+
+
+def _reckoned(settings: Settings, stage: str) -> Reckoned:
+    if stage.startswith("generate@"):
+        return "about"
+    if not stage.startswith("review@") or _full(settings):
+        return "exactly"
+    return "at_most" if _reviews_each(settings) is None else "about"
 
 
 def _acceptance(settings: Settings) -> float:
@@ -118,10 +154,28 @@ def _need(
     mode = _mode(settings, role, calls)
     rates = prices.rates(endpoint, batch=mode == "batch")
     cost = None if rates is None else rates.cost(usage)
-    rounds = ceil(calls / settings.generate.round) if role == "generator" else 1
+    rounds = _rounds(settings, stage, calls)
     seconds = rounds * _DAY if mode == "batch" else _duration(settings, calls, usage)
-    tokens = (usage.prompt, usage.completion)
-    return Need(stage, role, calls, known, *tokens, basis, cost, seconds, mode)
+    return Need(
+        stage=stage,
+        role=role,
+        calls=calls,
+        reckoned=_reckoned(settings, stage),
+        known=known,
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        basis=basis,
+        nanodollars=cost,
+        seconds=seconds,
+        mode=mode,
+    )
+
+
+def _rounds(settings: Settings, stage: str, calls: int) -> int:
+    """Return how many times a stage asks, each time after the replies to the last."""
+    if stage.startswith("generate@"):
+        return ceil(calls / settings.generate.round)
+    return 2 if stage.startswith("review@") and settings.review.margin is not None else 1
 
 
 def _mode(settings: Settings, role: str, calls: int) -> Mode:

@@ -22,6 +22,7 @@ Origin = Literal["seed", "hard", "easy", "exam"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
+Basis = Literal["both_orders", "one_order", "same_answer"]
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
 Row = dict[str, Any]
@@ -198,6 +199,13 @@ class Review:
     reason: str | None
     evidence: str
 
+    @property
+    def gap(self) -> float | None:
+        """Teacher's score minus student's; None where there are no scores."""
+        if self.teacher_score is None or self.student_score is None:
+            return None
+        return self.teacher_score - self.student_score
+
     def to_row(self) -> Row:
         """Return the row as it is written."""
         return {
@@ -224,11 +232,50 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """A response that gets a verdict, and what that verdict rests on.
+
+    `basis` is what the rules of `review` ask for: both orders, `first` alone, or nothing where the
+    two answers are the same. `audited`: the order left out was asked all the same, to be compared.
+    `weight` is the number of responses that this one stands for: 1 / its chance to be drawn.
+    """
+
+    id: str
+    basis: Basis
+    first: Order
+    audited: bool = False
+    weight: float = 1.0
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "basis": self.basis,
+            "first": self.first,
+            "audited": self.audited,
+            "weight": self.weight,
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            id=_text(row, "id"),
+            basis=_one_of(row, "basis", get_args(Basis)),
+            first=_one_of(row, "first", get_args(Order)),
+            audited=_flag(row, "audited"),
+            weight=_number(row, "weight"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the two orders together say of an instruction.
+    """What the reviews of an instruction together say of it.
 
     gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
-    numbers.
+    numbers. `basis` tells which orders were seen: of the same answer nobody gave scores, and its
+    gap is 0. `weight` is the number of responses that this one stands for.
     """
 
     id: str
@@ -237,6 +284,8 @@ class Verdict:
     gap: float | None
     difficulty: Difficulty
     reason: str | None
+    basis: Basis = "both_orders"
+    weight: float = 1.0
 
     def to_row(self) -> Row:
         """Return the row as it is written."""
@@ -248,6 +297,8 @@ class Verdict:
             "gap": self.gap,
             "difficulty": self.difficulty,
             "reason": self.reason,
+            "basis": self.basis,
+            "weight": self.weight,
         }
 
     @classmethod
@@ -260,6 +311,8 @@ class Verdict:
             gap=_optional_number(row, "gap"),
             difficulty=_one_of(row, "difficulty", get_args(Difficulty)),
             reason=_optional_text(row, "reason"),
+            basis=_one_of(row, "basis", get_args(Basis)),
+            weight=_number(row, "weight"),
         )
 
 
@@ -352,6 +405,20 @@ def _optional_number(row: Row, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{key}: a number is expected, found {value!r:.60}")
     return float(value)
+
+
+def _number(row: Row, key: str) -> float:
+    value = _optional_number(row, key)
+    if value is None:
+        raise DataError(f"{key}: a number is expected, found none")
+    return value
+
+
+def _flag(row: Row, key: str) -> bool:
+    value = row.get(key)
+    if not isinstance(value, bool):
+        raise DataError(f"{key}: true or false is expected, found {value!r:.60}")
+    return value
 
 
 def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:

@@ -137,9 +137,18 @@ class Answering(Section):
 
 
 class Review(Section):
-    """Who judges: the referee, or the exam's scorer where it can verify."""
+    """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
+
+    A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
+    and the sample of `limit` responses favours it. A scorer is free: it judges everything.
+    """
 
     judge: Literal["referee", "scorer"]
+    limit: Positive | None
+    favour: Annotated[float, Field(ge=1)]
+    margin: Annotated[float, Field(ge=0)] | None
+    same_answer: Literal["ask", "skip"]
+    audit: Share
     max_dropped: Share
 
 

@@ -6,7 +6,7 @@ machine, and are absent in a fresh clone.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lion import jsonl, project
@@ -14,6 +14,23 @@ from lion import jsonl, project
 Document = Mapping[str, Any]
 STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
 _ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "evaluate": "referee"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reviews:
+    """What judging an iteration's responses needed, and what it brought.
+
+    `requests` and `tokens` follow from the inputs; money is what this machine paid (None: unknown
+    here). `hard` are the hard instructions that entered the Train Pool. `audit` holds the counts of
+    `discrimination.Audit`.
+    """
+
+    requests: int
+    tokens: int
+    nanodollars: int | None
+    unpriced: int | None
+    hard: int
+    audit: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,7 @@ class Line:
     unpriced: int | None
     seconds: float | None
     stopped: str | None
+    reviews: Reviews | None = None
 
 
 def lines(iterations: Mapping[str, str]) -> list[Line]:
@@ -77,6 +95,23 @@ def _line(name: str, previous: str | None) -> Line:
         unpriced=_happened(records, "unpriced"),
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
+        reviews=_reviews(name, found, _record(name, "review")),
+    )
+
+
+def _reviews(name: str, found: Mapping[str, Document], record: Document) -> Reviews | None:
+    """Return what judging needed; None where no referee was asked."""
+    used = found["review"].get("referee")
+    audit = _metrics(name, "agreement").get("audit")
+    if not used or audit is None:
+        return None
+    return Reviews(
+        requests=used["requests"],
+        tokens=used["prompt_tokens"] + used["completion_tokens"],
+        nanodollars=_happened([record], "nanodollars"),
+        unpriced=_happened([record], "unpriced"),
+        hard=found["generate"].get("hard", {}).get("kept", 0),
+        audit=audit,
     )
 
 
@@ -124,5 +159,4 @@ def _happened(records: list[Document], key: str) -> int | None:
 
 def as_json(found: list[Line]) -> str:
     """Return the lines as one JSON array, for scripts."""
-    rows = [{field: getattr(line, field) for field in Line.__slots__} for line in found]
-    return json.dumps(rows, indent=2)
+    return json.dumps([asdict(line) for line in found], indent=2)

@@ -4,11 +4,11 @@ Exam rows never enter the pool; a base row that meets one is an error or a drop,
 """
 
 from lion import base, decontamination, jsonl, project, stage
-from lion.records import reasons
+from lion.records import Verdict, reasons
 
 
 def seed(work: stage.Work) -> str:
-    """Write data/0/train_pool.jsonl, data/exam.jsonl and data/base."""
+    """Write data/0/train_pool.jsonl and its empty verdicts, data/exam.jsonl and data/base."""
     work.check()
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
@@ -17,6 +17,8 @@ def seed(work: stage.Work) -> str:
     pool, leaked = base.clean(found, guard, settings.seed.on_contaminated)
     dropped += leaked
     jsonl.write(work.data("train_pool.jsonl"), pool)
+    unjudged = (Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in pool)
+    jsonl.write(work.data("verdicts.jsonl"), list(unjudged))
     jsonl.write(project.EXAM, exam)
     base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)
