@@ -8,7 +8,7 @@ from lion.records import Verdict, reasons
 
 
 def seed(work: stage.Work) -> str:
-    """Write data/0/train_pool.jsonl and its empty verdicts, data/exam.jsonl and data/base."""
+    """Write data/0/train_pool.jsonl and its verdicts (none yet), data/exam.jsonl and data/base."""
     work.check()
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
