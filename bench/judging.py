@@ -7,7 +7,7 @@ Every run judges with a referee whose scores err, by lot of a seed: `oracle-1-no
 the first place worth 0.5) or `oracle-1-rough` (3 and 1.5). Two tables:
 
 verdicts    the finished run's own responses, judged again under each saving: reviews asked for
-            (distinct requests), and the share of rows whose verdict is that of full judging.
+            (distinct requests: of the same answer both orders are one), and the share of rows whose verdict is that of full judging.
             `full, another seed` is full judging against itself: what the noise allows.
 students    the loop run again under all savings, from the same base: the last student of both.
 

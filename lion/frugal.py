@@ -59,15 +59,14 @@ def select(
         for stratum, count in zip(strata.values(), counts, strict=True)
         for identity in pools.sample(stratum, count, rng)
     }
-    basis: Basis = "both_orders" if settings.margin is None else "one_order"
     return [
         Selection(
             identity,
-            "same_answer" if identity in skipped else basis,
+            "same_answer" if identity in skipped else _basis(alike, settings),
             _first(identity, random_seed),
             weight=weights.get(identity, 1.0),
         )
-        for identity, _ in responses
+        for identity, alike in responses
         if identity in weights or identity in skipped
     ]
 
@@ -101,6 +100,11 @@ def orders(selection: Selection) -> tuple[Order, ...]:
     if selection.basis == "one_order" and not selection.audited:
         return (selection.first,)
     return ORDERS
+
+
+def _basis(alike: bool, settings: Settings) -> Basis:
+    """Return what is asked at once; of the same answer both orders, which are one request."""
+    return "both_orders" if settings.margin is None or alike else "one_order"
 
 
 def _near(gap: float, tau: float, settings: Settings) -> bool:

@@ -118,6 +118,14 @@ def test_the_teachers_own_answer_is_not_asked(desk: Desk) -> None:
     assert jsonl.read_document(project.metrics("1", "split"))["hard_share"] == 1 / 3
 
 
+def test_a_same_answer_that_is_asked_is_one_request(desk: Desk) -> None:
+    """Its two orders are asked at once, so that they are counted, and paid, as one."""
+    assert desk.run("1", [RIGHT], margin=2.0) == 30
+    used = jsonl.read_document(project.metrics("1", "review"))["referee"]
+    assert used["requests"] == 30
+    assert {(row.gap, row.basis) for row in desk.verdicts()} == {(0.0, "both_orders")}
+
+
 def test_an_audit_tells_the_agreement(desk: Desk) -> None:
     """With a margin of 0, a first order of gap 2 or 0 misleads where the mean is 1."""
     words = [f"{NEAR} {number}" for number in range(30)]
