@@ -1,14 +1,18 @@
 """Measures what frugal judging saves, and what it changes: verdicts and students, both sides.
 
-    python bench/judging.py                                    # profile ci, two iterations, 3 seeds
+    python bench/judging.py                              # profile ci, two iterations, three seeds
     python bench/judging.py --profile default --iterations 3 --seeds 41,42
+
+The first takes 5 to 7 minutes a seed and shows the verdicts; its students are too small to gain
+from the loop, so the second, of about ten minutes a seed, is the one that compares students.
 
 Every run judges with a referee whose scores err, by lot of a seed: `oracle-1-noisy` (deviation 1,
 the first place worth 0.5) or `oracle-1-rough` (3 and 1.5). Two tables:
 
 verdicts    the finished run's own responses, judged again under each saving: reviews asked for
-            (distinct requests: of the same answer both orders are one), and the share of rows whose verdict is that of full judging.
-            `full, another seed` is full judging against itself: what the noise allows.
+            (distinct requests: of a same answer both orders are one), and the share of the rows
+            judged whose verdict is that of full judging. `full, another seed` is full judging
+            against itself: what the noise allows.
 students    the loop run again under all savings, from the same base: the last student of both.
 
 The last line is one JSON object: {"name", "ours", "others", "ratio", "unit"}; the ratio is full
