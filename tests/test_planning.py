@@ -59,6 +59,14 @@ def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) 
     assert planned(workplace.params(SMALL))["review@2", "referee"].reckoned == "exactly"
 
 
+def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> None:
+    """They follow from the first ones' replies: a day for each, at most."""
+    batch = {**SMALL, "api.mode.referee": "batch", "api.batch_least": 1}
+    full = planned(workplace.params(batch))["review@2", "referee"]
+    frugal = planned(workplace.params({**batch, "review.margin": 1.0}))["review@2", "referee"]
+    assert (full.mode, frugal.seconds) == ("batch", 2 * full.seconds)
+
+
 def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
     rows, _ = base.pool(settings.seed, settings.random_seed)
