@@ -35,7 +35,11 @@ class Reviews:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One iteration's figures; None where there is none (yet)."""
+    """One iteration's figures; None where there is none (yet).
+
+    `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
+    charged all the same.
+    """
 
     iteration: str
     previous: str | None
@@ -59,6 +63,9 @@ class Line:
     seconds: float | None
     stopped: str | None
     reviews: Reviews | None = None
+    wasted: int | None = None
+    throttled: int | None = None
+    billed: int | None = None
 
 
 def lines(iterations: Mapping[str, str]) -> list[Line]:
@@ -96,6 +103,7 @@ def _line(name: str, previous: str | None) -> Line:
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
         reviews=_reviews(name, found, _record(name, "review")),
+        **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
     )
 
 

@@ -34,7 +34,7 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     """Return the headline, the table, and what was dropped for which reason."""
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
-    parts += [Text(told, style="dim") for told in judging(lines)]
+    parts += [Text(told, style="dim") for told in (*wasted(lines), *judging(lines))]
     parts += [_note(text) for text in notes(lines)]
     return Group(*parts)
 
@@ -83,6 +83,20 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 f"{before.quality:.1f} to {line.quality:.1f}."
             )
     return told
+
+
+def wasted(lines: Sequence[Line]) -> list[str]:
+    """Return the share of the calls that brought nothing, where there are any."""
+    calls, lost, throttled, billed = (
+        sum(getattr(line, name) or 0 for line in lines)
+        for name in ("calls", "wasted", "throttled", "billed")
+    )
+    if not lost:
+        return []
+    return [
+        f"wasted calls: {lost:,} of {calls:,} ({_percent(lost / calls)}), {throttled:,} of them "
+        f"refused (429), {billed:,} of them perhaps billed"
+    ]
 
 
 def judging(lines: Sequence[Line]) -> list[str]:

@@ -1,6 +1,7 @@
 """The iterations side by side: figures gathered from files, and the closing table."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,11 @@ def test_money_that_is_not_known_is_not_called_zero(
     nanodollars: int | None, unpriced: int, told: str
 ) -> None:
     assert tables.dollars(nanodollars, unpriced) == told
+
+
+def test_wasted_calls_are_told_where_there_are_any() -> None:
+    line = Line("1", "0", 1, 1, None, None, None, None, {}, None, None, None, None, None, None,
+                None, 200, 0, 0, 1.0, None)  # fmt: skip
+    assert "wasted" not in shown([line])
+    lossy = replace(line, wasted=5, throttled=3, billed=2)
+    assert "wasted calls: 5 of 200 (2.5 %), 3 of them refused (429), 2" in shown([lossy])
