@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lion import project, prompts, student
@@ -35,6 +35,7 @@ def without_keys(settings: Settings) -> list[str]:
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
         _role_problems,
+        _bootstrap_problems,
         _input_problems,
         _source_problems,
         _scorer_problems,
@@ -111,7 +112,7 @@ def _explained(role: str, endpoint: Endpoint, failure: Failure) -> str:
 
 
 def _prompt_problems(_: Settings) -> Iterator[str]:
-    for role in ROLES:
+    for role in prompts.VARIABLES:
         try:
             prompts.load(project.PROMPTS / role, role)
         except LionError as error:
@@ -151,6 +152,48 @@ def _role_problems(settings: Settings) -> Iterator[str]:
             )
 
 
+def _bootstrap_problems(settings: Settings) -> Iterator[str]:
+    """Look at the files that a base pool grows from, and at what becomes of the pool."""
+    grown = str(project.BOOTSTRAPPED)
+    sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
+    if sown != bool(settings.bootstrap):
+        yield (
+            f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
+            f"{'none' if sown else 'it'}. Set both, or neither."
+        )
+    elif not sown and not Path(settings.seed.watch).exists():
+        yield f"seed.watch: there is no {settings.seed.watch}; name a path that is there, as seeds"
+    for entry in settings.bootstrap.values():
+        yield from _sown_problems(settings, grown)
+        rows = 0
+        for name in entry.seeds:
+            yield from _file_problems("bootstrap.0.seeds", name, settings.seed.on_bad_row)
+            rows += _row_count(name)
+        if rows >= entry.size:
+            yield f"bootstrap.0.size: {entry.size}, but there are {rows} seeds already; raise it"
+
+
+def _sown_problems(settings: Settings, grown: str) -> Iterator[str]:
+    if settings.seed.watch != grown:
+        yield f"seed.watch: set {grown}, or DVC would not see that bootstrap writes it"
+    if settings.seed.answers == "keep":
+        yield "seed.answers: `keep`, but bootstrap makes tasks without answers. Set ask."
+    if settings.exam.file is None and settings.seed.holdout:
+        yield (
+            "seed.holdout: rows of a pool that bootstrap grew are no exam, others were made from "
+            "them. Put some of your tasks apart, name them as exam.file, and set seed.holdout: 0."
+        )
+
+
+def _row_count(name: str) -> int:
+    from lion import sources
+
+    try:
+        return len(sources.read_rows(Path(name)).rows)
+    except LionError:
+        return 0  # told with the file's problems
+
+
 def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
@@ -159,11 +202,17 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
+    yield from _unseen(files, [folder, Path(settings.seed.watch)])
+    for entry in settings.bootstrap.values():
+        yield from _unseen(entry.seeds, [folder, project.SEEDS])
+
+
+def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
     for name in files:
-        if not Path(name).resolve().is_relative_to(folder.resolve()):
+        if not any(Path(name).resolve().is_relative_to(path.resolve()) for path in watched):
             yield (
-                f"inputs: {name} lies outside {folder}, so DVC would not see it change. Move it "
-                "there, or set `inputs` to its folder."
+                f"inputs: {name} lies outside {watched[0]}, so DVC would not see it change. Move "
+                "it there, or set `inputs` to its folder."
             )
 
 
@@ -177,6 +226,9 @@ def _source_problems(settings: Settings) -> Iterator[str]:
 
     rows = 0
     for name in settings.seed.source:
+        if settings.bootstrap and Path(name) == project.BOOTSTRAPPED:
+            rows += settings.bootstrap[project.BASE].size
+            continue  # bootstrap writes it
         problems = list(_file_problems("seed.source", name, settings.seed.on_bad_row))
         yield from problems
         if problems:

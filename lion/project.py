@@ -19,6 +19,8 @@ PROMPTS = Path("prompts")
 PRICES = Path("prices.yaml")
 EXAM = Path("data/exam.jsonl")
 BASE = "0"
+SEEDS = Path("seeds")
+BOOTSTRAPPED = Path("data/0/bootstrapped.jsonl")
 TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself
 BASE_STUDENT = Path("data/base")
 

@@ -8,7 +8,15 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lion.errors import SettingsError
 
@@ -43,10 +51,24 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class Bootstrap(Section):
+    """A base pool grown from a few tasks; `generate` overrides the filters of generation."""
+
+    seeds: Annotated[list[str], Field(min_length=1)]
+    size: Positive
+    classification: Share
+    per_call: Positive
+    from_seeds: Positive
+    from_made: Count
+    round: Positive
+    generate: dict[str, Any]
+
+
 class Seed(Section):
-    """Where the base pool comes from."""
+    """Where the base pool comes from; `watch` is a path that the stage depends on as well."""
 
     source: Literal["embedded"] | list[str]
+    watch: Annotated[str, Field(min_length=1)]
     size: Positive
     skew: Annotated[float, Field(ge=0)]
     answers: Literal["ask", "keep"]
@@ -270,6 +292,7 @@ class Settings(Section):
 
     random_seed: Count
     inputs: Annotated[str, Field(min_length=1)]
+    bootstrap: dict[str, Bootstrap]
     seed: Seed
     exam: Exam
     decontaminate: Decontaminate
@@ -289,6 +312,17 @@ class Settings(Section):
     budget: Budget
     base: Base
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+
+    @field_validator("bootstrap", mode="before")
+    @classmethod
+    def _one_base_pool(cls, value: object) -> object:
+        if isinstance(value, dict) and not set(value) <= {"0"}:
+            raise ValueError('its one name is "0", the base, in quotes')
+        return value
+
+    def bootstrap_filters(self, iteration: str) -> Generate:
+        """Return the section `generate` as the bootstrap of `iteration` overrides it."""
+        return Generate(**{**self.generate.model_dump(), **self.bootstrap[iteration].generate})
 
     def generate_at(self, iteration: str) -> Generate:
         """Return the section `generate` as `iteration` overrides it."""
@@ -357,6 +391,9 @@ def _override_problems(settings: Settings) -> list[str]:
     places: list[tuple[str, type[Section], Section, dict[str, Any]]] = [
         ("base.tune", Tune, settings.tune, settings.base.tune)
     ]
+    for name, entry in settings.bootstrap.items():
+        at = f"bootstrap.{name}.generate"
+        places.append((at, Generate, settings.generate, entry.generate))
     for name, iteration in settings.iterations.items():
         at = f"iterations.{name}"
         places.append((f"{at}.tune", Tune, settings.tune, iteration.tune))

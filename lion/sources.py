@@ -41,8 +41,9 @@ class SourceRow:
     """An instruction as the user's file brings it.
 
     `messages` are canonical and end with a user's turn. `expected` is the reference answer, None
-    where the file has none or an empty one. `line` is where the row begins, from 1; in Parquet,
-    which has no lines, the row's number.
+    where the file has none or an empty one; `classification` tells whether the answer is one of a
+    few labels, None where the file does not tell. `line` is where the row begins, from 1; in
+    Parquet, which has no lines, the row's number.
     """
 
     messages: Turns
@@ -50,6 +51,7 @@ class SourceRow:
     category: str | None
     file: str
     line: int
+    classification: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,19 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     category = _optional(value, "category")
     for text in (*(message["content"] for message in messages), expected, category):
         _refuse_surrogates(text or "")
-    return SourceRow(messages, expected, category and category.strip(), file, line)
+    kind = _classification(value)
+    return SourceRow(messages, expected, category and category.strip(), file, line, kind)
+
+
+def _classification(value: Mapping[str, Any]) -> bool | None:
+    """Return what the row says under our word or self-instruct's. Raises DataError."""
+    for key in ("classification", "is_classification"):
+        found = value.get(key)
+        if found is not None:
+            if not isinstance(found, bool):
+                raise DataError(f"{key}: true or false is expected, found {found!r:.60}")
+            return found
+    return None
 
 
 def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:

@@ -74,12 +74,14 @@ def lines(iterations: Mapping[str, str]) -> list[Line]:
 
 
 def _line(name: str, previous: str | None) -> Line:
-    found = {stage: _metrics(name, stage) for stage in ("seed", *STAGES)}
-    records = [_record(name, stage) for stage in ("seed", *STAGES)]
+    found = {stage: _metrics(name, stage) for stage in ("bootstrap", "seed", *STAGES)}
+    records = [_record(name, stage) for stage in found]
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
+        used.append(found["bootstrap"].get("generator") or {})
     funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
+    grown = [found["bootstrap"].get(kind, {}) for kind in ("classification", "open")]
     return Line(
         iteration=name,
         previous=previous,
@@ -89,7 +91,7 @@ def _line(name: str, previous: str | None) -> Line:
         mean_gap=found["split"].get("mean_gap"),
         asked=_sum(funnels, "asked") if found["generate"] else None,
         kept=_sum(funnels, "kept") if found["generate"] else None,
-        dropped=_dropped([*funnels, *(one.get("dropped") or {} for one in found.values())]),
+        dropped=_dropped([*grown, *funnels, *(one.get("dropped") or {} for one in found.values())]),
         accuracy=found["evaluate"].get("accuracy"),
         accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
         teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
