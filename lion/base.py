@@ -17,6 +17,7 @@ from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin
 from lion.settings import EMBEDDED, Exam, Seed, Student
+from lion.shapes import SourceRow
 from lion.student import Pointer, load_libraries, pinned
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Drop
 
         tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_embedded(task, "seed") for task in tasks], []
-    rows: list[sources.SourceRow] = []
+    rows: list[SourceRow] = []
     dropped: list[Dropped] = []
     for name in settings.source:
         read, bad = _read(Path(name), settings.on_bad_row, "seed.on_bad_row")
@@ -115,7 +116,7 @@ def write_student(
 
 def _read(
     path: Path, on_bad_row: OnProblem, parameter: str
-) -> tuple[Sequence[sources.SourceRow], list[Dropped]]:
+) -> tuple[Sequence[SourceRow], list[Dropped]]:
     loaded = sources.read_rows(path)
     if loaded.problems and on_bad_row == "error":
         lines = [f"  {one}" for one in loaded.problems[:_SHOWN]]
@@ -128,17 +129,17 @@ def _read(
     return loaded.rows, [Dropped("seed", "bad_row", detail=str(one)) for one in loaded.problems]
 
 
-def _instruction(row: sources.SourceRow, origin: Origin) -> Instruction:
+def _instruction(row: SourceRow, origin: Origin) -> Instruction:
     return Instruction.new(
         row.messages, origin=origin, iteration="0", category=row.category, expected=row.expected
     )
 
 
-def _asked(row: sources.SourceRow) -> Instruction:
+def _asked(row: SourceRow) -> Instruction:
     return _instruction(row, "seed")
 
 
-def _kept(row: sources.SourceRow) -> Instruction:
+def _kept(row: SourceRow) -> Instruction:
     """Take the file's answer as the teacher's. Raises DataError where the row has none."""
     if row.expected is None:
         raise DataError(
@@ -149,7 +150,7 @@ def _kept(row: sources.SourceRow) -> Instruction:
     return replace(instruction, answer=Answer(instruction.id, row.expected, "stop", None))
 
 
-def _duplicate(row: sources.SourceRow, first: sources.SourceRow) -> Dropped:
+def _duplicate(row: SourceRow, first: SourceRow) -> Dropped:
     detail = f"{row.file}, line {row.line} repeats {first.file}, line {first.line}"
     return Dropped("seed", "duplicate", id=_instruction(row, "seed").id, detail=detail)
 

@@ -5,13 +5,14 @@ and carries `format`, so that a later version reads or refuses it knowingly.
 """
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypedDict, get_args
+
+import orjson
 
 from lion.errors import DataError
 
@@ -26,6 +27,8 @@ Basis = Literal["both_orders", "one_order", "same_answer"]
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
 Row = dict[str, Any]
+_ROLES = get_args(Role)
+_ORIGINS = get_args(Origin)
 
 
 class Message(TypedDict):
@@ -41,7 +44,11 @@ def canonical_text(text: str) -> str:
     Nothing else is folded: code, case and inner spacing are meaning. What is canonical stays as it
     is, so that a row read again has the same id.
     """
-    return re.sub("\r+\n", "\n", unicodedata.normalize("NFC", text)).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if "\r" in text:
+        text = re.sub("\r+\n", "\n", text)
+    return text.strip()
 
 
 def canonical_messages(messages: Sequence[Message]) -> list[Message]:
@@ -58,13 +65,15 @@ def instruction_id(messages: Sequence[Message]) -> str:
     The same conversation has the same id in every iteration, revision and clone. Raises DataError
     where the text is no valid Unicode (a lone surrogate).
     """
-    canonical = json.dumps(
-        canonical_messages(messages), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    )
+    return _hashed(canonical_messages(messages))
+
+
+def _hashed(canonical: Sequence[Message]) -> str:
+    """Return the id of messages that are canonical already."""
     try:
-        encoded = canonical.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"the text is no valid Unicode: {error.reason}") from error
+        encoded = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise DataError(f"the text is no valid Unicode: {error}") from error
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
@@ -134,7 +143,7 @@ class Instruction:
         """Make an instruction from raw messages; its id follows from them."""
         canonical = canonical_messages(messages)
         return cls(
-            id=instruction_id(canonical),
+            id=_hashed(canonical),
             messages=tuple(canonical),
             origin=origin,
             parent=parent,
@@ -171,15 +180,15 @@ class Instruction:
         """Read a row that `to_row` wrote. Raises DataError, also where id and text disagree."""
         messages = read_messages(row.get("messages"))
         identity = _text(row, "id")
-        if identity != instruction_id(messages):
+        if identity != _hashed(messages):
             raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
         answer = row.get("answer")
-        if not isinstance(answer, dict | None):
+        if answer is not None and not isinstance(answer, dict):
             raise DataError(f"answer: an object is expected, found {answer!r:.60}")
         return cls(
             id=identity,
             messages=tuple(messages),
-            origin=_one_of(row, "origin", get_args(Origin)),
+            origin=_one_of(row, "origin", _ORIGINS),
             parent=_optional_text(row, "parent"),
             iteration=_text(row, "iteration"),
             category=_optional_text(row, "category"),
@@ -378,7 +387,7 @@ def read_messages(value: object) -> list[Message]:
         content = item.get("content")
         if not isinstance(content, str):
             raise DataError(f"messages: the content of turn {number} is not text")
-        role = _one_of(item, "role", get_args(Role))
+        role = _one_of(item, "role", _ROLES)
         messages.append({"role": role, "content": canonical_text(content)})
     if messages[-1]["role"] != "user":
         raise DataError("messages: the last turn must be the user's")

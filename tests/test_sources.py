@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lion.errors import DataError
 from lion.records import Message, canonical_text
-from lion.sources import Loaded, SourceRow, looser_key, read_rows, split_duplicates
+from lion.shapes import SourceRow
+from lion.sources import Loaded, looser_key, read_rows, split_duplicates
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 
