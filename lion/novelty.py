@@ -51,6 +51,8 @@ Floats = NDArray[np.float64]
 
 def folded(text: str) -> str:
     """Return `text` for comparing: compatibility forms and case folded, invisible marks gone."""
+    if text.isascii():
+        return text.lower()
     visible = text.translate(_INVISIBLE)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
 
@@ -134,10 +136,12 @@ class Novelty:
 
     def nearest(self, text: str) -> Neighbour | None:
         """Return the text of the pool nearest to `text`, or None where `text` is new."""
-        if self._limit >= 1:
-            return None
         found = self.neighbour(text)
-        return found if found is not None and found.similarity > self._limit else None
+        return None if found is None or self.is_new(found) else found
+
+    def is_new(self, neighbour: Neighbour) -> bool:
+        """Return whether a text with this neighbour is new."""
+        return neighbour.similarity <= self._limit
 
     def neighbour(self, text: str) -> Neighbour | None:
         """Return the text of the pool nearest to `text`, new or not; None where no word is shared.

@@ -117,7 +117,9 @@ class Instruction:
 
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
     brought it. `expected` is a reference answer that the user's file or the exam brought,
-    `category` its task or domain. `answer` is the teacher's, present in a Cache Pool.
+    `category` its task. `domain` is what it is about (see `domains`), `nearest` the id of the
+    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1. `answer` is
+    the teacher's, present in a Cache Pool.
     """
 
     id: str
@@ -127,6 +129,8 @@ class Instruction:
     iteration: str
     category: str | None = None
     expected: str | None = None
+    domain: str | None = None
+    nearest: tuple[str, float] | None = None
     answer: Answer | None = field(default=None)
 
     @classmethod
@@ -166,6 +170,10 @@ class Instruction:
             row["category"] = self.category
         if self.expected is not None:
             row["expected"] = self.expected
+        if self.domain is not None:
+            row["domain"] = self.domain
+        if self.nearest is not None:
+            row["nearest"] = list(self.nearest)
         if self.answer is not None:
             answer = self.answer
             row["answer"] = {
@@ -193,6 +201,8 @@ class Instruction:
             iteration=_text(row, "iteration"),
             category=_optional_text(row, "category"),
             expected=_optional_text(row, "expected"),
+            domain=_optional_text(row, "domain"),
+            nearest=_optional_nearest(row),
             answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
         )
 
@@ -428,6 +438,16 @@ def _flag(row: Row, key: str) -> bool:
     if not isinstance(value, bool):
         raise DataError(f"{key}: true or false is expected, found {value!r:.60}")
     return value
+
+
+def _optional_nearest(row: Row) -> tuple[str, float] | None:
+    value = row.get("nearest")
+    if value is None:
+        return None
+    match value:
+        case [str(id), float(similarity)]:
+            return id, similarity
+    raise DataError(f"nearest: an id and a similarity are expected, found {value!r:.60}")
 
 
 def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:

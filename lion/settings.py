@@ -103,10 +103,34 @@ class Exam(Section):
 
 
 class Decontaminate(Section):
-    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words."""
+    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words.
+
+    `against` are files of further exams that no pool may give away.
+    """
 
     whole: bool
     ngram: Positive | None
+    against: list[str]
+
+
+def _script(name: str) -> str:
+    """Refuse what is no script of Unicode's, by its long name."""
+    import regex
+
+    try:
+        regex.compile(rf"\p{{Script={name}}}")
+    except regex.error as error:
+        raise ValueError("a script of Unicode is expected, as Latin or Han") from error
+    return name
+
+
+class Quality(Section):
+    """What makes an instruction unusable, in the base pool and in generation."""
+
+    encoding: bool
+    scripts: Annotated[list[Annotated[str, AfterValidator(_script)]], Field(min_length=1)] | None
+    absent_input: bool
+    max_tokens: Positive | None
 
 
 class Endpoint(Section):
@@ -190,7 +214,9 @@ class Generate(Section):
     tokens: Literal["unicode", "reference"]
     ascii_start: bool
     min_words: Count
+    choice: Literal["uniform", "gap"]
     per_parent: Positive | None
+    per_seed: Positive | None
     round: Positive
     min_acceptance: Share
     max_dropped: Share
@@ -295,6 +321,7 @@ class Settings(Section):
     bootstrap: dict[str, Bootstrap]
     seed: Seed
     exam: Exam
+    quality: Quality
     decontaminate: Decontaminate
     teacher: Endpoint
     referee: Endpoint
