@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import pools, sources
+from lion import pools, quality, sources
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin
-from lion.settings import EMBEDDED, Exam, Seed, Student
+from lion.settings import EMBEDDED, Decontaminate, Exam, Quality, Seed, Student
 from lion.shapes import SourceRow
 from lion.student import Pointer, load_libraries, pinned
 
@@ -74,6 +75,41 @@ def exam(
     return list(found), list(examined.values())
 
 
+def further_exams(settings: Decontaminate) -> list[Instruction]:
+    """Return the items of `decontaminate.against`, each once. Raises DataError."""
+    found: dict[str, Instruction] = {}
+    for name in settings.against:
+        for row in _read(Path(name), "error", "")[0]:
+            made = _instruction(row, "exam")
+            found.setdefault(made.id, made)
+    return list(found.values())
+
+
+def usable(
+    found: Sequence[Instruction], settings: Quality, tokens: Count | None
+) -> tuple[list[Instruction], list[Dropped]]:
+    """Return the rows without a flaw, and the others with theirs. Raises DataError where none is.
+
+    A student can learn nothing from the latter, so they are dropped and no error.
+    """
+    kept: list[Instruction] = []
+    dropped: list[Dropped] = []
+    for row in found:
+        text = transcript(row.messages)
+        flaw = quality.flaw(text, settings, tokens)
+        if flaw is None:
+            kept.append(row)
+        else:
+            told = {"id": row.id, "text": text[:200], "detail": flaw.detail}
+            dropped.append(Dropped("seed", flaw.reason, **told))
+    if found and not kept:
+        raise DataError(
+            f"none of {len(found)} instructions passes `quality`; the first: {dropped[0].reason} "
+            f"({dropped[0].detail}). Mend the files or the section `quality`."
+        )
+    return kept, dropped
+
+
 def clean(
     found: Sequence[Instruction], guard: Decontamination, on_contaminated: OnProblem
 ) -> tuple[list[Instruction], list[Dropped]]:
@@ -86,10 +122,8 @@ def clean(
         if meeting is None:
             kept.append(instruction)
             continue
-        detail = f"exam {meeting.exam_id} ({meeting.kind})"
-        leaked.append(
-            Dropped("seed", "contaminated", id=instruction.id, text=text[:200], detail=detail)
-        )
+        told = {"id": instruction.id, "text": text[:200], "detail": str(meeting)}
+        leaked.append(Dropped("seed", "contaminated", **told))
     if leaked and on_contaminated == "error":
         lines = [f"  {row.id} meets {row.detail}: {row.text!r:.80}" for row in leaked[:_SHOWN]]
         raise DataError(

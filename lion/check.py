@@ -198,6 +198,7 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    files += settings.decontaminate.against
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
@@ -219,6 +220,8 @@ def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 def _source_problems(settings: Settings) -> Iterator[str]:
     if settings.exam.file not in (None, EMBEDDED):
         yield from _exam_problems(settings)
+    for name in settings.decontaminate.against:
+        yield from _file_problems("decontaminate.against", name, "error")
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return

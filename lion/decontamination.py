@@ -22,7 +22,10 @@ from lion.settings import Decontaminate
 Words = tuple[str, ...]
 
 SHORT = 4
-"""Whole questions of fewer words count only where the text equals them: `Why?` stands in many."""
+"""Whole questions of fewer words count only where the text equals them: `Why?` stands in many.
+
+Unless they have many marks, as `( ( not ( True ) ) ) is` has: those are looked for to the letter.
+"""
 
 # A sign beside a number or a bracket is arithmetic, not punctuation: `7 - 2` is not `7 + 2`. A
 # point between digits belongs to the number. All other punctuation is a space.
@@ -33,10 +36,12 @@ _WORD = regex.compile(
     rf"|(?<={_OPERAND}\s*){_SIGN}|{_SIGN}(?=\s*{_OPERAND})",
     regex.VERSION1,
 )
+_TYPOGRAPHIC = dict.fromkeys(map(ord, "\u201c\u201d\u2018\u2019\u2013\u2014\u2026\u2022"), " ")
 _PLAIN_WORD = re.compile(r"[0-9]+(?:\.[0-9]+)*|[a-z0-9]+")
 _SIGNED = re.compile(r"[0-9()\[\]{}]\s*[-+*/%^=<>|&!~\\#@$]|[-+*/%^=<>|&!~\\#@$]\s*[0-9()\[\]{}]")
 _LABEL = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Z])\)|^([A-Z])[.):](?=\s))\s*", re.MULTILINE)
 _HEADING = re.compile(r"^\W*(?:answer\s+)?(?:options|choices)\W*$\n?", re.IGNORECASE | re.MULTILINE)
+_SIGNIFICANT = re.compile(r"\w+|[^\w\s]")
 _DASH = re.compile(r"^\s*[-*\u2022]\s+", re.MULTILINE)
 _UNSPACED = regex.compile(UNSPACED_CHARACTER, regex.VERSION1)
 
@@ -62,7 +67,7 @@ def normalised(text: str) -> Words:
     Where a script has no spaces, every character is a word. A sign beside a number stays. A text
     without any word is its own only word, so that it can still equal another.
     """
-    plain = folded(text)
+    plain = folded(text.translate(_TYPOGRAPHIC))
     # In ASCII without a sign the two are the same, and the simpler pattern is many times faster.
     simple = plain.isascii() and not _SIGNED.search(plain)
     found = tuple((_PLAIN_WORD if simple else _WORD).findall(plain))
@@ -94,6 +99,13 @@ class Decontamination:
         )
         self._equal = _first((words, identity) for identity, words in exam if words and whole)
         self._stems = _stems(texts) if whole else {}
+        self._verbatim = {
+            _verbatim(text): identity
+            for identity, text in reversed(texts)
+            if whole
+            and _is_short(normalised(text))
+            and len(_SIGNIFICANT.findall(text)) >= 2 * SHORT
+        }
         self._anchors = _anchored(
             words for words in {**self._equal, **self._stems} if not _is_short(words)
         )
@@ -104,23 +116,28 @@ class Decontamination:
         The first is the one that begins first in `text`, then the longest.
         """
         words = normalised(text)
-        if words in self._equal:
-            return Meeting(self._equal[words], "whole")
         standing = self._standing(words)
-        for question in standing:
-            if question in self._equal:
-                return Meeting(self._equal[question], "whole")
-        for question in standing:
-            meeting = self._by_stem(words, self._stems.get(question, []))
+        identity = self._equal.get(words) or next(
+            (self._equal[question] for question in standing if question in self._equal),
+            self._to_the_letter(text),
+        )
+        if identity is not None:
+            return Meeting(identity, "whole")
+        for stem in standing:
+            meeting = self._by_stem(words, self._stems[stem])
             if meeting is not None:
                 return meeting
-        for run in _windows(words, self._ngram):
-            if run in self._runs:
-                return Meeting(self._runs[run], "ngram")
-        return None
+        run = next(filter(self._runs.__contains__, _windows(words, self._ngram)), None)
+        return None if run is None else Meeting(self._runs[run], "ngram")
+
+    def _to_the_letter(self, text: str) -> str | None:
+        spelt = _verbatim(text) if self._verbatim else ""
+        return next((name for short, name in self._verbatim.items() if short in spelt), None)
 
     def _standing(self, words: Words) -> list[Words]:
         """Return the questions and stems that stand in a text, by where they begin."""
+        if self._anchors.keys().isdisjoint(_windows(words, SHORT)):  # nearly always
+            return []
         found: list[tuple[int, int, Words]] = []
         for at, run in enumerate(_windows(words, SHORT)):
             for (offset, length), questions in self._anchors.get(run, {}).items():
@@ -136,6 +153,11 @@ class Decontamination:
             if all(option in text for option in options):
                 return Meeting(identity, "options")
         return Meeting(items[0][0], "stem") if len(items) == 1 else None
+
+
+def _verbatim(text: str) -> str:
+    """Return a text whose marks count: folded, white space aside."""
+    return "".join(folded(text).split())
 
 
 def parted(text: str) -> tuple[str, list[str]]:
@@ -180,7 +202,9 @@ def _anchored(questions: Iterable[Words]) -> dict[Words, dict[tuple[int, int], s
     counts = Counter(run for words in known for run in _windows(words, SHORT))
     anchors: dict[Words, dict[tuple[int, int], set[Words]]] = {}
     for words in known:
-        offset, run = min(enumerate(_windows(words, SHORT)), key=lambda item: counts[item[1]])
+        rarity = [counts[run] for run in _windows(words, SHORT)]
+        offset = rarity.index(min(rarity))
+        run = words[offset : offset + SHORT]
         anchors.setdefault(run, {}).setdefault((offset, len(words)), set()).add(words)
     return anchors
 
@@ -200,6 +224,8 @@ def _first(pairs: Iterable[tuple[Words, str]]) -> dict[Words, str]:
 
 def _is_short(words: Words) -> bool:
     """Say whether fewer than `SHORT` words; a character of an unspaced script is half of one."""
+    if len(words) >= 2 * SHORT:
+        return False
     characters = sum(1 for word in words if _UNSPACED.fullmatch(word))
     return len(words) - characters / 2 < SHORT
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from lion import quality
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.domains import labelled
 from lion.errors import DataError
@@ -21,6 +22,9 @@ from lion.settings import Generate, Quality
 # each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
 _SAMPLES_PER_DEPTH = 1 << 20
+
+FUNNEL = ("asked", "truncated", "malformed", "too_short", "duplicate", "not_novel", "contaminated")
+"""What metrics always tell of a kind, also none; then every other reason, and `kept`."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Nursery:
     guard: Decontamination
     rng: random.Random
     quality: Quality
+    tokens: Count | None = None
     gaps: Mapping[str, float] = field(default_factory=dict)
     kept: list[Instruction] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -98,6 +103,12 @@ class Nursery:
         self._children[parent.id] += 1
         return True
 
+    def counts(self, kind: Kind) -> dict[str, int]:
+        """Return the acceptance funnel of a kind: asked, then dropped by reason, then kept."""
+        funnel = self.funnel[kind]
+        others = sorted(set(funnel) - {*FUNNEL, "kept"})
+        return {reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")}
+
     def _gate(self, kind: Kind, parent: Instruction, text: str) -> str | Dropped:
         try:
             made = Instruction.new(
@@ -131,7 +142,7 @@ class Nursery:
             return "parent_full", None
         if made.id in self._known:
             return "duplicate", made.id
-        flaw = quality.flaw(text, self.quality)
+        flaw = quality.flaw(text, self.quality, self.tokens)
         if flaw is not None:
             return flaw.reason, flaw.detail
         meeting = self.guard.meets(text)

@@ -18,6 +18,7 @@ PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
 PRICES = Path("prices.yaml")
 EXAM = Path("data/exam.jsonl")
+FURTHER_EXAMS = Path("data/further_exams.jsonl")  # of decontaminate.against
 BASE = "0"
 SEEDS = Path("seeds")
 BOOTSTRAPPED = Path("data/0/bootstrapped.jsonl")

@@ -351,6 +351,15 @@ class Settings(Section):
         """Return the section `generate` as the bootstrap of `iteration` overrides it."""
         return Generate(**{**self.generate.model_dump(), **self.bootstrap[iteration].generate})
 
+    @model_validator(mode="after")
+    def _tokens_can_be_counted(self) -> Self:
+        if self.quality.max_tokens is not None and self.student.model == EMBEDDED:
+            raise ValueError(
+                "quality.max_tokens: the embedded student's tokenizer is made from the pool "
+                "itself; set it to null"
+            )
+        return self
+
     def generate_at(self, iteration: str) -> Generate:
         """Return the section `generate` as `iteration` overrides it."""
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})

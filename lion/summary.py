@@ -152,7 +152,7 @@ def _dropped(parts: list[Document]) -> dict[str, int]:
     total: dict[str, int] = {}
     for part in parts:
         for reason, count in part.items():
-            if reason not in ("asked", "kept"):
+            if count and reason not in ("asked", "kept"):
                 total[reason] = total.get(reason, 0) + count
     return dict(sorted(total.items()))
 
