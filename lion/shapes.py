@@ -16,6 +16,7 @@ from lion.records import Message, read_messages
 Turns = tuple[Message, ...]
 
 _SHAPES = ("instruction", "messages", "conversations")
+_TOOLS = frozenset(("tools", "functions"))
 _ANSWERS = ("expected", "answer", "target", "label")
 _SPEAKERS = {
     "human": "user",
@@ -61,7 +62,7 @@ class Problem:
 def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
     """Yield the rows of one value that begins at `line` of `file`, each of them or its problem."""
     try:
-        instances = _instances(value)
+        instances = _instances(value, file)
     except DataError as error:
         yield Problem(file, line, str(error))
         return
@@ -72,12 +73,12 @@ def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
             yield Problem(file, line, f"{where}{error}")
 
 
-def _instances(value: object) -> list[tuple[str, Mapping[str, Any]]]:
+def _instances(value: object, file: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the objects that are one row each, with words that tell which one it is."""
     if not isinstance(value, dict):
         raise DataError(f"an object is expected, found {value!r:.60}")
     if isinstance(value.get("examples"), list):
-        return _examples(value["examples"])
+        return _examples(value["examples"], _task(file))
     if value.get("instances") is None:
         return [("", value)]
     return _self_instruct(value)
@@ -101,36 +102,39 @@ def _self_instruct(value: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any
     return rows
 
 
-def _examples(examples: list[Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _examples(examples: list[Any], task: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the examples of a task of BIG-Bench Hard; `input` is question and options."""
     found: list[tuple[str, Mapping[str, Any]]] = []
     for number, one in enumerate(examples, start=1):
         if not isinstance(one, dict):
             raise DataError(f"example {number}: an object is expected, found {one!r:.60}")
-        row = {"instruction": one.get("input"), "expected": one.get("target"), "task": ""}
+        row = {"instruction": one.get("input"), "expected": one.get("target"), "category": task}
         found.append((f"example {number}: ", row))
     return found
 
 
 def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
-    value, task = _as_instruction(value, file)
+    value = _as_instruction(value, file)
     shapes = [key for key in _SHAPES if value.get(key) is not None]
     if len(shapes) != 1:
         found = ", ".join(shapes or list(value)[:8]) or "nothing"
         raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {found}")
     turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
-    for key in ("tools", "functions"):
-        if value.get(key):
+    for key in _TOOLS & value.keys():
+        if value[key]:
             raise DataError(f"{key}: instructions with tools cannot be used")
     system = _optional(value, "system")
     if system:
         turns = [{"role": "system", "content": system}, *turns]
     messages = tuple(read_messages(turns))
     # A key of an exam's goes before the answer that its shape brings: it is the one to check.
-    expected = next(filter(None, (_optional(value, key) for key in _ANSWERS)), answer)
-    category = _optional(value, "category") or task
-    for text in (*(message["content"] for message in messages), expected, category):
-        _refuse_surrogates(text)
+    own = (_optional(value, key) for key in _ANSWERS if key in value)
+    expected = next(filter(None, own), answer)
+    category = _optional(value, "category")
+    for message in messages:
+        _refuse_surrogates(message["content"])
+    _refuse_surrogates(expected)
+    _refuse_surrogates(category)
     kind = _classification(value)
     return SourceRow(messages, expected, category and category.strip(), file, line, kind)
 
@@ -146,16 +150,23 @@ def _classification(value: Mapping[str, Any]) -> bool | None:
     return None
 
 
-def _as_instruction(value: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str | None]:
-    """Return an exam's item as an instruction, and its task, which the file's name tells."""
+def _as_instruction(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
+    """Return an item of AGIEval or Vicuna as an instruction; any other value as it is."""
+    if "question" not in value and "question_id" not in value:
+        return value
     if any(value.get(key) is not None for key in _SHAPES):
-        return value, PurePath(file).name.split(".")[0] if "task" in value else None
+        return value
     if value.get("question") is not None:
-        task = PurePath(file).name.split(".")[0] if "options" in value else None
-        return {**value, "instruction": _question(value)}, task
-    if value.get("question_id") is not None and value.get("text") is not None:
-        return {**value, "instruction": value["text"]}, None
-    return value, None
+        task = {"category": _task(file)} if "options" in value else {}
+        return {**task, **value, "instruction": _question(value)}
+    if value.get("text") is not None:
+        return {**value, "instruction": value["text"]}
+    return value
+
+
+def _task(file: str) -> str:
+    """Return the task of an exam, which its file's name tells."""
+    return PurePath(file).name.split(".")[0]
 
 
 def _question(value: Mapping[str, Any]) -> str:

@@ -131,17 +131,27 @@ def _content(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if path.suffix not in _PACKED:
         return packed
+    try:
+        return gzip.decompress(packed) if path.suffix == ".gz" else _from_zstd(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); check the file") from error
+
+
+def _from_zstd(packed: bytes) -> bytes:
+    """Unpack all frames. Raises EOFError for one that is cut off, OSError for one that breaks."""
     import zstandard  # only for files of its kind
 
-    try:
-        if path.suffix == ".gz":
-            return gzip.decompress(packed)
-        # in pieces: a stream does not have to tell its size
-        with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
-            unpacked: bytes = reader.readall()
-            return unpacked
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}); check the file") from error
+    parts: list[bytes] = []
+    while packed:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            parts.append(frame.decompress(packed))
+        except zstandard.ZstdError as error:
+            raise OSError(str(error)) from error
+        if not frame.eof:
+            raise EOFError("the file ends inside a frame")
+        packed = frame.unused_data
+    return b"".join(parts)
 
 
 def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
