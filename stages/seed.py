@@ -24,7 +24,8 @@ def seed(work: stage.Work) -> str:
     jsonl.write(work.data("train_pool.jsonl"), pool)
     unjudged = (Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in pool)
     jsonl.write(work.data("verdicts.jsonl"), list(unjudged))
-    jsonl.write(project.FURTHER_EXAMS, further)
+    # a document, since DVC warns of each empty file
+    jsonl.write_document(project.FURTHER_EXAMS, {"items": [row.to_row() for row in further]})
     jsonl.write(project.EXAM, exam)
     base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)

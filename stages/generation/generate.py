@@ -44,7 +44,8 @@ def _nursery(work: stage.Work) -> Nursery:
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
     exams = jsonl.read(project.EXAM, Instruction.from_row)
-    exams += jsonl.read(project.FURTHER_EXAMS, Instruction.from_row)
+    further = jsonl.read_document(project.FURTHER_EXAMS)["items"]
+    exams += [Instruction.from_row(row) for row in further]
     return Nursery(
         iteration=work.iteration,
         depth=work.depth,
