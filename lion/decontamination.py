@@ -94,10 +94,10 @@ class Decontamination:
         texts = list(exam_texts)
         exam = [(identity, normalised(text)) for identity, text in texts]
         self._ngram = ngram
-        self._runs = _first(
-            (run, identity) for identity, words in exam for run in _windows(words, ngram)
-        )
-        self._equal = _first((words, identity) for identity, words in exam if words and whole)
+        self._runs: dict[Words, str] = {}
+        for identity, words in reversed(exam):  # the first one stays
+            self._runs.update(dict.fromkeys(_windows(words, ngram), identity))
+        self._equal = {words: identity for identity, words in reversed(exam) if words and whole}
         self._stems = _stems(texts) if whole else {}
         self._verbatim = {
             _verbatim(text): identity
@@ -199,10 +199,12 @@ def _spelt(words: Words) -> str:
 def _anchored(questions: Iterable[Words]) -> dict[Words, dict[tuple[int, int], set[Words]]]:
     """File each question under its rarest run: run -> (offset, length) -> questions."""
     known = list(questions)
-    counts = Counter(run for words in known for run in _windows(words, SHORT))
+    counts: Counter[Words] = Counter()
+    for words in known:
+        counts.update(_windows(words, SHORT))
     anchors: dict[Words, dict[tuple[int, int], set[Words]]] = {}
     for words in known:
-        rarity = [counts[run] for run in _windows(words, SHORT)]
+        rarity = list(map(counts.__getitem__, _windows(words, SHORT)))
         offset = rarity.index(min(rarity))
         run = words[offset : offset + SHORT]
         anchors.setdefault(run, {}).setdefault((offset, len(words)), set()).add(words)
@@ -210,16 +212,8 @@ def _anchored(questions: Iterable[Words]) -> dict[Words, dict[tuple[int, int], s
 
 
 def _windows(words: Words, size: int | None) -> Iterator[Words]:
-    """Yield every run of `size` words, in order; none for None."""
-    if size is not None:
-        yield from zip(*(words[at:] for at in range(size)), strict=False)
-
-
-def _first(pairs: Iterable[tuple[Words, str]]) -> dict[Words, str]:
-    found: dict[Words, str] = {}
-    for words, identity in pairs:
-        found.setdefault(words, identity)
-    return found
+    """Return every run of `size` words, in order; none for None."""
+    return iter(()) if size is None else zip(*(words[at:] for at in range(size)), strict=False)
 
 
 def _is_short(words: Words) -> bool:
