@@ -16,7 +16,7 @@ from lion.chat import transcript
 from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
-from lion.records import Answer, Dropped, Instruction, Message, Origin
+from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
 from lion.settings import EMBEDDED, Decontaminate, Exam, Quality, Seed, Student
 from lion.shapes import SourceRow
 from lion.student import Pointer, load_libraries, pinned
@@ -164,8 +164,14 @@ def _read(
 
 
 def _instruction(row: SourceRow, origin: Origin) -> Instruction:
-    return Instruction.new(
-        row.messages, origin=origin, iteration="0", category=row.category, expected=row.expected
+    return Instruction(
+        id=canonical_id(row.messages),
+        messages=row.messages,
+        origin=origin,
+        parent=None,
+        iteration="0",
+        category=row.category,
+        expected=row.expected,
     )
 
 

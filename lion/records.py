@@ -65,11 +65,11 @@ def instruction_id(messages: Sequence[Message]) -> str:
     The same conversation has the same id in every iteration, revision and clone. Raises DataError
     where the text is no valid Unicode (a lone surrogate).
     """
-    return _hashed(canonical_messages(messages))
+    return canonical_id(canonical_messages(messages))
 
 
-def _hashed(canonical: Sequence[Message]) -> str:
-    """Return the id of messages that are canonical already."""
+def canonical_id(canonical: Sequence[Message]) -> str:
+    """Return the id of messages that are canonical already (see `instruction_id`)."""
     try:
         encoded = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
@@ -147,7 +147,7 @@ class Instruction:
         """Make an instruction from raw messages; its id follows from them."""
         canonical = canonical_messages(messages)
         return cls(
-            id=_hashed(canonical),
+            id=canonical_id(canonical),
             messages=tuple(canonical),
             origin=origin,
             parent=parent,
@@ -188,7 +188,7 @@ class Instruction:
         """Read a row that `to_row` wrote. Raises DataError, also where id and text disagree."""
         messages = read_messages(row.get("messages"))
         identity = _text(row, "id")
-        if identity != _hashed(messages):
+        if identity != canonical_id(messages):
             raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
         answer = row.get("answer")
         if answer is not None and not isinstance(answer, dict):

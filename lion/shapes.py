@@ -16,7 +16,7 @@ from lion.records import Message, read_messages
 Turns = tuple[Message, ...]
 
 _SHAPES = ("instruction", "messages", "conversations")
-_TOOLS = frozenset(("tools", "functions"))
+_TOOLS = ("tools", "functions")
 _ANSWERS = ("expected", "answer", "target", "label")
 _SPEAKERS = {
     "human": "user",
@@ -120,16 +120,16 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
         found = ", ".join(shapes or list(value)[:8]) or "nothing"
         raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {found}")
     turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
-    for key in _TOOLS & value.keys():
-        if value[key]:
+    for key in _TOOLS:
+        if value.get(key):
             raise DataError(f"{key}: instructions with tools cannot be used")
     system = _optional(value, "system")
     if system:
         turns = [{"role": "system", "content": system}, *turns]
     messages = tuple(read_messages(turns))
     # A key of an exam's goes before the answer that its shape brings: it is the one to check.
-    own = (_optional(value, key) for key in _ANSWERS if key in value)
-    expected = next(filter(None, own), answer)
+    own = [_optional(value, key) for key in _ANSWERS if key in value]
+    expected = next(filter(None, own), answer) if own else answer
     category = _optional(value, "category")
     for message in messages:
         _refuse_surrogates(message["content"])

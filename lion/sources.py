@@ -75,7 +75,7 @@ def looser_key(messages: Iterable[Message]) -> tuple[tuple[str, str], ...]:
     Roles and contents, case folded, NFKC, white space folded: looser than an id, which keeps all
     three.
     """
-    return tuple((message["role"], _loose(message["content"])) for message in messages)
+    return tuple([(message["role"], _loose(message["content"])) for message in messages])
 
 
 def split_duplicates(
@@ -96,7 +96,9 @@ def split_duplicates(
 
 def _loose(text: str) -> str:
     if text.isascii():
-        return " ".join(text.lower().split())
+        lower = text.lower()
+        plain = lower.isprintable() and "  " not in lower  # nothing to fold, as in most rows
+        return lower.strip() if plain else " ".join(lower.split())
     once = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", once).split())
 
