@@ -218,10 +218,7 @@ def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 
 
 def _source_problems(settings: Settings) -> Iterator[str]:
-    if settings.exam.file not in (None, EMBEDDED):
-        yield from _exam_problems(settings)
-    for name in settings.decontaminate.against:
-        yield from _file_problems("decontaminate.against", name, "error")
+    yield from _exam_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
@@ -252,6 +249,10 @@ def _source_problems(settings: Settings) -> Iterator[str]:
 
 
 def _exam_problems(settings: Settings) -> Iterator[str]:
+    for further in settings.decontaminate.against:
+        yield from _file_problems("decontaminate.against", further, "error")
+    if settings.exam.file in (None, EMBEDDED):
+        return
     name = str(settings.exam.file)
     problems = list(_file_problems("exam.file", name, "error"))
     yield from problems
