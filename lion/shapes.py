@@ -77,7 +77,7 @@ def _instances(value: object, file: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the objects that are one row each, with words that tell which one it is."""
     if not isinstance(value, dict):
         raise DataError(f"an object is expected, found {value!r:.60}")
-    if isinstance(value.get("examples"), list):
+    if isinstance(value.get("examples"), list) and not any(value.get(key) for key in _SHAPES):
         return _examples(value["examples"], _task(file))
     if value.get("instances") is None:
         return [("", value)]

@@ -49,7 +49,7 @@ def bed(configure: Configure) -> Any:
             settings.bootstrap["0"],
             settings.bootstrap_filters("0"),
             given,
-            decontamination.guard(rows, Decontaminate(whole=True, ngram=None)),
+            decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[])),
             {kind: random.Random(3) for kind in TASK_KINDS},
         )
 

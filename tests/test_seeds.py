@@ -114,7 +114,7 @@ def test_none_meets_a_known_exam(rows: tuple[SourceRow, ...]) -> None:
         for text in _exam_texts()
     ]
     assert len(exam) > 300
-    guard = decontamination.guard(exam, Decontaminate(whole=True, ngram=13))
+    guard = decontamination.guard(exam, Decontaminate(whole=True, ngram=13, against=[]))
     assert [row.line for row in rows if guard.meets(transcript(row.messages))] == []
 
 
