@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lion import project, prompts, student
+from lion import disk, project, prompts, student
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
 from lion.records import Message
@@ -334,14 +334,22 @@ def _student_problems(settings: Settings) -> Iterator[str]:
 
 
 def _tune_problems(settings: Settings) -> Iterator[str]:
-    lora = "lora" in {settings.tune_at(name).method for name in ("0", *settings.iterations)}
-    if lora and importlib.util.find_spec("peft") is None:
+    methods = {settings.tune_at(name).method for name in ("0", *settings.iterations)}
+    if methods - {"full"} and importlib.util.find_spec("peft") is None:
         yield (
-            "tune.method: lora needs the library peft. In Lion's folder, run "
+            "tune.method: lora and qlora need the library peft. In Lion's folder, run "
             "`pip install -e '.[lora]'`."
+        )
+    if "qlora" in methods and importlib.util.find_spec("bitsandbytes") is None:
+        yield (
+            "tune.method: qlora needs the library bitsandbytes. In Lion's folder, run "
+            "`pip install -e '.[qlora]'`."
         )
     if settings.student.dtype == "float16" and not _has_accelerator():
         yield "student.dtype: float16 trains on a GPU only; set float32 or bfloat16"
+    config = settings.hardware.launcher.config
+    if config is not None and not Path(config).is_file():
+        yield f"hardware.launcher.config: there is no file {config}. Name one of launchers/."
 
 
 def _has_accelerator() -> bool:
@@ -369,9 +377,8 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
 
 def _disk_problems(settings: Settings) -> Iterator[str]:
     """Compare the free disk with a student per iteration, in the workspace and in the cache."""
-    weights = student.weight_bytes(settings.student)
-    copies = 0 if settings.tune.method == "lora" else 2 * (len(settings.iterations) + 1)
-    needed = max(_LEAST_FREE, copies * weights)
+    room = disk.needed(settings)
+    needed = max(_LEAST_FREE, room.students + room.states)
     free = shutil.disk_usage(".").free
     if free < needed:
         yield (

@@ -11,12 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from lion import jsonl, maintenance, project
+from lion.disk import Room
 from lion.ledger import Amount
 from lion.planning import Need
 from lion.settings import Budget
 from lion.tables import DASH, dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
+
+
+def room(found: Room) -> str:
+    """Return the disk that the students need, as a sentence; a dash where it is not known."""
+    if not found.students and not found.states:
+        return "Disk: next to nothing, or not known."
+    return (
+        f"Disk: {found.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
+        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from."
+    )
 
 
 def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:

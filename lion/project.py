@@ -87,3 +87,8 @@ def lock(name: str) -> Path:
 def run_record(name: str) -> Path:
     """Return the path of what really happened in a stage's last run."""
     return home() / "runs" / f"{name}.json"
+
+
+def states(name: str) -> Path:
+    """Return the folder of what a stage's training goes on from after a kill."""
+    return home() / "states" / name

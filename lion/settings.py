@@ -225,7 +225,7 @@ class Generate(Section):
 class Tune(Section):
     """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
 
-    method: Literal["full", "lora"]
+    method: Literal["full", "lora", "qlora"]
     optimizer: Literal["adamw", "muon"]
     learning_rate: Annotated[float, Field(gt=0)]
     matrix_learning_rate: Annotated[float, Field(gt=0)] | None
@@ -236,8 +236,8 @@ class Tune(Section):
     epochs: Annotated[float, Field(gt=0)] | None
     steps: Positive | None
     batch_size: Positive
-    accumulation: Positive
     max_length: Positive
+    too_long: Literal["drop", "truncate", "error"]
     max_dropped: Share
     replay: Annotated[float, Field(ge=0)]
     lora_rank: Positive
@@ -254,6 +254,42 @@ class Tune(Section):
         if (self.optimizer == "muon") != (self.matrix_learning_rate is not None):
             raise ValueError("`matrix_learning_rate` goes with `optimizer: muon`, else null")
         return self
+
+
+class Launcher(Section):
+    """Processes that tune together, by `accelerate launch`; one of them needs no launcher.
+
+    `config` is a file of accelerate's own (FSDP, DeepSpeed, ...), `start` are words put before the
+    command, such as srun's, that start it on every machine.
+    """
+
+    processes: Positive
+    machines: Positive
+    main_address: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
+    config: str | None
+    start: list[str]
+
+    @model_validator(mode="after")
+    def _machines_have_a_meeting_point(self) -> Self:
+        if self.machines > 1 and self.main_address is None:
+            raise ValueError("several machines need `main_address`: host:port of one of them")
+        if self.processes % self.machines:
+            raise ValueError("`processes` counts those of all machines: a multiple of `machines`")
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to launch."""
+        return self.processes > 1 or self.config is not None
+
+
+class Hardware(Section):
+    """How tuning is run, which decides no output but its last bits: no stage declares it."""
+
+    micro_batch: Positive | None
+    packing: Literal["auto", "always", "never"]
+    save_every: Positive | None
+    launcher: Launcher
 
 
 class Evaluate(Section):
@@ -336,6 +372,7 @@ class Settings(Section):
     tune: Tune
     evaluate: Evaluate
     api: Api
+    hardware: Hardware
     budget: Budget
     base: Base
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]

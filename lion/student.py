@@ -180,8 +180,13 @@ def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase"
     return tokenizer
 
 
-def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel":
-    """Return the model without the adapter, its weights as `dtype`. Raises ModelError."""
+def load_base(
+    source: Source, settings: Student, dtype: str, quantization: Any = None
+) -> "PreTrainedModel":
+    """Return the model without the adapter, its weights as `dtype`. Raises ModelError.
+
+    `quantization` is a configuration of transformers' for weights of fewer bits.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -195,6 +200,7 @@ def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=settings.trust_remote_code,
+            quantization_config=quantization,
         )
     return model
 

@@ -22,6 +22,9 @@ NEUTRAL = {
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/api.py": "sends what wire builds; the embedded teacher behind it is named in params",
+    "lion/launcher.py": "starts processes; the batches are the same however many share them",
+    "lion/tuning_process.py": "hands a launched process what the stage would pass itself",
+    "lion/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
     "lion/evaluation/__init__.py": "empty",
     "lion/embedded/__init__.py": "empty",
@@ -111,6 +114,13 @@ def test_declared_modules_are_the_import_closure(stage: str) -> None:
     assert needed <= expanded, "imports that dvc.yaml does not declare"
     surplus = {name for name in expanded - needed if not name.startswith(folders or ("/",))}
     assert not surplus, "declared, but not imported"
+
+
+def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
+    """All that `tuning.tune` reaches, but what made the examples: those are in the key."""
+    from lion import states
+
+    assert {f"lion/{name}" for name in states._CODE} == closure("lion/tuning.py") - {"lion/chat.py"}
 
 
 def sections(path: Path) -> set[str]:

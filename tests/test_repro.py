@@ -79,7 +79,14 @@ def test_after_a_kill_no_reply_is_paid_for_twice(
 
 def test_after_a_kill_the_killed_stage_and_what_follows_run(killing: "Future[Killed]") -> None:
     assert "seed" not in killing.result().run.stages
-    assert killing.result().run.stages[0] == "base-teach"
+    assert killing.result().run.stages[0] == "base-tune"
+
+
+def test_a_killed_training_goes_on_and_leaves_no_state(killing: "Future[Killed]") -> None:
+    """Its weights are those of the run that nobody killed: see the two clones."""
+    killed = killing.result()
+    assert re.search(r"going on from step \d+ of 10", killed.run.output)
+    assert killed.project.states("tune@0") == []
 
 
 # --- changes ---------------------------------------------------------------------------------
