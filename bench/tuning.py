@@ -120,8 +120,8 @@ def now() -> Moment:
 
 def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     """Tune with Lion; return when each step ended, and its real tokens."""
-    from lion.collation import draw_order
     from lion.chat import Example
+    from lion.collation import draw_order
     from lion.settings import Student
     from lion.tuning import tune
 

@@ -20,8 +20,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from lion import console, states, trainer
 from lion import student as students
-from lion.collation import Drawn, Packed, Padded, draw_order
 from lion.chat import Example
+from lion.collation import Drawn, Packed, Padded, draw_order
 from lion.errors import DataError, ModelError
 from lion.settings import Hardware, Student, Tune
 from lion.trainer import LionTrainer, Progress, Watch

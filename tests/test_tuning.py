@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional
 
 from lion import student
-from lion.collation import Packed, Padded, draw_order
 from lion.chat import Encoder, Example
+from lion.collation import Packed, Padded, draw_order
 from lion.errors import DataError, ModelError
 from lion.optimizers import MuonAdamW, muon_adamw, orthogonal
 from lion.settings import Hardware
