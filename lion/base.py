@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import pools, sources
+from lion import hub, pools, sources
 from lion.chat import transcript
 from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin
 from lion.settings import EMBEDDED, Exam, Seed, Student
-from lion.student import Pointer, load_libraries, pinned
+from lion.student import Pointer, load_libraries
 
 if TYPE_CHECKING:
     from lion.embedded import families
@@ -110,7 +110,7 @@ def write_student(
     elif Path(settings.model).expanduser().is_dir():
         Pointer("folder", settings.model).write(folder)
     else:
-        Pointer("hub", settings.model, pinned(settings)).write(folder)
+        Pointer("hub", settings.model, hub.pinned(settings)).write(folder)
 
 
 def _read(

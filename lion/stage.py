@@ -99,14 +99,15 @@ class Work:
             finally:
                 self.happened[role] = asker.account.happened()
 
-    def check(self) -> None:
+    def check(self, *, ask_hub: bool = False) -> None:
         """Raise SettingsError with all that would stop the run, before anything is spent.
 
-        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use.
+        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
+        asked where the base student is looked up, and not again by every stage after that.
         """
         from lion import check
 
-        check.refuse(check.without_keys(self.settings))
+        check.refuse(check.without_keys(self.settings, ask_hub=ask_hub))
 
 
 def allowed_failures(share: float, count: int) -> int:

@@ -9,7 +9,7 @@ from lion.records import reasons
 
 def seed(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl, data/exam.jsonl and data/base."""
-    work.check()
+    work.check(ask_hub=True)
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
     found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
