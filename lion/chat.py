@@ -134,7 +134,7 @@ class Encoder:
             return []
         if not self._templated:
             return [self._encode_plain(paper_prompt(messages)) for messages in conversations]
-        turns = [self._with_system(messages) for messages in conversations]
+        turns = [self.turns(messages) for messages in conversations]
         try:
             ids: list[list[int]] = self._tokenizer.apply_chat_template(
                 turns,
@@ -182,8 +182,10 @@ class Encoder:
             self._control.search(turn["content"]) for messages in conversations for turn in messages
         )
 
-    def _with_system(self, messages: Sequence[Message]) -> list[Message]:
+    def turns(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages, folded where the template does not take their system turn."""
+        if not self._templated:
+            return list(messages)
         has_system = any(turn["role"] == "system" for turn in messages)
         if has_system and not self._keeps_system(messages):
             return fold_system(messages)

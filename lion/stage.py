@@ -6,6 +6,7 @@ its own file under `stages/`.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -39,6 +40,11 @@ class Work:
     iteration: str
     settings: Settings
     happened: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The stage as DVC calls it, as `teach@1`."""
+        return f"{self.stage}@{self.iteration}"
 
     @property
     def previous(self) -> str:
@@ -132,9 +138,10 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
     """Run a stage as a process: `python -m stages... ITERATION`."""
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
-        name = f"{stage}@{work.iteration}"
+        name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
             sentence = run(work)
+            shutil.rmtree(project.kept_answers(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")
 
 

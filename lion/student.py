@@ -151,6 +151,11 @@ def load_libraries(*more: str) -> None:
 
 
 def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return the student ready to answer, and its tokenizer. Raises ModelError."""
+    return load_model(folder, settings), load_tokenizer(folder, settings)
+
+
+def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
     """Return the student ready to answer: weights in `settings.dtype`, an adapter merged in.
 
     Raises ModelError.
@@ -160,7 +165,33 @@ def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedT
     if source.adapter is not None:
         model = merged(attach(model, source.adapter, trainable=False))
     model.train(False)
-    return model, load_tokenizer(folder, settings)
+    return model
+
+
+def context(folder: Path, settings: Student) -> int | None:
+    """Return the most tokens that the student can look at, None where its config names no limit.
+
+    Raises ModelError.
+    """
+    from transformers import AutoConfig
+
+    source = resolve(folder)
+    with translated(source.base):
+        config = AutoConfig.from_pretrained(
+            source.base,
+            revision=source.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def device_kind() -> str:
+    """Return what this machine computes on, as `cpu` or `cuda`; kernels differ in last bits."""
+    import torch
+
+    found = torch.accelerator.current_accelerator()
+    return "cpu" if found is None else found.type
 
 
 def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":

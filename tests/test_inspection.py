@@ -89,7 +89,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
         "from lion import inspection\n"
         "from lion.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
-        "                   prompt_format='auto', dtype='float32', threads=None)\n"
+        "                   prompt_format='auto', dtype='float32', threads=None, endpoint=None)\n"
         "print(*inspection.problems(settings, ask_hub=True))\n"
         "print('torch' in sys.modules)\n"
     )
