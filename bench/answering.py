@@ -160,7 +160,7 @@ def _student(options: dict[str, Any]) -> Any:
 
 
 def authors(options: dict[str, Any]) -> list[list[int]]:
-    """Answer one prompt at a time; scores of every step are asked for, and kept until the answer is."""
+    """Answer one prompt at a time, all scores of its steps kept."""
     import torch
 
     model, encoder, prompts = _loaded(options)

@@ -124,6 +124,11 @@ class Encoder:
         self._control = re.compile("|".join(map(re.escape, added)) or r"(?!)")
         self.end_of_turn = self._find_end_of_turn()
 
+    @property
+    def templated(self) -> bool:
+        """Whether the tokenizer's chat template writes the prompts, not the paper's format."""
+        return self._templated
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the generation prompt's token ids. Raises DataError where the template refuses."""
         return self.prompts([messages])[0]

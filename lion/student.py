@@ -265,7 +265,7 @@ def save(
     gathered from several processes.
     """
     _hide_progress_bars()
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         model.save_pretrained(temporary, state_dict=state_dict)
         if (temporary / ADAPTER_CONFIG).is_file():
             _make_adapter_reproducible(temporary)
@@ -317,7 +317,7 @@ def _resolve_adapter(folder: Path) -> Source:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and let it take that one's place at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
