@@ -164,14 +164,7 @@ class Sitting:
         if engines.chosen(task.answering) == "vllm":
             from lion.vllm_engine import Vllm
 
-            return Vllm(
-                task.student,
-                task.settings,
-                task.answering,
-                task.random_seed,
-                self.encoder,
-                self.tokenizer.eos_token_id,
-            )
+            return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
         from lion.decoding import Decoder
 
         model = students.load_model(task.student, task.settings)

@@ -125,6 +125,11 @@ class Encoder:
         self.end_of_turn = self._find_end_of_turn()
 
     @property
+    def stops(self) -> list[int]:
+        """The tokens at which an answer ends: the end of a turn, and that of a sequence."""
+        return sorted({self.end_of_turn, self._tokenizer.eos_token_id or self.end_of_turn})
+
+    @property
     def templated(self) -> bool:
         """Whether the tokenizer's chat template writes the prompts, not the paper's format."""
         return self._templated

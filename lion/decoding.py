@@ -31,7 +31,7 @@ class Decoder:
     def __init__(
         self, model: Any, tokenizer: Any, encoder: Encoder, answering: Answering, random_seed: int
     ) -> None:
-        self._model = model.to(_device())
+        self._model = model.to(device())
         # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._tokenizer = tokenizer
@@ -39,7 +39,7 @@ class Decoder:
         self._random_seed = random_seed
         self._filler = encoder.end_of_turn
         self._context = context(model.config)
-        self._stops = stops(encoder, tokenizer)
+        self._stops = set(encoder.stops)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
         """Return text and finish reason of each prompt; a batch too large is halved.
@@ -205,11 +205,6 @@ def uniforms(random_seed: int, id: str, count: int) -> np.ndarray[Any, np.dtype[
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).random(count)
 
 
-def stops(encoder: Encoder, tokenizer: Any) -> set[int]:
-    """Return the tokens at which an answer ends."""
-    return {encoder.end_of_turn, tokenizer.eos_token_id} - {None}
-
-
 def context(config: Any) -> int | None:
     """Return the most tokens that a model can look at, or None where it names no limit."""
     found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -225,9 +220,9 @@ def _cache(config: Any, room: int) -> DynamicCache:
     return cache
 
 
-def _device() -> torch.device:
+def device() -> torch.device:
     """Return this process's device."""
     from accelerate import PartialState
 
-    device: torch.device = PartialState().device
-    return device
+    found: torch.device = PartialState().device
+    return found

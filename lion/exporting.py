@@ -49,12 +49,11 @@ def export(student: Path, settings: Student, out: Path) -> None:
     model = students.load_model(student, settings)
     tokenizer: Any = students.load_tokenizer(student, settings)
     encoder = Encoder(tokenizer, settings.prompt_format)
-    stops = sorted({encoder.end_of_turn, tokenizer.eos_token_id} - {None})
     if not encoder.templated:
         tokenizer.chat_template = paper_template(tokenizer)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=stops if len(stops) > 1 else stops[0],
+        eos_token_id=encoder.stops,
         pad_token_id=tokenizer.pad_token_id,
     )
     students.save(model, tokenizer, out)

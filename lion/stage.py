@@ -97,7 +97,7 @@ class Work:
                 stage=f"{self.stage}@{self.iteration}",
                 prices=Prices.load(project.PRICES),
                 cap=cap(settings.budget),
-                mode=getattr(settings.api.mode, role),
+                mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
             ) as asker,
         ):
             try:

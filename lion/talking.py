@@ -17,6 +17,7 @@ from lion import student as students
 from lion import teacher as teachers
 from lion.api import Asker
 from lion.chat import Encoder
+from lion.decoding import device
 from lion.errors import DataError
 from lion.ledger import Ledger, cap
 from lion.pricing import Prices
@@ -32,27 +33,29 @@ class Talker:
 
     def __init__(self, folder: Path, settings: Settings, temperature: float) -> None:
         """Load the student. Raises ModelError."""
-        self._model, self._tokenizer = students.load(folder, settings.student)
+        model, self._tokenizer = students.load(folder, settings.student)
+        self._model: Any = model.to(device())  # type: ignore[arg-type]  # transformers'
+        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._encoder = Encoder(self._tokenizer, settings.student.prompt_format)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
-        self._stops = sorted({self._encoder.end_of_turn, self._tokenizer.eos_token_id} - {None})
 
     def __call__(self, messages: list[Message]) -> str:
         """Write the answer to standard output as it comes, and return it. Raises DataError."""
-        prompt = torch.tensor([self._encoder.prompt(messages)])
+        prompt = torch.tensor([self._encoder.prompt(messages)], device=self._model.device)
         sampled: dict[str, Any] = (
             {"do_sample": True, "temperature": self._temperature, "top_k": 0}
             if self._temperature
             else {"do_sample": False}
         )
         with torch.inference_mode():
-            output = self._model.generate(  # type: ignore[operator]  # transformers'
+            output = self._model.generate(
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
                 generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
                     max_new_tokens=self._max_tokens,
-                    eos_token_id=self._stops,
+                    eos_token_id=self._encoder.stops,
                     pad_token_id=self._encoder.end_of_turn,
                     **sampled,
                 ),

@@ -28,12 +28,11 @@ class Vllm:
         answering: Answering,
         random_seed: int,
         encoder: Encoder,
-        eos: int | None,
     ) -> None:
         self._vllm: Any = importlib.import_module("vllm")
         self._answering = answering
         self._random_seed = random_seed
-        self._stops = sorted({encoder.end_of_turn} | ({eos} if eos is not None else set()))
+        self._stops = encoder.stops
         source = students.resolve(student)
         self._options: dict[str, Any] = {}
         adapter: dict[str, Any] = {}
