@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import pools, quality, sources
+from lion import hub, pools, quality, sources
 from lion.chat import transcript
 from lion.counting import Count
 from lion.decontamination import Decontamination
@@ -19,7 +19,7 @@ from lion.errors import DataError
 from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
 from lion.settings import EMBEDDED, Decontaminate, Exam, Quality, Seed, Student
 from lion.shapes import SourceRow
-from lion.student import Pointer, load_libraries, pinned
+from lion.student import Pointer, load_libraries
 
 if TYPE_CHECKING:
     from lion.embedded import families
@@ -145,7 +145,7 @@ def write_student(
     elif Path(settings.model).expanduser().is_dir():
         Pointer("folder", settings.model).write(folder)
     else:
-        Pointer("hub", settings.model, pinned(settings)).write(folder)
+        Pointer("hub", settings.model, hub.pinned(settings)).write(folder)
 
 
 def _read(

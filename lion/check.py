@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from lion import disk, project, prompts, student
+from lion import disk, inspection, project, prompts
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
 from lion.records import Message
@@ -27,10 +28,10 @@ _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
 def offline(settings: Settings) -> list[str]:
     """Return every problem that can be found without asking an endpoint, one line each."""
-    return [*_key_problems(settings), *without_keys(settings)]
+    return [*_key_problems(settings), *without_keys(settings, ask_hub=True)]
 
 
-def without_keys(settings: Settings) -> list[str]:
+def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
     """Return the same but for the keys: a stage whose replies are all known needs none."""
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
@@ -39,10 +40,10 @@ def without_keys(settings: Settings) -> list[str]:
         _input_problems,
         _source_problems,
         _scorer_problems,
-        _student_problems,
+        partial(_student_problems, ask_hub=ask_hub),
         _tune_problems,
         _budget_problems,
-        _disk_problems,
+        partial(_disk_problems, ask_hub=ask_hub),
     )
     return [problem for look in looks for problem in look(settings)]
 
@@ -326,9 +327,9 @@ def _scorer_problems(settings: Settings) -> Iterator[str]:
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
 
 
-def _student_problems(settings: Settings) -> Iterator[str]:
+def _student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     try:
-        yield from student.check(settings.student)
+        yield from inspection.problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
         yield str(error)
 
@@ -375,9 +376,9 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
     yield from sorted(told)
 
 
-def _disk_problems(settings: Settings) -> Iterator[str]:
+def _disk_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     """Compare the free disk with a student per iteration, in the workspace and in the cache."""
-    room = disk.needed(settings)
+    room = disk.needed(settings, ask_hub=ask_hub)
     needed = max(_LEAST_FREE, room.students + room.states)
     free = shutil.disk_usage(".").free
     if free < needed:

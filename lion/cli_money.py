@@ -31,7 +31,7 @@ def plan(as_json: bool) -> None:
             click.echo(money.needs_as_json(needs))
         else:
             console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
-            console.stdout.print(money.room(disk.needed(settings)))
+            console.stdout.print(money.room(disk.needed(settings, ask_hub=False)))
 
 
 @click.group(invoke_without_command=True, short_help="The replies already paid for.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lion import student
+from lion import inspection
 from lion.settings import Settings
 
 _HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
@@ -21,9 +21,9 @@ class Room:
     states: int
 
 
-def needed(settings: Settings) -> Room:
+def needed(settings: Settings, *, ask_hub: bool) -> Room:
     """Return what full students and the states of one training take; adapters take next to none."""
-    weights = student.weight_bytes(settings.student)
+    weights = inspection.weight_bytes(settings.student, ask_hub=ask_hub)
     methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
     full = methods.count("full")
     states = 0

@@ -84,6 +84,11 @@ def lock(name: str) -> Path:
     return home() / "locks" / f"{name}.lock"
 
 
+def kept_answers(name: str) -> Path:
+    """Return the folder of a student's answers in a stage that has not ended yet."""
+    return home() / "answers" / name
+
+
 def run_record(name: str) -> Path:
     """Return the path of what really happened in a stage's last run."""
     return home() / "runs" / f"{name}.json"

@@ -150,6 +150,27 @@ class Endpoint(Section):
         return self
 
 
+class Served(Section):
+    """A server that answers for the student; Lion names the model, so that it is the right one."""
+
+    base_url: EndpointUrl
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    send_seed: bool
+    request: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _is_an_endpoint(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher is no student; name a server")
+        self.endpoint("student", {})
+        return self
+
+    def endpoint(self, model: str, request: dict[str, Any]) -> Endpoint:
+        """Return the endpoint of `model`; `request` are parameters beside the user's own."""
+        asked = {**request, **self.request}
+        return Endpoint(**{**self.model_dump(), "model": model, "request": asked})
+
+
 class Student(Section):
     """The base student and how its prompts are written."""
 
@@ -159,6 +180,7 @@ class Student(Section):
     prompt_format: Literal["auto", "paper"]
     dtype: Literal["float32", "bfloat16", "float16"]
     threads: Positive | None
+    endpoint: Served | None
 
 
 class Teach(Section):
@@ -180,6 +202,9 @@ class Answering(Section):
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive
     batch_size: Positive
+    batch_tokens: Positive | None
+    engine: Literal["auto", "transformers", "vllm"]
+    processes: Positive | None
 
 
 class Review(Section):

@@ -10,7 +10,7 @@ from lion.records import Verdict, reasons
 
 def seed(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
-    work.check()
+    work.check(ask_hub=True)
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
     found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)

@@ -146,6 +146,8 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
     if "lion/judging.py" in closure(str(path.relative_to(ROOT))):
         read |= {"referee", "random_seed"}
+    if "lion/sitting.py" in closure(str(path.relative_to(ROOT))):
+        read |= {"student", "answering", "random_seed"}
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
     overrides = {"iterations"} if stage in ("tune", "generate") else set()
     assert declared - overrides == read

@@ -23,7 +23,7 @@ from transformers import (
 
 from lion import student
 from lion.records import Instruction
-from lion.settings import Hardware, Student, Tune
+from lion.settings import Answering, Hardware, Student, Tune
 
 # Matrices this small gain nothing from threads, which wait for each other beside other work.
 torch.set_num_threads(1)
@@ -170,8 +170,22 @@ def student_settings(**changes: Any) -> Student:
         "prompt_format": "auto",
         "dtype": "float32",
         "threads": None,
+        "endpoint": None,
     }
     return Student(**{**values, **changes})
+
+
+def answering_settings(**changes: Any) -> Answering:
+    """Return the section `answering` with `changes`."""
+    values = {
+        "temperature": 0.0,
+        "max_tokens": 8,
+        "batch_size": 3,
+        "batch_tokens": None,
+        "engine": "auto",
+        "processes": None,
+    }
+    return Answering(**{**values, **changes})
 
 
 def tune_settings(**changes: Any) -> Tune:
