@@ -31,7 +31,7 @@ _MARK = "complete.json"
 _KEPT = 2  # while one is written, the one before is still whole
 _LIBRARIES = ("torch", "transformers", "accelerate", "peft")
 # what decides a training's weights (tests compare this list with the imports)
-_CODE = ("collation.py", "optimizers.py", "student.py", "trainer.py", "tuning.py")
+_CODE = ("collation.py", "hub.py", "optimizers.py", "student.py", "trainer.py", "tuning.py")
 
 
 def key(examples: Iterable[Example], source: students.Source, decisive: Sequence[Any]) -> str:
