@@ -33,7 +33,7 @@ from loopback import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
 from lion.chat import transcript  # noqa: E402
-from lion.novelty import f_measure, words  # noqa: E402
+from lion.novelty import words  # noqa: E402
 
 _NEAR = 0.02
 
@@ -97,7 +97,7 @@ def nearest(texts: list[str], limit: float) -> tuple[float, int]:
     for (one, first), (other, second) in combinations(enumerate(tokens), 2):
         if 2 * min(len(first), len(second)) <= (limit - _NEAR) * (len(first) + len(second)):
             continue  # too unlike in length to come near
-        found = f_measure(LCSseq.similarity(first, second), len(first), len(second))
+        found = 2 * LCSseq.similarity(first, second) / (len(first) + len(second))
         if found > limit - _NEAR:
             reference = scorer.score(texts[one], texts[other])["rougeL"].fmeasure
             assert abs(reference - found) < 1e-12, (texts[one], texts[other])

@@ -213,7 +213,7 @@ def test_a_stage_names_the_broken_parameter_and_the_way_back(
     assert "split.tau: Input should be a valid number, found 'high'" in broken.output
     assert "dvc checkout" in broken.output
     assert "Traceback" not in broken.output
-    assert not (project.root / "data" / "1" / "verdicts.jsonl").exists()
+    assert not (project.root / "data" / "1" / "reviews.jsonl").exists()
 
     (project.root / "params.yaml").write_text(mended, encoding="utf-8")
     assert project.dvc("checkout").code == 0
