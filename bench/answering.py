@@ -124,6 +124,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
         out=folder / "student",
         settings=settings.student,
         tune=settings.tune_at("0"),
+        hardware=settings.hardware,
         random_seed=0,
     )
     return [task.instruction for task in tasks]

@@ -101,6 +101,7 @@ def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> 
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=60, learning_rate=0.01),
+        hardware=tiny.hardware(),
         random_seed=0,
     )
     assert {(one.text, one.finish_reason) for one in ask(tmp_path / "out", max_tokens=12)} == {

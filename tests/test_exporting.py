@@ -41,6 +41,7 @@ def tuned(folder: Path, out: Path, **changes: Any) -> Path:
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=3, **changes),
+        hardware=tiny.hardware(),
         random_seed=0,
     )
     return out
