@@ -3,11 +3,14 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lion import console
-from lion.settings import Settings
+
+if TYPE_CHECKING:
+    from lion.settings import Settings
 
 _iteration = click.option(
     "--iteration", metavar="K", help="Whose student; without it, the last one that was tuned."
@@ -109,7 +112,7 @@ def serve_student(iteration: str | None, port: int, host: str) -> None:
         sys.exit(serving.serve(folder, name, settings, host, port))
 
 
-def _chosen(iteration: str | None) -> tuple[Settings, str, Path]:
+def _chosen(iteration: str | None) -> "tuple[Settings, str, Path]":
     """Return settings, iteration and folder. Raises ModelError where there is no such student."""
     from lion import project, student
     from lion.errors import ModelError
