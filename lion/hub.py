@@ -127,7 +127,7 @@ def _advice() -> list[tuple[type[BaseException], str]]:
         (
             errors.LocalEntryNotFoundError,
             "not in the cache, and the hub cannot be reached. Go online, unset HF_HUB_OFFLINE, "
-            "or name a folder.",
+            "pin student.revision to a commit that is cached, or name a folder.",
         ),
         (
             errors.OfflineModeIsEnabled,
