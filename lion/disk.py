@@ -14,10 +14,13 @@ _STATES = 2  # while one is written, the one before is whole
 class Room:
     """Bytes: of all students, in the workspace and in DVC's cache; of a training's states.
 
+    `staying` of the students' bytes are left where `hardware.keep` has made room after the run.
+
     0 where the student's size is not known (`embedded`, a hub that does not answer).
     """
 
     students: int
+    staying: int
     states: int
 
 
@@ -29,4 +32,7 @@ def needed(settings: Settings, *, ask_hub: bool) -> Room:
     states = 0
     if full and settings.hardware.save_every is not None:
         states = _STATES * _OF_STATE * weights * _HALVES[settings.student.dtype]
-    return Room(students=2 * full * weights, states=states)
+    ends = {*settings.iterations, "0"} - {one.previous for one in settings.iterations.values()}
+    staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[settings.hardware.keep]
+    staying = min(staying, full)
+    return Room(students=2 * full * weights, staying=2 * staying * weights, states=states)

@@ -26,7 +26,8 @@ def room(found: Room) -> str:
         return "Disk: next to nothing, or not known."
     return (
         f"Disk: {found.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
-        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from."
+        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
+        f"{found.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
     )
 
 

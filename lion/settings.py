@@ -314,6 +314,7 @@ class Hardware(Section):
     micro_batch: Positive | None
     packing: Literal["auto", "always", "never"]
     save_every: Positive | None
+    keep: Literal["all", "best", "last"]
     launcher: Launcher
 
 
