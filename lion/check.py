@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lion import project, prompts, student
+from lion import project, prompts, scores, student
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
-from lion.records import Message
+from lion.records import Message, Row
 from lion.settings import EMBEDDED, Endpoint, Settings
-from lion.wire import Failure, Request
+from lion.wire import Failure, Reply, Request
 
 ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
@@ -63,22 +63,34 @@ def endpoints(settings: Settings) -> list[str]:
     from lion.ledger import Ledger
 
     problems: list[str] = []
-    asked: list[Endpoint] = []
+    asked: list[tuple[Row, Request]] = []
     with Ledger(project.ledger()) as ledger:
         for role in ROLES:
             endpoint: Endpoint = getattr(settings, role)
-            if endpoint in asked:
+            schema = settings.referee.form == "schema" and role == "referee"
+            question = Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
+            distinct = endpoint.model_dump(include=set(Endpoint.model_fields)), question
+            if distinct in asked:
                 continue
-            asked.append(endpoint)
+            asked.append(distinct)
             try:
                 with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
-                    outcome = asker.probe(Request((_PROBE,)))
+                    outcome = asker.probe(question)
             except LionError as error:
                 problems.append(f"{role}: {error}")
                 continue
             if isinstance(outcome, Failure) and outcome.reason != "content_filter":
                 problems.append(_explained(role, endpoint, outcome))
+            elif schema and isinstance(outcome, Reply) and not _keeps_to_schema(outcome):
+                problems.append(
+                    f"{role}: {endpoint.model} at {endpoint.base_url} does not keep to the JSON "
+                    "schema that it was sent. Set referee.form: text."
+                )
     return problems or list(_batch_problems(settings))
+
+
+def _keeps_to_schema(reply: Reply) -> bool:
+    return isinstance(scores.from_json(reply.text), tuple)
 
 
 def _batch_problems(settings: Settings) -> Iterator[str]:

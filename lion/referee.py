@@ -5,14 +5,20 @@ a position. A reply whose scores cannot be read is a review with a reason, never
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lion import scores
 from lion.prompts import Prompts, fence
 from lion.records import ORDERS, Order, Review
 from lion.wire import Failure, Outcome, Request
 
+Form = Literal["text", "schema"]
+_FILES: dict[Form, str] = {"text": "user.txt", "schema": "schema.txt"}
 
-def request(question: str, teacher: str, student: str, order: Order, prompts: Prompts) -> Request:
+
+def request(
+    question: str, teacher: str, student: str, order: Order, prompts: Prompts, form: Form = "text"
+) -> Request:
     """Return the question of which answer is better, in one order.
 
     The marks around the material carry a code that follows from the material itself, so that no
@@ -20,13 +26,14 @@ def request(question: str, teacher: str, student: str, order: Order, prompts: Pr
     """
     first, second = (teacher, student) if order == "teacher_first" else (student, teacher)
     asked = prompts.render(
-        "user.txt",
+        _FILES[form],
         fence=fence(question, first, second),
         question=question,
         answer_1=first,
         answer_2=second,
     )
-    return Request(prompts.conversation(asked))
+    schema = scores.SCHEMA if form == "schema" else None
+    return Request(prompts.conversation(asked), response_format=schema)
 
 
 def review(identity: str, order: Order, outcome: Outcome, shown: Sequence[str] = ()) -> Review:
@@ -47,7 +54,7 @@ def review(identity: str, order: Order, outcome: Outcome, shown: Sequence[str] =
 
 
 def _read(text: str, shown: Sequence[str]) -> scores.Scores | str:
-    """Read the schema's object; what is none, from a server that ignores schemas, is read as text."""
+    """Read the schema's object, or the text of a server that ignores schemas."""
     found = scores.from_json(text)
     return scores.from_text(text, shown) if found is None else found
 

@@ -104,19 +104,24 @@ def from_first_line(text: str) -> Scores | str:
 
 def from_json(text: str) -> Scores | str | None:
     """Return the scores of a reply that is one JSON object, or a reason; None where it is none."""
-    bare = _said(text).strip()
-    fenced = _FENCED.fullmatch(bare)
-    try:
-        found = json.loads(fenced[1] if fenced else bare, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    found = _object(text) or _object(_said(text))
+    if found is None:
         return None
     scores = [found.get(f"score_of_assistant_{who}") for who in "12"]
     numbers = [one for one in scores if isinstance(one, int | float) and not isinstance(one, bool)]
     if len(numbers) < 2:
         return "one_score" if numbers else "no_scores"
     return _in_range(float(numbers[0]), float(numbers[1]))
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    bare = text.strip()
+    fenced = _FENCED.fullmatch(bare)
+    try:
+        found = json.loads(fenced[1] if fenced else bare, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -150,6 +150,21 @@ class Endpoint(Section):
         return self
 
 
+class Referee(Endpoint):
+    """The endpoint that judges, and how its verdicts are asked for.
+
+    schema: as JSON that the server itself keeps to (`response_format`); text: as two lines.
+    """
+
+    form: Literal["text", "schema"]
+
+    @model_validator(mode="after")
+    def _schema_is_ours(self) -> Self:
+        if self.form == "schema" and "response_format" in self.request:
+            raise ValueError("request.response_format is set by `form: schema`; remove it")
+        return self
+
+
 class Student(Section):
     """The base student and how its prompts are written."""
 
@@ -324,7 +339,7 @@ class Settings(Section):
     quality: Quality
     decontaminate: Decontaminate
     teacher: Endpoint
-    referee: Endpoint
+    referee: Referee
     generator: Endpoint
     student: Student
     teach: Teach
