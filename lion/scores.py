@@ -68,8 +68,8 @@ _OPENING = re.compile(r"\W*(?:\d+[.)])?\W*(?:(?:the|my|final|overall)\s+)*", re.
 _THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
 _PAIR = re.compile(
-    rf"\W*(?:{_NUMBER.replace('score', 'first').replace('scale', 'of').replace('share', 'part')})"
-    rf"(?:\s*[,;&|]\s*|\s+and\s+|\s+){_NUMBER}[\s.]*",
+    rf"[^\w+-]*{_NUMBER.replace('score', 'first').replace('scale', 'of').replace('share', 'part')}"
+    rf"(?:[\s\].)>]*[,;&|]\s*|[\s\].)>]*\s+and\s+|[\].)>]*\s+)[\[(<]*{_NUMBER}\W*",
     re.IGNORECASE,
 )
 _Found = re.Match[str]
