@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lion import __version__, cli_batch, cli_money, console
+from lion import __version__, cli_batch, cli_exam, cli_money, console
 
 PROFILES = Path("profiles")
 
@@ -120,6 +120,7 @@ main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)
 main.add_command(cli_money.costs)
 main.add_command(cli_batch.batch)
+main.add_command(cli_exam.exam)
 
 
 def _environment() -> dict[str, str]:
