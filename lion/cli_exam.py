@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from lion import console
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000
+_Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -19,6 +21,78 @@ def exam() -> None:
     lion exam reviews question.jsonl reviews.jsonl
     lion exam reasoning inputs/bbh inputs/agieval --student data/3/student
     """
+
+
+@exam.command(short_help="Let a student sit BBH or AGIEval.")
+@click.argument("folders", type=_Folder, nargs=-1, required=True)
+@click.option("--student", type=_Folder, required=True, help="A checkpoint's folder.")
+@click.option(
+    "--scoring",
+    type=click.Choice(["first_letter", "stated", "likelihood"]),
+    default="first_letter",
+    show_default=True,
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def reasoning(
+    folders: tuple[Path, ...],
+    student: Path,
+    scoring: Literal["first_letter", "stated", "likelihood"],
+    max_tokens: int,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Let --student sit the official files in FOLDERS, zero-shot; print each task beside chance.
+
+    Prompt format and precision are those of params.yaml's `student`.
+    """
+    from lion import examining, project
+    from lion.evaluation import choices, reports
+    from lion.evaluation.measures import Bootstrap
+    from lion.settings import Exams
+
+    names = [str(folder) for folder in folders]
+    exams = Exams(students=[], folders=names, scoring=scoring, max_tokens=max_tokens)
+    with console.error_boundary():
+        settings = project.load_settings()
+        with console.progress("exam") as update:
+            sat = examining.sit(
+                examining.read(exams),
+                student=student,
+                settings=settings.student,
+                exams=exams,
+                batch_size=batch_size,
+                random_seed=settings.random_seed,
+                progress=update,
+            )
+        document = choices.figures(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            for name, found in document.items():
+                console.stdout.print(reports.reasoning_table(name, found))
+
+
+@exam.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
+@click.argument("folders", type=_Folder, nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--chat/--paper", default=True, help="Bare questions, or the paper's prompt format.")
+def lm_eval(folders: tuple[Path, ...], out: Path, max_tokens: int, chat: bool) -> None:
+    """Write the official files in FOLDERS as task files, for lm-eval to run on any model.
+
+    \b
+    lion exam lm-eval inputs/bbh --out tasks
+    lm_eval --model hf --model_args pretrained=data/3/student --include_path tasks \\
+      --tasks lion_bbh,lion_bbh_likelihood --apply_chat_template
+    """
+    from lion.evaluation import harness, reasoning
+
+    with console.error_boundary():
+        items = [item for folder in folders for item in reasoning.read(folder)]
+        count = harness.write(items, out, max_tokens=max_tokens, chat=chat)
+    console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
 
 
 @exam.command(short_help="What a file of reviews comes to.")

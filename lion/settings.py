@@ -280,6 +280,25 @@ class Evaluate(Section):
     max_dropped: Share
 
 
+class Exams(Section):
+    """BBH and AGIEval: which students sit them, where the official files lie, how they are marked.
+
+    first_letter: the first option letter in the answer, as the paper; stated: one that is clearly
+    meant; likelihood: the likeliest letter, without an answer.
+    """
+
+    students: list[str]
+    folders: list[str]
+    scoring: Literal["first_letter", "stated", "likelihood"]
+    max_tokens: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_sit(self) -> Self:
+        if self.students and not self.folders:
+            raise ValueError("`students` sit the exams of `folders`: name one, or set students: []")
+        return self
+
+
 Mode = Literal["live", "batch"]
 
 
@@ -350,6 +369,7 @@ class Settings(Section):
     generate: Generate
     tune: Tune
     evaluate: Evaluate
+    exams: Exams
     api: Api
     budget: Budget
     base: Base
@@ -405,6 +425,11 @@ def read_settings(document: object) -> Settings:
     except ValidationError as error:
         raise _refusal(problems + _describe(error, "")) from error
     problems += _override_problems(settings) + _chain_problems(settings.iterations)
+    problems += [
+        f"exams.students: there is no iteration {name!r}"
+        for name in settings.exams.students
+        if name != "0" and name not in settings.iterations
+    ]
     if problems:
         raise _refusal(problems)
     return settings

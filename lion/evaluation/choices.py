@@ -153,3 +153,13 @@ def _percent(low: float | None, high: float | None) -> list[float] | None:
 def _within(chance: float, low: float | None, high: float | None) -> bool | None:
     """Tell whether chance lies within the interval: then the score says nothing above it."""
     return None if low is None or high is None else 100 * low <= chance <= 100 * high
+
+
+def sentence(exam: str, found: Row) -> str:
+    """Return an exam's outcome in one sentence."""
+    part = f" (a subset: {found['items']:,} of {found['official_items']:,} items)"
+    near = ", within its interval of chance" if found["within_chance"] else ""
+    return (
+        f"{exam} {found['average']:.1f} %{part if found['subset'] else ''}{near}; "
+        f"chance {found['chance']:.1f} %, unread {found['unread']:.1f} %"
+    )

@@ -112,21 +112,26 @@ def read(folder: Path) -> list[Item]:
 
     Other files are left alone: BBH has four tasks without options. Raises DataError.
     """
+    readers = {suffix: reader for suffix, reader in _READERS.values()}
+    return [
+        item for path in files(folder) for item in readers[path.suffix.lstrip(".")](path, path.stem)
+    ]
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the official files that lie in `folder`. Raises DataError where there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
-    items: list[Item] = []
-    for exam, tasks in OFFICIAL.items():
-        suffix, reader = _READERS[exam]
-        for task in tasks:
-            path = folder / f"{task}.{suffix}"
-            if path.is_file():
-                items += reader(path, task)
-    if not items:
+    paths = [
+        folder / f"{task}.{_READERS[exam][0]}" for exam, tasks in OFFICIAL.items() for task in tasks
+    ]
+    found = [path for path in paths if path.is_file()]
+    if not found:
         raise DataError(
             f"{folder}: no file of BBH (such as navigate.json) or AGIEval (such as sat-en.jsonl). "
             "Name the folder that holds them (docs/exams.md)."
         )
-    return items
+    return found
 
 
 def _bbh(path: Path, task: str) -> Iterator[Item]:

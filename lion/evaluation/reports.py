@@ -89,6 +89,33 @@ def reviews_table(document: Row) -> RenderableType:
     return Group(table, *(differences or ["no difference between the two"]))
 
 
+def reasoning_table(exam: str, found: Row) -> RenderableType:
+    """Return an exam's tasks beside chance, and the paper's averages."""
+    title = f"{exam}: {found['items']:,} of {found['official_items']:,} official items"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("task", "items", "accuracy %", "chance %", "unread %", ""):
+        table.add_column(name, justify="left" if name in ("task", "") else "right")
+    for task, one in found["tasks"].items():
+        table.add_row(task, str(one["items"]), *_marks(one, "accuracy"))
+    table.add_section()
+    table.add_row("macro average", f"{found['items']:,}", *_marks(found, "average"))
+    for model, average in found["paper"].items():
+        table.add_row(f"{model} in the paper", "", f"{average:.1f}", "", "", "")
+    notes = [f"not here: {', '.join(found['missing_tasks'])}"] if found["missing_tasks"] else []
+    notes += [
+        f"{one['task']}, item {one['item']}: the target {one['target']!r} is no option; wrong"
+        for one in found["without_right_option"]
+    ]
+    return Group(table, *notes)
+
+
+def _marks(one: Row, name: str) -> list[str]:
+    interval = one["interval"]
+    between = "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"
+    near = "at chance" if one["within_chance"] else ""
+    return [f"{one[name]:.1f}{between}", f"{one['chance']:.1f}", f"{one['unread']:.1f}", near]
+
+
 def _outcomes(one: Row) -> str:
     return f"{one['win']} / {one['tie']} / {one['loss']}" if one else DASH
 
