@@ -177,7 +177,7 @@ def measured(
         found = read(case)
         if found != case.expected:
             wrong[
-                f"expected {case.expected}, read {found}: {case.text[:40]!r} ... {case.text[-80:]!r}"
+                f"expected {case.expected}, read {found}: {case.text[:40]!r}...{case.text[-60:]!r}"
             ] += 1
     for text, times in wrong.most_common(8 if show else 0):
         print(f"  {times} x {text}")
