@@ -213,10 +213,17 @@ class Review(Section):
     max_dropped: Share
 
 
+HalfJudged = Literal["undecided", "one_order"]
+
+
 class Split(Section):
-    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard."""
+    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
+
+    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone.
+    """
 
     tau: float
+    half_judged: HalfJudged
     min_hard: Share
 
 
