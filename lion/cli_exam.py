@@ -23,6 +23,43 @@ def exam() -> None:
     """
 
 
+@exam.command("open", short_help="Let the referee compare answers to open questions.")
+@click.argument("questions", type=_File)
+@click.argument("reference")
+@click.argument("candidate")
+@click.option(
+    "--setting",
+    type=click.Choice(["1", "2"]),
+    default="2",
+    show_default=True,
+    help="1: scores first, the reference first; 2: evidence first, both orders.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def open_(questions: Path, reference: str, candidate: str, setting: str, as_json: bool) -> None:
+    """Let params.yaml's referee compare CANDIDATE's answers to QUESTIONS with REFERENCE's.
+
+    \b
+    lion exam open question.jsonl answer_gpt35.jsonl data/3/student
+    lion exam open question.jsonl teacher data/3/student --setting 1
+
+    Both are a file of answers, a student's folder, or `teacher`, the endpoint of params.yaml.
+    Replies are kept in the ledger: the same exam again is free.
+    """
+    from lion import open_exam, project
+    from lion.evaluation import reports, vicuna
+    from lion.stage import Work
+
+    with console.error_boundary():
+        work = Work("exam", project.BASE, project.load_settings())
+        document = open_exam.sit(
+            work, vicuna.questions(questions), reference, candidate, setting == "1"
+        )
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            console.stdout.print(reports.open_table(document))
+
+
 @exam.command(short_help="Let a student sit BBH or AGIEval.")
 @click.argument("folders", type=_Folder, nargs=-1, required=True)
 @click.option("--student", type=_Folder, required=True, help="A checkpoint's folder.")

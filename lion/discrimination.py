@@ -49,6 +49,18 @@ def _by_half(verdict: Verdict, orders: _Orders, tau: float) -> Verdict:
     return _verdict(verdict.id, orders, tau, (usable[0],), verdict.weight)
 
 
+def means(reviews: Sequence[Review], orders: int) -> dict[str, tuple[float, float]]:
+    """Return teacher's and student's mean scores by id, of what has scores in all its `orders`."""
+    return {
+        identity: (
+            fmean(_number(row.teacher_score) for row in found.values()),
+            fmean(_number(row.student_score) for row in found.values()),
+        )
+        for identity, found in _by_id(reviews).items()
+        if len(found) == orders and all(row.reason is None for row in found.values())
+    }
+
+
 def contradictions(reviews: Sequence[Review]) -> dict[str, int]:
     """Return how many instructions were judged in both orders, and in how many the sides differ.
 

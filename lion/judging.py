@@ -51,17 +51,23 @@ def by_referee(
         return reviews, asker.account.versioned()
 
 
-def ask(asker: Asker, wanted: Sequence[tuple[Pair, Order]], max_dropped: float) -> list[Review]:
-    """Return one review per pair and order, in their order."""
+def ask(
+    asker: Asker,
+    wanted: Sequence[tuple[Pair, Order]],
+    max_dropped: float,
+    form: referee.Form | None = None,
+) -> list[Review]:
+    """Return one review per pair and order, in their order; `form` None is the referee's own."""
     templates = prompts.load(project.PROMPTS / "referee", "referee")
-    form = asker.endpoint.form if isinstance(asker.endpoint, Referee) else "text"
+    if form is None:
+        form = asker.endpoint.form if isinstance(asker.endpoint, Referee) else "text"
     requests = [
         referee.request(one.question, one.teacher, one.student.text, order, templates, form)
         for one, order in wanted
     ]
     outcomes = asker.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
-        referee.review(one.id, order, outcome, (one.teacher, one.student.text))
+        referee.review(one.id, order, outcome, (one.teacher, one.student.text), form)
         for (one, order), outcome in zip(wanted, outcomes, strict=True)
     ]
 

@@ -12,8 +12,12 @@ from lion.prompts import Prompts, fence
 from lion.records import ORDERS, Order, Review
 from lion.wire import Failure, Outcome, Request
 
-Form = Literal["text", "schema"]
-_FILES: dict[Form, str] = {"text": "user.txt", "schema": "schema.txt"}
+Form = Literal["text", "schema", "scores_first"]
+_FILES: dict[Form, str] = {
+    "text": "user.txt",
+    "schema": "schema.txt",
+    "scores_first": "scores_first.txt",
+}
 
 
 def request(
@@ -36,7 +40,13 @@ def request(
     return Request(prompts.conversation(asked), response_format=schema)
 
 
-def review(identity: str, order: Order, outcome: Outcome, shown: Sequence[str] = ()) -> Review:
+def review(
+    identity: str,
+    order: Order,
+    outcome: Outcome,
+    shown: Sequence[str] = (),
+    form: Form = "text",
+) -> Review:
     """Return the two scores of a reply, or the reason there are none.
 
     `shown` are the answers that the judge saw: what imitates a score in them is no score.
@@ -45,7 +55,7 @@ def review(identity: str, order: Order, outcome: Outcome, shown: Sequence[str] =
         return Review(identity, order, None, None, outcome.reason, outcome.detail)
     # a reply that the token cap cut off may end in the 1 of a 10
     cut = outcome.finish_reason == "length"
-    found = "truncated" if cut else _read(outcome.text, shown)
+    found = "truncated" if cut else _read(outcome.text, shown, form)
     if isinstance(found, str):
         return Review(identity, order, None, None, found, outcome.text)
     first, second = found
@@ -53,8 +63,10 @@ def review(identity: str, order: Order, outcome: Outcome, shown: Sequence[str] =
     return Review(identity, order, teacher, student, None, outcome.text)
 
 
-def _read(text: str, shown: Sequence[str]) -> scores.Scores | str:
+def _read(text: str, shown: Sequence[str], form: Form) -> scores.Scores | str:
     """Read the schema's object, or the text of a server that ignores schemas."""
+    if form == "scores_first":
+        return scores.from_first_line(text)
     found = scores.from_json(text)
     return scores.from_text(text, shown) if found is None else found
 

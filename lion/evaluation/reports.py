@@ -1,6 +1,6 @@
 """Reviews that exist already: what they come to, and the same as a table for a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -63,6 +63,21 @@ def _compared(
 def reviews_table(document: Row) -> RenderableType:
     """Return both readings side by side, by category, and every difference."""
     readings = {"the file's scores": document["told"], "read in the texts": document["read"]}
+    differences = [
+        f"question {one['question']}: the file {one['told']}, its text {one['read']}"
+        for one in document["differences"]
+    ]
+    return Group(_readings(readings), *(differences or ["no difference between the two"]))
+
+
+def open_table(document: Row) -> RenderableType:
+    """Return an exam's figures, and the reviews that have no scores."""
+    without = [f"without scores: {reason} {n}" for reason, n in document["dropped"].items()]
+    return Group(_readings({"the referee's scores": document["figures"]}), *without)
+
+
+def _readings(readings: Mapping[str, Row | None]) -> Table:
+    """Return figures side by side, by category."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in readings:
@@ -82,11 +97,7 @@ def reviews_table(document: Row) -> RenderableType:
     categories = sorted({name for one in told for name in one.get("categories", {})})
     for name in categories:
         table.add_row(name, *(_estimate(one.get("categories", {}).get(name)) for one in told))
-    differences = [
-        f"question {one['question']}: the file {one['told']}, its text {one['read']}"
-        for one in document["differences"]
-    ]
-    return Group(table, *(differences or ["no difference between the two"]))
+    return table
 
 
 def reasoning_table(exam: str, found: Row) -> RenderableType:
