@@ -119,7 +119,7 @@ def _side(gap: float, tau: float) -> Difficulty:
 
 
 def _number(score: float | None) -> float:
-    if score is None:  # a review without a reason has both scores: read_scores makes no other
+    if score is None:  # a review without a reason has both scores: `scores` makes no other
         raise ValueError("a review without a reason must have scores")
     return score
 
