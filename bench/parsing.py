@@ -6,7 +6,7 @@ Evidence comes from FILE, Vicuna-format reviews (by default the ones beside the 
 is made up. Half of the mutations keep the two scores: they are counted where both are read right.
 The other half takes one away, moves it out of range, or contradicts it: they are counted where no
 number comes out. Beside it a rule that takes the text behind the last colon of the last two lines.
-The last line is one JSON object.
+Then verdicts of the embedded referee as strict JSON. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion import scores
+from lion import prompts, referee, scores
+from lion.embedded import families
+from lion.embedded.oracle import reply
 
 REVIEWS = Path("../shared/data/vicuna80/reviews/review_alpaca-13b_vicuna-13b.jsonl")
-LEAST_READ = 0.995
+LEAST_READ, LEAST_BY_SCHEMA = 0.995, 0.999
 MADE_UP = [
     "Assistant 1 is right in 3 of 4 points. Assistant 2 forgets 2 of them and adds 1.",
     "Die erste Antwort ist vollständig.\n\nDie zweite nennt 10 Gründe, 7 davon falsch.",
@@ -184,12 +186,26 @@ def measured(
     return 1 - wrong.total() / count
 
 
+def by_schema(texts: list[str], count: int) -> float:
+    """Return the share of the embedded referee's JSON verdicts that are read, on odd answers."""
+    keys = tuple(scores.SCHEMA["json_schema"]["schema"]["required"])
+    templates = prompts.load(Path("prompts/referee"), "referee")
+    tasks, rng, read = families.exam(count, random_seed=0), random.Random(0), 0
+    for task in tasks:
+        answers = [rng.choice([task.answer, rng.choice(texts), rng.choice(LEADS)]) for _ in "12"]
+        asked = referee.request(task.instruction, *answers, "teacher_first", templates, "schema")
+        found = scores.from_json(reply(list(asked.messages), 0, keys=keys))
+        read += isinstance(found, tuple)
+    return read / len(tasks)
+
+
 def main() -> None:
     """Fuzz both halves with both readers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--mutations", type=int, default=100_000)
+    parser.add_argument("--verdicts", type=int, default=2000)
     parser.add_argument("--reviews", type=Path, default=REVIEWS)
     options = parser.parse_args()
     texts, count = evidence(options.reviews), options.mutations // 2
@@ -197,7 +213,10 @@ def main() -> None:
     other = [measured(make, naive, texts, count, show=False) for make in (kept, broken)]
     print(f"{count:,} replies with scores: {read:.3%} read right (the other rule {other[0]:.3%})")
     print(f"{count:,} without: {safe:.3%} give no number (the other rule {other[1]:.3%})")
-    print(f"parsing: {'held' if read >= LEAST_READ and safe == 1 else 'MISSED'}")
+    schema = by_schema(texts, options.verdicts)
+    print(f"{options.verdicts:,} verdicts as strict JSON: {schema:.3%} read")
+    held = read >= LEAST_READ and safe == 1 and schema >= LEAST_BY_SCHEMA
+    print(f"parsing: {'held' if held else 'MISSED'}")
     figures = {"ours": round(read, 5), "others": round(other[0], 5), "never_a_number": safe == 1}
     ratio = round(read / other[0], 2) if other[0] else None
     print(json.dumps({"name": "parsing", **figures, "ratio": ratio, "unit": "share"}))

@@ -210,7 +210,7 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
-    files += settings.decontaminate.against
+    files += [*settings.decontaminate.against, *settings.exams.folders]
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
@@ -229,8 +229,20 @@ def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
             )
 
 
+def _exams_problems(settings: Settings) -> Iterator[str]:
+    """Read the official files once: a student that was paid for should not wait for a path."""
+    from lion.evaluation import reasoning
+
+    for folder in settings.exams.folders:
+        try:
+            reasoning.read(Path(folder))
+        except LionError as error:
+            yield f"exams.folders: {error}"
+
+
 def _source_problems(settings: Settings) -> Iterator[str]:
     yield from _exam_problems(settings)
+    yield from _exams_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
