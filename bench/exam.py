@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -75,13 +76,21 @@ def timed(command: list[str], folder: Path, threads: int) -> tuple[str, float]:
     """Run a command; return its output and its seconds."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     environment |= {"HF_DATASETS_CACHE": str(folder / "cache"), "TOKENIZERS_PARALLELISM": "false"}
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _cpu()
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return done.stdout, time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    print(f"{command[2]}: {seconds:.1f} s, {_cpu() - used:.1f} s of CPU")
+    return done.stdout, seconds
+
+
+def _cpu() -> float:
+    """Return the seconds of CPU of all processes that have ended: those of neighbours are none."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def ours(folder: Path, scoring: str, threads: int) -> tuple[dict[str, float], float]:
