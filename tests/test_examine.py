@@ -96,7 +96,7 @@ def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path
 @pytest.mark.usefixtures("bbh")
 def test_the_exams_questions_stay_out_of_the_pools(workplace: Workplace) -> None:
     settings = workplace.params(exams("stated"))
-    rows = base.further_exams(settings.exams)
+    rows = base.further_exams(settings.decontaminate, settings.exams)
     assert len(rows) == len(MOVIES)
     guard = decontamination.guard(rows, settings.decontaminate)
     assert guard.meets(f"Please help. {rows[0].messages[0]['content']}") is not None

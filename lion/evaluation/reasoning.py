@@ -112,7 +112,7 @@ def read(folder: Path) -> list[Item]:
 
     Other files are left alone: BBH has four tasks without options. Raises DataError.
     """
-    readers = {suffix: reader for suffix, reader in _READERS.values()}
+    readers = dict(_READERS.values())
     return [
         item for path in files(folder) for item in readers[path.suffix.lstrip(".")](path, path.stem)
     ]
