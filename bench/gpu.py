@@ -205,7 +205,7 @@ def run(name: str, **options: Any) -> dict[str, float]:
 
 
 def ceiling() -> float:
-    """Return the FLOP/s of a product of square matrices, best of 20: bfloat16 where there is a GPU."""
+    """Return the FLOP/s of a matrix product, best of 20: in bfloat16 on a GPU."""
     import torch
 
     gpu = torch.cuda.is_available()

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from lion import disk, inspection, project, prompts
+from lion import disk, inspection, project, prompts, scores
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
-from lion.records import Message
+from lion.records import Message, Row
 from lion.settings import EMBEDDED, Endpoint, Settings
-from lion.wire import Failure, Request
+from lion.wire import Failure, Reply, Request
 
 ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
@@ -64,22 +64,34 @@ def endpoints(settings: Settings) -> list[str]:
     from lion.ledger import Ledger
 
     problems: list[str] = []
-    asked: list[Endpoint] = []
+    asked: list[tuple[Row, Request]] = []
     with Ledger(project.ledger()) as ledger:
         for role in ROLES:
             endpoint: Endpoint = getattr(settings, role)
-            if endpoint in asked:
+            schema = settings.referee.form == "schema" and role == "referee"
+            question = Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
+            distinct = endpoint.model_dump(include=set(Endpoint.model_fields)), question
+            if distinct in asked:
                 continue
-            asked.append(endpoint)
+            asked.append(distinct)
             try:
                 with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
-                    outcome = asker.probe(Request((_PROBE,)))
+                    outcome = asker.probe(question)
             except LionError as error:
                 problems.append(f"{role}: {error}")
                 continue
             if isinstance(outcome, Failure) and outcome.reason != "content_filter":
                 problems.append(_explained(role, endpoint, outcome))
+            elif schema and isinstance(outcome, Reply) and not _keeps_to_schema(outcome):
+                problems.append(
+                    f"{role}: {endpoint.model} at {endpoint.base_url} does not keep to the JSON "
+                    "schema that it was sent. Set referee.form: text."
+                )
     return problems or list(_batch_problems(settings))
+
+
+def _keeps_to_schema(reply: Reply) -> bool:
+    return isinstance(scores.from_json(reply.text), tuple)
 
 
 def _batch_problems(settings: Settings) -> Iterator[str]:
@@ -199,7 +211,7 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
-    files += settings.decontaminate.against
+    files += [*settings.decontaminate.against, *settings.exams.folders]
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
@@ -218,8 +230,20 @@ def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
             )
 
 
+def _exams_problems(settings: Settings) -> Iterator[str]:
+    """Read the official files once: a student that was paid for should not wait for a path."""
+    from lion.evaluation import reasoning
+
+    for folder in settings.exams.folders:
+        try:
+            reasoning.read(Path(folder))
+        except LionError as error:
+            yield f"exams.folders: {error}"
+
+
 def _source_problems(settings: Settings) -> Iterator[str]:
     yield from _exam_problems(settings)
+    yield from _exams_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return

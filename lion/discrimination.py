@@ -12,7 +12,7 @@ from statistics import fmean
 
 from lion.evaluation import measures as estimates
 from lion.records import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
-from lion.settings import Split
+from lion.settings import HalfJudged, Split
 
 _CONFIDENCE = 0.95  # of the agreement's interval
 _Orders = Mapping[Order, Review]
@@ -24,14 +24,57 @@ def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
 
 
 def selected(
-    selections: Sequence[Selection], reviews: Sequence[Review], tau: float
+    selections: Sequence[Selection],
+    reviews: Sequence[Review],
+    tau: float,
+    half_judged: HalfJudged = "undecided",
 ) -> list[Verdict]:
     """Return one verdict per selection, in their order, on the basis that each names.
 
-    What was audited was seen in both orders, and is judged by both.
+    What was audited was seen in both orders, and is judged by both. Where one of the two orders has
+    no scores, `half_judged` says whether the other one decides.
     """
     found = _by_id(reviews)
-    return [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+    verdicts = [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+    if half_judged == "undecided":
+        return verdicts
+    return [_by_half(one, found.get(one.id, {}), tau) for one in verdicts]
+
+
+def _by_half(verdict: Verdict, orders: _Orders, tau: float) -> Verdict:
+    """Decide a half judged instruction by the order that has scores."""
+    usable = [order for order in ORDERS if order in orders and orders[order].reason is None]
+    if verdict.difficulty != "undecided" or len(usable) != 1:
+        return verdict
+    return _verdict(verdict.id, orders, tau, (usable[0],), verdict.weight)
+
+
+def means(reviews: Sequence[Review], orders: int) -> dict[str, tuple[float, float]]:
+    """Return teacher's and student's mean scores by id, of what has scores in all its `orders`."""
+    return {
+        identity: (
+            fmean(_number(row.teacher_score) for row in found.values()),
+            fmean(_number(row.student_score) for row in found.values()),
+        )
+        for identity, found in _by_id(reviews).items()
+        if len(found) == orders and all(row.reason is None for row in found.values())
+    }
+
+
+def contradictions(reviews: Sequence[Review]) -> dict[str, int]:
+    """Return how many instructions were judged in both orders, and in how many the sides differ.
+
+    A contradiction: one order prefers the teacher's answer, the other one the student's.
+    """
+    gaps = [
+        [_number(row.teacher_score) - _number(row.student_score) for row in orders.values()]
+        for orders in _by_id(reviews).values()
+        if len(orders) == len(ORDERS) and all(row.reason is None for row in orders.values())
+    ]
+    return {
+        "both_orders": len(gaps),
+        "contradictory": sum(min(gap) < 0 < max(gap) for gap in gaps),
+    }
 
 
 def _by_id(reviews: Sequence[Review]) -> dict[str, dict[Order, Review]]:
@@ -76,7 +119,7 @@ def _side(gap: float, tau: float) -> Difficulty:
 
 
 def _number(score: float | None) -> float:
-    if score is None:  # a review without a reason has both scores: read_scores makes no other
+    if score is None:  # a review without a reason has both scores: `scores` makes no other
         raise ValueError("a review without a reason must have scores")
     return score
 

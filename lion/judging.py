@@ -15,7 +15,7 @@ from lion.chat import transcript
 from lion.errors import DataError
 from lion.evaluation import scorers
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
-from lion.settings import Scorer
+from lion.settings import Referee, Scorer
 from lion.stage import Work, allowed_failures
 
 if TYPE_CHECKING:
@@ -51,16 +51,23 @@ def by_referee(
         return reviews, asker.account.versioned()
 
 
-def ask(asker: Asker, wanted: Sequence[tuple[Pair, Order]], max_dropped: float) -> list[Review]:
-    """Return one review per pair and order, in their order."""
+def ask(
+    asker: Asker,
+    wanted: Sequence[tuple[Pair, Order]],
+    max_dropped: float,
+    form: referee.Form | None = None,
+) -> list[Review]:
+    """Return one review per pair and order, in their order; `form` None is the referee's own."""
     templates = prompts.load(project.PROMPTS / "referee", "referee")
+    if form is None:
+        form = asker.endpoint.form if isinstance(asker.endpoint, Referee) else "text"
     requests = [
-        referee.request(one.question, one.teacher, one.student.text, order, templates)
+        referee.request(one.question, one.teacher, one.student.text, order, templates, form)
         for one, order in wanted
     ]
     outcomes = asker.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
-        referee.review(one.id, order, outcome)
+        referee.review(one.id, order, outcome, (one.teacher, one.student.text), form)
         for (one, order), outcome in zip(wanted, outcomes, strict=True)
     ]
 

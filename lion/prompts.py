@@ -26,7 +26,12 @@ _LIST = frozenset({"fence", "tasks", "first", "last"})
 VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "teacher": {"system.txt": frozenset()},
-        "referee": {"system.txt": frozenset(), "user.txt": _PAIR},
+        "referee": {
+            "system.txt": frozenset(),
+            "user.txt": _PAIR,
+            "schema.txt": _PAIR,
+            "scores_first.txt": _PAIR,
+        },
         "generator": {"system.txt": frozenset(), "hard.txt": _SEED, "easy.txt": _SEED},
         # asked of the generator, before there is a loop
         "bootstrap": {"system.txt": frozenset(), "classification.txt": _LIST, "open.txt": _LIST},

@@ -171,6 +171,21 @@ class Served(Section):
         return Endpoint(**{**self.model_dump(), "model": model, "request": asked})
 
 
+class Referee(Endpoint):
+    """The endpoint that judges, and how its verdicts are asked for.
+
+    schema: as JSON that the server itself keeps to (`response_format`); text: as two lines.
+    """
+
+    form: Literal["text", "schema"]
+
+    @model_validator(mode="after")
+    def _schema_is_ours(self) -> Self:
+        if self.form == "schema" and "response_format" in self.request:
+            raise ValueError("request.response_format is set by `form: schema`; remove it")
+        return self
+
+
 class Student(Section):
     """The base student and how its prompts are written."""
 
@@ -223,10 +238,17 @@ class Review(Section):
     max_dropped: Share
 
 
+HalfJudged = Literal["undecided", "one_order"]
+
+
 class Split(Section):
-    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard."""
+    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
+
+    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone.
+    """
 
     tau: float
+    half_judged: HalfJudged
     min_hard: Share
 
 
@@ -327,6 +349,25 @@ class Evaluate(Section):
     max_dropped: Share
 
 
+class Exams(Section):
+    """BBH and AGIEval: which students sit them, where the official files lie, how they are marked.
+
+    first_letter: the first option letter in the answer, as the paper; stated: one that is clearly
+    meant; likelihood: the likeliest letter, without an answer.
+    """
+
+    students: list[str]
+    folders: list[str]
+    scoring: Literal["first_letter", "stated", "likelihood"]
+    max_tokens: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_sit(self) -> Self:
+        if self.students and not self.folders:
+            raise ValueError("`students` sit the exams of `folders`: name one, or set students: []")
+        return self
+
+
 Mode = Literal["live", "batch"]
 
 
@@ -386,7 +427,7 @@ class Settings(Section):
     quality: Quality
     decontaminate: Decontaminate
     teacher: Endpoint
-    referee: Endpoint
+    referee: Referee
     generator: Endpoint
     student: Student
     teach: Teach
@@ -397,6 +438,7 @@ class Settings(Section):
     generate: Generate
     tune: Tune
     evaluate: Evaluate
+    exams: Exams
     api: Api
     hardware: Hardware
     budget: Budget
@@ -453,6 +495,11 @@ def read_settings(document: object) -> Settings:
     except ValidationError as error:
         raise _refusal(problems + _describe(error, "")) from error
     problems += _override_problems(settings) + _chain_problems(settings.iterations)
+    problems += [
+        f"exams.students: there is no iteration {name!r}"
+        for name in settings.exams.students
+        if name != "0" and name not in settings.iterations
+    ]
     if problems:
         raise _refusal(problems)
     return settings

@@ -4,6 +4,7 @@ Pure: builds bodies and reads bytes. Sending is `api`'s, keeping is `ledger`'s.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,14 @@ from lion.settings import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a role wants to ask; `sample` tells apart two askings of the same question."""
+    """What a role wants to ask; `sample` tells apart two askings of the same question.
+
+    `response_format` is the protocol's: the JSON schema that the reply must keep to, or None.
+    """
 
     messages: tuple[Message, ...]
     sample: int = 0
+    response_format: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, An
         "model": endpoint.model,
         "messages": list(request.messages),
     }
+    if request.response_format is not None:
+        made["response_format"] = dict(request.response_format)
     if endpoint.send_seed:
         made["seed"] = sample_seed(random_seed, request.sample)
     return made

@@ -48,7 +48,7 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
     found, dropped = base.pool(source, settings.random_seed)
     # Not the exam that `seed` writes, which runs later: the file itself.
     _, exam = base.exam(settings.exam, settings.seed, settings.random_seed, [])
-    exam += base.further_exams(settings.decontaminate)
+    exam += base.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard(exam, settings.decontaminate)
     clean, leaked = base.clean(found, guard, settings.seed.on_contaminated)
     kinds = _kinds(entry)

@@ -14,7 +14,7 @@ def seed(work: stage.Work) -> str:
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
     found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
-    further = base.further_exams(settings.decontaminate)
+    further = base.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate)
     tokens = counting.counter(settings.quality, settings.student)
     found, flawed = base.usable(found, settings.quality, tokens)

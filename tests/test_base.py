@@ -187,7 +187,7 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
     asked = {"question_id": 1, "text": "How do I learn to play the organ?", "category": "generic"}
     other = write_rows(tmp_path / "vicuna.jsonl", [asked])
     settings = configure({"decontaminate.against": [str(tmp_path / "insects.json"), other]})
-    found = base.further_exams(settings.decontaminate)
+    found = base.further_exams(settings.decontaminate, settings.exams)
     assert [(one.category, one.origin) for one in found] == [
         ("insects", "exam"),
         ("generic", "exam"),
@@ -197,8 +197,9 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
     assert kept == pool[1:]
     assert found[1].id in (leaked[0].detail or "")
     broken = write_rows(tmp_path / "broken.jsonl", [asked, "{"])
+    settings = configure({"decontaminate.against": [broken]})
     with pytest.raises(DataError, match=r"broken\.jsonl:2"):
-        base.further_exams(configure({"decontaminate.against": [broken]}).decontaminate)
+        base.further_exams(settings.decontaminate, settings.exams)
 
 
 def test_rows_that_no_student_can_use_are_dropped_with_their_flaw(configure: Configure) -> None:

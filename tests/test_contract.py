@@ -39,6 +39,7 @@ STAGE_FILES = {
     "split": "stages/discrimination/split.py",
     "generate": "stages/generation/generate.py",
     "evaluate": "stages/evaluate.py",
+    "examine": "stages/examine.py",
     "report": "stages/report.py",
 }
 SECTION_OF = {"tune_at": "tune", "generate_at": "generate", "bootstrap_filters": "generate"}
@@ -218,7 +219,7 @@ def test_only_figures_lie_where_the_report_looks() -> None:
 def test_dvc_metrics_shows_few_figures() -> None:
     """`dvc metrics show` is a table of one screen: the exam's headline and the split."""
     shown = {path.split("/")[-1] for body in stages().values() for path in body.get("metrics", [])}
-    assert shown == {"exam.json", "split.json"}
+    assert shown == {"exam.json", "split.json", "reasoning.json"}
 
 
 @pytest.mark.parametrize(

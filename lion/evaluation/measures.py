@@ -113,6 +113,24 @@ def quality(pairs: Sequence[tuple[float, float]], bootstrap: Bootstrap) -> Estim
     return _bootstrapped([students, teachers], _relative, bootstrap, paired=True)
 
 
+def mean(values: Sequence[float], bootstrap: Bootstrap) -> Estimate | None:
+    """Return the mean, in the values' unit; None where there are none."""
+    return _bootstrapped([values], _mean_of_means, bootstrap, paired=True)
+
+
+def paired(
+    first: Sequence[float],
+    second: Sequence[float],
+    statistic: Callable[..., Any],
+    bootstrap: Bootstrap,
+) -> Estimate | None:
+    """Return a statistic of two columns, whose rows are resampled together; None without rows.
+
+    `statistic(first, second, axis=-1)` takes arrays (..., rows) and returns (...).
+    """
+    return _bootstrapped([first, second], statistic, bootstrap, paired=True)
+
+
 def _by_category(rows: Sequence[tuple[str | None, bool | None]]) -> Mapping[str, list[bool]]:
     marks: dict[str, list[bool]] = {}
     for category, mark in rows:

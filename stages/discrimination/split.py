@@ -12,7 +12,7 @@ def split(work: stage.Work) -> str:
     settings = work.settings.split
     selections = jsonl.read(work.data("selection.jsonl"), Selection.from_row)
     reviews = jsonl.read(work.data("reviews.jsonl"), Review.from_row)
-    verdicts = discrimination.selected(selections, reviews, settings.tau)
+    verdicts = discrimination.selected(selections, reviews, settings.tau, settings.half_judged)
     reason = discrimination.stop_reason(verdicts, settings)
     jsonl.write(work.data("verdicts.jsonl"), verdicts)
     jsonl.write_document(work.data("stop.json"), {"stop": reason is not None, "reason": reason})
@@ -22,6 +22,7 @@ def split(work: stage.Work) -> str:
     basis = Counter(row.basis for row in verdicts)
     work.write_metrics({**measures, "agreement": known and known.value, "stopped": reason})
     details = {"agreement": known and asdict(known), "audit": asdict(audit)}
+    details["contradictions"] = discrimination.contradictions(reviews)
     path = project.metrics(work.iteration, "agreement")
     jsonl.write_document(path, {**details, "basis": dict(sorted(basis.items()))})
     told = ", ".join(f"{measures[kind]:,} {kind}" for kind in ("hard", "easy", "undecided"))
