@@ -172,7 +172,7 @@ def _params(url: str, folder: Path) -> dict[str, Any]:
         "seed.answers": "keep",
         "seed.on_contaminated": "drop",
         "exam": {"file": str(EXAM), "size": 1, "scorer": {"kind": "referee", "option": None}},
-        "decontaminate": {"whole": True, "ngram": 13},
+        "decontaminate": {"whole": True, "ngram": 13, "against": []},
         "student.model": str(folder),
         "respond.limit": 100,
         "answering.max_tokens": 8,
