@@ -14,7 +14,9 @@ from math import ceil
 from lion.chat import transcript
 from lion.decontamination import Decontamination
 from lion.errors import DataError
-from lion.novelty import Novelty
+from lion.near_duplicates import NearDuplicates
+from lion.novelty import Neighbour, Novelty
+from lion.quality import Flaw
 from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
 from lion.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.settings import Bootstrap, Generate
@@ -25,6 +27,7 @@ class Task:
     """A task of the pool; `category` and `expected` are what the user's file brought.
 
     `examples`: ids of the tasks that were shown when it was made; none where it is a seed.
+    `closest`: id and cosine of what was nearest to it by its embedding, where that is looked at.
     """
 
     id: str
@@ -33,6 +36,7 @@ class Task:
     examples: tuple[str, ...] = ()
     category: str | None = None
     expected: str | None = None
+    closest: tuple[str, float] | None = None
 
     @property
     def text(self) -> str:
@@ -49,6 +53,8 @@ class Task:
             row["category"] = self.category
         if self.expected is not None:
             row["expected"] = self.expected
+        if self.closest is not None:
+            row["closest"] = list(self.closest)
         return row
 
 
@@ -68,13 +74,17 @@ class Draw:
 
 @dataclass(slots=True)
 class Seedbed:
-    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart."""
+    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart.
+
+    Where there is `near`, which holds the seeds, what is kept is also new by its cosines.
+    """
 
     settings: Bootstrap
     filters: Generate
     seeds: Sequence[Task]
     guard: Decontamination
     rngs: Mapping[TaskKind, random.Random]
+    near: NearDuplicates | None = None
     made: list[Task] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[TaskKind, Counter[str]] = field(init=False)
@@ -132,6 +142,15 @@ class Seedbed:
                 funnel["kept"] += 1
         return funnel["kept"] - before
 
+    def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
+        """Drop tasks that were kept, by id: what was found of them later. They stay known."""
+        for task in self.made:
+            if task.id in flaws:
+                flaw = flaws[task.id]
+                self.funnel[task.kind].update({flaw.reason: 1, "kept": -1})
+                self.dropped.append(Dropped(STAGE, flaw.reason, task.id, task.text, flaw.detail))
+        self.made = [task for task in self.made if task.id not in flaws]
+
     def _draw(self, kind: TaskKind) -> Draw:
         """Draw examples of `kind`; where no seed is of it, any seed stands in.
 
@@ -159,8 +178,12 @@ class Seedbed:
         reason, detail = self._objection(identity, text)
         if reason is not None:
             return Dropped(STAGE, reason, id=identity, text=text, detail=detail)
+        closest = None if self.near is None else self.near.neighbour(text)
+        told = (closest.id, closest.similarity) if isinstance(closest, Neighbour) else None
         shown = tuple(task.id for task in draw.examples)
-        self.made.append(Task(identity, tuple(messages), draw.kind, shown))
+        self.made.append(Task(identity, tuple(messages), draw.kind, shown, closest=told))
+        if self.near is not None:
+            self.near.add(identity, text)
         self._known.add(identity)
         self._novelty.add(identity, text)
         return text
@@ -174,4 +197,6 @@ class Seedbed:
         neighbour = self._novelty.nearest(text)
         if neighbour is not None:
             return "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
+        if self.near is not None:
+            return self.near.objection(self.near.neighbour(text)) or (None, None)
         return None, None
