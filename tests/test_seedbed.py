@@ -7,6 +7,7 @@ import pytest
 from fixtures import Configure
 
 from lion import decontamination
+from lion.quality import Flaw
 from lion.records import Dropped, Instruction, Message
 from lion.seedbed import Draw, Seedbed, Task
 from lion.selfinstruct import TASK_KINDS, TaskKind
@@ -139,6 +140,22 @@ def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> No
     assert made.judge(draw, [text]) == 0
     assert reasons(made) == [reason]
     assert made.funnel[draw.kind] == {"asked": 1, reason: 1}
+
+
+def test_a_task_that_is_withdrawn_is_counted_and_made_again(bed: Any) -> None:
+    made = bed(seeds(2, 8))
+    draw = made.choose([])[0]
+    wanted = made.wanted(draw.kind)
+    texts = ["Describe a lake at night, please", "Count to ten in Welsh and back"]
+    assert made.judge(draw, texts) == 2
+    first, second = made.made
+    made.withdraw({first.id: Flaw("unsafe", "Unsafe.")})
+    assert (made.made, made.wanted(draw.kind)) == ([second], wanted - 1)
+    assert made.funnel[draw.kind] == {"asked": 2, "kept": 1, "unsafe": 1}
+    assert [(row.reason, row.id, row.detail) for row in made.dropped] == [
+        ("unsafe", first.id, "Unsafe.")
+    ]
+    assert made.judge(draw, texts[:1]) == 0
 
 
 def test_new_tasks_are_new_against_each_other_whatever_their_kind(bed: Any) -> None:
