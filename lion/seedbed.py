@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from lion import quality
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.near_duplicates import NearDuplicates
@@ -19,7 +21,7 @@ from lion.novelty import Neighbour, Novelty
 from lion.quality import Flaw
 from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
 from lion.selfinstruct import STAGE, TASK_KINDS, TaskKind
-from lion.settings import Bootstrap, Generate
+from lion.settings import Bootstrap, Generate, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Seedbed:
     seeds: Sequence[Task]
     guard: Decontamination
     rngs: Mapping[TaskKind, random.Random]
+    quality: Quality
+    tokens: Count | None = None
     near: NearDuplicates | None = None
     made: list[Task] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -191,6 +195,9 @@ class Seedbed:
     def _objection(self, identity: str, text: str) -> tuple[str | None, str | None]:
         if identity in self._known:
             return "duplicate", identity
+        flaw = quality.flaw(text, self.quality, self.tokens)
+        if flaw is not None:
+            return flaw.reason, flaw.detail
         meeting = self.guard.meets(text)
         if meeting is not None:
             return "contaminated", f"exam {meeting.exam_id} ({meeting.kind})"

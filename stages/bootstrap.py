@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lion import (
     base,
+    counting,
     decontamination,
     embeddings,
     jsonl,
@@ -60,6 +61,8 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
     entry = settings.bootstrap[work.iteration]
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
     found, dropped = base.pool(source, settings.random_seed)
+    tokens = counting.counter(settings.quality, settings.student)
+    found, flawed = base.usable(found, settings.quality, tokens)
     # Not the exam that `seed` writes, which runs later: the file itself.
     _, exam = base.exam(settings.exam, settings.seed, settings.random_seed, [])
     exam += base.further_exams(settings.decontaminate)
@@ -75,8 +78,9 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
         )
         for kind in TASK_KINDS
     }
-    bed = Seedbed(entry, settings.bootstrap_filters(work.iteration), seeds, guard, rngs)
-    return bed, [*dropped, *leaked]
+    filters = settings.bootstrap_filters(work.iteration)
+    bed = Seedbed(entry, filters, seeds, guard, rngs, settings.quality, tokens)
+    return bed, [*dropped, *flawed, *leaked]
 
 
 def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:

@@ -52,6 +52,7 @@ def bed(configure: Configure) -> Any:
             given,
             decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[])),
             {kind: random.Random(3) for kind in TASK_KINDS},
+            settings.quality,
         )
 
     return made
@@ -132,6 +133,8 @@ def test_what_was_made_is_shown_in_later_rounds(bed: Any) -> None:
         ("Seed 1 about 7, please", "not_novel"),
         ("Answer this: how many moons has the planet Mars?", "contaminated"),
         ("half \ud800 of a pair, and more", "malformed"),
+        ("Describe a bell \x07 that rings at noon", "control"),
+        ("Tell me what CafÃ© and naÃ¯ve mean in French", "mojibake"),
     ],
 )
 def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> None:
