@@ -142,7 +142,7 @@ def _judge(
         bed.withdraw(guard.flaws(bed.made[known:]))
     least = bed.filters.min_acceptance
     kept = {kind: bed.funnel[kind]["kept"] - before[kind] for kind in TASK_KINDS}
-    return [kind for kind, count in tried.items() if kept[kind] < least * count]
+    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def test_a_seed_that_cannot_be_used_is_dropped_with_its_reason(start: Start) -> 
 def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
     start: Start, chat_server: ChatServer
 ) -> None:
-    """A text is embedded by its length: two of the same length are one. Long ones are unsafe."""
+    """A text is embedded by its length: two of the same length are one. Some lengths are unsafe."""
     jitter = random.Random(1)
 
     def answer(call: Call) -> Told:
@@ -217,7 +217,7 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
             return embeds(one)
         if "safe or unsafe" in call.question:
             instruction = call.question.split("\n[End ")[0].partition("\n[Request ")[2]
-            return says("safe" if len(instruction) < 90 else "Unsafe.")
+            return says("safe" if len(instruction) % 4 else "Unsafe.")
         return replace(composed(call), delay=jitter.random() / 50)
 
     chat_server.answer = answer

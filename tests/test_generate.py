@@ -186,3 +186,12 @@ def test_a_stopped_loop_asks_no_gate(work: Work, chat_server: ChatServer) -> Non
     jsonl.write_document(Path("data/1/stop.json"), {"stop": True, "reason": "nothing is hard"})
     generate(gated(work, chat_server))
     assert chat_server.calls == []
+
+
+def test_a_round_that_keeps_nothing_is_the_last_whatever_params_accept(
+    work: Work, chat_server: ChatServer
+) -> None:
+    filters = work.settings.generate.model_copy(update={"min_acceptance": 0.0})
+    chat_server.answer = says("Always the very same new instruction")
+    settings = work.settings.model_copy(update={"generate": filters})
+    assert "the well is dry" in generate(Work("generate", "1", settings))

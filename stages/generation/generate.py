@@ -136,7 +136,7 @@ def _judge(
     tried = Counter(kind for (kind, _, _), one in zip(asked, answered, strict=True) if one)
     least = nursery.settings.min_acceptance
     kept = {kind: nursery.funnel[kind]["kept"] - before[kind] for kind in KINDS}
-    return [kind for kind, count in tried.items() if kept[kind] < least * count]
+    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
 
 
 if __name__ == "__main__":
