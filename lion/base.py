@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import collecting, hub, pools, quality, sources
+from lion import hub, pools, quality, sources
 from lion.chat import transcript
 from lion.counting import Count
 from lion.decontamination import Decontamination
@@ -36,14 +36,6 @@ def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Drop
 
         tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_embedded(task, "seed") for task in tasks], []
-    with collecting.rarely():
-        found, dropped = _from_files(settings)
-    if not found:
-        raise DataError(f"seed.source: no instruction in {settings.source}")
-    return found, dropped
-
-
-def _from_files(settings: Seed) -> tuple[list[Instruction], list[Dropped]]:
     rows: list[SourceRow] = []
     dropped: list[Dropped] = []
     for name in settings.source:
@@ -53,7 +45,10 @@ def _from_files(settings: Seed) -> tuple[list[Instruction], list[Dropped]]:
     unique, repeated = sources.split_duplicates(rows)
     dropped += [_duplicate(row, first) for row, first in repeated]
     make = _kept if settings.answers == "keep" else _asked
-    return [make(row) for row in unique], dropped
+    found = [make(row) for row in unique]
+    if not found:
+        raise DataError(f"seed.source: no instruction in {settings.source}")
+    return found, dropped
 
 
 def exam(

@@ -270,7 +270,7 @@ def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
     sound = {"instruction": "Beat a drum", "output": "Dum"}
     write_rows(tmp_path / "a.jsonl", [broken, sound])
     for answers, reasons in (("keep", ["control"]), ("ask", [])):
-        settings = own(configure, str(tmp_path / "a.jsonl"), **{"seed.answers": answers})
+        settings = own(configure, str(tmp_path / "a.jsonl"), answers=answers)
         found, _ = base.pool(settings.seed, 0)
         kept, dropped = base.usable(found, settings.quality, None)
         assert [row.reason for row in dropped] == reasons
