@@ -95,13 +95,14 @@ def usable(
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Return the rows without a flaw, and the others with theirs. Raises DataError where none is.
 
-    A student can learn nothing from the latter, so they are dropped and no error.
+    A student can learn nothing from the latter, so they are dropped and no error. An answer that
+    the file brought, and that will be learnt as it is, must be well encoded too.
     """
     kept: list[Instruction] = []
     dropped: list[Dropped] = []
     for row in found:
         text = transcript(row.messages)
-        flaw = quality.flaw(text, settings, tokens)
+        flaw = quality.flaw(text, settings, tokens) or _answer_flaw(row, settings)
         if flaw is None:
             kept.append(row)
         else:
@@ -113,6 +114,13 @@ def usable(
             f"({dropped[0].detail}). Mend the files or the section `quality`."
         )
     return kept, dropped
+
+
+def _answer_flaw(row: Instruction, settings: Quality) -> quality.Flaw | None:
+    if row.answer is None or not settings.encoding:
+        return None
+    flaw = quality.encoding(row.answer.text)
+    return None if flaw is None else replace(flaw, detail=f"in the answer: {flaw.detail}")
 
 
 def clean(

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from lion import disk, inspection, project, prompts, scores
+from lion.endpoints import ROLES, generations, near_duplicates
+from lion.endpoints import endpoints as named_endpoints
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
-from lion.prompts import PromptRole
-from lion.records import Message, Row
+from lion.records import Message
 from lion.settings import EMBEDDED, Endpoint, Settings
 from lion.wire import Failure, Reply, Request
 
-ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
 _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
@@ -36,6 +36,7 @@ def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
         _role_problems,
+        _gate_problems,
         _bootstrap_problems,
         _input_problems,
         _source_problems,
@@ -64,13 +65,13 @@ def endpoints(settings: Settings) -> list[str]:
     from lion.ledger import Ledger
 
     problems: list[str] = []
-    asked: list[tuple[Row, Request]] = []
+    asked: list[tuple[str, str, Request]] = []
     with Ledger(project.ledger()) as ledger:
-        for role in ROLES:
-            endpoint: Endpoint = getattr(settings, role)
+        for role, endpoint in named_endpoints(settings):
             schema = settings.referee.form == "schema" and role == "referee"
             question = Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
-            distinct = endpoint.model_dump(include=set(Endpoint.model_fields)), question
+            plain = endpoint.model_dump_json(include=set(Endpoint.model_fields))
+            distinct = plain, endpoint.path, question
             if distinct in asked:
                 continue
             asked.append(distinct)
@@ -134,8 +135,7 @@ def _prompt_problems(_: Settings) -> Iterator[str]:
 
 def _key_problems(settings: Settings) -> Iterator[str]:
     missing: dict[str, list[str]] = {}
-    for role in ROLES:
-        endpoint: Endpoint = getattr(settings, role)
+    for role, endpoint in named_endpoints(settings):
         name = endpoint.api_key_env
         if endpoint.base_url != EMBEDDED and name is not None and not os.environ.get(name):
             missing.setdefault(name, []).append(role)
@@ -144,6 +144,20 @@ def _key_problems(settings: Settings) -> Iterator[str]:
             f"{', '.join(roles)}: no key. Set the environment variable {name}, or "
             "`api_key_env: null` for a server that wants none."
         )
+
+
+def _gate_problems(settings: Settings) -> Iterator[str]:
+    from lion import embeddings
+
+    for place, gate in near_duplicates(settings):
+        yield from embeddings.problems(place, gate)
+    for place, filters in generations(settings):
+        if filters.safety and settings.referee.base_url == EMBEDDED:
+            yield (
+                f"{place}.safety: the embedded referee knows nothing of safety. Name an endpoint "
+                "as referee, or set generate.safety: false."
+            )
+            return
 
 
 def _role_problems(settings: Settings) -> Iterator[str]:
@@ -391,8 +405,7 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
 
     prices = Prices.load(project.PRICES)
     told = set()
-    for role in ROLES:
-        endpoint: Endpoint = getattr(settings, role)
+    for _, endpoint in named_endpoints(settings):
         try:
             Purse(endpoint, prices, cap(settings.budget)).most(b"")
         except BudgetError as error:

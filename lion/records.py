@@ -118,8 +118,8 @@ class Instruction:
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
     brought it. `expected` is a reference answer that the user's file or the exam brought,
     `category` its task. `domain` is what it is about (see `domains`), `nearest` the id of the
-    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1. `answer` is
-    the teacher's, present in a Cache Pool.
+    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1; `closest` the
+    same by the cosine of embeddings, -1 to 1. `answer` is the teacher's, present in a Cache Pool.
     """
 
     id: str
@@ -131,6 +131,7 @@ class Instruction:
     expected: str | None = None
     domain: str | None = None
     nearest: tuple[str, float] | None = None
+    closest: tuple[str, float] | None = None
     answer: Answer | None = field(default=None)
 
     @classmethod
@@ -174,6 +175,8 @@ class Instruction:
             row["domain"] = self.domain
         if self.nearest is not None:
             row["nearest"] = list(self.nearest)
+        if self.closest is not None:
+            row["closest"] = list(self.closest)
         if self.answer is not None:
             answer = self.answer
             row["answer"] = {
@@ -202,7 +205,8 @@ class Instruction:
             category=_optional_text(row, "category"),
             expected=_optional_text(row, "expected"),
             domain=_optional_text(row, "domain"),
-            nearest=_optional_nearest(row),
+            nearest=_optional_neighbour(row, "nearest"),
+            closest=_optional_neighbour(row, "closest"),
             answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
         )
 
@@ -440,14 +444,14 @@ def _flag(row: Row, key: str) -> bool:
     return value
 
 
-def _optional_nearest(row: Row) -> tuple[str, float] | None:
-    value = row.get("nearest")
+def _optional_neighbour(row: Row, key: str) -> tuple[str, float] | None:
+    value = row.get(key)
     if value is None:
         return None
     match value:
         case [str(id), float(similarity)]:
             return id, similarity
-    raise DataError(f"nearest: an id and a similarity are expected, found {value!r:.60}")
+    raise DataError(f"{key}: an id and a similarity are expected, found {value!r:.60}")
 
 
 def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:

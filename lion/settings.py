@@ -5,7 +5,7 @@ no file (see `lion.project`) and decides nothing.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -136,6 +136,8 @@ class Quality(Section):
 class Endpoint(Section):
     """An OpenAI-compatible endpoint in one role; `request` is passed on as it is."""
 
+    path: ClassVar[str] = "/chat/completions"
+
     base_url: EndpointUrl
     model: Annotated[str, Field(min_length=1)]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
@@ -144,9 +146,40 @@ class Endpoint(Section):
 
     @model_validator(mode="after")
     def _request_is_free_of_ours(self) -> Self:
-        for key in ("messages", "model", "seed", "stream", "n"):
+        for key in ("messages", "input", "model", "seed", "stream", "n"):
             if key in self.request:
                 raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        return self
+
+
+class Embedder(Endpoint):
+    """An OpenAI-compatible endpoint of embeddings, whose protocol knows no seed."""
+
+    path: ClassVar[str] = "/embeddings"
+
+    send_seed: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _is_not_embedded(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher makes no embeddings; name a server")
+        return self
+
+
+class NearDuplicates(Section):
+    """A second gate of novelty: the cosine of embeddings is at most `limit`.
+
+    `model` is the folder of a sentence encoder; or `endpoint` is a server of embeddings.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None
+    endpoint: Embedder | None
+    limit: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("set exactly one of `model` and `endpoint`, the other to null")
         return self
 
 
@@ -253,12 +286,17 @@ class Split(Section):
 
 
 class Generate(Section):
-    """New instructions: how many, how novel, and when the well is dry."""
+    """New instructions: how many, how novel, and when the well is dry.
+
+    `safety`: the referee is asked of each that is kept whether it is safe.
+    """
 
     hard: Count
     easy: Count
     novelty: Annotated[float, Field(gt=0, le=1)]
     tokens: Literal["unicode", "reference"]
+    near_duplicates: NearDuplicates | None
+    safety: bool
     ascii_start: bool
     min_words: Count
     choice: Literal["uniform", "gap"]

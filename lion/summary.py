@@ -13,7 +13,15 @@ from lion import jsonl, project
 
 Document = Mapping[str, Any]
 STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
-_ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "evaluate": "referee"}
+_ASKING = (
+    ("teach", "teacher"),
+    ("generate", "generator"),
+    ("generate", "embedder"),
+    ("generate", "safety"),
+    ("review", "referee"),
+    ("evaluate", "referee"),
+)
+_GROWING = ("generator", "embedder", "safety")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def _line(name: str, previous: str | None) -> Line:
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
-        used.append(found["bootstrap"].get("generator") or {})
+        used += [found["bootstrap"].get(role) or {} for role in _GROWING]
     funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
     grown = [found["bootstrap"].get(kind, {}) for kind in ("classification", "open")]
     return Line(
@@ -136,7 +144,7 @@ def _record(name: str, stage: str) -> Document:
 
 
 def _used(found: Mapping[str, Document]) -> list[Document]:
-    return [found[stage].get(role) or {} for stage, role in _ASKING.items()]
+    return [found[stage].get(role) or {} for stage, role in _ASKING]
 
 
 def _asked(used: list[Document], *keys: str) -> int | None:

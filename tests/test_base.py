@@ -261,3 +261,19 @@ def test_a_hub_students_commit_is_pinned(
     base.write_student(Path("data/base"), settings.student, [], 0)
     assert student.Pointer.read(Path("data/base")).revision == "cd" * 20
     assert asked == [("Qwen/Qwen3-0.6B", None)]
+
+
+def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """It would be learnt as it is; an answer that the teacher replaces does not matter."""
+    broken = {"instruction": "Ring a bell", "output": "Ding \x07"}
+    sound = {"instruction": "Beat a drum", "output": "Dum"}
+    write_rows(tmp_path / "a.jsonl", [broken, sound])
+    for answers, reasons in (("keep", ["control"]), ("ask", [])):
+        settings = own(configure, str(tmp_path / "a.jsonl"), answers=answers)
+        found, _ = base.pool(settings.seed, 0)
+        kept, dropped = base.usable(found, settings.quality, None)
+        assert [row.reason for row in dropped] == reasons
+        assert len(kept) + len(dropped) == 2
+    assert base.usable(found[:1], settings.quality, None)[1] == []

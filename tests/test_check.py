@@ -411,3 +411,17 @@ def test_a_referee_that_does_not_keep_to_schemas_is_told(
     assert all("Set referee.form: text" in one for one in found)
     sent = [call.body.get("response_format") for call in chat_server.calls]
     assert sent.count(None) == len(sent) - 1
+
+
+def test_what_the_gates_of_generation_need_is_looked_for(workplace: Workplace) -> None:
+    endpoint = {"base_url": "https://api.example.com/v1", "model": "e", "api_key_env": "E_KEY",
+                "request": {}}  # fmt: skip
+    gate = {"model": None, "endpoint": endpoint, "limit": 0.9}
+    (line,) = check.offline(workplace.params({"generate.near_duplicates": gate}))
+    assert line.startswith("generate.near_duplicates.endpoint: no key. Set the environment")
+    local = {**gate, "model": "encoder", "endpoint": None}
+    own = {"iterations.2.generate": {"near_duplicates": local}}
+    (line,) = check.offline(workplace.params(own))
+    assert line.startswith("iterations.2.generate.near_duplicates.model: there is no folder")
+    (line,) = check.offline(workplace.params({"generate.safety": True}))
+    assert "the embedded referee knows nothing of safety" in line

@@ -145,7 +145,7 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     read = {name for name in sections(path) if name in document("params.yaml")}
     # what check looks at decides no output, but the folder that seed reads its files from
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
-    if "lion/judging.py" in closure(str(path.relative_to(ROOT))):
+    if {"lion/judging.py", "lion/safety.py"} & closure(str(path.relative_to(ROOT))):
         read |= {"referee", "random_seed"}
     if "lion/sitting.py" in closure(str(path.relative_to(ROOT))):
         read |= {"student", "answering", "random_seed"}

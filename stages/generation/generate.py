@@ -6,9 +6,25 @@ stops, and the metrics say how many are lacking. An endpoint that fails is no dr
 `generate.max_dropped` the stage stops.
 """
 
-from lion import chat, counting, decontamination, generator, jsonl, pools, project, prompts, stage
+from collections import Counter
+from collections.abc import Mapping
+
+from lion import (
+    chat,
+    counting,
+    decontamination,
+    embeddings,
+    generator,
+    jsonl,
+    pools,
+    project,
+    prompts,
+    safety,
+    stage,
+)
 from lion.nursery import Nursery
 from lion.records import KINDS, Instruction, Kind, Verdict
+from lion.safety import Safety
 from lion.wire import Failure, Outcome, Request
 
 Asked = tuple[Kind, Instruction, Request]
@@ -28,7 +44,7 @@ def generate(work: stage.Work) -> str:
             **{kind: nursery.counts(kind) for kind in KINDS},
             "short": short,
             "stopped": stop["reason"],
-            "generator": used,
+            **used,
         }
     )
     hard, easy = (nursery.funnel[kind]["kept"] for kind in KINDS)
@@ -60,15 +76,27 @@ def _nursery(work: stage.Work) -> Nursery:
     )
 
 
-def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, int]:
-    """Ask round after round until enough is kept, of the kinds that are not `dry`."""
+def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, Mapping[str, int]]:
+    """Ask round after round until enough is kept, of the kinds that are not `dry`.
+
+    Return what was used in each role.
+    """
     templates = prompts.load(project.PROMPTS / "generator", "generator")
-    with work.asker("generator", work.settings.generator) as asker:
+    wanted = sum(nursery.wanted(kind) for kind in KINDS if kind not in dry)
+    pool = [(row.id, chat.transcript(row.messages)) for row in nursery.cache]
+    with (
+        work.asker("generator", work.settings.generator) as asker,
+        embeddings.gate(work, nursery.settings, pool, wanted) as near,
+        safety.gate(work, nursery.settings, wanted) as guard,
+    ):
+        nursery.near = near
         while asked := _round(nursery, dry, templates):
             allowed = _allowed_failures(nursery, asker.account.failed)
             outcomes = asker.ask([request for _, _, request in asked], max_failed=allowed)
-            dry += _judge(nursery, asked, outcomes)
-        return asker.account.versioned()
+            dry += _judge(nursery, asked, outcomes, guard)
+        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
+        gates = {embeddings.ROLE: near, safety.ROLE: guard}
+        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
 
 
 def _allowed_failures(nursery: Nursery, failed: int) -> int:
@@ -87,16 +115,28 @@ def _round(nursery: Nursery, dry: list[Kind], templates: prompts.Prompts) -> lis
     ]
 
 
-def _judge(nursery: Nursery, asked: list[Asked], outcomes: list[Outcome]) -> list[Kind]:
+def _judge(
+    nursery: Nursery, asked: list[Asked], outcomes: list[Outcome], guard: Safety | None
+) -> list[Kind]:
     """Judge a round's candidates in the order of their requests; return the kinds found dry."""
-    tried: dict[Kind, list[bool]] = {}
-    for (kind, parent, _), outcome in zip(asked, outcomes, strict=True):
-        found = generator.candidate(outcome, parent.id, nursery.settings)
-        kept = nursery.judge(kind, parent, found)
-        if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
-            tried.setdefault(kind, []).append(kept)
+    before = {kind: nursery.funnel[kind]["kept"] for kind in KINDS}
+    known = len(nursery.kept)
+    found = [
+        generator.candidate(outcome, parent.id, nursery.settings)
+        for (_, parent, _), outcome in zip(asked, outcomes, strict=True)
+    ]
+    if nursery.near is not None:
+        nursery.near.expect([one for one in found if isinstance(one, str)])
+    for (kind, parent, _), one in zip(asked, found, strict=True):
+        nursery.judge(kind, parent, one)
+    if guard is not None:
+        nursery.withdraw(guard.flaws(nursery.kept[known:]))
+    # an endpoint that fails says nothing of the well
+    answered = (not isinstance(outcome, Failure) for outcome in outcomes)
+    tried = Counter(kind for (kind, _, _), one in zip(asked, answered, strict=True) if one)
     least = nursery.settings.min_acceptance
-    return [kind for kind, kept in tried.items() if sum(kept) < least * len(kept)]
+    kept = {kind: nursery.funnel[kind]["kept"] - before[kind] for kind in KINDS}
+    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
 
 
 if __name__ == "__main__":
