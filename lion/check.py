@@ -19,7 +19,7 @@ from lion.endpoints import ROLES, generations, near_duplicates
 from lion.endpoints import endpoints as named_endpoints
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.records import Message
-from lion.settings import EMBEDDED, Endpoint, Settings
+from lion.settings import EMBEDDED, Endpoint, Referee, Settings
 from lion.wire import Failure, Reply, Request
 
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
@@ -41,6 +41,7 @@ def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
         _input_problems,
         _source_problems,
         _scorer_problems,
+        _calibrate_problems,
         partial(_student_problems, ask_hub=ask_hub),
         _tune_problems,
         _budget_problems,
@@ -68,7 +69,7 @@ def endpoints(settings: Settings) -> list[str]:
     asked: list[tuple[str, str, Request]] = []
     with Ledger(project.ledger()) as ledger:
         for role, endpoint in named_endpoints(settings):
-            schema = settings.referee.form == "schema" and role == "referee"
+            schema = isinstance(endpoint, Referee) and endpoint.form == "schema"
             question = Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
             plain = endpoint.model_dump_json(include=set(Endpoint.model_fields))
             distinct = plain, endpoint.path, question
@@ -86,7 +87,7 @@ def endpoints(settings: Settings) -> list[str]:
             elif schema and isinstance(outcome, Reply) and not _keeps_to_schema(outcome):
                 problems.append(
                     f"{role}: {endpoint.model} at {endpoint.base_url} does not keep to the JSON "
-                    "schema that it was sent. Set referee.form: text."
+                    f"schema that it was sent. Set {role}.form: text."
                 )
     return problems or list(_batch_problems(settings))
 
@@ -226,6 +227,8 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
     files += [*settings.decontaminate.against, *settings.exams.folders]
+    anchors = settings.calibrate.anchors
+    files += [] if anchors in (None, "exam") else [str(anchors)]
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
@@ -363,6 +366,22 @@ def _scorer_problems(settings: Settings) -> Iterator[str]:
             yield f"exam.scorer: {error}"
     elif settings.review.judge == "scorer":
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
+
+
+def _calibrate_problems(settings: Settings) -> Iterator[str]:
+    """Look at the anchors, and whether a second referee understands what it is asked."""
+    calibrate = settings.calibrate
+    if not calibrate.iterations:
+        return
+    from lion import calibrating
+
+    yield from calibrating.problems(settings)
+    second = calibrate.second
+    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+        yield (
+            "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
+            "Name an endpoint."
+        )
 
 
 def _student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:

@@ -7,7 +7,7 @@ number. Which it needs, `frugal` says: by default both orders.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lion.evaluation import measures as estimates
@@ -16,6 +16,26 @@ from lion.settings import HalfJudged, Split
 
 _CONFIDENCE = 0.95  # of the agreement's interval
 _Orders = Mapping[Order, Review]
+
+
+def pooled(reviews: Sequence[Review]) -> list[Review]:
+    """Return one review per id and order: the mean scores of those of its samples that have some.
+
+    Multiple evidence (Wang et al., ACL 2024). Where no sample has scores, the first one.
+    """
+    cells: dict[tuple[str, Order], list[Review]] = {}
+    for review in reviews:
+        cells.setdefault((review.id, review.order), []).append(review)
+    return [_mean(samples) for samples in cells.values()]
+
+
+def _mean(samples: Sequence[Review]) -> Review:
+    usable = [row for row in samples if row.reason is None]
+    if len(usable) < 2:
+        return (usable or samples)[0]
+    teacher = fmean(_number(row.teacher_score) for row in usable)
+    student = fmean(_number(row.student_score) for row in usable)
+    return replace(usable[0], teacher_score=teacher, student_score=student)
 
 
 def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
@@ -214,13 +234,16 @@ def _hard_share(found: Sequence[Verdict]) -> float | None:
     return fmean([row.difficulty == "hard" for row in decided], [row.weight for row in decided])
 
 
-def stop_reason(found: Sequence[Verdict], settings: Split) -> str | None:
-    """Return why the loop stops after these verdicts, or None where it goes on."""
+def stop_reason(found: Sequence[Verdict], settings: Split, tau: float | None = None) -> str | None:
+    """Return why the loop stops after these verdicts, or None where it goes on.
+
+    `tau` is the one that they were found with, where it is not that of `settings`.
+    """
     share = _hard_share(found)
     if share is None:
         return "no instruction was judged"
     if share == 0:
-        return f"nothing is hard: no gap reaches tau = {settings.tau:g}"
+        return f"nothing is hard: no gap reaches tau = {settings.tau if tau is None else tau:g}"
     if share < settings.min_hard:
         return f"hard share {share:.3f} is below split.min_hard = {settings.min_hard:g}"
     return None

@@ -15,6 +15,8 @@ def endpoints(settings: Settings) -> Iterator[tuple[str, Endpoint]]:
     for place, gate in near_duplicates(settings):
         if gate.endpoint is not None:
             yield f"{place}.endpoint", gate.endpoint
+    if settings.calibrate.iterations and settings.calibrate.second is not None:
+        yield "calibrate.second", settings.calibrate.second
 
 
 def near_duplicates(settings: Settings) -> Iterator[tuple[str, NearDuplicates]]:

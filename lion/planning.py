@@ -34,6 +34,7 @@ _ASKING = {
     "referee": ("review",),
     "embedder": ("generate", "bootstrap"),
     "safety": ("generate", "bootstrap"),
+    "second": ("calibrate",),
 }
 
 
@@ -93,6 +94,9 @@ def _filters(settings: Settings, stage: str) -> Generate:
 
 def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
     """Return whom a stage asks in a role; of safety that is the referee."""
+    if role == "second":
+        assert settings.calibrate.second is not None
+        return settings.calibrate.second
     if role != "embedder":
         endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)
         return endpoint
@@ -138,6 +142,7 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
             yield f"review@{name}", "referee", _reviews(settings, judged)
+        yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
         first = settings.iterations[name].previous == project.BASE
         known = before if first else 0
@@ -146,12 +151,23 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"evaluate@{name}", "referee", 2 * quality
 
 
+def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
+    """Yield what calibration asks: anchors once, for the ledger knows them in later iterations."""
+    calibrate = settings.calibrate
+    if name not in calibrate.iterations:
+        return
+    if calibrate.anchors is not None and name == calibrate.iterations[0]:
+        yield f"calibrate@{name}", "referee", 2 * calibrate.anchor_rows
+    if calibrate.second is not None:
+        yield f"calibrate@{name}", "second", 2 * min(calibrate.second_rows, judged)
+
+
 def _reviews(settings: Settings, responses: int) -> int:
     """Return the reviews of so many responses: two of each one drawn, or as many as so far."""
     limit = settings.review.limit
     drawn = responses if limit is None else min(limit, responses)
     each = None if _full(settings) else _reviews_each(settings)
-    return round(drawn * (2 if each is None else each))
+    return round(drawn * (2 * settings.review.samples if each is None else each))
 
 
 def _reviews_each(settings: Settings) -> float | None:
@@ -174,6 +190,8 @@ def _full(settings: Settings) -> bool:
 def _reckoned(settings: Settings, stage: str) -> Reckoned:
     if stage.startswith(("bootstrap@", "generate@")):
         return "about"
+    if stage.startswith("calibrate@"):
+        return "at_most"
     if not stage.startswith("review@") or _full(settings):
         return "exactly"
     return "at_most" if _reviews_each(settings) is None else "about"
@@ -251,7 +269,8 @@ def _tokens(
             completion += used.get("completion_tokens", 0)
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
-    texts = (project.PROMPTS / ("bootstrap" if bootstraps else role)).glob("*.txt")
+    folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
+    texts = (project.PROMPTS / folder).glob("*.txt")
     template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
     if role == "embedder":
         return template + _WORDS, 0, "estimated"
@@ -262,7 +281,7 @@ def _tokens(
         return template + shown, min(cap, _WORDS * entry.per_call), "estimated"
     if role == "safety":
         return template + _WORDS, _WORD, "estimated"
-    answers = 2 * _SHARE_OF_CAP * cap if role == "referee" else 0
+    answers = 2 * _SHARE_OF_CAP * cap if role in ("referee", "second") else 0
     return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
 
 

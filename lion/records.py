@@ -213,7 +213,10 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One judgement of one order: two scores from 1 to 10, or the reason there are none."""
+    """One judgement of one order: two scores from 1 to 10, or the reason there are none.
+
+    `sample` tells apart the judgements of the same order.
+    """
 
     id: str
     order: Order
@@ -221,6 +224,7 @@ class Review:
     student_score: float | None
     reason: str | None
     evidence: str
+    sample: int = 0
 
     @property
     def gap(self) -> float | None:
@@ -230,8 +234,8 @@ class Review:
         return self.teacher_score - self.student_score
 
     def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {
+        """Return the row as it is written; the first sample is not numbered."""
+        row: Row = {
             "format": FORMAT,
             "id": self.id,
             "order": self.order,
@@ -240,6 +244,7 @@ class Review:
             "reason": self.reason,
             "evidence": self.evidence,
         }
+        return row | {"sample": self.sample} if self.sample else row
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -251,6 +256,7 @@ class Review:
             student_score=_optional_number(row, "student_score"),
             reason=_optional_text(row, "reason"),
             evidence=_text(row, "evidence"),
+            sample=int(_optional_number(row, "sample") or 0),
         )
 
 

@@ -21,9 +21,15 @@ _FILES: dict[Form, str] = {
 
 
 def request(
-    question: str, teacher: str, student: str, order: Order, prompts: Prompts, form: Form = "text"
+    question: str,
+    teacher: str,
+    student: str,
+    order: Order,
+    prompts: Prompts,
+    form: Form = "text",
+    sample: int = 0,
 ) -> Request:
-    """Return the question of which answer is better, in one order.
+    """Return the question of which answer is better, in one order, for the `sample`th time.
 
     The marks around the material carry a code that follows from the material itself, so that no
     answer can write a mark of its own.
@@ -37,7 +43,7 @@ def request(
         answer_2=second,
     )
     schema = scores.SCHEMA if form == "schema" else None
-    return Request(prompts.conversation(asked), response_format=schema)
+    return Request(prompts.conversation(asked), sample, response_format=schema)
 
 
 def review(

@@ -259,10 +259,12 @@ class Review(Section):
     """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
 
     A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
-    and the sample of `limit` responses favours it. A scorer is free: it judges everything.
+    and the sample of `limit` responses favours it. A scorer is free: it judges everything. Each
+    order is judged `samples` times and averaged (multiple evidence; Wang et al., ACL 2024).
     """
 
     judge: Literal["referee", "scorer"]
+    samples: Positive
     limit: Positive | None
     favour: Annotated[float, Field(ge=1)]
     margin: Annotated[float, Field(ge=0)] | None
@@ -277,12 +279,36 @@ HalfJudged = Literal["undecided", "one_order"]
 class Split(Section):
     """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
 
-    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone.
+    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone. Tau
+    is at least `tau_noise` standard deviations of the gap's noise. `stop_in_noise`: the loop stops
+    where hard share or gain are no more than that noise would make.
     """
 
     tau: float
+    tau_noise: Annotated[float, Field(ge=0)]
     half_judged: HalfJudged
     min_hard: Share
+    stop_in_noise: bool
+
+
+class Calibrate(Section):
+    """The referee against truth (`anchors`) and against another one (`second`).
+
+    In each of `iterations`. `anchors`: a file of right and wrong answers, or `exam`: made from its
+    rows that can be checked.
+    """
+
+    iterations: list[str]
+    anchors: str | None
+    anchor_rows: Positive
+    second: Referee | None
+    second_rows: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_compare(self) -> Self:
+        if self.iterations and self.anchors is None and self.second is None:
+            raise ValueError("`iterations` compare the referee with `anchors` or `second`: set one")
+        return self
 
 
 class Generate(Section):
@@ -473,6 +499,7 @@ class Settings(Section):
     respond: Respond
     review: Review
     split: Split
+    calibrate: Calibrate
     generate: Generate
     tune: Tune
     evaluate: Evaluate
@@ -533,6 +560,12 @@ def read_settings(document: object) -> Settings:
     except ValidationError as error:
         raise _refusal(problems + _describe(error, "")) from error
     problems += _override_problems(settings) + _chain_problems(settings.iterations)
+    problems += _noise_problems(settings)
+    problems += [
+        f"calibrate.iterations: there is no iteration {name!r}"
+        for name in settings.calibrate.iterations
+        if name not in settings.iterations
+    ]
     problems += [
         f"exams.students: there is no iteration {name!r}"
         for name in settings.exams.students
@@ -588,6 +621,13 @@ def _override_problems(settings: Settings) -> list[str]:
         except ValidationError as error:
             problems += _describe(error, place)
     return problems
+
+
+def _noise_problems(settings: Settings) -> list[str]:
+    """Tau that follows from the noise needs it, and the gaps, in both orders everywhere."""
+    if settings.split.tau_noise and settings.review.margin is not None:
+        return ["split.tau_noise: with it every order is asked; set review.margin: null"]
+    return []
 
 
 def _chain_problems(iterations: dict[str, Iteration]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from lion import jsonl, project
 
 Document = Mapping[str, Any]
-STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
+STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
 _ASKING = (
     ("teach", "teacher"),
     ("generate", "generator"),
@@ -20,7 +20,10 @@ _ASKING = (
     ("generate", "safety"),
     ("review", "referee"),
     ("evaluate", "referee"),
+    ("calibrate", "referee"),
+    ("calibrate", "second"),
 )
+_TOLD = ("flip_rate", "position_bias", "tie_rate", "length_correlation")
 _GROWING = ("generator", "embedder", "safety")
 
 
@@ -39,6 +42,22 @@ class Reviews:
     unpriced: int | None
     hard: int
     audit: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What an iteration's reviews tell of their referee: see `calibration.figures`.
+
+    `within` is the share of its verdicts whose gap lies within the `noise` of `tau`.
+    """
+
+    flip_rate: float | None
+    position_bias: float | None
+    tie_rate: float | None
+    length_correlation: float | None
+    noise: float | None
+    tau: float
+    within: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +90,7 @@ class Line:
     seconds: float | None
     stopped: str | None
     reviews: Reviews | None = None
+    judge: Judge | None = None
     wasted: int | None = None
     throttled: int | None = None
     billed: int | None = None
@@ -113,6 +133,7 @@ def _line(name: str, previous: str | None) -> Line:
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
         reviews=_reviews(name, found, _record(name, "review")),
+        judge=_judge(name, found),
         **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
     )
 
@@ -130,6 +151,19 @@ def _reviews(name: str, found: Mapping[str, Document], record: Document) -> Revi
         unpriced=_happened([record], "unpriced"),
         hard=found["generate"].get("hard", {}).get("kept", 0),
         audit=audit,
+    )
+
+
+def _judge(name: str, found: Mapping[str, Document]) -> Judge | None:
+    """Return what reviews tell of their referee; None where none was asked, or of too few rows."""
+    told, noise = _metrics(name, "calibration"), _metrics(name, "agreement").get("noise")
+    if not found["review"].get("referee") or not noise or told.get("noise") is None:
+        return None
+    return Judge(
+        **{key: told[key] for key in _TOLD},
+        noise=noise["deviation"],
+        tau=noise["tau"],
+        within=noise["within"],
     )
 
 

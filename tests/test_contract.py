@@ -39,6 +39,7 @@ STAGE_FILES = {
     "split": "stages/discrimination/split.py",
     "generate": "stages/generation/generate.py",
     "evaluate": "stages/evaluate.py",
+    "calibrate": "stages/discrimination/calibrate.py",
     "examine": "stages/examine.py",
     "report": "stages/report.py",
 }

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import jsonlines
-import orjson
-
-from lion import scores
+from lion import jsonl, scores
 from lion.errors import DataError
 from lion.records import Row
 
@@ -114,20 +111,10 @@ def _first(row: Row, names: tuple[str, ...]) -> str:
 def _read(path: Path, make: Callable[[Row], T], key: Callable[[T], str]) -> list[T]:
     """Read JSON lines; the same question twice is an error, since one of them would be lost."""
     found: dict[str, T] = {}
-    try:
-        with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
-            for number, row in enumerate(reader.iter(type=dict), start=1):
-                try:
-                    made = make(row)
-                except DataError as error:
-                    raise DataError(f"{path}, line {number}: {error}") from error
-                if key(made) in found:
-                    raise DataError(f"{path}, line {number}: question {key(made)} stands twice")
-                found[key(made)] = made
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except jsonlines.InvalidLineError as error:
-        raise DataError(f"{path}, line {error.lineno}: not a JSON object") from error
+    for number, made in jsonl.read_plain(path, make):
+        if key(made) in found:
+            raise DataError(f"{path}, line {number}: question {key(made)} stands twice")
+        found[key(made)] = made
     if not found:
         raise DataError(f"{path}: no row in it")
     return list(found.values())
