@@ -12,12 +12,12 @@ Budget = Literal["steps", "tokens", "spend"]
 class Sizes:
     """How large a run is: rows, optimiser steps and instructions an iteration."""
 
-    pool: int = 6000
-    base_steps: int = 800
+    pool: int = 4000
+    base_steps: int = 300
     hard: int = 800
     easy: int = 400
-    steps: int = 160
-    judged: int = 1500
+    steps: int = 220
+    judged: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,10 @@ from lion.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = {
-    role: prompts.load(ROOT / "prompts" / role, role) for role in ("teacher", "referee", "generator")
+    role: prompts.load(ROOT / "prompts" / role, role)
+    for role in ("teacher", "referee", "generator")
 }
 FRUGAL = {"limit": 300, "margin": 1.0, "same_answer": "skip"}
-BASE_RATES = {"learning_rate": 0.01, "matrix_learning_rate": 0.012}
-RATES = {"learning_rate": 0.003, "matrix_learning_rate": 0.0036}
 
 
 @dataclass(slots=True)
@@ -75,7 +74,9 @@ class Run:
         """Run one iteration; return its figures. `tokens`: train on so many, instead of by steps."""
         verdicts = self._verdicts(depth) if self.arm.feedback == "adversarial" else []
         new = self._new(depth, verdicts)
-        replies = self.till.ask("teacher", [teacher.request(row, PROMPTS["teacher"]) for row in new])
+        replies = self.till.ask(
+            "teacher", [teacher.request(row, PROMPTS["teacher"]) for row in new]
+        )
         given = [teacher.answer(row, one, "drop") for row, one in zip(new, replies, strict=True)]
         taught = [
             teacher.taught(row, one)
@@ -101,9 +102,7 @@ class Run:
         answers = self.answers(drawn)
         rules = self.settings.review
         by_id = {row.id: row for row in drawn}
-        responses = [
-            (one.id, frugal.same(_taught(by_id[one.id]), one.text)) for one in answers
-        ]
+        responses = [(one.id, frugal.same(_taught(by_id[one.id]), one.text)) for one in answers]
         texts = {one.id: one.text for one in answers}
         selected = frugal.select(
             responses, self.before, self.arm.tau, rules, random_seed=self.seed, depth=depth
@@ -119,9 +118,7 @@ class Run:
         if row.basis != "one_order":
             return row
         first = reviews[row.id, row.first]
-        return frugal.settle(
-            row, first, self.arm.tau, rules, random_seed=self.seed, depth=depth
-        )
+        return frugal.settle(row, first, self.arm.tau, rules, random_seed=self.seed, depth=depth)
 
     def _reviews(
         self,
@@ -184,9 +181,7 @@ class Run:
                 ]
                 replies = self.till.ask("generator", requests)
                 kept = [
-                    nursery.judge(
-                        kind, row, generator.candidate(reply, row.id, nursery.settings)
-                    )
+                    nursery.judge(kind, row, generator.candidate(reply, row.id, nursery.settings))
                     for (row, _), reply in zip(asked, replies, strict=True)
                 ]
                 if sum(kept) < nursery.settings.min_acceptance * len(kept):
@@ -205,7 +200,7 @@ class Run:
         if tokens is not None:
             steps = max(1, round(tokens / (batch * length)))
         out = self.work / f"student-{depth}"
-        tuned = tune(found, self.student, out, self.settings, steps, RATES, self.seed + depth)
+        tuned = tune(found, self.student, out, self.settings, steps, self.seed + depth)
         self.student = out
         return {
             "steps": steps,
@@ -309,7 +304,7 @@ def based(run: Run, skew: float, folder: Path) -> tuple[dict[str, Any], Path]:
             untrained = home / "untrained"
             base.write_student(untrained, run.settings.student, run.cache, run.seed)
             found = examples(untrained, run.cache, run.settings)
-            tune(found, untrained, out, run.settings, run.sizes.base_steps, BASE_RATES, run.seed)
+            tune(found, untrained, out, run.settings, run.sizes.base_steps, run.seed)
             jsonl.write_document(done, examined(run, "0"))
     return {**jsonl.read_document(done), "pool_by_family": by_family(run.cache)}, out
 
@@ -351,16 +346,15 @@ def tune(
     out: Path,
     settings: Settings,
     steps: int,
-    rates: dict[str, float],
     random_seed: int,
 ) -> tuning.TuneReport:
-    """Fine-tune for `steps` at `rates`."""
+    """Fine-tune for `steps`, else as the default profile does."""
     return tuning.tune(
         found,
         student=before,
         out=out,
         settings=settings.student,
-        tune=settings.tune.model_copy(update={"steps": steps, **rates}),
+        tune=settings.tune.model_copy(update={"steps": steps}),
         hardware=settings.hardware,
         random_seed=random_seed,
     )
