@@ -1,4 +1,4 @@
-"""Proves or refutes the mechanism at toy size: does feedback help, and is it worth its money?
+"""Measures at toy size whether feedback helps, and whether it is worth its money.
 
     make proof                                            # all of it, some hours on two cores
     python bench/proof.py --arms main --skews 1.3         # some of it

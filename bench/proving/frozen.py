@@ -44,7 +44,7 @@ def check() -> str:
     changed = [name for name in {**known, **found} if known.get(name) != found.get(name)]
     if changed:
         raise DataError(
-            f"{_FILE.name}: {', '.join(changed)} changed since the bench was frozen. Take the change "
+            f"{_FILE.name}: {', '.join(changed)} changed since the bench was frozen. Take it "
             "back; or freeze again (--freeze), and measure every arm again in another --folder."
         )
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]

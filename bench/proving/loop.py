@@ -13,9 +13,6 @@ from statistics import fmean
 from typing import Any
 
 from filelock import FileLock
-from proving import frozen
-from proving.arms import Arm, Sizes
-from proving.money import Till
 
 from lion import (
     answering,
@@ -41,6 +38,9 @@ from lion.nursery import Nursery
 from lion.records import KINDS, Answer, Instruction, Review, Selection, Verdict
 from lion.settings import Review as Rules
 from lion.settings import Settings
+from proving import frozen
+from proving.arms import Arm, Sizes
+from proving.money import Till
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = {
@@ -71,7 +71,7 @@ class Run:
         self.till = Till(self.seed)
 
     def iteration(self, depth: int, tokens: int | None) -> dict[str, Any]:
-        """Run one iteration; return its figures. `tokens`: train on so many, instead of by steps."""
+        """Run one iteration; return its figures. `tokens`: train on so many, not by steps."""
         verdicts = self._verdicts(depth) if self.arm.feedback == "adversarial" else []
         new = self._new(depth, verdicts)
         replies = self.till.ask(
@@ -280,7 +280,7 @@ def spent(folder: Path, arm: str, seed: int, skew: float) -> float:
 
 
 def base_pool(settings: Settings, seed: int) -> list[Instruction]:
-    """Return the base pool with the teacher's answers, as every arm of this seed and skew has it."""
+    """Return the base pool with the teacher's answers, the same for every arm."""
     rows, _ = base.pool(settings.seed, seed)
     till = Till(seed)
     replies = till.ask("teacher", [teacher.request(row, PROMPTS["teacher"]) for row in rows])

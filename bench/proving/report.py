@@ -1,4 +1,4 @@
-"""docs/results.md from the results of the arms: means, spreads, paired differences. Never by hand."""
+"""docs/results.md from the results of the arms: means, spreads, paired differences."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from lion import jsonl
 from proving import frozen, money
 from proving.arms import ABLATIONS, ALL, FULL_SPEND, MAIN, SPEND, TOKENS, Sizes
-
-from lion import jsonl
 
 SKEWS = (0.0, 0.65, 1.3)
 _WORST = 7
@@ -120,18 +119,22 @@ def _opening(found: Results, skews: Sequence[float]) -> str:
     told = ", ".join(f"skew {skew:g}: {count}" for skew, count in seeds.items())
     return f"""# Does feedback help? The mechanism, at toy size
 
-Written by `python bench/proof.py --report` from the results of `make proof`; not by hand. A test of the
-mechanism with an oracle and a student of half a million parameters: **no figure here stands beside one of the
-paper's benchmarks.** docs/proof.md says how it is done.
+Written by `python bench/proof.py --report` from the results of `make proof`, not by hand. A test
+of the mechanism with an oracle and a student of half a million parameters: **no figure here stands
+beside one of the paper's benchmarks.** docs/proof.md says how it is done.
 
-Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, of which none was tuned on; seeds in, of
-{len(frozen.SEEDS)}: {told}. Base pool {sizes.pool:,}, {sizes.base_steps} steps, shared by all arms of a seed and skew;
-three iterations of {sizes.hard} + {sizes.easy} new instructions and {sizes.steps} steps, {sizes.judged:,} answers judged,
-replay 1. Accuracy is the macro average over twenty families of {frozen.EXAM_SIZE} held-out items, in per cent;
-`worst seven` are the families in which the base student of that seed was worst. Means over seeds, with their standard
-deviation. Differences are paired by seed, in points, with Student's 95 % interval. A family's weight in the base pool
-is 1 / rank ^ skew. Money: ${money.DOLLARS_IN:g} a million words read, ${money.DOLLARS_OUT:g} written, in every role;
-arms without feedback pay no referee; the base's answers, the same for all, are left out.
+Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, on which nothing was tuned; done of
+{len(frozen.SEEDS)}: {told}. Base pool {sizes.pool:,} instructions and {sizes.base_steps} steps,
+shared by all arms of a seed and skew; three iterations of {sizes.hard} + {sizes.easy} new
+instructions and {sizes.steps} steps, {sizes.judged:,} answers judged in both orders, replay 1.
+A family's weight in the base pool is 1 / rank ^ skew.
+
+Accuracy is the macro average over twenty families, {frozen.EXAM_SIZE} held-out items, in per cent;
+*worst seven* are the families in which the base student of that seed was worst. Means over seeds
+with their standard deviation; differences are paired by seed, in points, with Student's 95 %
+interval. Money: ${money.DOLLARS_IN:g} for a million words read, ${money.DOLLARS_OUT:g} written, in
+every role; arms without feedback pay no referee; the base pool's answers, the same for all arms,
+are left out.
 """
 
 
