@@ -81,7 +81,7 @@ def write(folder: Path, path: Path) -> dict[str, Any]:
     parts = [_opening(found, skews)]
     for skew in skews:
         parts += [f"## Skew {skew:g}\n", _arms(found, skew), _differences(found, skew)]
-        parts += [_families(found, skew)]
+        parts += [_money(found, skew), _families(found, skew)]
     parts += [_losses(found, skews), _ablations(found), _missing(found)]
     path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
     return _line(found)
@@ -164,6 +164,30 @@ def _arms(found: Results, skew: float) -> str:
         cells += [f"{steps:,.0f}", f"{tokens:,.0f}", f"{calls:,.0f}", f"{cents:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _money(found: Results, skew: float) -> str:
+    """Return quality against money, a curve per arm: accuracy for the cents spent up to there."""
+    lines = [
+        "Quality against money: accuracy after each iteration, and the cents spent by then.\n",
+        "| arm | 1 | 2 | 3 |",
+        "|---|---|---|---|",
+    ]
+    for arm in (*MAIN, *SPEND, *FULL_SPEND):
+        results = list(found.get((arm.name, skew), {}).values())
+        if results:
+            points = [[one["iterations"][at] for one in results] for at in range(3)]
+            cells = [f"{_accuracy(point):.1f} for {_cents(point):.1f}" for point in points]
+            lines.append(f"| {' | '.join([arm.name, *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy(point: Sequence[Mapping[str, Any]]) -> float:
+    return 100 * fmean(one["accuracy"] for one in point)
+
+
+def _cents(point: Sequence[Mapping[str, Any]]) -> float:
+    return 100 * fmean(sum(one["dollars"].values()) for one in point)
 
 
 def _differences(found: Results, skew: float) -> str:
