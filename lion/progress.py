@@ -51,14 +51,15 @@ def judged(rows: Iterable[Instruction], verdicts: Iterable[Verdict]) -> list[Jud
 def weights(
     parents: Sequence[Instruction], before: Sequence[Judged], now: Sequence[Judged]
 ) -> dict[str, float]:
-    """Return the weight of each parent, by id; all are 1 where there is no history.
+    """Return the weight of each parent, by id; their mean is 1.
 
     progress(x) = mean gap of x's relatives before - mean gap of its relatives now (x itself apart),
     shrunk to the parents' mean by PRIOR relatives; weight(x) = (FLOOR + (1 - FLOOR) *
     max(0, progress(x)) / its mean) / (1 + number of x's relatives now). The last makes a kind of
-    task weigh by what is gained in it, not by how many rows of it the pool happens to hold.
+    task weigh by what is gained in it, not by how many rows of it the pool happens to hold. Without
+    history the progress of all is the same.
     """
-    if not parents or not before or not now:
+    if not parents or not now:
         return {row.id: 1.0 for row in parents}
     import numpy as np
 
