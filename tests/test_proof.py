@@ -116,3 +116,22 @@ def test_every_comparison_names_arms_that_exist() -> None:
     assert names <= set(arms.ALL)
     references = {arm.reference for arm in arms.ALL.values()} - {None}
     assert references <= set(arms.ALL)
+
+
+@pytest.mark.slow
+def test_an_arm_at_equal_spend_spends_as_much(tmp_path: Path) -> None:
+    """The referee's money goes into instructions and steps; all start from the same base."""
+    sizes = arms.Sizes(pool=400, base_steps=3, hard=40, easy=20, steps=3, judged=60)
+    found = {}
+    for name in ("adversarial", "one-way", "one-way, spend of adversarial"):
+        found[name] = loop.prove(arms.ALL[name], sizes, 901, 0.0, tmp_path)
+        jsonl.write_document(loop.result_path(tmp_path, name, 901, 0.0), found[name])
+    bases = [one["base"]["accuracy"] for one in found.values()]
+    assert len(set(bases)) == 1
+    dearer, cheaper, equal = (
+        sum(one["iterations"][-1]["dollars"].values()) for one in found.values()
+    )
+    assert "referee" not in found["one-way"]["iterations"][-1]["calls"]
+    assert dearer > 1.5 * cheaper
+    assert equal == pytest.approx(dearer, rel=0.05)
+    assert all(part["new"] == 60 for part in found["one-way"]["iterations"])
