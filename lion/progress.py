@@ -51,15 +51,13 @@ def judged(rows: Iterable[Instruction], verdicts: Iterable[Verdict]) -> list[Jud
 def weights(
     parents: Sequence[Instruction], before: Sequence[Judged], now: Sequence[Judged]
 ) -> dict[str, float]:
-    """Return the weight of each parent, by id; their mean is 1.
+    """Return the weight of each parent, by id; all are 1 where there is no history.
 
     progress(x) = mean gap of x's relatives before - mean gap of its relatives now (x itself apart),
-    shrunk to the parents' mean by PRIOR relatives; weight(x) = (FLOOR + (1 - FLOOR) *
-    max(0, progress(x)) / its mean) / (1 + number of x's relatives now). The last makes a kind of
-    task weigh by what is gained in it, not by how many rows of it the pool happens to hold. Without
-    history the progress of all is the same.
+    shrunk to the parents' mean by PRIOR relatives and 0 where negative;
+    weight(x) = FLOOR + (1 - FLOOR) * progress(x) / its mean over the parents.
     """
-    if not parents or not now:
+    if not parents or not before or not now:
         return {row.id: 1.0 for row in parents}
     import numpy as np
 
@@ -73,8 +71,8 @@ def weights(
     gap -= np.array([own.get(row.id, 0.0) for row in parents])
     moved = _shrunk(old_gap, old_count, gap, count)
     relative = moved / moved.mean() if moved.any() else np.ones(len(parents))
-    found = (FLOOR + (1 - FLOOR) * relative) / (1 + count)
-    return {row.id: float(one) for row, one in zip(parents, found / found.mean(), strict=True)}
+    found = FLOOR + (1 - FLOOR) * relative
+    return {row.id: float(one) for row, one in zip(parents, found, strict=True)}
 
 
 def resisting(before: Sequence[Judged], now: Sequence[Judged]) -> list[str]:
