@@ -99,15 +99,17 @@ def test_one_seed_has_no_interval_and_decides_nothing(told: tuple[str, Any]) -> 
 
 
 def test_what_was_not_run_and_how_many_seeds_are_in_is_said(told: tuple[str, Any]) -> None:
-    assert "skew 1.3: 3" in told[0]
+    assert "3 at skew 1.3" in told[0]
     missing = told[0].split("## Not run")[1]
     assert "adversarial (3)" in missing
-    assert "balanced (0)" in missing
+    assert "skew 1.3, not run: one-way; balanced" in missing
+    assert "skew 0: nothing was run" in missing
 
 
-def test_the_last_line_compares_the_gains_of_both_adversaries(told: tuple[str, Any]) -> None:
+def test_the_last_line_compares_both_adversaries_over_common_seeds(told: tuple[str, Any]) -> None:
     assert told[1]["ours"] == pytest.approx(7.0)
-    assert told[1]["others"] == pytest.approx(1.33)
+    assert told[1]["others"] == pytest.approx(1.0)
+    assert told[1]["ratio"] == pytest.approx(7.0)
     assert set(told[1]) == {"name", "ours", "others", "ratio", "unit"}
 
 
