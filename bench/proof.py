@@ -30,6 +30,7 @@ def main() -> None:
 
     if options.freeze:
         frozen.freeze()
+        return
     frozen.check()
     if not options.report:
         run(options)
@@ -85,7 +86,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--skews", nargs="+", type=float, default=[1.3, 0.0, 0.65])
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "proof")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    parser.add_argument("--freeze", action="store_true", help="hash the laboratory anew")
+    parser.add_argument("--freeze", action="store_true", help="hash the laboratory anew, no more")
     return parser.parse_args()
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,20 @@ def test_the_laboratory_is_the_frozen_one() -> None:
 
 def test_a_changed_laboratory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = json.loads((ROOT / "bench/frozen.json").read_text())
-    known["lion/embedded/oracle.py"] = "0" * 64
+    known["lion/embedded/puzzles.py"] = "0" * 64
     (tmp_path / "frozen.json").write_text(json.dumps(known))
     monkeypatch.setattr(frozen, "_FILE", tmp_path / "frozen.json")
-    with pytest.raises(DataError, match=r"oracle\.py changed"):
+    with pytest.raises(DataError, match=r"puzzles\.py changed"):
+        frozen.check()
+
+
+def test_an_oracle_that_answers_otherwise_is_another_laboratory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frozen.oracle, "REFUSAL", "No.")
+    frozen.check()  # no question of the exam is refused
+    monkeypatch.setattr(frozen.oracle, "_RAREST", 4)
+    with pytest.raises(DataError, match="replies changed"):
         frozen.check()
 
 
@@ -48,6 +59,11 @@ def test_the_till_counts_words_and_pays_once() -> None:
     assert till.dollars() == {"teacher": pytest.approx(price / 1e6)}
 
 
+@cache
+def laboratory() -> str:
+    return frozen.check()
+
+
 def result(arm: str, seed: int, last: float) -> dict[str, Any]:
     """Return a result in which every family has the arm's accuracy."""
     names = [f"family {number}" for number in range(20)]
@@ -57,7 +73,7 @@ def result(arm: str, seed: int, last: float) -> dict[str, Any]:
 
     spent = {"new_by_family": {names[0]: 3}, "calls": {"teacher": 4}, "dollars": {"teacher": 0.01}}
     iterations = [{**at(one), "steps": 2, "tokens": 100, **spent} for one in (0.3, 0.35, last)]
-    told = {"arm": arm, "seed": seed, "skew": 1.3, "frozen": frozen.check(), "scale": 1.0}
+    told = {"arm": arm, "seed": seed, "skew": 1.3, "frozen": laboratory(), "scale": 1.0}
     return {**told, "base": at(0.3), "iterations": iterations}
 
 

@@ -1,15 +1,17 @@
 """The frozen laboratory: what must not change between arms, hashed, and refused where it did.
 
-Families, puzzles, wordings, the oracle (teacher, referee, and the generator's policy), the
-student's recipe, and the held-out exam as it is drawn. Frozen before any setting was tuned on it.
+Families, puzzles, wordings, the student's recipe, the held-out exam as it is drawn, and the oracle
+(teacher, referee, and the generator's policy) by what it replies: it may learn another protocol,
+but not another answer. Frozen before any setting was tuned on it.
 """
 
 import hashlib
 import json
 from pathlib import Path
 
-from lion.embedded import families
+from lion.embedded import families, oracle
 from lion.errors import DataError
+from lion.records import Message
 
 EXAM_SIZE, EXAM_SEED = 800, 500
 TUNING_SEEDS = (901, 902)
@@ -17,7 +19,7 @@ TUNING_SEEDS = (901, 902)
 SEEDS = (501, 502, 503, 504, 505)
 _ROOT = Path(__file__).parents[2]
 _FILE = _ROOT / "bench" / "frozen.json"
-_MODULES = ("families", "puzzles", "wordings", "oracle", "recipe")
+_MODULES = ("families", "puzzles", "wordings", "recipe")
 
 
 def exam() -> list[families.Task]:
@@ -26,11 +28,36 @@ def exam() -> list[families.Task]:
 
 
 def hashes() -> dict[str, str]:
-    """Return the SHA-256 of each frozen module, and of the exam."""
+    """Return the SHA-256 of each frozen module, of the exam, and of the oracle's replies."""
     paths = [f"lion/embedded/{name}.py" for name in _MODULES]
     found = {path: hashlib.sha256((_ROOT / path).read_bytes()).hexdigest() for path in paths}
-    items = json.dumps([[task.instruction, task.answer, task.family] for task in exam()])
-    return {**found, f"exam {EXAM_SIZE} {EXAM_SEED}": hashlib.sha256(items.encode()).hexdigest()}
+    items = [[task.instruction, task.answer, task.family] for task in exam()]
+    return {**found, f"exam {EXAM_SIZE} {EXAM_SEED}": _hash(items), "replies": _hash(_replies())}
+
+
+def _replies() -> list[str]:
+    """Return what the oracle says in each role to the exam's questions."""
+    tasks = exam()
+    wrong = [*tasks[1:], tasks[0]]  # the answer to another question
+    found = []
+    for seed, (task, other) in enumerate(zip(tasks, wrong, strict=True)):
+        asked = task.instruction
+        pair = (
+            f"[Answer of Assistant 1 f]\n{task.answer}\n[Answer of Assistant 2 f]\n{other.answer}"
+        )
+        for prompt in (
+            asked,
+            f"Judge.\n\n[Request f]\n{asked}\n{pair}\n[End f]",
+            f"Write one of the same kind.\n\n[Given instruction f]\n{asked}\n[End f]",
+            f"Write a rarer one.\n\n[Given instruction f]\n{asked}\n[End f]",
+        ):
+            message: Message = {"role": "user", "content": prompt}
+            found.append(oracle.reply([message], seed))
+    return found
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def freeze() -> None:
