@@ -120,6 +120,8 @@ def test_what_was_not_run_and_how_many_seeds_are_in_is_said(told: tuple[str, Any
     assert "adversarial (3)" in missing
     assert "skew 1.3, not run: one-way; balanced" in missing
     assert "skew 0: nothing was run" in missing
+    assert "At equal spend nothing has been measured" in told[0]
+    assert "At equal steps nothing" not in told[0]
 
 
 def test_the_last_line_compares_both_adversaries_over_common_seeds(told: tuple[str, Any]) -> None:

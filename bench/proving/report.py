@@ -247,11 +247,13 @@ def _share(results: Sequence[Mapping[str, Any]], family: str) -> float:
 def _losses(found: Results, skews: Sequence[float]) -> str:
     """Say in words where an adversary is behind, ahead, or neither."""
     told: dict[str, list[str]] = {"ahead": [], "behind": [], "undecided": []}
+    budgets: set[str] = set()
     for skew in skews:
         for one in COMPARED:
             known = difference(found, one.ours, one.others, skew, last)
             if known is None or one.others == "adversarial":
                 continue
+            budgets.add(one.budget)
             told[_side(known)].append(
                 f"* skew {skew:g}, equal {one.budget}: {one.ours} - {one.others} {known}"
             )
@@ -262,6 +264,11 @@ def _losses(found: Results, skews: Sequence[float]) -> str:
         ("undecided", "Undecided (the interval holds zero, or one seed only):"),
     ):
         parts += [title, "", *(told[side] or ["* nowhere"]), ""]
+    parts += [
+        f"At equal {budget} nothing has been measured yet.\n"
+        for budget in ("steps", "tokens", "spend")
+        if budget not in budgets
+    ]
     return "\n".join(parts)
 
 
