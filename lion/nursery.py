@@ -35,8 +35,9 @@ class Nursery:
     """Candidates become new instructions here, one by one, in the order of their requests.
 
     `parents` are the instructions of each kind that may be drawn from; `cache` is all that is known
-    so far, `gaps` what verdicts say of the parents. What is kept is new against both, and against
-    everything kept before it; where there is `near`, which holds the cache, also by its cosines.
+    so far, `gaps` what verdicts say of the parents, `progress` the weights of the hard ones (see
+    `lion.progress`). What is kept is new against both, and against everything kept before it; where
+    there is `near`, which holds the cache, also by its cosines.
     """
 
     iteration: str
@@ -50,6 +51,7 @@ class Nursery:
     tokens: Count | None = None
     gaps: Mapping[str, float] = field(default_factory=dict)
     near: NearDuplicates | None = None
+    progress: Mapping[str, float] = field(default_factory=dict)
     kept: list[Instruction] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[Kind, Counter[str]] = field(default_factory=dict)
@@ -75,6 +77,13 @@ class Nursery:
         target = self.settings.hard if kind == "hard" else self.settings.easy
         return target - self.funnel[kind]["kept"]
 
+    def prompt(self, kind: Kind) -> Kind:
+        """Return which prompt new instructions of `kind` are asked with.
+
+        One-way imitation has one only: the same domain, the same task type.
+        """
+        return "hard" if self.settings.feedback in ("uniform", "balanced") else kind
+
     def choose(self, kind: Kind) -> Iterator[tuple[Instruction, int]]:
         """Yield the parents of one round, each with its sample index, one per call.
 
@@ -87,8 +96,9 @@ class Nursery:
             return
         for _ in range(min(self.settings.round, wanted + (wanted + 9) // 10)):
             parent = self._draw(open_)
-            index = self.depth * _SAMPLES_PER_DEPTH + self._samples[kind, parent.id]
-            self._samples[kind, parent.id] += 1
+            asked = self.prompt(kind), parent.id
+            index = self.depth * _SAMPLES_PER_DEPTH + self._samples[asked]
+            self._samples[asked] += 1
             yield parent, index
 
     def judge(self, kind: Kind, parent: Instruction, found: str | Dropped) -> bool:
@@ -181,13 +191,19 @@ class Nursery:
         )
 
     def _draw(self, open_: Sequence[Instruction]) -> Instruction:
-        """Draw a parent: uniformly, or by how far its gap lies above the least of its kind.
+        """Draw a parent: uniformly over rows or domains, or by the weights of `choice`.
 
-        A point of score above it makes a draw twice as likely as at it, two points three times.
+        `gap`: a point of score above the least of its kind makes a draw twice as likely as at it,
+        two points three times. `progress` weighs hard parents alone.
         """
-        if self.settings.choice == "uniform":
-            return self.rng.choice(open_)
-        return self.rng.choices(open_, self._weights(open_))[0]
+        if self.settings.feedback == "balanced":
+            domains = _by_domain(open_)
+            return self.rng.choice(domains[self.rng.choice(list(domains))])
+        if self.settings.choice == "gap":
+            return self.rng.choices(open_, self._weights(open_))[0]
+        if self.settings.choice == "progress":
+            return self.rng.choices(open_, [self.progress.get(row.id, 1.0) for row in open_])[0]
+        return self.rng.choice(open_)
 
     def _weights(self, open_: Sequence[Instruction]) -> list[float]:
         gaps = [self.gaps[row.id] for row in open_]
@@ -202,6 +218,14 @@ def _told(neighbour: Neighbour | Failure | None) -> tuple[str, float] | None:
 
 def _kind(row: Instruction) -> Kind:
     return "hard" if row.origin == "hard" else "easy"
+
+
+def _by_domain(rows: Sequence[Instruction]) -> dict[str | None, list[Instruction]]:
+    """Return the rows by their label, in the order of their first rows."""
+    found: dict[str | None, list[Instruction]] = {}
+    for row in rows:
+        found.setdefault(row.domain, []).append(row)
+    return found
 
 
 def lineages(rows: Sequence[Instruction]) -> dict[str, str]:

@@ -23,6 +23,7 @@ Origin = Literal["seed", "hard", "easy", "exam"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
+Feedback = Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
 Basis = Literal["both_orders", "one_order", "same_answer"]
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")

@@ -312,10 +312,12 @@ class Calibrate(Section):
 
 
 class Generate(Section):
-    """New instructions: how many, how novel, and when the well is dry.
+    """New instructions: of which parents, how many, how novel, and when the well is dry.
 
     `safety`: the referee is asked of each that is kept whether it is safe.
     """
+
+    feedback: Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
 
     hard: Count
     easy: Count
@@ -325,12 +327,21 @@ class Generate(Section):
     safety: bool
     ascii_start: bool
     min_words: Count
-    choice: Literal["uniform", "gap"]
+    choice: Literal["uniform", "gap", "progress"]
     per_parent: Positive | None
     per_seed: Positive | None
     round: Positive
     min_acceptance: Share
     max_dropped: Share
+
+    @model_validator(mode="after")
+    def _choice_has_verdicts(self) -> Self:
+        if self.feedback != "adversarial" and self.choice != "uniform":
+            raise ValueError(
+                f"choice `{self.choice}` reads verdicts, which `feedback: {self.feedback}` does "
+                "without; set choice: uniform"
+            )
+        return self
 
 
 class Tune(Section):

@@ -48,6 +48,8 @@ def work(workplace: Workplace, chat_server: ChatServer) -> Work:
     ]
     jsonl.write(Path("data/0/cache_pool.jsonl"), cache)
     jsonl.write(Path("data/1/verdicts.jsonl"), verdicts)
+    unjudged = [Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in rows]
+    jsonl.write(Path("data/0/verdicts.jsonl"), unjudged)
     jsonl.write(project.EXAM, [])
     jsonl.write_document(project.FURTHER_EXAMS, {"items": []})
     jsonl.write_document(Path("data/1/stop.json"), {"stop": False, "reason": None})
@@ -195,3 +197,40 @@ def test_a_round_that_keeps_nothing_is_the_last_whatever_params_accept(
     chat_server.answer = says("Always the very same new instruction")
     settings = work.settings.model_copy(update={"generate": filters})
     assert "the well is dry" in generate(Work("generate", "1", settings))
+
+
+@pytest.mark.parametrize(
+    ("feedback", "drawn", "prompts"),
+    [
+        ("adversarial", {"hard": {1}, "easy": {0}}, {"hard", "easy"}),
+        ("uniform", {"hard": {0, 1}, "easy": {0, 1}}, {"hard"}),
+        ("uniform-mixed", {"hard": {0, 1}, "easy": {0, 1}}, {"hard", "easy"}),
+        ("balanced", {"hard": {0, 1}, "easy": {0, 1}}, {"hard"}),
+    ],
+)
+def test_without_feedback_parents_come_from_the_whole_cache_pool(
+    work: Work,
+    chat_server: ChatServer,
+    feedback: str,
+    drawn: dict[str, set[int]],
+    prompts: set[str],
+) -> None:
+    """Odd rows are hard. One-way imitation knows one prompt; the row's slot still is its origin."""
+    asked: list[str] = []
+
+    def answer(call: Call) -> Told:
+        asked.append(call.body["messages"][-1]["content"])
+        return fresh(call)
+
+    chat_server.answer = answer
+    generate_ = work.settings.generate.model_copy(update={"feedback": feedback})
+    settings = work.settings.model_copy(update={"generate": generate_})
+    generate(Work("generate", "1", settings))
+    rows = jsonl.read(Path("data/0/cache_pool.jsonl"), Instruction.from_row)
+    place = {row.id: number for number, row in enumerate(rows)}
+    new = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
+    found = {
+        kind: {place[row.parent or ""] % 2 for row in new if row.origin == kind} for kind in drawn
+    }
+    assert found == drawn
+    assert {"easy" if "rarer" in text else "hard" for text in asked} == prompts

@@ -343,3 +343,31 @@ def test_the_funnel_tells_also_what_did_not_happen(nursery: Made) -> None:
     assert list(here.counts("hard")) == [*FUNNEL, "kept"]
     assert sum(here.counts("hard").values()) == 2
     assert set(here.counts("easy").values()) == {0}
+
+
+def test_progress_weighs_hard_parents_alone(nursery: Made) -> None:
+    here = nursery(choice="progress", hard=3000, easy=3000, round=3000)
+    here.progress = {CACHE[0].id: 3.0, CACHE[1].id: 1.0, CACHE[2].id: 0.0}
+    hard = Counter(parent.id for parent, _ in here.choose("hard"))
+    easy = Counter(parent.id for parent, _ in here.choose("easy"))
+    assert CACHE[2].id not in hard
+    assert hard[CACHE[0].id] / hard[CACHE[1].id] == pytest.approx(3.0, rel=0.2)
+    assert all(easy[row.id] == pytest.approx(1000, rel=0.15) for row in CACHE[3:])
+
+
+def test_one_prompt_for_both_kinds_never_asks_the_same_twice(nursery: Made) -> None:
+    """Else the ledger has the reply, and it is a duplicate."""
+    here = nursery(feedback="uniform", hard=50, easy=50)
+    here.parents = {"hard": CACHE, "easy": CACHE}
+    drawn = [(parent.id, at) for kind in KINDS for parent, at in here.choose(kind)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_balanced_draws_evenly_over_domains(nursery: Made) -> None:
+    here = nursery(feedback="balanced", hard=3000, round=3000)
+    labels = ["write poem", "write poem", "write song"]
+    here.parents["hard"] = [
+        replace(row, domain=label) for row, label in zip(CACHE, labels, strict=False)
+    ]
+    drawn = Counter(parent.domain for parent, _ in here.choose("hard"))
+    assert drawn["write poem"] == pytest.approx(1500, rel=0.1)

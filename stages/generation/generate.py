@@ -8,6 +8,7 @@ stops, and the metrics say how many are lacking. An endpoint that fails is no dr
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lion import (
     chat,
@@ -17,6 +18,7 @@ from lion import (
     generator,
     jsonl,
     pools,
+    progress,
     project,
     prompts,
     safety,
@@ -33,7 +35,8 @@ Asked = tuple[Kind, Instruction, Request]
 def generate(work: stage.Work) -> str:
     """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
     stop = jsonl.read_document(work.data("stop.json"))
-    nursery = _nursery(work)
+    history = _history(work)
+    nursery = _nursery(work, history)
     used = _fill(work, nursery, list(KINDS) if stop["stop"] else [])
     short = {kind: 0 if stop["stop"] else nursery.wanted(kind) for kind in KINDS}
     jsonl.write(work.data("train_pool.jsonl"), nursery.kept)
@@ -43,6 +46,7 @@ def generate(work: stage.Work) -> str:
             "new": len(nursery.kept),
             **{kind: nursery.counts(kind) for kind in KINDS},
             "short": short,
+            "resisting": progress.resisting(history.before, history.now),
             "stopped": stop["reason"],
             **used,
         }
@@ -55,24 +59,46 @@ def generate(work: stage.Work) -> str:
     return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
 
 
-def _nursery(work: stage.Work) -> Nursery:
-    settings = work.settings
+@dataclass(frozen=True, slots=True)
+class _History:
+    """The Cache Pool, the verdicts on it, and the rows with a gap now and an iteration before."""
+
+    cache: list[Instruction]
+    verdicts: list[Verdict]
+    before: list[progress.Judged]
+    now: list[progress.Judged]
+
+
+def _history(work: stage.Work) -> _History:
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
+    earlier = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
+    before, now = (progress.judged(cache, found) for found in (earlier, verdicts))
+    return _History(cache, verdicts, before, now)
+
+
+def _nursery(work: stage.Work, history: _History) -> Nursery:
+    settings = work.settings
+    generate = settings.generate_at(work.iteration)
+    parents = pools.parents(history.cache, history.verdicts, generate.feedback)
+    weights: dict[str, float] = {}
+    if generate.choice == "progress":
+        weights = progress.weights(parents["hard"], history.before, history.now)
     exams = jsonl.read(project.EXAM, Instruction.from_row)
     further = jsonl.read_document(project.FURTHER_EXAMS)["items"]
     exams += [Instruction.from_row(row) for row in further]
     return Nursery(
         iteration=work.iteration,
         depth=work.depth,
-        settings=settings.generate_at(work.iteration),
-        parents=pools.parents(cache, verdicts),
-        cache=cache,
+        settings=generate,
+        parents=parents,
+        cache=history.cache,
         guard=decontamination.guard(exams, settings.decontaminate),
         rng=pools.draw(random_seed=settings.random_seed, purpose="generate", depth=work.depth),
         quality=settings.quality,
         tokens=counting.counter(settings.quality, settings.student),
-        gaps={one.id: one.gap for one in verdicts if one.gap is not None},
+        gaps={one.row.id: one.gap for one in history.now},
+        progress=weights,
     )
 
 
@@ -108,11 +134,15 @@ def _allowed_failures(nursery: Nursery, failed: int) -> int:
 
 def _round(nursery: Nursery, dry: list[Kind], templates: prompts.Prompts) -> list[Asked]:
     return [
-        (kind, parent, generator.request(chat.transcript(parent.messages), kind, templates, sample))
+        (kind, parent, _request(parent, nursery.prompt(kind), templates, sample))
         for kind in KINDS
         if kind not in dry
         for parent, sample in nursery.choose(kind)
     ]
+
+
+def _request(parent: Instruction, prompt: Kind, templates: prompts.Prompts, sample: int) -> Request:
+    return generator.request(chat.transcript(parent.messages), prompt, templates, sample)
 
 
 def _judge(
