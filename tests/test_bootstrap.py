@@ -304,6 +304,7 @@ def test_the_table_counts_it_in_the_base(start: Start) -> None:
 # --- under DVC --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dvc_runs_it_before_seed_and_again_where_its_size_changes(
     tmp_path: Path, chat_server: ChatServer
 ) -> None:
