@@ -1,0 +1,133 @@
+"""Writes docs/reference.md from the code: every command, every parameter.
+
+    python docs/reference.py            # write it
+    python docs/reference.py --check    # end with 1 where it is out of date
+
+Commands come from their own help, parameters from params.yaml (value and comment) and from
+lion/settings.py (type and bounds), so nothing here is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from lion import cli
+from lion.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference.md"
+HEAD = """# Reference
+
+Written by `python docs/reference.py` from the code, not by hand.
+
+## Commands
+"""
+PARAMETERS = """
+## Parameters
+
+Each stands once in `params.yaml`; the value is the embedded default's. Unknown keys are refused.
+"""
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    return "\n".join([HEAD, *commands(cli.main, "lion"), PARAMETERS, *parameters(), ""])
+
+
+def commands(command: click.Command, name: str) -> Iterator[str]:
+    """Yield a section for each command below this one, with its help as the terminal shows it."""
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for one in command.list_commands(context):
+            found = command.get_command(context, one)
+            assert found is not None  # it was listed
+            yield from commands(found, f"{name} {one}")
+        return
+    context = click.Context(command, info_name=name, terminal_width=88, max_content_width=88)
+    yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+def parameters() -> Iterator[str]:
+    """Yield a table for each section of params.yaml."""
+    written = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    schema = Settings.model_json_schema()
+    yield "| parameter | type | value | meaning |\n|---|---|---|---|"
+    for path, value, told in leaves(written):
+        kind = typed(schema, schema, path.split("."))
+        cells = (f"`{path}`", kind, f"`{shown(value)}`", told)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def leaves(written: CommentedMap, above: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield path, value and comment of what params.yaml has on one line of its own."""
+    for name, value in written.items():
+        path = f"{above}{name}"
+        nested = isinstance(value, CommentedMap) and value and not value.fa.flow_style()
+        if nested and path not in ("iterations", "base"):
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path, value, comment(written, name)
+
+
+def comment(written: CommentedMap, name: str) -> str:
+    """Return what stands behind a value, after the hash."""
+    tokens = written.ca.items.get(name)
+    found = tokens[2] if tokens else None
+    return found.value.split("\n")[0].strip().lstrip("#").strip() if found else ""
+
+
+def shown(value: object) -> str:
+    """Return a value as YAML has it in one line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, CommentedMap):
+        return "{" + ", ".join(f"{key}: {shown(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(shown(one) for one in value) + "]"
+    return str(value)
+
+
+def typed(schema: dict[str, Any], whole: dict[str, Any], path: list[str]) -> str:
+    """Return the type at `path` in words, with its bounds."""
+    schema = followed(schema, whole)
+    if path and "properties" in schema:
+        return typed(schema["properties"].get(path[0], {}), whole, path[1:])
+    if "anyOf" in schema:
+        kinds = [typed(one, whole, []) for one in schema["anyOf"]]
+        return ", ".join(dict.fromkeys(kind for kind in kinds if kind))
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    return " ".join([schema.get("type", "any").replace("object", "mapping"), *bounds])
+
+
+def followed(schema: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """Return what a `$ref` points at, else the schema itself."""
+    if "$ref" in schema:
+        return followed(whole["$defs"][schema["$ref"].rsplit("/", 1)[1]], whole)
+    return schema
+
+
+def main() -> None:
+    """Write the page, or compare it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    if not parser.parse_args().check:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page():
+        sys.exit(f"{PAGE.name} is out of date: run `python docs/reference.py`")
+
+
+if __name__ == "__main__":
+    main()
