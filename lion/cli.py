@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lion import __version__, cli_batch, cli_money, console
+from lion import __version__, cli_batch, cli_money, cli_pools, console
 
 PROFILES = Path("profiles")
 
@@ -116,6 +116,7 @@ def serve_teacher(port: int, host: str) -> None:
         application.serve(host, port)
 
 
+main.add_command(cli_pools.diff)
 main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)
 main.add_command(cli_money.costs)
