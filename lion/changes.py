@@ -5,6 +5,7 @@ Markdown behind a fence that they cannot close.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lion.difference import Comparison, Distribution, Moves, Sample, Spread
+from lion.difference import Group as Counted
 from lion.records import Row
 from lion.tables import DASH
 from lion.visible import clipped, inert, line
@@ -27,9 +29,8 @@ _GROUPS = 15  # rows of a table before the rest are counted together
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table: its title, its columns and its rows; the first column is left-aligned."""
+    """A table: its columns, of which the first says what it is about, and its rows."""
 
-    title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -46,7 +47,7 @@ def as_text(found: Comparison) -> RenderableType:
         *(Text(one) for one in headline(found)),
     ]
     for section in sections(found):
-        parts += [Text(), _table(section)]
+        parts.append(_table(section))
     for kind, samples in _by_kind(found.samples):
         parts += [Text(), Text(kind.capitalize(), style="bold")]
         parts += [_sample(one) for one in samples]
@@ -58,7 +59,7 @@ def as_markdown(found: Comparison) -> str:
     parts = [f"### {_code(found.before)} → {_code(found.after)}", ""]
     parts += [f"* {one}" for one in headline(found)]
     for section in sections(found):
-        parts += ["", f"**{section.title}**", "", _pipe(section.columns)]
+        parts += ["", _pipe(section.columns)]
         parts.append(_pipe(["---", *["---:"] * (len(section.columns) - 1)]))
         parts += [_pipe([_code(row[0]), *row[1:]]) for row in section.rows]
     for kind, samples in _by_kind(found.samples):
@@ -111,31 +112,31 @@ def sections(found: Comparison) -> Iterator[Section]:
     """Yield the tables that have something to say."""
     for by in dict.fromkeys(group.by for group in found.groups):
         groups = [one for one in found.groups if one.by == by]
-        counts = [
-            (one.name or DASH, one.before, one.after, one.added, one.removed) for one in groups
-        ]
-        yield Section(by, ("", "before", "after", "added", "removed"), tuple(_counted(counts)))
+        yield Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
     if found.parents:
-        rows = tuple(
+        parents = tuple(
             (line(one.text or one.id, _NAME), one.id, f"{one.added:,}") for one in found.parents
         )
-        yield Section("most children added", ("parent", "id", "added"), rows)
+        yield Section(("parent", "id", "children added"), parents)
     funnel = tuple(_funnel(*found.funnel))
     if funnel:
-        yield Section("generation", ("", "before", "after"), funnel)
+        yield Section(("generation", "before", "after"), funnel)
     rows = tuple(row for one in found.distributions for row in _spreads(one))
-    yield Section("distributions", ("", "rows", "mean", "p10", "median", "p90", "shape"), rows)
+    yield Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
 
 
-def _counted(counts: Sequence[tuple[str, int, int, int, int]]) -> Iterator[tuple[str, ...]]:
+def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:
     """Yield the largest groups, and the sum of the others."""
-    shown = counts if len(counts) <= _GROUPS else counts[: _GROUPS - 1]
-    for name, *numbers in shown:
-        yield line(name, _NAME), *(f"{one:,}" for one in numbers)
-    rest = counts[len(shown) :]
-    if rest:
-        sums = [sum(row[number] for row in rest) for number in range(1, 5)]  # type: ignore[misc]
-        yield f"{len(rest)} others", *(f"{one:,}" for one in sums)
+    shown = len(groups) if len(groups) <= _GROUPS else _GROUPS - 1
+    for one in groups[:shown]:
+        yield line(one.name or DASH, _NAME), *_counts([one])
+    if groups[shown:]:
+        yield f"{len(groups) - shown} others", *_counts(groups[shown:])
+
+
+def _counts(groups: Sequence[Counted]) -> Iterator[str]:
+    for name in ("before", "after", "added", "removed"):
+        yield f"{sum(getattr(one, name) for one in groups):,}"
 
 
 def _funnel(before: Row | None, after: Row | None) -> Iterator[tuple[str, ...]]:
@@ -150,17 +151,14 @@ def _count(number: int | None) -> str:
 
 
 def _spreads(found: Distribution) -> Iterator[tuple[str, ...]]:
-    for side, spread in (("before", found.before), ("after", found.after)):
-        name = f"{found.name}, {side}"
+    for name, spread in ((found.name, found.before), ("  after", found.after)):
         yield (name, *[DASH] * 6) if spread is None else (name, *_figures(spread))
 
 
 def _figures(spread: Spread) -> tuple[str, ...]:
     numbers = (spread.mean, spread.p10, spread.median, spread.p90)
     most = max(spread.shares)
-    bars = "".join(
-        _BARS[-(-8 * share // most).__int__()] if share else " " for share in spread.shares
-    )
+    bars = "".join(_BARS[math.ceil(8 * share / most)] for share in spread.shares)
     return f"{spread.count:,}", *(f"{one:,.2f}" for one in numbers), bars
 
 
@@ -173,7 +171,7 @@ def _told(sample: Sample) -> list[str]:
     """Return a sample's lines: its id and what changed, then its text."""
     text = inert(clipped(sample.text, _TEXT))
     if sample.kind in ("added", "removed"):
-        origin, parent = sample.before, sample.after
+        origin, parent = sample.before, sample.after  # of a row that one side alone has
         return [f"{sample.id} {origin}{f', from {parent}' if parent else ''}", text]
     if sample.kind == "answer changed":
         old, new = (inert(clipped(str(one), _TEXT)) for one in (sample.before, sample.after))
@@ -188,9 +186,6 @@ def _sample(sample: Sample) -> RenderableType:
 
 def _table(section: Section) -> Table:
     table = Table(
-        title=section.title.capitalize(),
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,

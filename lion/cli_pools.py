@@ -75,9 +75,10 @@ def diff(
 
     with console.error_boundary(exit_code=_TROUBLE):
         with revisions.opened() as trees:
-            pair = _pair(trees, before, after)
-            sides = [gathering.side(place, pool) for place in pair]
-        found = difference.compare(*sides, samples)
+            first, second = _pair(trees, before, after)
+            found = difference.compare(
+                gathering.side(first, pool), gathering.side(second, pool), samples
+            )
         if as_json:
             click.echo(changes.as_json(found))
         elif as_markdown:

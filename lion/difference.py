@@ -4,7 +4,7 @@ A figure that neither side has is None. Where both sides judged a row, its verdi
 a row that one side alone judged has not moved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,7 +153,7 @@ def compare(before: Side, after: Side, samples: int) -> Comparison:
         funnel=(before.generated, after.generated),
         exam=(before.exam, after.exam),
         samples=(
-            *_samples("added", added, "parent", "origin", samples),
+            *_samples("added", added, "origin", "parent", samples),
             *_samples("removed", removed, "origin", "parent", samples),
             *_samples("answer changed", changed, "answer", "answer_right", samples),
             *_moved(judged, samples),
@@ -231,44 +231,39 @@ def _responses(before: Side, after: Side) -> pl.DataFrame:
 
 
 def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
-    words = pl.col("text").str.count_matches(r"\S+").cast(pl.Float64)
-    answered = pl.col("answer").str.count_matches(r"\S+").cast(pl.Float64)
-    quantities: list[tuple[str, Sequence[pl.Series | None]]] = [
-        (
-            "words of an instruction",
-            [side.rows.select(words).to_series() for side in (before, after)],
-        ),
-        (
-            "words of an answer",
-            [side.rows.select(answered).to_series() for side in (before, after)],
-        ),
-        ("nearest (ROUGE-L F)", [side.rows.get_column("nearest") for side in (before, after)]),
-    ]
-    for name, column in (
-        ("teacher's score", "teacher_mean"),
-        ("student's score", "student_mean"),
-        ("gap", "gap"),
-    ):
-        quantities.append((name, [_column(side.verdicts, column) for side in (before, after)]))
-    found = (_distribution(name, *pair) for name, pair in quantities)
+    of_rows = {
+        "words of an instruction": pl.col("text").str.count_matches(r"\S+"),
+        "words of an answer": pl.col("answer").str.count_matches(r"\S+"),
+        "nearest (ROUGE-L F)": pl.col("nearest"),
+    }
+    of_verdicts = {
+        "teacher's score": pl.col("teacher_mean"),
+        "student's score": pl.col("student_mean"),
+        "gap": pl.col("gap"),
+    }
+    rows = {
+        name: [side.rows.select(one) for side in (before, after)] for name, one in of_rows.items()
+    }
+    verdicts = {
+        name: [_selected(side.verdicts, one) for side in (before, after)]
+        for name, one in of_verdicts.items()
+    }
+    found = (_distribution(name, *pair) for name, pair in {**rows, **verdicts}.items())
     return tuple(one for one in found if one is not None)
 
 
-def _column(frame: pl.DataFrame | None, name: str) -> pl.Series | None:
-    return None if frame is None else frame.get_column(name)
+def _selected(frame: pl.DataFrame | None, what: pl.Expr) -> pl.DataFrame:
+    return pl.DataFrame({"none": []}) if frame is None else frame.select(what)
 
 
-def _distribution(
-    name: str, before: pl.Series | None, after: pl.Series | None
-) -> Distribution | None:
+def _distribution(name: str, before: pl.DataFrame, after: pl.DataFrame) -> Distribution | None:
     """Return both spreads, binned over the range of both; None where neither side has a figure."""
-    sides = [None if one is None else one.drop_nulls() for one in (before, after)]
-    known = [one for one in sides if one is not None and not one.is_empty()]
-    if not known:
+    sides = [one.to_series().cast(pl.Float64).drop_nulls() for one in (before, after)]
+    both = pl.concat([one.alias(name) for one in sides])
+    if both.is_empty():
         return None
-    both = pl.concat(known)
     low, high = _float(both.min()), _float(both.max())
-    spreads = [None if one is None or one.is_empty() else _spread(one, low, high) for one in sides]
+    spreads = [None if one.is_empty() else _spread(one, low, high) for one in sides]
     return Distribution(name, low, high, spreads[0], spreads[1])
 
 
@@ -291,9 +286,8 @@ def _float(value: Any) -> float:
 
 
 def _samples(kind: str, rows: pl.DataFrame, before: str, after: str, limit: int) -> list[Sample]:
-    picked = rows.head(limit).select(
-        "id", "text", pl.col(before).alias("b"), pl.col(after).alias("a")
-    )
+    values = (pl.col(before).alias("before"), pl.col(after).alias("after"))
+    picked = rows.head(limit).select("id", "text", *values)
     return [Sample(kind, *row) for row in picked.iter_rows()]
 
 

@@ -97,7 +97,8 @@ class Trees:
         """Return the place that `text` names. Raises RevisionError.
 
         A file's path; an iteration (`2`); a revision (`HEAD~1`, `v1`, an experiment); or both
-        (`v1:2`, `workspace:2`; the last iteration where none stands behind the colon). What is an iteration of the workspace is read as one.
+        (`v1:2`, `workspace:2`), the last iteration where none stands behind the colon. What is an
+        iteration of the workspace is read as one.
         """
         if Path(text).is_file():
             return Place(self._workspace, None, Path(text))
