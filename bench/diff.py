@@ -1,4 +1,4 @@
-"""`lion diff` of two pools of 60,000 rows: seconds, memory, and counts against sets in plain Python.
+"""`lion diff` of two pools of 60,000 rows: seconds, memory, and counts that sets confirm.
 
     python bench/diff.py [--rows 60000] [--git]
 

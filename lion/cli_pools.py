@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -87,6 +88,41 @@ def diff(
             with _paged():
                 console.stdout.print(changes.as_text(found))
     sys.exit(int(exit_code and found.differs))
+
+
+@click.command(short_help="Write the report page, one HTML file.")
+@click.argument("place", default="workspace:")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="report/index.html",
+    show_default=True,
+)
+@click.option("--open", "opening", is_flag=True, help="Show it in the browser.")
+def report(place: str, out: Path, opening: bool) -> None:
+    """Write the page of a run: figures, plots, and every instruction with its answers.
+
+    \b
+    lion report                what lies in the workspace
+    lion report 2              as far as iteration 2
+    lion report v1 --out v1.html
+
+    One file, which needs no network and no server: open it with a double click, send it by mail.
+    """
+    from lion import __version__, gathering, jsonl, overview, page, revisions
+
+    with console.error_boundary():
+        with revisions.opened() as trees:
+            named = trees.place(place)
+            iteration = revisions.iteration_of(named)
+            run = overview.run(named.tree, iteration, gathering.judged(named))
+            told = f"{named.tree.name}, iteration {iteration}. Made by lion {__version__}."
+            text = page.render(overview.overview(run), run.rows, told)
+        with jsonl.replacing(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    console.say(f"{out}: {len(text) / 1e6:.1f} MB, {run.rows.height:,} instructions")
+    if opening:
+        click.launch(out.resolve().as_uri())
 
 
 def _pair(trees: "Trees", before: str | None, after: str | None) -> tuple["Place", "Place"]:

@@ -5,13 +5,15 @@ machine, and are absent in a fresh clone.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lion import jsonl, project
 
 Document = Mapping[str, Any]
+Read = Callable[[Path], Document]
 STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
 _ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "evaluate": "referee"}
 
@@ -43,14 +45,19 @@ class Line:
     stopped: str | None
 
 
-def lines(iterations: Mapping[str, str]) -> list[Line]:
-    """Return the base's line, then one per iteration (name: predecessor), in their order."""
-    return [_line(name, previous) for name, previous in {"0": None, **iterations}.items()]
+def lines(iterations: Mapping[str, str], read: Read | None = None) -> list[Line]:
+    """Return the base's line, then one per iteration (name: predecessor), in their order.
+
+    `read` returns the document at a path, empty where there is none; the workspace's by default.
+    """
+    everything = {"0": None, **iterations}
+    return [_line(name, previous, read or _document) for name, previous in everything.items()]
 
 
-def _line(name: str, previous: str | None) -> Line:
-    found = {stage: _metrics(name, stage) for stage in ("seed", *STAGES)}
-    records = [_record(name, stage) for stage in ("seed", *STAGES)]
+def _line(name: str, previous: str | None, read: Read) -> Line:
+    stages = ("seed", *STAGES)
+    found = {stage: read(project.metrics(name, stage)) for stage in stages}
+    records = [read(project.run_record(f"{stage}@{name}")) for stage in stages]
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
@@ -80,13 +87,7 @@ def _line(name: str, previous: str | None) -> Line:
     )
 
 
-def _metrics(name: str, stage: str) -> Document:
-    path = project.metrics(name, stage)
-    return jsonl.read_document(path) if path.exists() else {}
-
-
-def _record(name: str, stage: str) -> Document:
-    path = project.run_record(f"{stage}@{name}")
+def _document(path: Path) -> Document:
     return jsonl.read_document(path) if path.exists() else {}
 
 
