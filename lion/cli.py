@@ -117,6 +117,8 @@ def serve_teacher(port: int, host: str) -> None:
 
 
 main.add_command(cli_pools.diff)
+main.add_command(cli_pools.show)
+main.add_command(cli_pools.trace)
 main.add_command(cli_pools.report)
 main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)

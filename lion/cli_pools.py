@@ -90,6 +90,95 @@ def diff(
     sys.exit(int(exit_code and found.differs))
 
 
+@click.command(short_help="Browse a pool: filter, sort, search.")
+@click.argument("place", default="workspace:")
+@click.option("--pool", type=click.Choice(["cache", "train"]), default="cache", show_default=True)
+@click.option("--hard", "difficulty", flag_value="hard", help="Where the gap reached tau.")
+@click.option("--easy", "difficulty", flag_value="easy", help="Where it did not.")
+@click.option("--undecided", "difficulty", flag_value="undecided", help="Without a verdict's gap.")
+@click.option("--gap", metavar="RANGE", help="As 3.. or ..2 or 1..3.")
+@click.option("--origin", type=click.Choice(["seed", "hard", "easy"]), help="How it was made.")
+@click.option("--iteration", help="The iteration that brought it.")
+@click.option("--domain", help="What it is about.")
+@click.option("--category", help="Its task, where the file said so.")
+@click.option("--parent", metavar="ID", help="Made from this one; the first digits do.")
+@click.option("--id", "identity", metavar="ID", help="This one, whole; the first digits do.")
+@click.option("--search", metavar="TEXT", help="In instruction or answers, upper case or lower.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["pool", "gap", "-gap", "length", "-length"]),
+    default="pool",
+    show_default=True,
+    help="With a minus the largest first.",
+)
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), default=20, show_default=True, help="0: all of them."
+)
+@click.option("--whole", is_flag=True, help="Cut no text.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows as JSON lines, whole.")
+def show(
+    place: str,
+    pool: Literal["cache", "train"],
+    order: str,
+    limit: int,
+    whole: bool,
+    as_json: bool,
+    identity: str | None,
+    **wanted: str | None,
+) -> None:
+    """Browse the pool of PLACE: each row with its answers and its latest verdict.
+
+    \b
+    lion show --hard --gap 3.. --sort=-gap
+    lion show 2 --domain writing --search "haiku"
+    lion show HEAD~3:1 --origin hard --json | jq .instruction
+    lion show --id 6a7c
+    """
+    import orjson
+
+    from lion import browsing, gathering, revisions
+
+    with console.error_boundary():
+        with revisions.opened() as trees:
+            rows = gathering.judged(trees.place(place), pool)
+        found = browsing.chosen(rows, browsing.Wanted(id=identity, **wanted), order)
+        shown = found if limit == 0 else found.head(limit)
+        if as_json:
+            for row in shown.iter_rows(named=True):
+                click.echo(orjson.dumps(browsing.as_row(row)))
+        else:
+            with _paged():
+                console.stdout.print(browsing.as_text(shown, whole or identity is not None))
+    console.say(f"{shown.height:,} of {found.height:,} rows; the pool has {rows.height:,}")
+
+
+@click.command(short_help="Follow one instruction through its life.")
+@click.argument("identity", metavar="ID")
+@click.option("--at", "place", default="workspace:", metavar="PLACE", help="As far as here.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+def trace(identity: str, place: str, as_json: bool) -> None:
+    """Follow the instruction ID through its life.
+
+    Its seed, the generator's prompt and reply, the teacher's answer; then, by iteration, the
+    student's answer, reviews and verdict, and whether that student was tuned on it.
+
+    \b
+    lion trace 6a7c7038c323c541
+    lion trace 6a7c --at v1:2
+    """
+    from lion import lives, revisions, tracing
+
+    with console.error_boundary():
+        with revisions.opened() as trees:
+            life = tracing.trace(trees.place(place), identity)
+        if as_json:
+            click.echo(lives.as_json(life))
+        else:
+            with _paged():
+                console.stdout.print(lives.as_text(life))
+
+
 @click.command(short_help="Write the report page, one HTML file.")
 @click.argument("place", default="workspace:")
 @click.option(

@@ -18,7 +18,7 @@ from lion.settings import Generate
 
 # each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
-_SAMPLES_PER_DEPTH = 1 << 20
+SAMPLES_PER_DEPTH = 1 << 20
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Nursery:
             return
         for _ in range(min(self.settings.round, wanted + (wanted + 9) // 10)):
             parent = self.rng.choice(open_)
-            index = self.depth * _SAMPLES_PER_DEPTH + self._samples[kind, parent.id]
+            index = self.depth * SAMPLES_PER_DEPTH + self._samples[kind, parent.id]
             self._samples[kind, parent.id] += 1
             yield parent, index
 

@@ -18,7 +18,7 @@ from lion.visible import line as one_line
 
 Card = dict[str, Any]
 OTHERS = "others"
-_ABOUT = {"domain": "Domain", "category": "Category of its seed"}
+_ABOUT = {"domain": "Domain", "category": "Category"}
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
 _EDGES = (0.0, 1.0, 3.0, 6.0)
 _PARTS = 10  # domains that are told apart; the rest are one
@@ -105,7 +105,7 @@ def _tiles(run: Run) -> Iterator[Row]:
     yield _tile("Hard", _percent(last.hard_share), gap)
     tokens = [line.tokens for line in run.lines if line.tokens is not None]
     yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
-    yield _tile("Spent here", tables.spent(run.lines), "by this machine's records")
+    yield _tile("Spent", tables.spent(run.lines), "by this machine")
 
 
 def _tile(label: str, value: str, note: str) -> Row:
@@ -125,6 +125,7 @@ def _progress(run: Run) -> Iterator[Card | None]:
         "The iterations",
         "hard: share of verdicts; kept: share of the generator's candidates",
         table={"columns": columns, "rows": rows},
+        wide=True,
     )
 
 
@@ -168,7 +169,9 @@ def _loss(run: Run) -> Card | None:
                 {"iteration": line.iteration, "step": step, "loss": loss}
                 for step, loss in curve.select("step", "loss").iter_rows()
             ]
-    return _card("Training loss", "by optimiser step", plot=plots.loss(values)) if values else None
+    if not values:
+        return None
+    return _card("Training loss", "by optimiser step", plot=plots.loss(values), wide=True)
 
 
 def _difficulty(run: Run) -> Iterator[Card | None]:
@@ -217,7 +220,7 @@ def _calibration(run: Run) -> Card | None:
         for name in names
     ]
     table = {"columns": ["iteration", *known], "rows": rows}
-    return _card("Calibration of the referee", "by iteration", table=table)
+    return _card("Calibration of the referee", "by iteration", table=table, wide=True)
 
 
 def _pools(run: Run, about: str) -> Iterator[Card | None]:
@@ -267,7 +270,8 @@ def _drift(run: Run, about: str) -> Card | None:
         for line in run.lineage
         for rank, name in enumerate(order)
     ]
-    note = f"{about.lower()}, of the rows that each iteration brought"
+    seeds = " of the seed" if about == _ABOUT["category"] else ""
+    note = f"{about.lower()}{seeds}, of the rows that each iteration brought"
     return _card("Drift of the pool", note, plot=plots.shares(values, order))
 
 

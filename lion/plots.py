@@ -13,6 +13,7 @@ Spec = dict[str, Any]
 _ITERATION = {"field": "iteration", "type": "nominal", "sort": None, "axis": {"labelAngle": 0}}
 _STUDENT, _TEACHER = "var(--student)", "var(--teacher)"
 _BANDS = [f"var(--s{number})" for number in range(1, 6)]
+_SHADES = [f"var(--a{number})" for number in range(1, 6)]
 _HEIGHT, _BAR = 220, 26  # pixels
 
 
@@ -66,18 +67,19 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
     scale: Spec = {"domain": list(order)}
     if graded:
         scale["range"] = _BANDS
+    legend = {"legend": {"columns": len(order)}} if graded else {}
     return _spec(
         values,
         mark={"type": "bar", "tooltip": True},
         encoding={
-            "x": _ITERATION,
+            "x": {**_ITERATION, "scale": {"paddingInner": 0.35, "paddingOuter": 0.3}},
             "y": {
                 "field": "rows",
                 "type": "quantitative",
                 "stack": "normalize",
                 "axis": {"title": "share", "format": ".0%"},
             },
-            "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale},
+            "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale, **legend},
             "order": {"field": "rank", "type": "quantitative"},
         },
     )
@@ -92,7 +94,11 @@ def amounts(values: Sequence[Row], title: str) -> Spec:
         mark={"type": "bar", "tooltip": True},
         encoding={
             "y": {"field": "row", "type": "nominal", "sort": None, "axis": {"title": None}},
-            "x": {"field": "amount", "type": "quantitative", "axis": {"title": title}},
+            "x": {
+                "field": "amount",
+                "type": "quantitative",
+                "axis": {"title": title, "tickCount": 5},
+            },
             "color": {"field": "part", "type": "nominal", "sort": None},
             "order": {"field": "rank", "type": "quantitative"},
         },
@@ -115,15 +121,20 @@ def scores(values: Sequence[Row]) -> Spec:
         "field": "accuracy",
         "type": "quantitative",
         "legend": None,
-        "scale": {"type": "threshold", "domain": [0.25, 0.5, 0.75, 0.9], "range": _BANDS[::-1]},
+        "scale": {"type": "threshold", "domain": [0.2, 0.4, 0.6, 0.8], "range": _SHADES},
     }
     text = {"field": "accuracy", "type": "quantitative", "format": ".0%"}
+    dark = {"condition": {"test": "datum.accuracy >= 0.8", "value": "var(--card)"}}
+    ink = {**dark, "value": "var(--fg)"}
     return _spec(
         values,
         height=max(60, _BAR * rows),
         layer=[
-            {"mark": {"type": "rect", "tooltip": True}, "encoding": {**shared, "color": shade}},
-            {"mark": {"type": "text"}, "encoding": {**shared, "text": text}},
+            {
+                "mark": {"type": "rect", "tooltip": True, "stroke": "var(--card)"},
+                "encoding": {**shared, "color": shade},
+            },
+            {"mark": {"type": "text"}, "encoding": {**shared, "text": text, "color": ink}},
         ],
     )
 

@@ -26,8 +26,8 @@ function grid({columns, rows}) {
   return frame;
 }
 
-function card({title, note, plot, table}) {
-  const made = make("article", "", "card");
+function card({title, note, plot, table, wide}) {
+  const made = make("article", "", wide ? "card wide" : "card");
   made.append(make("h3", title), make("p", note, "note"));
   if (table) made.append(grid(table));
   if (plot) {
@@ -45,7 +45,7 @@ const ink = {labelColor: "var(--dim)", titleColor: "var(--dim)", labelFontSize: 
 const config = {
   background: null, font: "system-ui, sans-serif", view: {stroke: null}, range: {category: [...Array(11)].map((_, n) => `var(--c${n + 1})`)},
   axis: {...ink, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)"},
-  legend: {...ink, orient: "top", title: null, symbolType: "circle", columns: 4, labelLimit: 180}, header: ink,
+  legend: {...ink, orient: "top", title: null, symbolType: "circle", columns: 4, labelLimit: 180, symbolOpacity: 1}, header: ink,
   text: {fill: "var(--fg)"},
 };
 
@@ -99,10 +99,10 @@ const byValue = (one, other) => one === other ? 0 : one == null ? -1 : other == 
 
 function collapsed(cells) {
   const list = make("dl");
-  for (const {title, cell} of cells) {
-    const value = make("dd");
-    value.append(cell.getColumn().getDefinition().formatter(cell));
-    list.append(make("dt", title), value);
+  for (const {title, value} of cells.filter(({value}) => value instanceof Node && !value.matches(".dim"))) {
+    const shown = make("dd");
+    shown.append(value);  // what a formatter above made
+    list.append(make("dt", title), shown);
   }
   return list;
 }
@@ -113,9 +113,9 @@ const columnsOf = about => [
   {title: "Student", field: "student", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Gap", field: "gap", formatter: plain, width: 70, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
   {title: "Verdict", field: "verdict", formatter: plain, width: 95, responsive: 1},
-  {title: about, field: "domain", formatter: plain, width: 130, responsive: 4},
-  {title: "Origin", field: "origin", formatter: plain, width: 75, responsive: 3},
-  {title: "Iter.", field: "iteration", formatter: plain, width: 65, responsive: 3},
+  {title: about, field: "domain", formatter: plain, width: 150, responsive: 4},
+  {title: "Origin", field: "origin", formatter: plain, width: 90, responsive: 3},
+  {title: "Iter.", field: "iteration", formatter: plain, width: 75, responsive: 3},
 ].map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
 
 function pressable(element, act) {
@@ -171,7 +171,7 @@ async function browse() {
   at("told").textContent = summary.told;
   const table = new Tabulator("#table", {
     data, index: "number", columns: columnsOf(summary.about), layout: "fitColumns", placeholder: "No instruction is like that.",
-    pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], columnHeaderSortMulti: false, resizableColumnFit: true,
+    pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], paginationButtonCount: 3, columnHeaderSortMulti: false, resizableColumnFit: true,
     responsiveLayout: "collapse", responsiveLayoutCollapseStartOpen: true, responsiveLayoutCollapseFormatter: collapsed,
     rowFormatter: row => pressable(row.getElement(), () => show(row.getData())),
   });
@@ -183,6 +183,7 @@ async function browse() {
   for (const column of table.getColumns()) pressable(column.getElement(), () => column.getElement().click());
   at("count").textContent = `${data.length.toLocaleString("en")} instructions`;
   controls(table, data);
+  document.documentElement.dataset.browsable = "yes";
 }
 
 overview();
