@@ -1,206 +1,232 @@
 """The student's answers: instructions in, answers out, in the same order.
 
-A row's answer depends on the row, the student and the seed, and not on the rows beside it: batches
-are arranged by length, padded on the left, and split where they do not fit in memory. Judges
-nothing and writes nothing.
+Batches follow from rows and params; what is done is kept (`partial`), so that a killed stage goes
+on where it was; several processes share the batches through accelerate. Judges nothing.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+import subprocess
+import sys
+import tempfile
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
-import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
-
+from lion import engines, jsonl, partial
 from lion import student as students
 from lion.chat import Encoder
+from lion.engines import Engine, Prompt
 from lion.errors import ModelError
-from lion.records import Answer, Instruction
-from lion.settings import Student
+from lion.records import Answer, Instruction, Message
+from lion.settings import Answering, Student
 
 Progress = Callable[[int, int], None]
+_TASK = "task.json"
+_ROWS = "rows.jsonl"
+_ENCODED_AT_ONCE = 1000
+_LOOK_EVERY = 1.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What decides the answers, beside the rows."""
+
+    student: Path
+    settings: Student
+    answering: Answering
+    random_seed: int
+    model_name: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "student": str(self.student),
+            "settings": self.settings.model_dump(),
+            "answering": self.answering.model_dump(),
+            "random_seed": self.random_seed,
+            "model_name": self.model_name,
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Self:
+        """Read what `to_json` made."""
+        return cls(
+            Path(row["student"]),
+            Student.model_validate(row["settings"]),
+            Answering.model_validate(row["answering"]),
+            row["random_seed"],
+            row["model_name"],
+        )
 
 
 def answer(
     instructions: Sequence[Instruction],
-    *,
-    student: Path,
-    settings: Student,
-    temperature: float,
-    max_tokens: int,
-    batch_size: int,
-    random_seed: int,
-    model_name: str,
+    task: Task,
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Answer]:
-    """Return the answer of the student in folder `student` to each instruction, in their order.
+    """Return the student's answer to each instruction, in their order.
 
-    `temperature` 0 is greedy. `finish_reason` is `stop` where the student ended its turn, `length`
-    where `max_tokens` (or the model's context) did. `progress` is told (answered, all). Raises
-    ModelError, and DataError where the chat template refuses a conversation.
+    Temperature 0 is greedy. `finish_reason` is `stop` where the student ended its turn, `length`
+    where `max_tokens` (or the model's context) did. Batches that are done lie in a folder of
+    `keep`, for whoever comes after a kill. `progress` is told (answered, all). Raises ModelError,
+    and DataError where the chat template refuses a conversation.
     """
-    model, tokenizer = students.load(student, settings)
-    decoder = Decoder(model, tokenizer, settings, max_tokens, temperature, random_seed)
-    encoded = decoder.encoder.prompts([row.messages for row in instructions])
-    prompts = [
-        _Prompt(row.id, tuple(tokens)) for row, tokens in zip(instructions, encoded, strict=True)
-    ]
-    done: dict[str, Answer] = {}
-    for batch in _batches(prompts, batch_size, decoder.roomy):
-        for prompt, (text, reason) in zip(batch, decoder(batch), strict=True):
-            done[prompt.id] = Answer(prompt.id, text, reason, model_name)
-        if progress is not None:
-            progress(len(done), len(instructions))
+    if not instructions:
+        return []
+    with ExitStack() as stack:
+        if keep is None:
+            keep = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sitting = Sitting.planned(instructions, task, keep)
+        sitting.kept.forget_others()
+        processes = min(_processes(task.answering), len(sitting.missing()))
+        if processes > 1:
+            _launch(sitting, instructions, processes, progress)
+        else:
+            sitting.work(0, 1, progress)
+        done = sitting.answers()
     return [done[row.id] for row in instructions]
 
 
 @dataclass(frozen=True, slots=True)
-class _Prompt:
-    id: str
-    tokens: tuple[int, ...]
+class Sitting:
+    """A task with its batches, in the order of the plan, and where their answers are kept."""
 
+    task: Task
+    plan: tuple[Sequence[Prompt], ...]
+    kept: partial.Kept
+    encoder: Encoder
+    tokenizer: Any
 
-def _batches(
-    prompts: Sequence[_Prompt], size: int, roomy: int | None = None
-) -> Iterator[list[_Prompt]]:
-    """Yield the prompts in batches of like length, longest first: no memory surprise at the end.
+    @classmethod
+    def planned(cls, instructions: Sequence[Instruction], task: Task, keep: Path) -> Self:
+        """Encode the prompts, each id once, and cut them into batches."""
+        tokenizer = students.load_tokenizer(task.student, task.settings)
+        encoder = Encoder(tokenizer, task.settings.prompt_format)
+        distinct = list({row.id: row.messages for row in instructions}.items())
+        prompts = [
+            prompt
+            for at in range(0, len(distinct), _ENCODED_AT_ONCE)
+            for prompt in _encoded(encoder, distinct[at : at + _ENCODED_AT_ONCE])
+        ]
+        engine = engines.chosen(task.answering)
+        limit = students.context(task.student, task.settings)
+        plan = tuple(engines.batches(prompts, task.answering, engine, limit))
+        decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}
+        del decisive["student"], decisive["answering"]["processes"]
+        name = partial.key(plan, task.student, decisive)
+        return cls(task, plan, partial.Kept(keep / name), encoder, tokenizer)
 
-    A prompt above `roomy` tokens stands alone: the context ends its answer, and must not end its
-    neighbours'.
-    """
-    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.tokens), prompt.id))
-    tight = 0 if roomy is None else sum(len(prompt.tokens) > roomy for prompt in ordered)
-    for prompt in ordered[:tight]:
-        yield [prompt]
-    for start in range(tight, len(ordered), size):
-        yield ordered[start : start + size]
+    def missing(self) -> list[int]:
+        """Return the numbers of the batches that are not answered yet."""
+        return [at for at, batch in enumerate(self.plan) if self.kept.load(at, batch) is None]
 
+    def work(self, place: int, of: int, progress: Progress | None = None) -> None:
+        """Answer every `of`th missing batch from the `place`th on. Raises ModelError."""
+        missing = self.missing()[place::of]
+        if not missing:
+            return
+        engine = self._engine()
+        total = sum(len(batch) for batch in self.plan)
+        done = total - sum(len(self.plan[at]) for at in missing)
+        for at in missing:
+            self._answer(at, engine)
+            done += len(self.plan[at])
+            if progress is not None:
+                progress(done, total)
 
-class Decoder:
-    """A loaded student that answers batches of prompts."""
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        settings: Student,
-        max_tokens: int,
-        temperature: float,
-        random_seed: int,
-    ) -> None:
-        self.encoder = Encoder(tokenizer, settings.prompt_format)
-        self._model = model.to(_device())
-        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
-        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
-        self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
-        self._temperature = temperature
-        self._random_seed = random_seed
-        self._context: int | None = getattr(
-            model.config.get_text_config(), "max_position_embeddings", None
-        )
-        self._stops = {self.encoder.end_of_turn, tokenizer.eos_token_id} - {None}
-
-    @property
-    def roomy(self) -> int | None:
-        """The longest prompt, in tokens, after which an answer of full length has room."""
-        return None if self._context is None else self._context - self._max_tokens
-
-    def __call__(self, prompts: Sequence[_Prompt]) -> list[tuple[str, str]]:
-        """Return text and finish reason of each prompt; a batch too large is halved.
-
-        Raises ModelError where a single prompt does not fit in memory.
-        """
-        try:
-            generated = self._generate(prompts)
-        except torch.OutOfMemoryError as error:
-            if len(prompts) == 1:
+    def answers(self) -> dict[str, Answer]:
+        """Return all answers by id. Raises ModelError where some are missing."""
+        found: dict[str, Answer] = {}
+        for at, batch in enumerate(self.plan):
+            answers = self.kept.load(at, batch)
+            if answers is None:
                 raise ModelError(
-                    f"instruction {prompts[0].id} alone ({len(prompts[0].tokens)} tokens) does not "
-                    "fit in memory. Lower `answering.max_tokens`, or set `student.dtype: bfloat16`."
-                ) from error
-        else:
-            return [self._read(tokens) for tokens in generated]
-        # Outside of `except`: the traceback would keep the failed batch's tensors alive.
-        middle = len(prompts) // 2
-        return self(prompts[:middle]) + self(prompts[middle:])
+                    f"{self.kept.folder}: batch {at} is missing or damaged. Is the disk full? Run "
+                    "again: what is done is kept."
+                )
+            found |= {answer.id: answer for answer in answers}
+        return found
 
-    @torch.inference_mode()
-    def _generate(self, prompts: Sequence[_Prompt]) -> list[list[int]]:
-        width = max(len(prompt.tokens) for prompt in prompts)
-        room = self._max_tokens if self._context is None else self._context - width
-        if room < 1:
-            return [[] for _ in prompts]
-        filler = self.encoder.end_of_turn
-        ids = [[filler] * (width - len(p.tokens)) + list(p.tokens) for p in prompts]
-        mask = [[0] * (width - len(p.tokens)) + [1] * len(p.tokens) for p in prompts]
-        device = self._model.device
-        output = self._model.generate(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
-                max_new_tokens=min(self._max_tokens, room),
-                do_sample=False,
-                eos_token_id=sorted(self._stops),
-                pad_token_id=filler,
-            ),
-            logits_processor=self._sampling(prompts, width),
-        )
-        tokens: list[list[int]] = output[:, width:].tolist()
-        return tokens
+    def _answer(self, at: int, engine: Engine) -> None:
+        batch = self.plan[at]
+        answers = [
+            Answer(prompt.id, text, reason, self.task.model_name)
+            for prompt, (text, reason) in zip(batch, engine(batch), strict=True)
+        ]
+        self.kept.save(at, answers)
 
-    def _sampling(self, prompts: Sequence[_Prompt], width: int) -> LogitsProcessorList:
-        if self._temperature == 0:
-            return LogitsProcessorList()
-        draws = np.stack(
-            [uniforms(self._random_seed, prompt.id, self._max_tokens) for prompt in prompts]
-        )
-        uniform = torch.from_numpy(draws).to(self._model.device)
-        return LogitsProcessorList([InverseSampling(uniform, self._temperature, width)])
+    def _engine(self) -> Engine:
+        task = self.task
+        if engines.chosen(task.answering) == "vllm":
+            from lion.vllm_engine import Vllm
 
-    def _read(self, tokens: list[int]) -> tuple[str, str]:
-        """Cut generated tokens at the first stop, and decode what stands before."""
-        end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
-        text: str = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        return text.strip(), "length" if end is None else "stop"
+            return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
+        from lion.decoding import Decoder
+
+        model = students.load_model(task.student, task.settings)
+        return Decoder(model, self.tokenizer, self.encoder, task.answering, task.random_seed)
 
 
-class InverseSampling(LogitsProcessor):
-    """Samples exactly from softmax(logits / temperature) with one uniform number per row and step.
+def _encoded(encoder: Encoder, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:
+    found = encoder.prompts([messages for _, messages in rows])
+    return [Prompt(id, array("i", tokens)) for (id, _), tokens in zip(rows, found, strict=True)]
 
-    The token drawn is the first whose cumulative probability exceeds the number (inversion); all
-    others are forbidden, so that the greedy search that follows takes it. The numbers come with
-    the row, so that its sample does not depend on its batch.
+
+def _processes(answering: Answering) -> int:
+    """Return how many processes answer: as asked for, else one per GPU and one without.
+
+    vLLM shares its GPUs out itself.
     """
+    if engines.chosen(answering) == "vllm":
+        return 1
+    if answering.processes is not None:
+        return answering.processes
+    import torch
 
-    def __init__(self, uniform: torch.Tensor, temperature: float, width: int) -> None:
-        """Take (rows, steps) numbers of [0, 1) and the prompts' padded width in tokens."""
-        self._uniform = uniform
-        self._temperature = temperature
-        self._width = width
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return (rows, vocabulary) scores that leave one token each."""
-        draw = self._uniform[:, input_ids.shape[1] - self._width, None]
-        cumulative = (scores.double() / self._temperature).softmax(-1).cumsum(-1)
-        # Rounding leaves the last sum a little off 1, and the number must fall below it.
-        chosen = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)
-        chosen = chosen.clamp(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+    return max(1, torch.accelerator.device_count())
 
 
-def uniforms(random_seed: int, id: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return `count` numbers of [0, 1) that belong to instruction `id`, the same everywhere."""
-    digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).random(count)
+def _launch(
+    sitting: Sitting,
+    instructions: Sequence[Instruction],
+    processes: int,
+    progress: Progress | None,
+) -> None:
+    """Let `processes` of `answerer` share the batches, and tell how far they are.
+
+    Raises ModelError where one of them fails.
+    """
+    folder = sitting.kept.folder
+    jsonl.write(folder / _ROWS, instructions)
+    jsonl.write_document(folder / _TASK, {"parent": os.getpid(), **sitting.task.to_json()})
+    # `multi_gpu` is accelerate's word for one process per device; without GPUs they are CPU's.
+    options = ["--multi_gpu", f"--num_processes={processes}", "--num_machines=1"]
+    options += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    words = ["-m", "accelerate.commands.launch", *options, "--module", "lion.answerer", str(folder)]
+    sizes = [len(batch) for batch in sitting.plan]
+    with subprocess.Popen([sys.executable, *words]) as process:  # noqa: S603  # our own words
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_EVERY)
+            if progress is not None:
+                done = sum(size for at, size in enumerate(sizes) if sitting.kept.has(at))
+                progress(done, sum(sizes))
+    if process.returncode:
+        raise ModelError(
+            f"the answering processes ended with exit code {process.returncode}; what they said "
+            "stands above. The batches that are done are kept: run again for the others."
+        )
 
 
-def _device() -> torch.device:
-    """Return this process's device."""
-    from accelerate import PartialState
-
-    device: torch.device = PartialState().device
-    return device
+def resume(folder: Path) -> tuple[Sitting, int]:
+    """Return what the process that launched this one asks for in `folder`, and its process id."""
+    document = jsonl.read_document(folder / _TASK)
+    rows = jsonl.read(folder / _ROWS, Instruction.from_row)
+    sitting = Sitting.planned(rows, Task.from_json(document), folder.parent)
+    if sitting.kept.folder != folder:
+        raise ModelError(f"{folder}: the student or the code has changed meanwhile. Run again.")
+    return sitting, int(document["parent"])

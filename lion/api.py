@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from lion import wire
+from lion import collecting, wire
 from lion.account import Account
 from lion.batching import Batching
 from lion.calling import Caller, Item, Round
@@ -127,7 +127,8 @@ class Asker:
         if len(asked.failed) > asked.allowed:
             raise self._too_many(asked.failed, asked.allowed)
         if asked.missing:
-            self._runner.run(self._ask_missing(requests, asked))
+            with collecting.rarely():
+                self._runner.run(self._ask_missing(requests, asked))
         self.account.seconds += time.monotonic() - started
         self.account.failed += len(asked.failed)
         return self._outcomes(asked)

@@ -11,13 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import pools, sources
+from lion import hub, pools, quality, sources
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
-from lion.records import Answer, Dropped, Instruction, Message, Origin
-from lion.settings import EMBEDDED, Exam, Seed, Student
-from lion.student import Pointer, load_libraries, pinned
+from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
+from lion.settings import EMBEDDED, Decontaminate, Exam, Quality, Seed, Student
+from lion.shapes import SourceRow
+from lion.student import Pointer, load_libraries
 
 if TYPE_CHECKING:
     from lion.embedded import families
@@ -34,7 +36,7 @@ def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Drop
 
         tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_embedded(task, "seed") for task in tasks], []
-    rows: list[sources.SourceRow] = []
+    rows: list[SourceRow] = []
     dropped: list[Dropped] = []
     for name in settings.source:
         read, bad = _read(Path(name), settings.on_bad_row, "seed.on_bad_row")
@@ -73,6 +75,41 @@ def exam(
     return list(found), list(examined.values())
 
 
+def further_exams(settings: Decontaminate) -> list[Instruction]:
+    """Return the items of `decontaminate.against`, each once. Raises DataError."""
+    found: dict[str, Instruction] = {}
+    for name in settings.against:
+        for row in _read(Path(name), "error", "")[0]:
+            made = _instruction(row, "exam")
+            found.setdefault(made.id, made)
+    return list(found.values())
+
+
+def usable(
+    found: Sequence[Instruction], settings: Quality, tokens: Count | None
+) -> tuple[list[Instruction], list[Dropped]]:
+    """Return the rows without a flaw, and the others with theirs. Raises DataError where none is.
+
+    A student can learn nothing from the latter, so they are dropped and no error.
+    """
+    kept: list[Instruction] = []
+    dropped: list[Dropped] = []
+    for row in found:
+        text = transcript(row.messages)
+        flaw = quality.flaw(text, settings, tokens)
+        if flaw is None:
+            kept.append(row)
+        else:
+            told = {"id": row.id, "text": text[:200], "detail": flaw.detail}
+            dropped.append(Dropped("seed", flaw.reason, **told))
+    if found and not kept:
+        raise DataError(
+            f"none of {len(found)} instructions passes `quality`; the first: {dropped[0].reason} "
+            f"({dropped[0].detail}). Mend the files or the section `quality`."
+        )
+    return kept, dropped
+
+
 def clean(
     found: Sequence[Instruction], guard: Decontamination, on_contaminated: OnProblem
 ) -> tuple[list[Instruction], list[Dropped]]:
@@ -85,10 +122,8 @@ def clean(
         if meeting is None:
             kept.append(instruction)
             continue
-        detail = f"exam {meeting.exam_id} ({meeting.kind})"
-        leaked.append(
-            Dropped("seed", "contaminated", id=instruction.id, text=text[:200], detail=detail)
-        )
+        told = {"id": instruction.id, "text": text[:200], "detail": str(meeting)}
+        leaked.append(Dropped("seed", "contaminated", **told))
     if leaked and on_contaminated == "error":
         lines = [f"  {row.id} meets {row.detail}: {row.text!r:.80}" for row in leaked[:_SHOWN]]
         raise DataError(
@@ -110,12 +145,12 @@ def write_student(
     elif Path(settings.model).expanduser().is_dir():
         Pointer("folder", settings.model).write(folder)
     else:
-        Pointer("hub", settings.model, pinned(settings)).write(folder)
+        Pointer("hub", settings.model, hub.pinned(settings)).write(folder)
 
 
 def _read(
     path: Path, on_bad_row: OnProblem, parameter: str
-) -> tuple[Sequence[sources.SourceRow], list[Dropped]]:
+) -> tuple[Sequence[SourceRow], list[Dropped]]:
     loaded = sources.read_rows(path)
     if loaded.problems and on_bad_row == "error":
         lines = [f"  {one}" for one in loaded.problems[:_SHOWN]]
@@ -128,17 +163,23 @@ def _read(
     return loaded.rows, [Dropped("seed", "bad_row", detail=str(one)) for one in loaded.problems]
 
 
-def _instruction(row: sources.SourceRow, origin: Origin) -> Instruction:
-    return Instruction.new(
-        row.messages, origin=origin, iteration="0", category=row.category, expected=row.expected
+def _instruction(row: SourceRow, origin: Origin) -> Instruction:
+    return Instruction(
+        id=canonical_id(row.messages),
+        messages=row.messages,
+        origin=origin,
+        parent=None,
+        iteration="0",
+        category=row.category,
+        expected=row.expected,
     )
 
 
-def _asked(row: sources.SourceRow) -> Instruction:
+def _asked(row: SourceRow) -> Instruction:
     return _instruction(row, "seed")
 
 
-def _kept(row: sources.SourceRow) -> Instruction:
+def _kept(row: SourceRow) -> Instruction:
     """Take the file's answer as the teacher's. Raises DataError where the row has none."""
     if row.expected is None:
         raise DataError(
@@ -149,7 +190,7 @@ def _kept(row: sources.SourceRow) -> Instruction:
     return replace(instruction, answer=Answer(instruction.id, row.expected, "stop", None))
 
 
-def _duplicate(row: sources.SourceRow, first: sources.SourceRow) -> Dropped:
+def _duplicate(row: SourceRow, first: SourceRow) -> Dropped:
     detail = f"{row.file}, line {row.line} repeats {first.file}, line {first.line}"
     return Dropped("seed", "duplicate", id=_instruction(row, "seed").id, detail=detail)
 

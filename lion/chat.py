@@ -124,6 +124,16 @@ class Encoder:
         self._control = re.compile("|".join(map(re.escape, added)) or r"(?!)")
         self.end_of_turn = self._find_end_of_turn()
 
+    @property
+    def stops(self) -> list[int]:
+        """The tokens at which an answer ends: the end of a turn, and that of a sequence."""
+        return sorted({self.end_of_turn, self._tokenizer.eos_token_id or self.end_of_turn})
+
+    @property
+    def templated(self) -> bool:
+        """Whether the tokenizer's chat template writes the prompts, not the paper's format."""
+        return self._templated
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the generation prompt's token ids. Raises DataError where the template refuses."""
         return self.prompts([messages])[0]
@@ -134,7 +144,7 @@ class Encoder:
             return []
         if not self._templated:
             return [self._encode_plain(paper_prompt(messages)) for messages in conversations]
-        turns = [self._with_system(messages) for messages in conversations]
+        turns = [self.turns(messages) for messages in conversations]
         try:
             ids: list[list[int]] = self._tokenizer.apply_chat_template(
                 turns,
@@ -182,8 +192,10 @@ class Encoder:
             self._control.search(turn["content"]) for messages in conversations for turn in messages
         )
 
-    def _with_system(self, messages: Sequence[Message]) -> list[Message]:
+    def turns(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages, folded where the template does not take their system turn."""
+        if not self._templated:
+            return list(messages)
         has_system = any(turn["role"] == "system" for turn in messages)
         if has_system and not self._keeps_system(messages):
             return fold_system(messages)

@@ -10,10 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from lion import project, prompts, student
+from lion import disk, inspection, project, prompts
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
 from lion.prompts import PromptRole
 from lion.records import Message
@@ -27,21 +28,22 @@ _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
 def offline(settings: Settings) -> list[str]:
     """Return every problem that can be found without asking an endpoint, one line each."""
-    return [*_key_problems(settings), *without_keys(settings)]
+    return [*_key_problems(settings), *without_keys(settings, ask_hub=True)]
 
 
-def without_keys(settings: Settings) -> list[str]:
+def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
     """Return the same but for the keys: a stage whose replies are all known needs none."""
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
         _role_problems,
+        _bootstrap_problems,
         _input_problems,
         _source_problems,
         _scorer_problems,
-        _student_problems,
+        partial(_student_problems, ask_hub=ask_hub),
         _tune_problems,
         _budget_problems,
-        _disk_problems,
+        partial(_disk_problems, ask_hub=ask_hub),
     )
     return [problem for look in looks for problem in look(settings)]
 
@@ -111,7 +113,7 @@ def _explained(role: str, endpoint: Endpoint, failure: Failure) -> str:
 
 
 def _prompt_problems(_: Settings) -> Iterator[str]:
-    for role in ROLES:
+    for role in prompts.VARIABLES:
         try:
             prompts.load(project.PROMPTS / role, role)
         except LionError as error:
@@ -151,25 +153,73 @@ def _role_problems(settings: Settings) -> Iterator[str]:
             )
 
 
+def _bootstrap_problems(settings: Settings) -> Iterator[str]:
+    """Look at the files that a base pool grows from, and at what becomes of the pool."""
+    grown = str(project.BOOTSTRAPPED)
+    sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
+    if sown != bool(settings.bootstrap):
+        yield (
+            f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
+            f"{'none' if sown else 'it'}. Set both, or neither."
+        )
+    elif not sown and not Path(settings.seed.watch).exists():
+        yield f"seed.watch: there is no {settings.seed.watch}; name a path that is there, as seeds"
+    for entry in settings.bootstrap.values():
+        yield from _sown_problems(settings, grown)
+        rows = 0
+        for name in entry.seeds:
+            yield from _file_problems("bootstrap.0.seeds", name, settings.seed.on_bad_row)
+            rows += _row_count(name)
+        if rows >= entry.size:
+            yield f"bootstrap.0.size: {entry.size}, but there are {rows} seeds already; raise it"
+
+
+def _sown_problems(settings: Settings, grown: str) -> Iterator[str]:
+    if settings.seed.watch != grown:
+        yield f"seed.watch: set {grown}, or DVC would not see that bootstrap writes it"
+    if settings.seed.answers == "keep":
+        yield "seed.answers: `keep`, but bootstrap makes tasks without answers. Set ask."
+    if settings.exam.file is None and settings.seed.holdout:
+        yield (
+            "seed.holdout: rows of a pool that bootstrap grew are no exam, others were made from "
+            "them. Put some of your tasks apart, name them as exam.file, and set seed.holdout: 0."
+        )
+
+
+def _row_count(name: str) -> int:
+    from lion import sources
+
+    try:
+        return len(sources.read_rows(Path(name)).rows)
+    except LionError:
+        return 0  # told with the file's problems
+
+
 def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    files += settings.decontaminate.against
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
+    yield from _unseen(files, [folder, Path(settings.seed.watch)])
+    for entry in settings.bootstrap.values():
+        yield from _unseen(entry.seeds, [folder, project.SEEDS])
+
+
+def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
     for name in files:
-        if not Path(name).resolve().is_relative_to(folder.resolve()):
+        if not any(Path(name).resolve().is_relative_to(path.resolve()) for path in watched):
             yield (
-                f"inputs: {name} lies outside {folder}, so DVC would not see it change. Move it "
-                "there, or set `inputs` to its folder."
+                f"inputs: {name} lies outside {watched[0]}, so DVC would not see it change. Move "
+                "it there, or set `inputs` to its folder."
             )
 
 
 def _source_problems(settings: Settings) -> Iterator[str]:
-    if settings.exam.file not in (None, EMBEDDED):
-        yield from _exam_problems(settings)
+    yield from _exam_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
@@ -177,6 +227,9 @@ def _source_problems(settings: Settings) -> Iterator[str]:
 
     rows = 0
     for name in settings.seed.source:
+        if settings.bootstrap and Path(name) == project.BOOTSTRAPPED:
+            rows += settings.bootstrap[project.BASE].size
+            continue  # bootstrap writes it
         problems = list(_file_problems("seed.source", name, settings.seed.on_bad_row))
         yield from problems
         if problems:
@@ -197,6 +250,10 @@ def _source_problems(settings: Settings) -> Iterator[str]:
 
 
 def _exam_problems(settings: Settings) -> Iterator[str]:
+    for further in settings.decontaminate.against:
+        yield from _file_problems("decontaminate.against", further, "error")
+    if settings.exam.file in (None, EMBEDDED):
+        return
     name = str(settings.exam.file)
     problems = list(_file_problems("exam.file", name, "error"))
     yield from problems
@@ -235,6 +292,9 @@ def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
 def _too_small(settings: Settings, rows: int) -> Iterator[str]:
     """Compare what generation asks with what `per_parent` allows of the rows that are judged."""
     parents = max(0, rows if settings.respond.limit is None else min(rows, settings.respond.limit))
+    review = settings.review
+    if review.judge == "referee" and review.limit is not None and review.same_answer == "ask":
+        parents = min(parents, review.limit)
     for name in settings.iterations:
         generate = settings.generate_at(name)
         if generate.per_parent is not None and parents * generate.per_parent < max(
@@ -244,7 +304,7 @@ def _too_small(settings: Settings, rows: int) -> Iterator[str]:
                 f"iterations.{name}: {parents} rows of the pool are judged, too few for "
                 f"{generate.hard} hard and {generate.easy} easy new ones at {generate.per_parent} "
                 "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent "
-                "and respond.limit."
+                "and respond.limit (and review.limit)."
             )
             return
 
@@ -267,22 +327,30 @@ def _scorer_problems(settings: Settings) -> Iterator[str]:
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
 
 
-def _student_problems(settings: Settings) -> Iterator[str]:
+def _student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     try:
-        yield from student.check(settings.student)
+        yield from inspection.problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
         yield str(error)
 
 
 def _tune_problems(settings: Settings) -> Iterator[str]:
-    lora = "lora" in {settings.tune_at(name).method for name in ("0", *settings.iterations)}
-    if lora and importlib.util.find_spec("peft") is None:
+    methods = {settings.tune_at(name).method for name in ("0", *settings.iterations)}
+    if methods - {"full"} and importlib.util.find_spec("peft") is None:
         yield (
-            "tune.method: lora needs the library peft. In Lion's folder, run "
+            "tune.method: lora and qlora need the library peft. In Lion's folder, run "
             "`pip install -e '.[lora]'`."
+        )
+    if "qlora" in methods and importlib.util.find_spec("bitsandbytes") is None:
+        yield (
+            "tune.method: qlora needs the library bitsandbytes. In Lion's folder, run "
+            "`pip install -e '.[qlora]'`."
         )
     if settings.student.dtype == "float16" and not _has_accelerator():
         yield "student.dtype: float16 trains on a GPU only; set float32 or bfloat16"
+    config = settings.hardware.launcher.config
+    if config is not None and not Path(config).is_file():
+        yield f"hardware.launcher.config: there is no file {config}. Name one of launchers/."
 
 
 def _has_accelerator() -> bool:
@@ -308,11 +376,10 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
     yield from sorted(told)
 
 
-def _disk_problems(settings: Settings) -> Iterator[str]:
+def _disk_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     """Compare the free disk with a student per iteration, in the workspace and in the cache."""
-    weights = student.weight_bytes(settings.student)
-    copies = 0 if settings.tune.method == "lora" else 2 * (len(settings.iterations) + 1)
-    needed = max(_LEAST_FREE, copies * weights)
+    room = disk.needed(settings, ask_hub=ask_hub)
+    needed = max(_LEAST_FREE, room.students + room.states)
     free = shutil.disk_usage(".").free
     if free < needed:
         yield (

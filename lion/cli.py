@@ -5,10 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lion import __version__, cli_batch, cli_money, cli_pools, console
+from lion import __version__, cli_batch, cli_money, cli_pools, cli_student, console
+
+if TYPE_CHECKING:
+    from lion.settings import Settings
 
 PROFILES = Path("profiles")
 
@@ -50,11 +54,15 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     budget, 75 where batches are at work, 130 when interrupted.
     """
     with console.error_boundary():
-        _refuse_problems(offline=False)
-    command, started = [sys.executable, "-m", "dvc", "repro", *dvc_arguments], time.time()
+        keeps_all = _refuse_problems(offline=False).hardware.keep == "all"
+    missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
+    command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]
+    started = time.time()
     code = subprocess.run(command, env=_environment(), check=False).returncode  # noqa: S603 - dvc, with the user's own arguments
     if code == 0:
         _print_table(as_json=False)
+        if not keeps_all:
+            _make_room(dry_run=False)
     sys.exit((_stopped_with(started) or code) if code else 0)
 
 
@@ -68,6 +76,22 @@ def check(offline: bool) -> None:
     with console.error_boundary():
         _refuse_problems(offline)
     console.say("nothing stands in the way")
+
+
+@main.command("make-room", short_help="Remove the students that `hardware.keep` does not keep.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would free.")
+def make_room(dry_run: bool) -> None:
+    """Remove students from the workspace and from DVC's cache, as `hardware.keep` says.
+
+    \b
+    lion make-room --dry-run
+    lion make-room
+
+    `lion run` ends with this. One that dvc.lock does not know is left alone. `dvc push` before it,
+    and `dvc pull data/1/student` brings one back; without a remote a rerun of its stage does.
+    """
+    with console.error_boundary():
+        _make_room(dry_run)
 
 
 @main.command(short_help="Print the iterations side by side.")
@@ -120,6 +144,10 @@ main.add_command(cli_pools.diff)
 main.add_command(cli_pools.show)
 main.add_command(cli_pools.trace)
 main.add_command(cli_pools.report)
+main.add_command(cli_student.chat)
+main.add_command(cli_student.export)
+main.add_command(cli_student.delta)
+main.add_command(cli_student.serve_student)
 main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)
 main.add_command(cli_money.costs)
@@ -144,8 +172,8 @@ def _stopped_with(since: float) -> int:
     return max((one.get("exit_code", 0) for one in new), default=0)
 
 
-def _refuse_problems(offline: bool) -> None:
-    """Raise SettingsError with everything that was found."""
+def _refuse_problems(offline: bool) -> "Settings":
+    """Return the settings. Raises SettingsError with everything that was found."""
     from lion import check as checks
     from lion import project
 
@@ -154,6 +182,19 @@ def _refuse_problems(offline: bool) -> None:
     if not problems and not offline:
         problems = checks.endpoints(settings)
     checks.refuse(problems, "\nNothing was spent or removed.")
+    return settings
+
+
+def _make_room(dry_run: bool) -> None:
+    """Remove the students that `hardware.keep` does not keep, and say what that freed."""
+    from lion import keeping, project, summary
+
+    settings = project.load_settings()
+    lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
+    going = keeping.going(settings.hardware.keep, keeping.tuned(lines))
+    for room in keeping.make_room(going, dry_run=dry_run):
+        verb = "would free" if dry_run else "freed"
+        console.say(f"student {room.iteration}: {verb} {room.freed / 1e9:,.3f} GB")
 
 
 def _print_table(as_json: bool) -> None:

@@ -17,7 +17,7 @@ def plan(as_json: bool) -> None:
     What the ledger has is free. An unknown price is unknown, never zero; prices.yaml adds what the
     price package lacks.
     """
-    from lion import money, planning, project
+    from lion import disk, money, planning, project
     from lion.ledger import Ledger
     from lion.pricing import Prices
 
@@ -31,6 +31,7 @@ def plan(as_json: bool) -> None:
             click.echo(money.needs_as_json(needs))
         else:
             console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
+            console.stdout.print(money.room(disk.needed(settings, ask_hub=False)))
 
 
 @click.group(invoke_without_command=True, short_help="The replies already paid for.")

@@ -1,36 +1,78 @@
-"""Hard or easy: what the two orders' reviews of an instruction come to. Pure.
+"""Hard or easy: what the reviews of an instruction come to. Pure.
 
 gap = mean over the two orders of (teacher score - student score); gap >= tau is hard (Lion,
-section 3.2). An instruction without both reviews is undecided, with the reason: no number.
+section 3.2). An instruction without the reviews that it needs is undecided, with the reason: no
+number. Which it needs, `frugal` says: by default both orders.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from lion.records import ORDERS, Review, Verdict
+from lion.evaluation import measures as estimates
+from lion.records import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
 from lion.settings import Split
+
+_CONFIDENCE = 0.95  # of the agreement's interval
+_Orders = Mapping[Order, Review]
 
 
 def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
-    """Return one verdict per instruction, in the order of their first reviews."""
-    by_id: dict[str, dict[str, Review]] = {}
+    """Return one verdict in both orders per instruction, in the order of their first reviews."""
+    return [_verdict(identity, orders, tau) for identity, orders in _by_id(reviews).items()]
+
+
+def selected(
+    selections: Sequence[Selection], reviews: Sequence[Review], tau: float
+) -> list[Verdict]:
+    """Return one verdict per selection, in their order, on the basis that each names.
+
+    What was audited was seen in both orders, and is judged by both.
+    """
+    found = _by_id(reviews)
+    return [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+
+
+def _by_id(reviews: Sequence[Review]) -> dict[str, dict[Order, Review]]:
+    by_id: dict[str, dict[Order, Review]] = {}
     for review in reviews:
         by_id.setdefault(review.id, {})[review.order] = review
-    return [_verdict(identity, orders, tau) for identity, orders in by_id.items()]
+    return by_id
 
 
-def _verdict(identity: str, orders: dict[str, Review], tau: float) -> Verdict:
-    missing = [order for order in ORDERS if order not in orders]
-    reasons = [review.reason for review in orders.values() if review.reason is not None]
+def _of_selection(one: Selection, orders: _Orders, tau: float) -> Verdict:
+    if one.basis == "same_answer":
+        gap = 0.0
+        return Verdict(one.id, None, None, gap, _side(gap, tau), None, one.basis, one.weight)
+    if one.basis == "one_order" and not one.audited:
+        return _verdict(one.id, orders, tau, (one.first,), one.weight)
+    return _verdict(one.id, orders, tau, ORDERS, one.weight)
+
+
+def _verdict(
+    identity: str,
+    orders: _Orders,
+    tau: float,
+    needed: tuple[Order, ...] = ORDERS,
+    weight: float = 1.0,
+) -> Verdict:
+    basis: Basis = "both_orders" if needed == ORDERS else "one_order"
+    missing = [order for order in needed if order not in orders]
+    reasons = [row.reason for order, row in orders.items() if order in needed and row.reason]
     if missing or reasons:
         reason = f"no review with {missing[0].replace('_', ' ')}" if missing else reasons[0]
-        half = "half judged: " if len(reasons) + len(missing) < len(ORDERS) else ""
-        return Verdict(identity, None, None, None, "undecided", f"{half}{reason}")
-    teacher = fmean(_number(orders[order].teacher_score) for order in ORDERS)
-    student = fmean(_number(orders[order].student_score) for order in ORDERS)
+        half = "half judged: " if len(reasons) + len(missing) < len(needed) else ""
+        told = f"{half}{reason}"
+        return Verdict(identity, None, None, None, "undecided", told, basis, weight)
+    teacher = fmean(_number(orders[order].teacher_score) for order in needed)
+    student = fmean(_number(orders[order].student_score) for order in needed)
     gap = teacher - student
-    return Verdict(identity, teacher, student, gap, "hard" if gap >= tau else "easy", None)
+    return Verdict(identity, teacher, student, gap, _side(gap, tau), None, basis, weight)
+
+
+def _side(gap: float, tau: float) -> Difficulty:
+    return "hard" if gap >= tau else "easy"
 
 
 def _number(score: float | None) -> float:
@@ -39,33 +81,103 @@ def _number(score: float | None) -> float:
     return score
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What is known of verdicts that rest on one order, in numbers of decided verdicts.
+
+    Of `decided`, `unchecked` rest on one order alone. `audited` would have, but were asked in both;
+    in `agreeing` of them the first order alone says the same as the two.
+    """
+
+    decided: int
+    unchecked: int
+    audited: int
+    agreeing: int
+
+    def __add__(self, other: "Audit") -> "Audit":
+        """Return both together."""
+        return Audit(
+            self.decided + other.decided,
+            self.unchecked + other.unchecked,
+            self.audited + other.audited,
+            self.agreeing + other.agreeing,
+        )
+
+
+def audit(
+    selections: Sequence[Selection],
+    reviews: Sequence[Review],
+    found: Sequence[Verdict],
+    tau: float,
+) -> Audit:
+    """Return what the audited rows tell; `found` are the verdicts of `selections`."""
+    by_id = _by_id(reviews)
+    decided = [row for row in found if row.gap is not None]
+    difficulty = {row.id: row.difficulty for row in decided}
+    first = {row.id: row.first for row in selections if row.audited and row.id in difficulty}
+    agreeing = [
+        _verdict(identity, by_id[identity], tau, (order,)).difficulty == difficulty[identity]
+        for identity, order in first.items()
+    ]
+    unchecked = sum(row.basis == "one_order" for row in decided)
+    return Audit(len(decided), unchecked, len(first), sum(agreeing))
+
+
+def agreement(known: Audit) -> estimates.Estimate | None:
+    """Return the share of verdicts that judging all in both orders would give, too, estimated.
+
+    Same answers and rows seen in both orders agree by construction; of the others as many as of the
+    audited ones (Wilson's interval at 95 %). None where that is not known.
+    """
+    if not known.decided:
+        return None
+    if not known.unchecked:
+        return estimates.Estimate(1.0, 1.0, 1.0, known.decided)
+    marks = [number < known.agreeing for number in range(known.audited)]
+    share = estimates.accuracy(marks, _CONFIDENCE)
+    if share is None or share.low is None or share.high is None:
+        return None
+    part = known.unchecked / known.decided
+    value, low, high = (1 - part * (1 - one) for one in (share.value, share.low, share.high))
+    return estimates.Estimate(value, low, high, known.audited)
+
+
 def shares(found: Iterable[Verdict]) -> Counter[str]:
     """Return how many verdicts are hard, easy and undecided."""
     return Counter(verdict.difficulty for verdict in found)
 
 
 def measures(found: Sequence[Verdict]) -> dict[str, float | None]:
-    """Return what is counted of the verdicts; shares and means are of the decided ones."""
+    """Return what is counted of the verdicts; shares and means are of the decided ones.
+
+    Means over the responses that the verdicts stand for: each counts by its weight.
+    """
     counts = shares(found)
-    gaps = [verdict.gap for verdict in found if verdict.gap is not None]
+    decided = [(row.gap, row.weight) for row in found if row.gap is not None]
+    gaps, weights = [gap for gap, _ in decided], [weight for _, weight in decided]
     return {
         "hard": counts["hard"],
         "easy": counts["easy"],
         "undecided": counts["undecided"],
-        "hard_share": counts["hard"] / len(gaps) if gaps else None,
-        "mean_gap": fmean(gaps) if gaps else None,
+        "hard_share": _hard_share(found),
+        "mean_gap": fmean(gaps, weights) if gaps else None,
     }
+
+
+def _hard_share(found: Sequence[Verdict]) -> float | None:
+    decided = [row for row in found if row.difficulty != "undecided"]
+    if not decided:
+        return None
+    return fmean([row.difficulty == "hard" for row in decided], [row.weight for row in decided])
 
 
 def stop_reason(found: Sequence[Verdict], settings: Split) -> str | None:
     """Return why the loop stops after these verdicts, or None where it goes on."""
-    counts = shares(found)
-    decided = counts["hard"] + counts["easy"]
-    if decided == 0:
+    share = _hard_share(found)
+    if share is None:
         return "no instruction was judged"
-    if counts["hard"] == 0:
+    if share == 0:
         return f"nothing is hard: no gap reaches tau = {settings.tau:g}"
-    share = counts["hard"] / decided
     if share < settings.min_hard:
         return f"hard share {share:.3f} is below split.min_hard = {settings.min_hard:g}"
     return None

@@ -53,7 +53,7 @@ def write(path: Path, records: Iterable[Writable]) -> None:
     """Write the records' rows to `path`, one line each."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         for record in records:
-            file.write(orjson.dumps(record.to_row()) + b"\n")
+            file.write(orjson.dumps(record.to_row(), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def read(path: Path, from_row: Callable[[Row], Record]) -> list[Record]:

@@ -4,16 +4,22 @@ Used on the Cache Pool (discrimination) and on the exam (quality). What a review
 `discrimination`'s.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lion import project, prompts, referee
 from lion.chat import transcript
 from lion.errors import DataError
 from lion.evaluation import scorers
-from lion.records import ORDERS, Answer, Dropped, Instruction, Review
+from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
 from lion.settings import Scorer
 from lion.stage import Work, allowed_failures
+
+if TYPE_CHECKING:
+    from lion.api import Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +46,23 @@ def by_referee(
     work: Work, pairs: Sequence[Pair], max_dropped: float
 ) -> tuple[list[Review], dict[str, int]]:
     """Return two reviews per pair, in the order of the pairs, and what asking for them needed."""
+    with work.asker("referee", work.settings.referee) as asker:
+        reviews = ask(asker, [(one, order) for one in pairs for order in ORDERS], max_dropped)
+        return reviews, asker.account.versioned()
+
+
+def ask(asker: Asker, wanted: Sequence[tuple[Pair, Order]], max_dropped: float) -> list[Review]:
+    """Return one review per pair and order, in their order."""
     templates = prompts.load(project.PROMPTS / "referee", "referee")
-    asked = [(one, order) for one in pairs for order in ORDERS]
     requests = [
         referee.request(one.question, one.teacher, one.student.text, order, templates)
-        for one, order in asked
+        for one, order in wanted
     ]
-    limit = allowed_failures(max_dropped, len(requests))
-    with work.asker("referee", work.settings.referee) as asker:
-        outcomes = asker.ask(requests, max_failed=limit)
-        used = asker.account.versioned()
-    reviews = [
+    outcomes = asker.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
+    return [
         referee.review(one.id, order, outcome)
-        for (one, order), outcome in zip(asked, outcomes, strict=True)
+        for (one, order), outcome in zip(wanted, outcomes, strict=True)
     ]
-    return reviews, used
 
 
 def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:

@@ -20,8 +20,9 @@ _RISE = 0.01
 _WINDOW = 2.0
 """Seconds over which the served rate is measured."""
 _LEAST_SPAN = 0.05
-_BURST = 0.25
-"""Seconds of the rate that may be sent at once."""
+_BURST = 0.5
+"""Seconds of the rate that may be sent at once: what a stalled event loop (a slow disk, a burst of
+replies) may catch up."""
 _LONGEST_NAP = 0.25
 _ALL_REFUSED = 3
 _FEW = 10

@@ -11,10 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from lion import jsonl, maintenance, project
+from lion.disk import Room
 from lion.ledger import Amount
 from lion.planning import Need
 from lion.settings import Budget
 from lion.tables import DASH, dollars
+
+_SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
+
+
+def room(found: Room) -> str:
+    """Return the disk that the students need, as a sentence; a dash where it is not known."""
+    if not found.students and not found.states:
+        return "Disk: next to nothing, or not known."
+    return (
+        f"Disk: {found.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
+        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
+        f"{found.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
+    )
 
 
 def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:
@@ -27,7 +41,7 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
         table.add_row(
             need.stage,
             need.role if need.mode == "live" else f"{need.role}, batch",
-            f"{need.calls:,}",
+            f"{_SIGNS[need.reckoned]}{need.calls:,}",
             f"{need.known:,}" if need.known else DASH,
             f"{tokens:,}",
             dollars(need.nanodollars),
@@ -53,8 +67,9 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
     )
     advice = Text(
         "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
-        "from what earlier stages needed. Replies in the ledger are free. Batches: the minutes are "
-        "the most that they take.",
+        "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
+        "asked only where the first calls for it. Replies in the ledger are free. Batches: the "
+        "minutes are the most that they take.",
         style="dim",
     )
     return Group(table, told, advice)
@@ -118,8 +133,15 @@ def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> Ren
             *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (one.p50, one.p99)),
         )
     accepted, each = _each_hard(stages, iterations)
-    told = DASH if each is None else dollars(*each)
-    return Group(table, Text(f"{accepted:,} hard instructions accepted; {told} for each of them"))
+    _, judged = _each_hard(_reviews(stages), iterations)
+    told, of_it = (DASH if one is None else dollars(*one) for one in (each, judged))
+    return Group(
+        table,
+        Text(
+            f"{accepted:,} hard instructions accepted; {told} for each of them, "
+            f"of it the referee's reviews {of_it}"
+        ),
+    )
 
 
 def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> str:
@@ -128,10 +150,23 @@ def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]
     rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
     for row in rows:
         del row["names"]
-    known = each is not None and not each[1]
-    per_hard = each[0] if each is not None and known else None
-    document = {"stages": rows, "accepted_hard": accepted, "nanodollars_per_hard": per_hard}
+    _, judged = _each_hard(_reviews(stages), iterations)
+    document = {
+        "stages": rows,
+        "accepted_hard": accepted,
+        "nanodollars_per_hard": _if_known(each),
+        "review_nanodollars_per_hard": _if_known(judged),
+    }
     return json.dumps(document, indent=2)
+
+
+def _if_known(each: tuple[int, int] | None) -> int | None:
+    """Return money of which nothing is unpriced, else None."""
+    return None if each is None or each[1] else each[0]
+
+
+def _reviews(stages: Sequence[maintenance.Group]) -> list[maintenance.Group]:
+    return [one for one in stages if (one.names[0] or "").startswith("review@")]
 
 
 def _each_hard(

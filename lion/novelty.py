@@ -1,19 +1,25 @@
 """Is a candidate new? Its largest ROUGE-L F-measure against a pool decides; pure, in memory.
 
-Words become code points, so that the pool is lists of strings, one list for each length, and
-RapidFuzz finds the nearest one in C++. Does not read pools, nor apply the other rules for
-candidates (see `nursery`).
+Exact without comparing everything: which texts of the pool hold a word is known, so that the words
+shared with each are counted at once, and they bound the F-measure. RapidFuzz aligns the few texts
+that the bound leaves. Does not read pools, nor apply the other rules for candidates (see
+`nursery`).
 """
+
+from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import regex
-from rapidfuzz import process
-from rapidfuzz.distance import Indel, LCSseq
+from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cdist
 
 from lion.errors import DataError
 from lion.records import canonical_text
@@ -38,14 +44,15 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _UNKNOWN = chr(0)
 _SURROGATES = range(0xD800, 0xE000)
 _LAST_CODE_POINT = 0x10FFFF
+_ROUNDING = 1e-9  # far above the error of a quotient; it can only cost time
 
-# RapidFuzz 3.14 compares cut-offs in single precision: with one of exactly 0.8 it misses a fraction
-# of 0.8. The slack is far above that error; it can only cost time, never change a decision.
-_SLACK = 1e-5
+Floats = NDArray[np.float64]
 
 
 def folded(text: str) -> str:
     """Return `text` for comparing: compatibility forms and case folded, invisible marks gone."""
+    if text.isascii():
+        return text.lower()
     visible = text.translate(_INVISIBLE)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
 
@@ -64,17 +71,17 @@ def words(text: str, tokens: Tokens) -> list[str]:
     return list(_UNICODE_WORD.findall(folded(text)))
 
 
-def f_measure(common: int, one: int, other: int) -> float:
-    """Return the F-measure 2pr / (p + r) of two texts, 0 to 1, as rouge-score computes it.
+def f_measures(common: NDArray[np.int32], one: int, others: NDArray[np.int_]) -> Floats:
+    """Return the F-measures 2pr / (p + r) of a text and others, 0 to 1, as rouge-score has them.
 
-    `common` is the length of their longest common subsequence, `one` and `other` are their
-    lengths in words. The order of operations is the reference's, because the last bit decides at
-    the limit.
+    `common` are the lengths of their longest common subsequences, `one` and `others` the texts'
+    lengths, all in words and all above 0. The order of operations is the reference's, because the
+    last bit decides at the limit.
     """
-    if common == 0:
-        return 0.0
-    precision, recall = common / one, common / other
-    return 2 * precision * recall / (precision + recall)
+    precision, recall = common / one, common / others
+    with np.errstate(invalid="ignore"):  # nothing in common
+        found: Floats = np.nan_to_num(2 * precision * recall / (precision + recall))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +90,6 @@ class Neighbour:
 
     id: str
     similarity: float
-
-
-@dataclass(slots=True)
-class _Length:
-    """The texts of one length in words, and which in order of all texts each of them was."""
-
-    texts: list[str] = field(default_factory=list)
-    orders: list[int] = field(default_factory=list)
-
-    def add(self, encoded: str, order: int) -> None:
-        self.texts.append(encoded)
-        self.orders.append(order)
-
-    def best(self, encoded: str, cutoff: float) -> float:
-        """Return the largest similarity that is at least `cutoff`, or 0."""
-        found = process.extractOne(
-            encoded, self.texts, scorer=Indel.normalized_similarity, score_cutoff=cutoff
-        )
-        return 0.0 if found is None else found[1]
-
-    def all(self, encoded: str, cutoff: float) -> list[tuple[int, str]]:
-        """Return order and text of each that is at least as similar as `cutoff`."""
-        found = process.extract(
-            encoded,
-            self.texts,
-            scorer=Indel.normalized_similarity,
-            score_cutoff=cutoff,
-            limit=None,
-        )
-        return [(self.orders[index], text) for text, _, index in found]
 
 
 class Novelty:
@@ -129,7 +106,9 @@ class Novelty:
         self._limit = limit
         self._tokens = tokens
         self._code_points: dict[str, str] = {}
-        self._lengths: dict[int, _Length] = {}
+        self._holders: dict[tuple[str, int], array[int]] = {}
+        self._encoded: list[str] = []
+        self._sizes = array("i")
         self._ids: list[str] = []
         self._texts: dict[str, str] = {}
 
@@ -142,60 +121,73 @@ class Novelty:
 
         Raises DataError where the pool has more than 1,112,063 different words.
         """
-        encoded = "".join(self._code_point(word) for word in words(text, self._tokens))
-        self._lengths.setdefault(len(encoded), _Length()).add(encoded, len(self._ids))
+        order = len(self._ids)
+        encoded = "".join([self._code_point(word) for word in words(text, self._tokens)])
+        for key in _counted(encoded):
+            self._holders.setdefault(key, array("i")).append(order)
+        self._encoded.append(encoded)
+        self._sizes.append(len(encoded))
         self._ids.append(id)
         self._texts.setdefault(canonical_text(text), id)
-
-    def nearest(self, text: str) -> Neighbour | None:
-        """Return the text of the pool nearest to `text`, or None where `text` is new.
-
-        Of several equally near, the first added. The same non-empty text counts as 1.0, whatever
-        the tokenizer sees in it.
-        """
-        if self._limit >= 1:
-            return None
-        canonical = canonical_text(text)
-        if canonical and canonical in self._texts:
-            return Neighbour(self._texts[canonical], 1.0)
-        known = self._code_points
-        encoded = "".join(known.get(word, _UNKNOWN) for word in words(text, self._tokens))
-        return self._nearest(encoded) if encoded else None
 
     def check(self, text: str) -> bool:
         """Return whether `text` is new: its largest F against the pool is at most the limit."""
         return self.nearest(text) is None
 
-    def _nearest(self, encoded: str) -> Neighbour | None:
-        # Indel.normalized_similarity is 2L/(m+n): the same fraction as the reference's 2pr/(p+r),
-        # but rounded elsewhere. It finds the nearest, the reference's formula decides: of equal
-        # fractions any may round above the limit, or above the others.
-        cutoff = self._limit - _SLACK
-        groups = list(self._near(len(encoded)))
-        best = max((group.best(encoded, cutoff) for group in groups), default=0.0)
-        if not best:
-            return None
-        cutoff = max(cutoff, best - _SLACK)
-        tied = sorted(one for group in groups for one in group.all(encoded, cutoff))
-        neighbours = [self._neighbour(encoded, order, other) for order, other in tied]
-        nearest = max(neighbours, key=lambda neighbour: neighbour.similarity)
-        return nearest if nearest.similarity > self._limit else None
+    def nearest(self, text: str) -> Neighbour | None:
+        """Return the text of the pool nearest to `text`, or None where `text` is new."""
+        found = self.neighbour(text)
+        return None if found is None or self.is_new(found) else found
 
-    def _near(self, length: int) -> Iterator[_Length]:
-        """Yield the texts whose length in words lets them come near one of `length` words.
+    def is_new(self, neighbour: Neighbour) -> bool:
+        """Return whether a text with this neighbour is new."""
+        return neighbour.similarity <= self._limit
 
-        With L <= min(m, n) the F-measure is at most 2 min(m, n) / (m + n).
+    def neighbour(self, text: str) -> Neighbour | None:
+        """Return the text of the pool nearest to `text`, new or not; None where no word is shared.
+
+        Of several equally near, the first added. The same non-empty text counts as 1.0, whatever
+        the tokenizer sees in it.
         """
-        cutoff = self._limit - _SLACK
-        for other, group in self._lengths.items():
-            if 2 * min(length, other) >= cutoff * (length + other):
-                yield group
+        canonical = canonical_text(text)
+        if canonical and canonical in self._texts:
+            return Neighbour(self._texts[canonical], 1.0)
+        if not self._ids:
+            return None
+        known = self._code_points
+        encoded = "".join([known.get(word, _UNKNOWN) for word in words(text, self._tokens)])
+        bounds = self._bounds(encoded)
+        if not bounds.any():
+            return None
+        first = self._similarities(encoded, [int(bounds.argmax())])[0]
+        left = np.flatnonzero(bounds >= first - _ROUNDING).tolist()
+        similarities = self._similarities(encoded, left)
+        best = int(similarities.argmax())
+        return Neighbour(self._ids[left[best]], float(similarities[best]))
 
-    def _neighbour(self, encoded: str, order: int, other: str) -> Neighbour:
-        common = LCSseq.similarity(encoded, other)
-        return Neighbour(self._ids[order], f_measure(common, len(encoded), len(other)))
+    def _bounds(self, encoded: str) -> Floats:
+        """Return what F can be at most, for each text of the pool: F by the words shared.
+
+        A common subsequence cannot have more words than the two texts share, counted as often as
+        they stand in both.
+        """
+        shared = np.zeros(len(self._encoded), dtype=np.int32)
+        for key in _counted(encoded):
+            holders = self._holders.get(key)
+            if holders is not None:
+                shared[np.frombuffer(holders, dtype=np.int32)] += 1
+        total = np.frombuffer(self._sizes, dtype=np.int32) + max(len(encoded), 1)
+        return 2 * shared / total
+
+    def _similarities(self, encoded: str, orders: list[int]) -> Floats:
+        """Return F of `encoded` and each of the pool's texts in `orders`, by the reference."""
+        others = [self._encoded[order] for order in orders]
+        common = cdist([encoded], others, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        sizes = np.array([len(other) for other in others])
+        return f_measures(common, len(encoded), sizes)
 
     def _code_point(self, word: str) -> str:
+        """Return the character that stands for `word`, so that RapidFuzz compares plain texts."""
         found = self._code_points.get(word)
         if found is None:
             number = len(self._code_points) + 1
@@ -208,3 +200,12 @@ class Novelty:
                 )
             found = self._code_points[word] = chr(number)
         return found
+
+
+def _counted(encoded: str) -> Iterator[tuple[str, int]]:
+    """Yield each word and how often it stood before: two texts share a word per equal pair."""
+    times: dict[str, int] = {}
+    for word in encoded:
+        before = times.get(word, 0)
+        yield word, before
+        times[word] = before + 1

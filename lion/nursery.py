@@ -6,19 +6,25 @@ row. Whatever is not kept has a reason that is counted.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from lion import quality
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
+from lion.domains import labelled
 from lion.errors import DataError
 from lion.novelty import Novelty
 from lion.records import Dropped, Instruction, Kind
-from lion.settings import Generate
+from lion.settings import Generate, Quality
 
 # each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
 SAMPLES_PER_DEPTH = 1 << 20
+
+FUNNEL = ("asked", "truncated", "malformed", "too_short", "duplicate", "not_novel", "contaminated")
+"""What metrics always tell of a kind, also none; then every other reason, and `kept`."""
 
 
 @dataclass(slots=True)
@@ -26,7 +32,8 @@ class Nursery:
     """Candidates become new instructions here, one by one, in the order of their requests.
 
     `parents` are the instructions of each kind that may be drawn from; `cache` is all that is known
-    so far. What is kept is new against both, and against everything kept before it.
+    so far, `gaps` what verdicts say of the parents. What is kept is new against both, and against
+    everything kept before it.
     """
 
     iteration: str
@@ -36,11 +43,16 @@ class Nursery:
     cache: Sequence[Instruction]
     guard: Decontamination
     rng: random.Random
+    quality: Quality
+    tokens: Count | None = None
+    gaps: Mapping[str, float] = field(default_factory=dict)
     kept: list[Instruction] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[Kind, Counter[str]] = field(default_factory=dict)
     _novelty: Novelty = field(init=False)
     _known: set[str] = field(init=False)
+    _seeds: dict[str, str] = field(init=False)
+    _of_seed: Counter[str] = field(init=False)
     _children: Counter[str] = field(default_factory=Counter)
     _samples: Counter[tuple[Kind, str]] = field(default_factory=Counter)
 
@@ -48,6 +60,8 @@ class Nursery:
         """Index what is known."""
         self.funnel = {"hard": Counter(), "easy": Counter()}
         self._known = {row.id for row in self.cache}
+        self._seeds = lineages(self.cache)
+        self._of_seed = Counter(self._seeds[row.id] for row in self.cache if row.parent)
         self._novelty = Novelty(self.settings.novelty, self.settings.tokens)
         for row in self.cache:
             self._novelty.add(row.id, transcript(row.messages))
@@ -58,18 +72,17 @@ class Nursery:
         return target - self.funnel[kind]["kept"]
 
     def choose(self, kind: Kind) -> Iterator[tuple[Instruction, int]]:
-        """Yield the parents of one round, each with its sample index; uniformly, one per call.
+        """Yield the parents of one round, each with its sample index, one per call.
 
         A round asks for what is still wanted and a tenth more, at most `round` requests. A parent
-        with `per_parent` children is not drawn again.
+        with `per_parent` children is not drawn again, nor one whose seed has `per_seed` of them.
         """
-        cap = self.settings.per_parent
-        open_ = [row for row in self.parents[kind] if cap is None or self._children[row.id] < cap]
+        open_ = [row for row in self.parents[kind] if not self._is_full(row)]
         wanted = self.wanted(kind)
         if not open_ or wanted <= 0:
             return
         for _ in range(min(self.settings.round, wanted + (wanted + 9) // 10)):
-            parent = self.rng.choice(open_)
+            parent = self._draw(open_)
             index = self.depth * SAMPLES_PER_DEPTH + self._samples[kind, parent.id]
             self._samples[kind, parent.id] += 1
             yield parent, index
@@ -90,6 +103,12 @@ class Nursery:
         self._children[parent.id] += 1
         return True
 
+    def counts(self, kind: Kind) -> dict[str, int]:
+        """Return the acceptance funnel of a kind: asked, then dropped by reason, then kept."""
+        funnel = self.funnel[kind]
+        others = sorted(set(funnel) - {*FUNNEL, "kept"})
+        return {reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")}
+
     def _gate(self, kind: Kind, parent: Instruction, text: str) -> str | Dropped:
         try:
             made = Instruction.new(
@@ -100,26 +119,64 @@ class Nursery:
             )
         except DataError as error:
             return Dropped("generate", "malformed", id=parent.id, detail=str(error))
-        reason, detail = self._objection(made, parent, text)
-        if reason is not None:
+        objection = self._objection(made, parent, text)
+        neighbour = None if objection else self._novelty.neighbour(text)
+        if neighbour is not None and not self._novelty.is_new(neighbour):
+            objection = "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
+        if objection is not None:
+            reason, detail = objection
             return Dropped("generate", reason, id=parent.id, text=text, detail=detail)
         self._known.add(made.id)
+        self._seeds[made.id] = self._seeds.get(parent.id, parent.id)
+        self._of_seed[self._seeds[made.id]] += 1
         self._novelty.add(made.id, text)
-        self.kept.append(made)
+        nearest = None if neighbour is None else (neighbour.id, round(neighbour.similarity, 4))
+        self.kept.append(replace(labelled(made), nearest=nearest))
         return text
 
     def _objection(
         self, made: Instruction, parent: Instruction, text: str
-    ) -> tuple[str | None, str | None]:
-        cap = self.settings.per_parent
-        if cap is not None and self._children[parent.id] >= cap:
+    ) -> tuple[str, str | None] | None:
+        """Return why `made` cannot enter, and more of it, cheap questions first."""
+        if self._is_full(parent):
             return "parent_full", None
         if made.id in self._known:
             return "duplicate", made.id
+        flaw = quality.flaw(text, self.quality, self.tokens)
+        if flaw is not None:
+            return flaw.reason, flaw.detail
         meeting = self.guard.meets(text)
-        if meeting is not None:
-            return "contaminated", f"exam {meeting.exam_id} ({meeting.kind})"
-        neighbour = self._novelty.nearest(text)
-        if neighbour is not None:
-            return "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
-        return None, None
+        return None if meeting is None else ("contaminated", str(meeting))
+
+    def _is_full(self, parent: Instruction) -> bool:
+        """Say whether a parent has all the children, or its seed all the offspring, it may have."""
+        of_parent, of_seed = self.settings.per_parent, self.settings.per_seed
+        seed = self._seeds.get(parent.id, parent.id)
+        return (of_parent is not None and self._children[parent.id] >= of_parent) or (
+            of_seed is not None and self._of_seed[seed] >= of_seed
+        )
+
+    def _draw(self, open_: Sequence[Instruction]) -> Instruction:
+        """Draw a parent: uniformly, or by how far its gap lies above the least of its kind.
+
+        A point of score above it makes a draw twice as likely as at it, two points three times.
+        """
+        if self.settings.choice == "uniform":
+            return self.rng.choice(open_)
+        return self.rng.choices(open_, self._weights(open_))[0]
+
+    def _weights(self, open_: Sequence[Instruction]) -> list[float]:
+        gaps = [self.gaps[row.id] for row in open_]
+        return [1 + gap - min(gaps) for gap in gaps]
+
+
+def lineages(rows: Sequence[Instruction]) -> dict[str, str]:
+    """Return for each row the id of the seed that it leads back to; a seed leads to itself."""
+    parents = {row.id: row.parent for row in rows}
+    found: dict[str, str] = {}
+    for row in rows:
+        at = row.id
+        while (parent := parents.get(at)) is not None and at not in found:
+            at = parent
+        found[row.id] = found.get(at, at)
+    return found

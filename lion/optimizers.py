@@ -70,6 +70,7 @@ class MuonAdamW(torch.optim.AdamW):
         state = self.state[matrix]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(matrix)
+            state["step"] = torch.zeros(())  # AdamW wants one in every state that it is given back
         momentum: Tensor = state["momentum"]
         return momentum
 

@@ -4,7 +4,7 @@ Calls follow from params, and tokens from what earlier stages of the role needed
 each line says which. Where a teacher's questions stand already, those in the ledger are free.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any, Literal
 from lion import jsonl, project, prompts, teacher, wire
 from lion.ledger import Ledger
 from lion.pricing import Prices
-from lion.records import Instruction
+from lion.records import KINDS, Instruction
+from lion.selfinstruct import TASK_KINDS
 from lion.settings import EMBEDDED, Endpoint, Mode, Settings
 from lion.wire import Usage
 
@@ -25,6 +26,7 @@ _DAY = 86_400.0  # seconds that a batch may take
 _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
+Reckoned = Literal["exactly", "about", "at_most"]
 _ASKING = {"teacher": ("teach", "evaluate"), "generator": ("generate",), "referee": ("review",)}
 
 
@@ -33,13 +35,15 @@ class Need:
     """What one stage will ask of one role.
 
     `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
-    earlier stages of the role, or `estimated` from params alone. Asked in batches, `seconds` are
-    the most that they take: a day for each, one after the other.
+    earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
+    from params; `about` where they do from what earlier iterations needed. Asked in batches,
+    `seconds` are the most that they take: a day for each, one after the other.
     """
 
     stage: str
     role: str
     calls: int
+    reckoned: Reckoned
     known: int
     prompt_tokens: int
     completion_tokens: int
@@ -72,6 +76,10 @@ def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices
 
 def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
     """Yield (stage, role, calls) of everything that the loop asks."""
+    for name, entry in settings.bootstrap.items():
+        new = max(0, entry.size - sum(_rows(seeds) for seeds in entry.seeds))
+        kept = _acceptance([name], "bootstrap", TASK_KINDS)
+        yield f"bootstrap@{name}", "generator", ceil(new / kept / entry.per_call)
     if settings.seed.answers == "ask":
         yield "teach@0", "teacher", sizes.base
     quality = min(settings.evaluate.quality, sizes.exam)
@@ -79,6 +87,7 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
     yield "evaluate@0", "teacher", examined
     yield "evaluate@0", "referee", 2 * quality
     cache = {project.BASE: sizes.base}
+    kept = _acceptance(settings.iterations, "generate", KINDS)
     for name in sorted(settings.iterations, key=settings.depth):
         generate = settings.generate_at(name)
         before = cache[settings.iterations[name].previous]
@@ -87,18 +96,51 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
         limit = settings.respond.limit
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
-            yield f"review@{name}", "referee", 2 * judged
-        yield f"generate@{name}", "generator", round(new / _acceptance(settings))
+            yield f"review@{name}", "referee", _reviews(settings, judged)
+        yield f"generate@{name}", "generator", round(new / kept)
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", 2 * quality
 
 
-def _acceptance(settings: Settings) -> float:
+def _reviews(settings: Settings, responses: int) -> int:
+    """Return the reviews of so many responses: two of each one drawn, or as many as so far."""
+    limit = settings.review.limit
+    drawn = responses if limit is None else min(limit, responses)
+    each = None if _full(settings) else _reviews_each(settings)
+    return round(drawn * (2 if each is None else each))
+
+
+def _reviews_each(settings: Settings) -> float | None:
+    """Return the reviews per response drawn in the iterations so far; None where there is none."""
+    limit = settings.review.limit
+    reviews = drawn = 0
+    for name in settings.iterations:
+        document = _metrics(name, "review")
+        responses = document.get("responses", 0)
+        reviews += document.get("reviews", 0) if responses else 0
+        drawn += responses if limit is None else min(limit, responses)
+    return reviews / drawn if drawn else None
+
+
+def _full(settings: Settings) -> bool:
+    """Tell whether every response that is drawn is judged in both orders."""
+    return settings.review.margin is None and settings.review.same_answer == "ask"
+
+
+def _reckoned(settings: Settings, stage: str) -> Reckoned:
+    if stage.startswith(("bootstrap@", "generate@")):
+        return "about"
+    if not stage.startswith("review@") or _full(settings):
+        return "exactly"
+    return "at_most" if _reviews_each(settings) is None else "about"
+
+
+def _acceptance(iterations: Iterable[str], stage: str, kinds: Sequence[str]) -> float:
     """Return the share of candidates kept so far; nine tenths where none was made yet."""
     kept = asked = 0
-    for name in settings.iterations:
-        document = _metrics(name, "generate")
-        for kind in ("hard", "easy"):
+    for name in iterations:
+        document = _metrics(name, stage)
+        for kind in kinds:
             kept += document.get(kind, {}).get("kept", 0)
             asked += document.get(kind, {}).get("asked", 0)
     return max(0.05, kept / asked) if asked else 0.9
@@ -113,15 +155,35 @@ def _need(
     known: int,
     prices: Prices,
 ) -> Need:
-    prompt, completion, basis = _tokens(settings, role, endpoint)
+    prompt, completion, basis = _tokens(settings, stage, role, endpoint)
     usage = Usage(round(calls * prompt), round(calls * completion))
-    mode = _mode(settings, role, calls)
+    rounds = _rounds(settings, stage, calls)
+    mode = _mode(settings, role, ceil(calls / max(1, rounds)))
     rates = prices.rates(endpoint, batch=mode == "batch")
     cost = None if rates is None else rates.cost(usage)
-    rounds = ceil(calls / settings.generate.round) if role == "generator" else 1
     seconds = rounds * _DAY if mode == "batch" else _duration(settings, calls, usage)
-    tokens = (usage.prompt, usage.completion)
-    return Need(stage, role, calls, known, *tokens, basis, cost, seconds, mode)
+    return Need(
+        stage=stage,
+        role=role,
+        calls=calls,
+        reckoned=_reckoned(settings, stage),
+        known=known,
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        basis=basis,
+        nanodollars=cost,
+        seconds=seconds,
+        mode=mode,
+    )
+
+
+def _rounds(settings: Settings, stage: str, calls: int) -> int:
+    """Return how many times a stage asks, each time after the replies to the last."""
+    if stage.startswith("bootstrap@"):
+        return ceil(calls / settings.bootstrap[project.BASE].round)
+    if stage.startswith("generate@"):
+        return ceil(calls / settings.generate.round)
+    return 2 if stage.startswith("review@") and settings.review.margin is not None else 1
 
 
 def _mode(settings: Settings, role: str, calls: int) -> Mode:
@@ -130,20 +192,27 @@ def _mode(settings: Settings, role: str, calls: int) -> Mode:
     return mode if calls >= settings.api.batch_least else "live"
 
 
-def _tokens(settings: Settings, role: str, endpoint: Endpoint) -> tuple[float, float, Basis]:
+def _tokens(
+    settings: Settings, stage: str, role: str, endpoint: Endpoint
+) -> tuple[float, float, Basis]:
     """Return prompt and completion tokens of a call in this role, and how they are known."""
+    bootstraps = stage.startswith("bootstrap@")  # many tasks a call: unlike the generator's others
     requests = prompt = completion = 0
     for name in (project.BASE, *settings.iterations):
-        for stage in _ASKING[role]:
-            used = _metrics(name, stage).get(role) or {}
+        for asking in ("bootstrap",) if bootstraps else _ASKING[role]:
+            used = _metrics(name, asking).get(role) or {}
             requests += used.get("requests", 0) - used.get("replies_without_usage", 0)
             prompt += used.get("prompt_tokens", 0)
             completion += used.get("completion_tokens", 0)
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
-    texts = (project.PROMPTS / role).glob("*.txt")
+    texts = (project.PROMPTS / ("bootstrap" if bootstraps else role)).glob("*.txt")
     template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
     cap = wire.completion_cap(endpoint) or _CAP
+    if bootstraps:
+        entry = settings.bootstrap[project.BASE]
+        shown = _WORDS * (entry.from_seeds + entry.from_made)
+        return template + shown, min(cap, _WORDS * entry.per_call), "estimated"
     answers = 2 * _SHARE_OF_CAP * cap if role == "referee" else 0
     return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
 
@@ -163,7 +232,7 @@ def _latency(settings: Settings) -> float:
     """Return the median seconds of a call so far."""
     found = []
     for name in (project.BASE, *settings.iterations):
-        for stage in ("teach", "review", "generate", "evaluate"):
+        for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
             path = project.run_record(f"{stage}@{name}")
             if path.exists():
                 asked = jsonl.read_document(path)["asked"].values()
@@ -192,9 +261,12 @@ def _base_rows(settings: Settings) -> int:
         return len(jsonl.read(pool, Instruction.from_row))
     if settings.seed.source == EMBEDDED:
         return settings.seed.size
-    from lion import sources
-
-    rows = sum(len(sources.read_rows(Path(name)).rows) for name in settings.seed.source)
+    rows = sum(
+        settings.bootstrap[project.BASE].size
+        if settings.bootstrap and Path(name) == project.BOOTSTRAPPED
+        else _rows(name)
+        for name in settings.seed.source
+    )
     return max(0, rows - (settings.seed.holdout if settings.exam.file is None else 0))
 
 
@@ -205,9 +277,13 @@ def _exam_rows(settings: Settings) -> int:
         return settings.seed.holdout
     if settings.exam.file == EMBEDDED:
         return settings.exam.size
+    return _rows(settings.exam.file)
+
+
+def _rows(name: str) -> int:
     from lion import sources
 
-    return len(sources.read_rows(Path(settings.exam.file)).rows)
+    return len(sources.read_rows(Path(name)).rows)
 
 
 def _metrics(name: str, stage: str) -> Mapping[str, Any]:

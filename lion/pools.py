@@ -6,9 +6,12 @@ far, with the teacher's answers; grown in each iteration (Lion, section 3.4).
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from lion.errors import DataError
 from lion.records import Instruction, Kind, Verdict
+
+T = TypeVar("T")
 
 
 def draw(*, random_seed: int, purpose: str, depth: int) -> random.Random:
@@ -16,7 +19,7 @@ def draw(*, random_seed: int, purpose: str, depth: int) -> random.Random:
     return random.Random(f"{random_seed}/{purpose}/{depth}")  # noqa: S311 - reproducible, no secret
 
 
-def sample(pool: Sequence[Instruction], limit: int | None, rng: random.Random) -> list[Instruction]:
+def sample(pool: Sequence[T], limit: int | None, rng: random.Random) -> list[T]:
     """Return `limit` rows of the pool, drawn uniformly without replacement, in the pool's order."""
     if limit is None or limit >= len(pool):
         return list(pool)

@@ -18,7 +18,10 @@ PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
 PRICES = Path("prices.yaml")
 EXAM = Path("data/exam.jsonl")
+FURTHER_EXAMS = Path("data/further_exams.json")  # of decontaminate.against
 BASE = "0"
+SEEDS = Path("seeds")
+BOOTSTRAPPED = Path("data/0/bootstrapped.jsonl")
 TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself
 BASE_STUDENT = Path("data/base")
 
@@ -81,6 +84,16 @@ def lock(name: str) -> Path:
     return home() / "locks" / f"{name}.lock"
 
 
+def kept_answers(name: str) -> Path:
+    """Return the folder of a student's answers in a stage that has not ended yet."""
+    return home() / "answers" / name
+
+
 def run_record(name: str) -> Path:
     """Return the path of what really happened in a stage's last run."""
     return home() / "runs" / f"{name}.json"
+
+
+def states(name: str) -> Path:
+    """Return the folder of what a stage's training goes on from after a kill."""
+    return home() / "states" / name

@@ -17,16 +17,19 @@ from typing import Literal
 from lion.errors import DataError
 from lion.records import Message
 
-PromptRole = Literal["teacher", "referee", "generator"]
+PromptRole = Literal["teacher", "referee", "generator", "bootstrap"]
 
 _SEED = frozenset({"fence", "instruction"})
 _PAIR = frozenset({"fence", "question", "answer_1", "answer_2"})
+_LIST = frozenset({"fence", "tasks", "first", "last"})
 
 VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "teacher": {"system.txt": frozenset()},
         "referee": {"system.txt": frozenset(), "user.txt": _PAIR},
         "generator": {"system.txt": frozenset(), "hard.txt": _SEED, "easy.txt": _SEED},
+        # asked of the generator, before there is a loop
+        "bootstrap": {"system.txt": frozenset(), "classification.txt": _LIST, "open.txt": _LIST},
     }
 )
 """The files of each role's folder, and the variables that each must use: all of them, no other."""

@@ -5,13 +5,14 @@ and carries `format`, so that a later version reads or refuses it knowingly.
 """
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypedDict, get_args
+
+import orjson
 
 from lion.errors import DataError
 
@@ -22,9 +23,12 @@ Origin = Literal["seed", "hard", "easy", "exam"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
+Basis = Literal["both_orders", "one_order", "same_answer"]
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
 Row = dict[str, Any]
+_ROLES = get_args(Role)
+_ORIGINS = get_args(Origin)
 
 
 class Message(TypedDict):
@@ -40,7 +44,11 @@ def canonical_text(text: str) -> str:
     Nothing else is folded: code, case and inner spacing are meaning. What is canonical stays as it
     is, so that a row read again has the same id.
     """
-    return re.sub("\r+\n", "\n", unicodedata.normalize("NFC", text)).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if "\r" in text:
+        text = re.sub("\r+\n", "\n", text)
+    return text.strip()
 
 
 def canonical_messages(messages: Sequence[Message]) -> list[Message]:
@@ -57,13 +65,15 @@ def instruction_id(messages: Sequence[Message]) -> str:
     The same conversation has the same id in every iteration, revision and clone. Raises DataError
     where the text is no valid Unicode (a lone surrogate).
     """
-    canonical = json.dumps(
-        canonical_messages(messages), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    )
+    return canonical_id(canonical_messages(messages))
+
+
+def canonical_id(canonical: Sequence[Message]) -> str:
+    """Return the id of messages that are canonical already (see `instruction_id`)."""
     try:
-        encoded = canonical.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"the text is no valid Unicode: {error.reason}") from error
+        encoded = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise DataError(f"the text is no valid Unicode: {error}") from error
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
@@ -107,7 +117,9 @@ class Instruction:
 
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
     brought it. `expected` is a reference answer that the user's file or the exam brought,
-    `category` its task or domain. `answer` is the teacher's, present in a Cache Pool.
+    `category` its task. `domain` is what it is about (see `domains`), `nearest` the id of the
+    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1. `answer` is
+    the teacher's, present in a Cache Pool.
     """
 
     id: str
@@ -117,6 +129,8 @@ class Instruction:
     iteration: str
     category: str | None = None
     expected: str | None = None
+    domain: str | None = None
+    nearest: tuple[str, float] | None = None
     answer: Answer | None = field(default=None)
 
     @classmethod
@@ -133,7 +147,7 @@ class Instruction:
         """Make an instruction from raw messages; its id follows from them."""
         canonical = canonical_messages(messages)
         return cls(
-            id=instruction_id(canonical),
+            id=canonical_id(canonical),
             messages=tuple(canonical),
             origin=origin,
             parent=parent,
@@ -156,6 +170,10 @@ class Instruction:
             row["category"] = self.category
         if self.expected is not None:
             row["expected"] = self.expected
+        if self.domain is not None:
+            row["domain"] = self.domain
+        if self.nearest is not None:
+            row["nearest"] = list(self.nearest)
         if self.answer is not None:
             answer = self.answer
             row["answer"] = {
@@ -170,19 +188,21 @@ class Instruction:
         """Read a row that `to_row` wrote. Raises DataError, also where id and text disagree."""
         messages = read_messages(row.get("messages"))
         identity = _text(row, "id")
-        if identity != instruction_id(messages):
+        if identity != canonical_id(messages):
             raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
         answer = row.get("answer")
-        if not isinstance(answer, dict | None):
+        if answer is not None and not isinstance(answer, dict):
             raise DataError(f"answer: an object is expected, found {answer!r:.60}")
         return cls(
             id=identity,
             messages=tuple(messages),
-            origin=_one_of(row, "origin", get_args(Origin)),
+            origin=_one_of(row, "origin", _ORIGINS),
             parent=_optional_text(row, "parent"),
             iteration=_text(row, "iteration"),
             category=_optional_text(row, "category"),
             expected=_optional_text(row, "expected"),
+            domain=_optional_text(row, "domain"),
+            nearest=_optional_nearest(row),
             answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
         )
 
@@ -197,6 +217,13 @@ class Review:
     student_score: float | None
     reason: str | None
     evidence: str
+
+    @property
+    def gap(self) -> float | None:
+        """Teacher's score minus student's; None where there are no scores."""
+        if self.teacher_score is None or self.student_score is None:
+            return None
+        return self.teacher_score - self.student_score
 
     def to_row(self) -> Row:
         """Return the row as it is written."""
@@ -224,11 +251,50 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """A response that gets a verdict, and what that verdict rests on.
+
+    `basis` is what the rules of `review` ask for: both orders, `first` alone, or nothing where the
+    two answers are the same. `audited`: the order left out was asked all the same, to be compared.
+    `weight` is the number of responses that this one stands for: 1 / its chance to be drawn.
+    """
+
+    id: str
+    basis: Basis
+    first: Order
+    audited: bool = False
+    weight: float = 1.0
+
+    def to_row(self) -> Row:
+        """Return the row as it is written."""
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "basis": self.basis,
+            "first": self.first,
+            "audited": self.audited,
+            "weight": self.weight,
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row that `to_row` wrote. Raises DataError."""
+        return cls(
+            id=_text(row, "id"),
+            basis=_one_of(row, "basis", get_args(Basis)),
+            first=_one_of(row, "first", get_args(Order)),
+            audited=_flag(row, "audited"),
+            weight=_number(row, "weight"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the two orders together say of an instruction.
+    """What the reviews of an instruction together say of it.
 
     gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
-    numbers.
+    numbers. `basis` tells which orders were seen: of the same answer nobody gave scores, and its
+    gap is 0. `weight` is the number of responses that this one stands for.
     """
 
     id: str
@@ -237,6 +303,8 @@ class Verdict:
     gap: float | None
     difficulty: Difficulty
     reason: str | None
+    basis: Basis = "both_orders"
+    weight: float = 1.0
 
     def to_row(self) -> Row:
         """Return the row as it is written."""
@@ -248,6 +316,8 @@ class Verdict:
             "gap": self.gap,
             "difficulty": self.difficulty,
             "reason": self.reason,
+            "basis": self.basis,
+            "weight": self.weight,
         }
 
     @classmethod
@@ -260,6 +330,8 @@ class Verdict:
             gap=_optional_number(row, "gap"),
             difficulty=_one_of(row, "difficulty", get_args(Difficulty)),
             reason=_optional_text(row, "reason"),
+            basis=_one_of(row, "basis", get_args(Basis)),
+            weight=_number(row, "weight"),
         )
 
 
@@ -325,7 +397,7 @@ def read_messages(value: object) -> list[Message]:
         content = item.get("content")
         if not isinstance(content, str):
             raise DataError(f"messages: the content of turn {number} is not text")
-        role = _one_of(item, "role", get_args(Role))
+        role = _one_of(item, "role", _ROLES)
         messages.append({"role": role, "content": canonical_text(content)})
     if messages[-1]["role"] != "user":
         raise DataError("messages: the last turn must be the user's")
@@ -352,6 +424,30 @@ def _optional_number(row: Row, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{key}: a number is expected, found {value!r:.60}")
     return float(value)
+
+
+def _number(row: Row, key: str) -> float:
+    value = _optional_number(row, key)
+    if value is None:
+        raise DataError(f"{key}: a number is expected, found none")
+    return value
+
+
+def _flag(row: Row, key: str) -> bool:
+    value = row.get(key)
+    if not isinstance(value, bool):
+        raise DataError(f"{key}: true or false is expected, found {value!r:.60}")
+    return value
+
+
+def _optional_nearest(row: Row) -> tuple[str, float] | None:
+    value = row.get("nearest")
+    if value is None:
+        return None
+    match value:
+        case [str(id), float(similarity)]:
+            return id, similarity
+    raise DataError(f"nearest: an id and a similarity are expected, found {value!r:.60}")
 
 
 def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:

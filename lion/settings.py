@@ -8,7 +8,15 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lion.errors import SettingsError
 
@@ -43,10 +51,24 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class Bootstrap(Section):
+    """A base pool grown from a few tasks; `generate` overrides the filters of generation."""
+
+    seeds: Annotated[list[str], Field(min_length=1)]
+    size: Positive
+    classification: Share
+    per_call: Positive
+    from_seeds: Positive
+    from_made: Count
+    round: Positive
+    generate: dict[str, Any]
+
+
 class Seed(Section):
-    """Where the base pool comes from."""
+    """Where the base pool comes from; `watch` is a path that the stage depends on as well."""
 
     source: Literal["embedded"] | list[str]
+    watch: Annotated[str, Field(min_length=1)]
     size: Positive
     skew: Annotated[float, Field(ge=0)]
     answers: Literal["ask", "keep"]
@@ -81,10 +103,34 @@ class Exam(Section):
 
 
 class Decontaminate(Section):
-    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words."""
+    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words.
+
+    `against` are files of further exams that no pool may give away.
+    """
 
     whole: bool
     ngram: Positive | None
+    against: list[str]
+
+
+def _script(name: str) -> str:
+    """Refuse what is no script of Unicode's, by its long name."""
+    import regex
+
+    try:
+        regex.compile(rf"\p{{Script={name}}}")
+    except regex.error as error:
+        raise ValueError("a script of Unicode is expected, as Latin or Han") from error
+    return name
+
+
+class Quality(Section):
+    """What makes an instruction unusable, in the base pool and in generation."""
+
+    encoding: bool
+    scripts: Annotated[list[Annotated[str, AfterValidator(_script)]], Field(min_length=1)] | None
+    absent_input: bool
+    max_tokens: Positive | None
 
 
 class Endpoint(Section):
@@ -104,6 +150,27 @@ class Endpoint(Section):
         return self
 
 
+class Served(Section):
+    """A server that answers for the student; Lion names the model, so that it is the right one."""
+
+    base_url: EndpointUrl
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    send_seed: bool
+    request: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _is_an_endpoint(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher is no student; name a server")
+        self.endpoint("student", {})
+        return self
+
+    def endpoint(self, model: str, request: dict[str, Any]) -> Endpoint:
+        """Return the endpoint of `model`; `request` are parameters beside the user's own."""
+        asked = {**request, **self.request}
+        return Endpoint(**{**self.model_dump(), "model": model, "request": asked})
+
+
 class Student(Section):
     """The base student and how its prompts are written."""
 
@@ -113,6 +180,7 @@ class Student(Section):
     prompt_format: Literal["auto", "paper"]
     dtype: Literal["float32", "bfloat16", "float16"]
     threads: Positive | None
+    endpoint: Served | None
 
 
 class Teach(Section):
@@ -134,12 +202,24 @@ class Answering(Section):
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive
     batch_size: Positive
+    batch_tokens: Positive | None
+    engine: Literal["auto", "transformers", "vllm"]
+    processes: Positive | None
 
 
 class Review(Section):
-    """Who judges: the referee, or the exam's scorer where it can verify."""
+    """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
+
+    A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
+    and the sample of `limit` responses favours it. A scorer is free: it judges everything.
+    """
 
     judge: Literal["referee", "scorer"]
+    limit: Positive | None
+    favour: Annotated[float, Field(ge=1)]
+    margin: Annotated[float, Field(ge=0)] | None
+    same_answer: Literal["ask", "skip"]
+    audit: Share
     max_dropped: Share
 
 
@@ -159,7 +239,9 @@ class Generate(Section):
     tokens: Literal["unicode", "reference"]
     ascii_start: bool
     min_words: Count
+    choice: Literal["uniform", "gap"]
     per_parent: Positive | None
+    per_seed: Positive | None
     round: Positive
     min_acceptance: Share
     max_dropped: Share
@@ -168,7 +250,7 @@ class Generate(Section):
 class Tune(Section):
     """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
 
-    method: Literal["full", "lora"]
+    method: Literal["full", "lora", "qlora"]
     optimizer: Literal["adamw", "muon"]
     learning_rate: Annotated[float, Field(gt=0)]
     matrix_learning_rate: Annotated[float, Field(gt=0)] | None
@@ -179,8 +261,8 @@ class Tune(Section):
     epochs: Annotated[float, Field(gt=0)] | None
     steps: Positive | None
     batch_size: Positive
-    accumulation: Positive
     max_length: Positive
+    too_long: Literal["drop", "truncate", "error"]
     max_dropped: Share
     replay: Annotated[float, Field(ge=0)]
     lora_rank: Positive
@@ -197,6 +279,43 @@ class Tune(Section):
         if (self.optimizer == "muon") != (self.matrix_learning_rate is not None):
             raise ValueError("`matrix_learning_rate` goes with `optimizer: muon`, else null")
         return self
+
+
+class Launcher(Section):
+    """Processes that tune together, by `accelerate launch`; one of them needs no launcher.
+
+    `config` is a file of accelerate's own (FSDP, DeepSpeed, ...), `start` are words put before the
+    command, such as srun's, that start it on every machine.
+    """
+
+    processes: Positive
+    machines: Positive
+    main_address: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
+    config: str | None
+    start: list[str]
+
+    @model_validator(mode="after")
+    def _machines_have_a_meeting_point(self) -> Self:
+        if self.machines > 1 and self.main_address is None:
+            raise ValueError("several machines need `main_address`: host:port of one of them")
+        if self.processes % self.machines:
+            raise ValueError("`processes` counts those of all machines: a multiple of `machines`")
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to launch."""
+        return self.processes > 1 or self.config is not None
+
+
+class Hardware(Section):
+    """How tuning is run, which decides no output but its last bits: no stage declares it."""
+
+    micro_batch: Positive | None
+    packing: Literal["auto", "always", "never"]
+    save_every: Positive | None
+    keep: Literal["all", "best", "last"]
+    launcher: Launcher
 
 
 class Evaluate(Section):
@@ -261,8 +380,10 @@ class Settings(Section):
 
     random_seed: Count
     inputs: Annotated[str, Field(min_length=1)]
+    bootstrap: dict[str, Bootstrap]
     seed: Seed
     exam: Exam
+    quality: Quality
     decontaminate: Decontaminate
     teacher: Endpoint
     referee: Endpoint
@@ -277,9 +398,30 @@ class Settings(Section):
     tune: Tune
     evaluate: Evaluate
     api: Api
+    hardware: Hardware
     budget: Budget
     base: Base
     iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+
+    @field_validator("bootstrap", mode="before")
+    @classmethod
+    def _one_base_pool(cls, value: object) -> object:
+        if isinstance(value, dict) and not set(value) <= {"0"}:
+            raise ValueError('its one name is "0", the base, in quotes')
+        return value
+
+    def bootstrap_filters(self, iteration: str) -> Generate:
+        """Return the section `generate` as the bootstrap of `iteration` overrides it."""
+        return Generate(**{**self.generate.model_dump(), **self.bootstrap[iteration].generate})
+
+    @model_validator(mode="after")
+    def _tokens_can_be_counted(self) -> Self:
+        if self.quality.max_tokens is not None and self.student.model == EMBEDDED:
+            raise ValueError(
+                "quality.max_tokens: the embedded student's tokenizer is made from the pool "
+                "itself; set it to null"
+            )
+        return self
 
     def generate_at(self, iteration: str) -> Generate:
         """Return the section `generate` as `iteration` overrides it."""
@@ -348,6 +490,9 @@ def _override_problems(settings: Settings) -> list[str]:
     places: list[tuple[str, type[Section], Section, dict[str, Any]]] = [
         ("base.tune", Tune, settings.tune, settings.base.tune)
     ]
+    for name, entry in settings.bootstrap.items():
+        at = f"bootstrap.{name}.generate"
+        places.append((at, Generate, settings.generate, entry.generate))
     for name, iteration in settings.iterations.items():
         at = f"iterations.{name}"
         places.append((f"{at}.tune", Tune, settings.tune, iteration.tune))

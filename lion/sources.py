@@ -1,68 +1,42 @@
 """Read the user's files of instructions, for a base pool or an exam, and lose no row silently.
 
-One JSON object per line, or a JSON array of them, each in the shape of Alpaca, self-instruct or a
-chat. Every row becomes a `SourceRow` or a `Problem` that names file and line. Does not decide what
-follows from a problem or a duplicate, nor make ids.
+One JSON object per line, a JSON array of them, CSV or Parquet, as they are or compressed (.gz,
+.zst); `shapes` says which objects are instructions. Every row becomes a `SourceRow` or a `Problem`
+that names file and line. Does not decide what follows from a problem or a duplicate, nor make ids.
 
-JSON is read here with the standard library and not with polars, which guesses where we must not
+JSON and CSV are not read with polars, which guesses where we must not
 (measured with polars 2.1): `3`, `1.50` and `[1]` in a column of texts become "3", "1.5" and "[1]";
 a lone surrogate becomes NUL; an absent key is a null; a broken line is reported without its number;
 and the real files of 18,000 rows take it as long. Parquet files carry their types, so there is
 nothing to guess, and polars reads those.
 """
 
+import csv
+import gzip
+import io
 import json
+import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from lion import shapes
 from lion.errors import DataError
-from lion.records import Message, read_messages
+from lion.records import Message
+from lion.shapes import Problem, SourceRow
 
-Turns = tuple[Message, ...]
-
-_SHAPES = ("instruction", "messages", "conversations")
-_ANSWERS = ("expected", "answer", "target")
-_SPEAKERS = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
 _WHITE = " \t\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """An instruction as the user's file brings it.
-
-    `messages` are canonical and end with a user's turn. `expected` is the reference answer, None
-    where the file has none or an empty one. `line` is where the row begins, from 1; in Parquet,
-    which has no lines, the row's number.
-    """
-
-    messages: Turns
-    expected: str | None
-    category: str | None
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A row that cannot be used: where it stands and what is wrong with it."""
-
-    file: str
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        """Return the problem as a message shows it."""
-        return f"{self.file}:{self.line}: {self.what}"
+_PACKED = (".gz", ".zst")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_LISTED = re.compile(rb"\s*\[")
+_SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +51,7 @@ class Loaded:
 
 
 def read_rows(path: Path) -> Loaded:
-    """Read the instructions of `path`: `.parquet`, else a JSON array or one object per line.
+    """Read the instructions of `path`: `.parquet`, `.csv`, `.tsv`, else JSON.
 
     Which JSON it is shows in the first character, not in the name. Blank lines are no rows. Raises
     DataError where the file as a whole cannot be read, or where a broken array leaves no way of
@@ -85,8 +59,9 @@ def read_rows(path: Path) -> Loaded:
     """
     rows: list[SourceRow] = []
     problems: list[Problem] = []
+    file = str(path)
     for line, value in _objects(path):
-        for outcome in [value] if isinstance(value, Problem) else _rows(value, str(path), line):
+        for outcome in [value] if isinstance(value, Problem) else shapes.rows(value, file, line):
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -100,7 +75,7 @@ def looser_key(messages: Iterable[Message]) -> tuple[tuple[str, str], ...]:
     Roles and contents, case folded, NFKC, white space folded: looser than an id, which keeps all
     three.
     """
-    return tuple((message["role"], _loose(message["content"])) for message in messages)
+    return tuple([(message["role"], _loose(message["content"])) for message in messages])
 
 
 def split_duplicates(
@@ -120,6 +95,10 @@ def split_duplicates(
 
 
 def _loose(text: str) -> str:
+    if text.isascii():
+        lower = text.lower()
+        plain = lower.isprintable() and "  " not in lower  # nothing to fold, as in most rows
+        return lower.strip() if plain else " ".join(lower.split())
     once = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", once).split())
 
@@ -129,38 +108,87 @@ def _loose(text: str) -> str:
 
 def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the line and the value of every object, or a Problem in the value's place."""
-    if path.suffix == ".parquet":
-        yield from _parquet(path)
+    kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
+    content = _content(path)
+    if kind == ".parquet":
+        yield from _parquet(path, content)
         return
-    try:
-        # A byte order mark is no part of the text; some editors and Excel write it.
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    # A byte order mark is no part of the text; some editors and Excel write it.
+    content = content.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}:1: this is UTF-16; save the file as UTF-8")
-    if content.lstrip()[:1] == b"[":
+    if kind in _DELIMITERS:
+        yield from _table(path, content, _DELIMITERS[kind])
+    elif _LISTED.match(content):
         yield from _array(path, content)
     else:
         yield from _lines(path, content)
 
 
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked. Raises DataError."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if path.suffix not in _PACKED:
+        return packed
+    try:
+        return gzip.decompress(packed) if path.suffix == ".gz" else _from_zstd(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); check the file") from error
+
+
+def _from_zstd(packed: bytes) -> bytes:
+    """Unpack all frames. Raises EOFError for one that is cut off, OSError for one that breaks."""
+    import zstandard  # only for files of its kind
+
+    parts: list[bytes] = []
+    while packed:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            parts.append(frame.decompress(packed))
+        except zstandard.ZstdError as error:
+            raise OSError(str(error)) from error
+        if not frame.eof:
+            raise EOFError("the file ends inside a frame")
+        packed = frame.unused_data
+    return b"".join(parts)
+
+
 def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
-    if content.lstrip().split(b"\n", 1)[0].strip() == b"{":
-        raise DataError(
-            f"{path}: an object over several lines; a JSON array, or one object per line, is "
-            "expected"
-        )
+    if _SPREAD.match(content):
+        yield _document(path, content)
+        return
     # Only \n ends a line: U+2028 and its kind are legal inside JSON texts.
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if line.isspace():
             continue
         try:
-            yield number, json.loads(line.decode())
+            yield number, orjson.loads(line)
+            continue
+        except orjson.JSONDecodeError:
+            pass  # the standard library reads more, and says where a line breaks
+        try:
+            yield number, json.loads(line.removesuffix(b"\n").decode())
         except UnicodeDecodeError as error:
             yield number, Problem(str(path), number, f"not UTF-8 at byte {error.start + 1}")
         except (ValueError, RecursionError) as error:
             yield number, Problem(str(path), number, f"broken JSON: {_fault(error)}")
+
+
+def _document(path: Path, content: bytes) -> tuple[int, Any]:
+    """Return an object over several lines, which only an exam's file may be."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or "examples" not in value:
+        raise DataError(
+            f"{path}: an object over several lines; a JSON array, or one object per line, is "
+            "expected"
+        )
+    return 1, value
 
 
 def _array(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
@@ -219,133 +247,35 @@ def _after_white(text: str, at: int) -> int:
     return at
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a table with a header; an empty cell is absent, a number is text."""
+    csv.field_size_limit(sys.maxsize)
+    # what is not UTF-8 becomes halves of surrogate pairs, which nothing else in the text can be
+    text = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    at = 1
+    try:
+        for row in reader:
+            line, at = at + 1, reader.line_num
+            if None in row:
+                yield line, Problem(str(path), line, "more cells than the header has")
+            elif any(_ESCAPED.search(cell or "") for cell in row.values()):
+                yield line, Problem(str(path), line, "not UTF-8")
+            else:
+                yield line, row
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{at + 1}: broken CSV: {error}; the rows from here on cannot be told apart: "
+            "mend the file"
+        ) from error
+
+
+def _parquet(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     import polars  # slow to import, and most files are JSON
     from polars.exceptions import PolarsError
 
     try:
-        frame = polars.read_parquet(path)
+        frame = polars.read_parquet(content)
     except (OSError, PolarsError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); check the file") from error
     yield from enumerate(frame.iter_rows(named=True), start=1)
-
-
-# --- from JSON values to rows ----------------------------------------------------------------
-
-
-def _rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
-    try:
-        instances = _instances(value)
-    except DataError as error:
-        yield Problem(file, line, str(error))
-        return
-    for where, instance in instances:
-        try:
-            yield _row(instance, file, line)
-        except DataError as error:
-            yield Problem(file, line, f"{where}{error}")
-
-
-def _instances(value: object) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the objects that are one row each, with words that tell which one it is."""
-    if not isinstance(value, dict):
-        raise DataError(f"an object is expected, found {value!r:.60}")
-    if value.get("instances") is None:
-        return [("", value)]
-    if value.get("instruction") is None:
-        raise DataError("instances: they belong to an `instruction`, which is missing")
-    instances = value["instances"]
-    if not isinstance(instances, list) or not instances:
-        raise DataError("instances: a list of {input, output} is expected, with one at least")
-    if "input" in value or "output" in value:
-        raise DataError("both `instances` and an `input` or `output` of its own; keep one of them")
-    rows: list[tuple[str, Mapping[str, Any]]] = []
-    for number, instance in enumerate(instances, start=1):
-        where = f"instance {number}: "
-        if not isinstance(instance, dict):
-            raise DataError(f"{where}an object is expected, found {instance!r:.60}")
-        own = {key: instance.get(key) for key in ("input", "output")}
-        rows.append((where, {**value, **own}))
-    return rows
-
-
-def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
-    shapes = [key for key in _SHAPES if value.get(key) is not None]
-    if len(shapes) != 1:
-        found = ", ".join(shapes or list(value)[:8]) or "nothing"
-        raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {found}")
-    turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
-    for key in ("tools", "functions"):
-        if value.get(key):
-            raise DataError(f"{key}: instructions with tools cannot be used")
-    system = _optional(value, "system")
-    if system:
-        turns = [{"role": "system", "content": system}, *turns]
-    messages = tuple(read_messages(turns))
-    # A key of an exam's goes before the answer that its shape brings: it is the one to check.
-    expected = next(filter(None, (_optional(value, key) for key in _ANSWERS)), answer)
-    category = _optional(value, "category")
-    for text in (*(message["content"] for message in messages), expected, category):
-        _refuse_surrogates(text or "")
-    return SourceRow(messages, expected, category and category.strip(), file, line)
-
-
-def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
-    instruction = _optional(value, "instruction")
-    if instruction is None:
-        raise DataError("instruction: it is empty")
-    context = _optional(value, "input")
-    content = instruction if context is None else f"{instruction}\n\n{context}"
-    return [{"role": "user", "content": content}], _optional(value, "output")
-
-
-def _chat(value: Mapping[str, Any], key: str) -> tuple[list[Any], str | None]:
-    """Return the turns before the answer, and the answer: a closing turn of the assistant's."""
-    turns = value[key]
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"{key}: a list of turns is expected, with one at least")
-    if key == "conversations":
-        turns = [_protocol_turn(turn, number) for number, turn in enumerate(turns, start=1)]
-    last = turns[-1]
-    if isinstance(last, dict) and last.get("role") == "assistant":
-        if not isinstance(last.get("content"), str):
-            raise DataError(f"{key}: the content of turn {len(turns)} is not text")
-        return turns[:-1], _optional(last, "content")
-    return turns, None
-
-
-def _protocol_turn(turn: object, number: int) -> dict[str, Any]:
-    """Return a ShareGPT turn, `from` and `value`, in the protocol's words."""
-    if not isinstance(turn, dict):
-        raise DataError(f"conversations: turn {number} is not an object")
-    speaker = turn.get("from")
-    if not isinstance(speaker, str) or speaker not in _SPEAKERS:
-        raise DataError(
-            f"conversations: turn {number} is from {speaker!r:.60}; "
-            f"one of {', '.join(_SPEAKERS)} is expected"
-        )
-    return {"role": _SPEAKERS[speaker], "content": turn.get("value")}
-
-
-def _optional(value: Mapping[str, Any], key: str) -> str | None:
-    """Return a text as it is; None where absent, null or blank. Raises DataError for a non-text.
-
-    Not stripped: the indent of an `input` is meaning.
-    """
-    found = value.get(key)
-    if found is None:
-        return None
-    if not isinstance(found, str):
-        raise DataError(f"{key}: text is expected, found {found!r:.60}")
-    return found if found.strip() else None
-
-
-def _refuse_surrogates(text: str) -> None:
-    """Refuse half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = text[error.start]
-        raise DataError(
-            f"half of a surrogate pair (\\u{ord(half):04x}) in {text!r:.60}; restore the character"
-        ) from error

@@ -6,6 +6,7 @@ its own file under `stages/`.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -39,6 +40,11 @@ class Work:
     iteration: str
     settings: Settings
     happened: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The stage as DVC calls it, as `teach@1`."""
+        return f"{self.stage}@{self.iteration}"
 
     @property
     def previous(self) -> str:
@@ -91,7 +97,7 @@ class Work:
                 stage=f"{self.stage}@{self.iteration}",
                 prices=Prices.load(project.PRICES),
                 cap=cap(settings.budget),
-                mode=getattr(settings.api.mode, role),
+                mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
             ) as asker,
         ):
             try:
@@ -99,14 +105,15 @@ class Work:
             finally:
                 self.happened[role] = asker.account.happened()
 
-    def check(self) -> None:
+    def check(self, *, ask_hub: bool = False) -> None:
         """Raise SettingsError with all that would stop the run, before anything is spent.
 
-        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use.
+        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
+        asked where the base student is looked up, and not again by every stage after that.
         """
         from lion import check
 
-        check.refuse(check.without_keys(self.settings))
+        check.refuse(check.without_keys(self.settings, ask_hub=ask_hub))
 
 
 def allowed_failures(share: float, count: int) -> int:
@@ -131,9 +138,10 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
     """Run a stage as a process: `python -m stages... ITERATION`."""
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
-        name = f"{stage}@{work.iteration}"
+        name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
             sentence = run(work)
+            shutil.rmtree(project.kept_answers(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")
 
 

@@ -1,4 +1,4 @@
-"""The student on disk: what a student's folder means, how it is loaded, checked and saved.
+"""The student on disk: what a student's folder means, how it is loaded and saved.
 
 A student's folder is one of
 
@@ -8,15 +8,14 @@ A student's folder is one of
   that 14 GB are never copied.
 
 Weights are read from and written to safetensors only: a pickle can run code. torch and
-transformers are imported inside the functions that load or save, so that `resolve` and `check`
-cost nothing. Trains nothing (`tuning`), asks nothing (`answering`).
+transformers are imported inside the functions that load or save, so that `resolve` costs nothing.
+Trains nothing (`tuning`), asks nothing (`answering`), looks nothing over (`inspection`).
 """
 
 import gc
 import importlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lion import jsonl
 from lion.errors import DataError, ModelError
+from lion.hub import translated
 from lion.records import Row
-from lion.settings import EMBEDDED, Student
+from lion.settings import Student
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +40,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 POINTER = "pointer.json"
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
-_PICKLES = (".bin", ".pt", ".pth")
-_HUB_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +151,11 @@ def load_libraries(*more: str) -> None:
 
 
 def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return the student ready to answer, and its tokenizer. Raises ModelError."""
+    return load_model(folder, settings), load_tokenizer(folder, settings)
+
+
+def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
     """Return the student ready to answer: weights in `settings.dtype`, an adapter merged in.
 
     Raises ModelError.
@@ -163,7 +165,33 @@ def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedT
     if source.adapter is not None:
         model = merged(attach(model, source.adapter, trainable=False))
     model.train(False)
-    return model, load_tokenizer(folder, settings)
+    return model
+
+
+def context(folder: Path, settings: Student) -> int | None:
+    """Return the most tokens that the student can look at, None where its config names no limit.
+
+    Raises ModelError.
+    """
+    from transformers import AutoConfig
+
+    source = resolve(folder)
+    with translated(source.base):
+        config = AutoConfig.from_pretrained(
+            source.base,
+            revision=source.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def device_kind() -> str:
+    """Return what this machine computes on, as `cpu` or `cuda`; kernels differ in last bits."""
+    import torch
+
+    found = torch.accelerator.current_accelerator()
+    return "cpu" if found is None else found.type
 
 
 def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":
@@ -171,7 +199,7 @@ def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase"
     from transformers import AutoTokenizer
 
     source = resolve(folder)
-    with _translated(source.base):
+    with translated(source.base):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             source.base,
             revision=source.revision,
@@ -180,21 +208,27 @@ def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase"
     return tokenizer
 
 
-def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel":
-    """Return the model without the adapter, its weights as `dtype`. Raises ModelError."""
+def load_base(
+    source: Source, settings: Student, dtype: str, quantization: Any = None
+) -> "PreTrainedModel":
+    """Return the model without the adapter, its weights as `dtype`. Raises ModelError.
+
+    `quantization` is a configuration of transformers' for weights of fewer bits.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     _hide_progress_bars()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)  # figures depend on it: sums are split by thread
-    with _translated(source.base):
+    with translated(source.base):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.base,
             revision=source.revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=settings.trust_remote_code,
+            quantization_config=quantization,
         )
     return model
 
@@ -202,7 +236,7 @@ def load_base(source: Source, settings: Student, dtype: str) -> "PreTrainedModel
 def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
     """Return `model` with the adapter of a folder on it (a PeftModel). Raises ModelError."""
     peft = import_peft()
-    with _translated(str(adapter)):
+    with translated(str(adapter)):
         return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
@@ -237,7 +271,7 @@ def save(
     gathered from several processes.
     """
     _hide_progress_bars()
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         model.save_pretrained(temporary, state_dict=state_dict)
         if (temporary / ADAPTER_CONFIG).is_file():
             _make_adapter_reproducible(temporary)
@@ -256,27 +290,6 @@ def stopped(folder: Path) -> str | None:
         return None
     pointer = Pointer.read(folder)
     return pointer.reason if pointer.kind == "student" else None
-
-
-def check(settings: Student) -> list[str]:
-    """Return what is wrong with `settings.model`, one line each with its next action.
-
-    Reads file names and configurations; of a hub model, its listing (its cache where
-    HF_HUB_OFFLINE is set). Loads no weights and does not import torch.
-    """
-    if settings.model == EMBEDDED:
-        return []
-    path = Path(settings.model).expanduser()
-    if path.is_dir():
-        return _folder_problems(settings.model, path)
-    if path.exists():
-        return [f"student.model: {settings.model} is no folder. Name the checkpoint's folder."]
-    if not _may_be_hub_id(settings.model):
-        return [
-            f"student.model: there is no folder {settings.model}. Mend the path, or name a "
-            "Hugging Face id such as `Qwen/Qwen3-0.6B`."
-        ]
-    return _hub_problems(settings.model, settings.revision)
 
 
 def _hide_progress_bars() -> None:
@@ -310,189 +323,7 @@ def _resolve_adapter(folder: Path) -> Source:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
-    """Turn what transformers and the hub raise while loading `name` into a ModelError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{name}: {_explain(error)}") from error
-
-
-def _explain(error: BaseException) -> str:
-    """Say what happened and what to do, from the first cause that we know."""
-    from huggingface_hub import errors as hub
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
-
-    known: list[tuple[type[BaseException], str]] = [
-        (hub.GatedRepoError, "gated on the hub. Accept its terms there and set HF_TOKEN."),
-        (hub.RevisionNotFoundError, "no such revision on the hub. Mend `student.revision`."),
-        (
-            hub.RepositoryNotFoundError,
-            "not on the hub, or private. Mend `student.model`, or set HF_TOKEN.",
-        ),
-        (
-            hub.LocalEntryNotFoundError,
-            "not in the cache, and the hub cannot be reached. Go online, unset HF_HUB_OFFLINE, "
-            "or name a folder.",
-        ),
-        (
-            hub.OfflineModeIsEnabled,
-            "not in the cache, and HF_HUB_OFFLINE is set. Unset it once, or name a folder.",
-        ),
-        (HTTPError, "the hub cannot be asked. Go online, or set HF_HUB_OFFLINE=1 if cached."),
-    ]
-    cause: BaseException | None = error
-    while cause is not None:
-        for kind, advice in known:
-            if isinstance(cause, kind):
-                return advice
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(error).split())
-    if "trust_remote_code" in text:
-        return "wants to run its own code. Read it, then set `student.trust_remote_code: true`."
-    if "safetensors" in text:
-        return f"no safetensors weights that can be read ({text:.200}). {_CONVERT}"
-    return f"cannot be loaded: {text:.400}. Check `student.model`, or try another one."
-
-
-_CONVERT = (
-    "Pickled weights are refused: load them once where you trust them and call "
-    "`save_pretrained`, which writes safetensors."
-)
-
-
-def _folder_problems(name: str, folder: Path) -> list[str]:
-    if (folder / POINTER).is_file() or (folder / ADAPTER_CONFIG).is_file():
-        try:
-            source = resolve(folder)
-        except ModelError as error:
-            return [f"student.model: {error}"]
-        base = Path(source.base)
-        return _folder_problems(source.base, base) if base.is_dir() else []
-    names = {path.name for path in folder.iterdir()}
-    problems = _listing_problems(name, names)
-    if not problems and not _has_eos(folder):
-        problems.append(
-            f"student.model: {name} names no end-of-sequence token, so its answers would not end. "
-            "Set `eos_token` in its tokenizer_config.json."
-        )
-    return problems
-
-
-def _listing_problems(name: str, files: set[str]) -> list[str]:
-    """Return what is missing in a checkpoint that holds these files."""
-    problems = []
-    if CONFIG not in files:
-        problems.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
-    if not any(file.endswith(".safetensors") for file in files):
-        pickled = any(file.endswith(_PICKLES) for file in files)
-        problems.append(
-            f"student.model: {name} has no *.safetensors. "
-            + (_CONVERT if pickled else "Name a complete checkpoint.")
-        )
-    if not files.intersection(_TOKENIZERS):
-        problems.append(
-            f"student.model: {name} has no tokenizer. Save its tokenizer beside the weights."
-        )
-    return problems
-
-
-def _has_eos(folder: Path) -> bool:
-    places = (
-        ("tokenizer_config.json", "eos_token"),
-        ("special_tokens_map.json", "eos_token"),
-        ("generation_config.json", "eos_token_id"),
-        (CONFIG, "eos_token_id"),
-    )
-    return any(_value(folder / file, key) is not None for file, key in places)
-
-
-def _value(path: Path, key: str) -> object:
-    if not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}. Mend it, or save the model again.") from error
-    return document.get(key) if isinstance(document, dict) else None
-
-
-def _may_be_hub_id(name: str) -> bool:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # no __all__
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return not name.startswith((".", "~", "/"))
-
-
-def weight_bytes(settings: Student) -> int:
-    """Return the size of the student's weights on disk, 0 where it cannot be told."""
-    path = Path(settings.model).expanduser()
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    if settings.model == EMBEDDED or not _may_be_hub_id(settings.model):
-        return 0
-    import huggingface_hub
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
-
-    try:
-        info = huggingface_hub.model_info(
-            settings.model, revision=settings.revision, files_metadata=True, timeout=_HUB_SECONDS
-        )
-    except (HTTPError, OSError):
-        return 0  # `check` has told why the hub does not answer
-    files = info.siblings or []
-    return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
-
-
-def pinned(settings: Student) -> str | None:
-    """Return the commit that `settings.revision` means on the hub now. Raises ModelError.
-
-    A revision that is a commit already is returned as it is, without asking.
-    """
-    if settings.revision is not None and re.fullmatch("[0-9a-f]{40}", settings.revision):
-        return settings.revision
-    import huggingface_hub
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
-
-    name, revision = settings.model, settings.revision
-    try:
-        if constants.HF_HUB_OFFLINE:
-            # a snapshot's folder is called by its commit
-            return Path(
-                huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
-            ).name
-        return huggingface_hub.model_info(name, revision=revision, timeout=_HUB_SECONDS).sha
-    except (HTTPError, OSError) as error:
-        raise ModelError(f"student.model: {name}: {_explain(error)}") from error
-
-
-def _hub_problems(name: str, revision: str | None) -> list[str]:
-    """Look a hub model up: its listing, or its cached files where the hub is switched off."""
-    import huggingface_hub
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
-
-    try:
-        if constants.HF_HUB_OFFLINE:
-            cached = huggingface_hub.snapshot_download(
-                name, revision=revision, local_files_only=True
-            )
-            return _folder_problems(name, Path(cached))
-        info = huggingface_hub.model_info(name, revision=revision, timeout=_HUB_SECONDS)
-    except (HTTPError, OSError) as error:
-        return [f"student.model: {name}: {_explain(error)}"]
-    return _listing_problems(name, {file.rfilename for file in info.siblings or []})
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and let it take that one's place at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:

@@ -6,7 +6,7 @@ machine, and are absent in a fresh clone.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,29 @@ _ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "ev
 
 
 @dataclass(frozen=True, slots=True)
+class Reviews:
+    """What judging an iteration's responses needed, and what it brought.
+
+    `requests` and `tokens` follow from the inputs; money is what this machine paid (None: unknown
+    here). `hard` are the hard instructions that entered the Train Pool. `audit` holds the counts of
+    `discrimination.Audit`.
+    """
+
+    requests: int
+    tokens: int
+    nanodollars: int | None
+    unpriced: int | None
+    hard: int
+    audit: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One iteration's figures; None where there is none (yet)."""
+    """One iteration's figures; None where there is none (yet).
+
+    `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
+    charged all the same.
+    """
 
     iteration: str
     previous: str | None
@@ -43,6 +64,10 @@ class Line:
     unpriced: int | None
     seconds: float | None
     stopped: str | None
+    reviews: Reviews | None = None
+    wasted: int | None = None
+    throttled: int | None = None
+    billed: int | None = None
 
 
 def lines(iterations: Mapping[str, str], read: Read | None = None) -> list[Line]:
@@ -55,13 +80,15 @@ def lines(iterations: Mapping[str, str], read: Read | None = None) -> list[Line]
 
 
 def _line(name: str, previous: str | None, read: Read) -> Line:
-    stages = ("seed", *STAGES)
+    stages = ("bootstrap", "seed", *STAGES)
     found = {stage: read(project.metrics(name, stage)) for stage in stages}
     records = [read(project.run_record(f"{stage}@{name}")) for stage in stages]
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
+        used.append(found["bootstrap"].get("generator") or {})
     funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
+    grown = [found["bootstrap"].get(kind, {}) for kind in ("classification", "open")]
     return Line(
         iteration=name,
         previous=previous,
@@ -71,7 +98,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         mean_gap=found["split"].get("mean_gap"),
         asked=_sum(funnels, "asked") if found["generate"] else None,
         kept=_sum(funnels, "kept") if found["generate"] else None,
-        dropped=_dropped([*funnels, *(one.get("dropped") or {} for one in found.values())]),
+        dropped=_dropped([*grown, *funnels, *(one.get("dropped") or {} for one in found.values())]),
         accuracy=found["evaluate"].get("accuracy"),
         accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
         teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
@@ -84,6 +111,25 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         unpriced=_happened(records, "unpriced"),
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
+        reviews=_reviews(name, found, read),
+        **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
+    )
+
+
+def _reviews(name: str, found: Mapping[str, Document], read: Read) -> Reviews | None:
+    """Return what judging needed; None where no referee was asked."""
+    used = found["review"].get("referee")
+    audit = read(project.metrics(name, "agreement")).get("audit")
+    if not used or audit is None:
+        return None
+    record = read(project.run_record(f"review@{name}"))
+    return Reviews(
+        requests=used["requests"],
+        tokens=used["prompt_tokens"] + used["completion_tokens"],
+        nanodollars=_happened([record], "nanodollars"),
+        unpriced=_happened([record], "unpriced"),
+        hard=found["generate"].get("hard", {}).get("kept", 0),
+        audit=audit,
     )
 
 
@@ -108,7 +154,7 @@ def _dropped(parts: list[Document]) -> dict[str, int]:
     total: dict[str, int] = {}
     for part in parts:
         for reason, count in part.items():
-            if reason not in ("asked", "kept"):
+            if count and reason not in ("asked", "kept"):
                 total[reason] = total.get(reason, 0) + count
     return dict(sorted(total.items()))
 
@@ -125,5 +171,4 @@ def _happened(records: list[Document], key: str) -> int | None:
 
 def as_json(found: list[Line]) -> str:
     """Return the lines as one JSON array, for scripts."""
-    rows = [{field: getattr(line, field) for field in Line.__slots__} for line in found]
-    return json.dumps(rows, indent=2)
+    return json.dumps([asdict(line) for line in found], indent=2)

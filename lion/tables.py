@@ -8,6 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lion import discrimination
+from lion.evaluation.measures import Estimate
 from lion.pricing import NANO
 from lion.summary import Line
 
@@ -32,6 +34,7 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     """Return the headline, the table, and what was dropped for which reason."""
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
+    parts += [Text(told, style="dim") for told in (*wasted(lines), *judging(lines))]
     parts += [_note(text) for text in notes(lines)]
     return Group(*parts)
 
@@ -80,6 +83,49 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 f"{before.quality:.1f} to {line.quality:.1f}."
             )
     return told
+
+
+def wasted(lines: Sequence[Line]) -> list[str]:
+    """Return the share of the calls that brought nothing, where there are any."""
+    calls, lost, throttled, billed = (
+        sum(getattr(line, name) or 0 for line in lines)
+        for name in ("calls", "wasted", "throttled", "billed")
+    )
+    if not lost:
+        return []
+    return [
+        f"wasted calls: {lost:,} of {calls:,} ({_percent(lost / calls)}), {throttled:,} of them "
+        f"refused (429), {billed:,} of them perhaps billed"
+    ]
+
+
+def judging(lines: Sequence[Line]) -> list[str]:
+    """Return what the referee's reviews cost in all, and how far full judging would agree."""
+    found = [line.reviews for line in lines if line.reviews is not None]
+    hard = sum(one.hard for one in found)
+    if not hard:
+        return []
+    requests, tokens = (sum(getattr(one, name) for one in found) for name in ("requests", "tokens"))
+    nanodollars = _total([one.nanodollars for one in found])
+    unpriced = _total([one.unpriced for one in found])
+    each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
+    audits = [discrimination.Audit(**one.audit) for one in found]
+    known = discrimination.agreement(sum(audits[1:], start=audits[0]))
+    agree = "is not known (review.audit: 0)" if known is None else _percent(known.value)
+    if known is not None:
+        agree = f"{agree}{_between(_bounds(known), 100)}"
+    return [
+        f"judging: {requests:,} reviews, {tokens:,} tokens; for each of {hard:,} hard instructions "
+        f"accepted {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
+        f"agreement with judging all in both orders {agree}"
+    ]
+
+
+def _bounds(known: Estimate) -> tuple[float, float] | None:
+    """Return an estimate's interval; None where there is none, or nothing to estimate."""
+    if known.low is None or known.high is None or known.low == known.high:
+        return None
+    return known.low, known.high
 
 
 def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:

@@ -6,7 +6,7 @@ on `evaluate.quality` rows. Where a row carries no checkable answer there is no 
 
 from dataclasses import replace
 
-from lion import console, jsonl, judging, pools, project, prompts, stage, student, teacher
+from lion import jsonl, judging, pools, project, prompts, sitting, stage, teacher
 from lion.evaluation import examination
 from lion.records import Answer, Dropped, Instruction, reasons
 
@@ -21,7 +21,8 @@ def evaluate(work: stage.Work) -> str:
     if settings.exam.scorer.kind == "referee":
         exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
     taught, untaught, asked = _teacher(work, exam)
-    answers = _student(work, exam)
+    seed = settings.random_seed
+    answers = sitting.answers(work, exam, work.data("student"), work.iteration, seed)
     jsonl.write(work.data("exam_responses.jsonl"), answers)
     marks = examination.mark(exam, taught, answers, settings.exam.scorer)
     document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
@@ -59,24 +60,6 @@ def _teacher(
     dropped = [row for row in found if isinstance(row, Dropped)]
     stage.check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
     return {row.id: row for row in found if isinstance(row, Answer)}, dropped, used
-
-
-def _student(work: stage.Work, exam: list[Instruction]) -> list[Answer]:
-    if not exam:
-        return []
-    student.load_libraries()
-    from lion import answering
-
-    with console.progress(f"evaluate@{work.iteration}: student") as update:
-        return answering.answer(
-            exam,
-            student=work.data("student"),
-            settings=work.settings.student,
-            **work.settings.answering.model_dump(),
-            random_seed=work.settings.random_seed,
-            model_name=f"student-{work.iteration}",
-            progress=update,
-        )
 
 
 def _quality(

@@ -1,22 +1,31 @@
 """seed: the base pool, the exam and the base student, from what params name.
 
-Exam rows never enter the pool; a base row that meets one is an error or a drop, as params say.
+Exam rows, and those of the further exams, never enter the pool; a base row that meets one is an
+error or a drop, as params say. A row that no student can use is dropped with its reason.
 """
 
-from lion import base, decontamination, jsonl, project, stage
-from lion.records import reasons
+from lion import base, counting, decontamination, domains, jsonl, project, stage
+from lion.records import Verdict, reasons
 
 
 def seed(work: stage.Work) -> str:
-    """Write data/0/train_pool.jsonl, data/exam.jsonl and data/base."""
-    work.check()
+    """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
+    work.check(ask_hub=True)
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
     found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
-    guard = decontamination.guard(exam, settings.decontaminate)
+    further = base.further_exams(settings.decontaminate)
+    guard = decontamination.guard([*exam, *further], settings.decontaminate)
+    tokens = counting.counter(settings.quality, settings.student)
+    found, flawed = base.usable(found, settings.quality, tokens)
     pool, leaked = base.clean(found, guard, settings.seed.on_contaminated)
-    dropped += leaked
+    dropped += flawed + leaked
+    pool = [domains.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)
+    unjudged = (Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in pool)
+    jsonl.write(work.data("verdicts.jsonl"), list(unjudged))
+    # a document, since DVC warns of each empty file
+    jsonl.write_document(project.FURTHER_EXAMS, {"items": [row.to_row() for row in further]})
     jsonl.write(project.EXAM, exam)
     base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)

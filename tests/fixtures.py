@@ -77,6 +77,7 @@ class Workplace:
         self._document = document
         shutil.copytree(ROOT / "prompts", path / "prompts")
         (path / "inputs").mkdir()
+        (path / "seeds").mkdir()
         shutil.copy(ROOT / "params.yaml", path)
 
     def params(self, changes: Mapping[str, Any]) -> Settings:

@@ -240,6 +240,10 @@ class Project:
             out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
         }
 
+    def states(self, stage: str) -> list[Path]:
+        """Return the complete states that a killed stage such as `tune@0` could go on from."""
+        return list((self.root / ".lion" / "states" / stage).glob("*/*/complete.json"))
+
     def replies(self) -> int:
         """Return how many replies the ledger holds; 0 where there is none yet."""
         return self._count("replies")

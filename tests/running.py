@@ -157,13 +157,22 @@ def _change_and_run(
 
 
 def _kill_and_rerun(project: Project) -> Killed:
-    project.edit({"api.concurrency": 2})  # no stage declares it: slower, and the same outputs
+    # no stage declares these: slower, and the same outputs
+    project.edit({"api.concurrency": 2, "hardware.save_every": 1})
+    code = _kill(
+        project, "stages.imitation.teach", lambda: project.replies() >= PAID_BEFORE_THE_KILL
+    )
+    paid = project.replies()
+    _kill(project, "stages.imitation.tune", lambda: len(project.states("tune@0")) > 0)
+    return Killed(project, project.repro(), code, paid)
+
+
+def _kill(project: Project, module: str, ripe: Callable[[], bool]) -> int:
+    """Kill a stage of iteration 0 with -9 once it is `ripe`; return how DVC ended."""
     with project.repro_in_background() as dvc:
-        stage = pipeline.stage_process(dvc, "stages.imitation.teach", "0")
-        while project.replies() < PAID_BEFORE_THE_KILL:
+        stage = pipeline.stage_process(dvc, module, "0")
+        while not ripe():
             assert stage.is_running(), "the stage ended before it could be killed"
             time.sleep(0.005)
         stage.kill()
-        code = dvc.wait(60)
-    paid = project.replies()
-    return Killed(project, project.repro(), code, paid)
+        return dvc.wait(60)

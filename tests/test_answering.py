@@ -1,5 +1,6 @@
 """A row's answer depends on the row, the student and the seed, and on nothing else."""
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 import tiny
 import torch
 from scipy import stats
+from transformers import LlamaForCausalLM
 
-from lion import answering, student
-from lion.answering import InverseSampling, answer, uniforms
+from lion import decoding, engines, partial, student
+from lion.answering import Task, answer
 from lion.chat import Encoder
+from lion.decoding import InverseSampling, uniforms
 from lion.errors import DataError, ModelError
 from lion.records import Answer, Instruction
 
@@ -32,10 +35,10 @@ ROWS = [
 
 
 def ask(folder: Path, rows: Sequence[Instruction] = ROWS, **changes: Any) -> list[Answer]:
-    options = {"temperature": 0.0, "max_tokens": 8, "batch_size": 3, "random_seed": 0}
-    return answer(
-        rows, student=folder, settings=SETTINGS, model_name="me", **{**options, **changes}
-    )
+    own = {name: changes.pop(name) for name in ("keep", "progress") if name in changes}
+    seed = changes.pop("random_seed", 0)
+    settings = tiny.answering_settings(**changes)
+    return answer(rows, Task(folder, SETTINGS, settings, seed, "me"), **own)
 
 
 def greedy_by_hand(folder: Path, row: Instruction, max_tokens: int) -> tuple[str, str]:
@@ -98,6 +101,7 @@ def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> 
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=60, learning_rate=0.01),
+        hardware=tiny.hardware(),
         random_seed=0,
     )
     assert {(one.text, one.finish_reason) for one in ask(tmp_path / "out", max_tokens=12)} == {
@@ -171,12 +175,12 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     folder = tiny.folder(tmp_path / "student")
     roomy = ask(folder)
-    model, tokenizer = student.load(folder, SETTINGS)
+    model = student.load_model(folder, SETTINGS)
     cramped = Cramped(model, room=2)
-    monkeypatch.setattr(student, "load", lambda *_: (cramped, tokenizer))
+    monkeypatch.setattr(student, "load_model", lambda *_: cramped)
     assert ask(folder, batch_size=7) == roomy
     assert cramped.sizes == [7, 3, 1, 2, 4, 2, 2]
-    monkeypatch.setattr(student, "load", lambda *_: (Cramped(model, room=0), tokenizer))
+    monkeypatch.setattr(student, "load_model", lambda *_: Cramped(model, room=0))
     with pytest.raises(ModelError, match=r"alone .* does not fit in memory. Lower"):
         ask(folder)
 
@@ -217,11 +221,151 @@ def test_a_conversation_that_the_template_refuses_is_told(tmp_path: Path) -> Non
 
 
 def test_batches_hold_prompts_of_like_length_longest_first() -> None:
-    prompts = [answering._Prompt(str(n), (0,) * n) for n in (3, 1, 9, 4, 8)]
-    for roomy, expected in (
-        (None, [["9", "8"], ["4", "3"], ["1"]]),
-        (9, [["9", "8"], ["4", "3"], ["1"]]),
-        (7, [["9"], ["8"], ["4", "3"], ["1"]]),
+    prompts = [engines.Prompt(str(n), array("i", [0] * n)) for n in (3, 1, 9, 4, 8)]
+    for context, batch_tokens, expected in (
+        (None, None, [["9", "8"], ["4", "3"], ["1"]]),
+        (17, None, [["9", "8"], ["4", "3"], ["1"]]),
+        (15, None, [["9"], ["8"], ["4", "3"], ["1"]]),
+        (None, 30, [["9"], ["8"], ["4", "3"], ["1"]]),
+        (None, 1, [["9"], ["8"], ["4"], ["3"], ["1"]]),
     ):
-        batches = answering._batches(prompts, 2, roomy)
+        settings = tiny.answering_settings(batch_size=2, batch_tokens=batch_tokens)
+        batches = engines.batches(prompts, settings, "transformers", context)
         assert [[p.id for p in batch] for batch in batches] == expected
+    everything = engines.batches(prompts, tiny.answering_settings(batch_size=2), "vllm", 15)
+    assert [[p.id for p in batch] for batch in everything] == [["9", "8", "4", "3", "1"]]
+
+
+def test_rows_that_have_ended_leave_their_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In rounds of ten tokens, the answers are those of one long round, in fewer row-steps."""
+    rows = [tiny.instruction(f"{text} {n}") for n in range(8) for text in tiny.TEXTS]
+    folder = tiny.folder(tmp_path / "student")
+    options = {"temperature": 2.5, "max_tokens": 90, "batch_size": 40}
+    monkeypatch.setattr(decoding, "_ROUND", 90)
+    together = ask(folder, rows, **options)
+    ended = [one for one in together if one.finish_reason == "stop"]
+    assert len(ended) > 10, "the test wants rows that end early"
+    monkeypatch.setattr(decoding, "_ROUND", 10)
+    sizes: list[int] = []
+    forward = LlamaForCausalLM.forward
+
+    def counting(self: Any, input_ids: torch.Tensor, **options: Any) -> Any:
+        sizes.append(len(input_ids))
+        return forward(self, input_ids, **options)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", counting)
+    assert ask(folder, rows, **options) == together
+    assert sizes[0] == len(rows)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] <= 0.75 * len(rows)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma", "neox"])
+def test_the_roomy_cache_attends_as_transformers_own(architecture: str) -> None:
+    model = tiny.model(architecture)
+    ids = torch.randint(20, 300, (3, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    expected = model.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=12, do_sample=False, pad_token_id=1
+    )
+    given = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=12,
+        do_sample=False,
+        pad_token_id=1,
+        past_key_values=decoding._cache(model.config, 21),
+    )
+    assert torch.equal(given, expected)
+
+
+def killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_killed_task_goes_on_with_the_batches_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, keep = tiny.folder(tmp_path / "student"), tmp_path / "keep"
+    options = {"temperature": 1.0, "batch_size": 2}
+    whole = ask(folder, **options)
+    generated: list[int] = []
+    generate = decoding.Decoder._generate
+
+    def counting(self: Any, prompts: Any) -> Any:
+        generated.append(len(prompts))
+        return generate(self, prompts)
+
+    monkeypatch.setattr(decoding.Decoder, "_generate", counting)
+    with pytest.raises(KeyboardInterrupt):
+        ask(folder, keep=keep, progress=killed, **options)
+    assert generated == [2]
+    [task] = keep.iterdir()
+    assert ask(folder, keep=keep, **options) == whole
+    assert generated == [2, 2, 2, 1]
+    kept = sorted(task.glob("*.jsonl"))
+    assert len(kept) == 4
+    kept[1].write_text("half a li")
+    assert ask(folder, keep=keep, **options) == whole, "a damaged file is answered again"
+    assert generated == [2, 2, 2, 1, 2]
+
+
+@pytest.mark.parametrize("change", ["rows", "params", "seed", "weights", "code"])
+def test_answers_of_another_task_are_never_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    folder, keep = tiny.folder(tmp_path / "student"), tmp_path / "keep"
+    ask(folder, keep=keep)
+    [first] = keep.iterdir()
+    rows, options = ROWS, {}
+    if change == "rows":
+        rows = ROWS[1:]
+    elif change == "params":
+        options = {"max_tokens": 9}
+    elif change == "seed":
+        options = {"random_seed": 1}
+    elif change == "weights":
+        student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
+    else:
+        monkeypatch.setattr(partial, "CODE", ("answering.py",))
+    ask(folder, rows, keep=keep, **options)
+    [second] = keep.iterdir()
+    assert second != first, "what is stale is removed, not reused"
+
+
+def test_the_code_of_the_key_is_what_answering_imports() -> None:
+    """What decides an answer: all that `answering` imports, types and what params say apart."""
+    from test_contract import closure
+
+    found = closure("lion/answering.py") - {"lion/partial.py", "lion/hub.py"}
+    assert {Path(name).name for name in found} == set(partial.CODE)
+
+
+def test_processes_share_the_batches_and_change_no_answer(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path / "student")
+    alone = ask(folder, temperature=1.0, batch_size=1)
+    keep = tmp_path / "keep"
+    told: list[tuple[int, int]] = []
+    shared = ask(
+        folder,
+        temperature=1.0,
+        batch_size=1,
+        processes=2,
+        keep=keep,
+        progress=lambda done, of: told.append((done, of)),
+    )
+    assert shared == alone
+    assert told[-1] == (7, 7)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.folder(tmp_path / "student")
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match=r"exit code 1.*run again for the others"):
+        ask(folder, processes=2, batch_size=1)
+    told = "".join(capfd.readouterr().err.split())  # lines are broken at the terminal's width
+    assert "safetensors" in told or "cannotbeloaded" in told

@@ -180,6 +180,40 @@ def test_a_base_row_that_gives_an_exam_question_away_is_seen(settings: Settings)
     assert "seed.on_contaminated: drop" in str(caught.value)
 
 
+def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path) -> None:
+    """Of whatever shape; each item once, and a bad row is never dropped."""
+    bench = {"examples": [{"input": "Is a spider of the desert an insect?", "target": "no"}] * 2}
+    (tmp_path / "insects.json").write_text(json.dumps(bench))
+    asked = {"question_id": 1, "text": "How do I learn to play the organ?", "category": "generic"}
+    other = write_rows(tmp_path / "vicuna.jsonl", [asked])
+    settings = configure({"decontaminate.against": [str(tmp_path / "insects.json"), other]})
+    found = base.further_exams(settings.decontaminate)
+    assert [(one.category, one.origin) for one in found] == [
+        ("insects", "exam"),
+        ("generic", "exam"),
+    ]
+    pool = [row("Say: how do I learn to play the organ?"), row("Is a spider of the desert a bug?")]
+    kept, leaked = base.clean(pool, guard(found, settings.decontaminate), "drop")
+    assert kept == pool[1:]
+    assert found[1].id in (leaked[0].detail or "")
+    broken = write_rows(tmp_path / "broken.jsonl", [asked, "{"])
+    with pytest.raises(DataError, match=r"broken\.jsonl:2"):
+        base.further_exams(configure({"decontaminate.against": [broken]}).decontaminate)
+
+
+def test_rows_that_no_student_can_use_are_dropped_with_their_flaw(configure: Configure) -> None:
+    settings = configure({"quality.absent_input": True})
+    pool = [row("Ring the \x07 bell"), row("Name a bell"), row("Translate the given sentence")]
+    kept, dropped = base.usable(pool, settings.quality, None)
+    assert kept == pool[1:2]
+    assert [(one.id, one.reason, one.detail) for one in dropped] == [
+        (pool[0].id, "control", "U+0007 at 9"),
+        (pool[2].id, "absent_input", "the given"),
+    ]
+    with pytest.raises(DataError, match="none of 1 instructions passes `quality`"):
+        base.usable(pool[:1], settings.quality, None)
+
+
 def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
     settings = configure({"seed.size": 400, "exam.size": 100})
     pool, dropped = base.pool(settings.seed, 0)

@@ -1,6 +1,7 @@
 """The benchmarks start: each explains itself, and one measures at the smallest size."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,13 @@ def test_the_pipelines_benchmark_measures() -> None:
     second = next(line for line in done.stdout.splitlines() if line.startswith("second"))
     assert second.split()[2:] == ["0", "0"]  # stages, replies; its seconds depend on the neighbours
     assert json.loads(done.stdout.splitlines()[-1])["name"] == "noop"
+
+
+@pytest.mark.slow
+def test_the_gpus_benchmark_starts_without_one() -> None:
+    words = ["--size", "tiny", "--rows", "160", "--instructions", "32", "--batch", "16"]
+    command = ["bash", str(ROOT / "bench" / "gpu.sh"), *words]
+    env = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "answering, ours" in done.stdout

@@ -11,7 +11,7 @@ import pytest
 from fixtures import Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import check
+from lion import check, disk
 from lion.ledger import Ledger
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
@@ -242,7 +242,7 @@ def test_adapters_without_their_library_are_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     (line,) = check.offline(workplace.params({"tune.method": "lora"}))
-    assert line.startswith("tune.method: lora needs the library peft")
+    assert line.startswith("tune.method: lora and qlora need the library peft")
 
 
 def test_half_precision_without_a_gpu_is_told(workplace: Workplace) -> None:
@@ -350,5 +350,39 @@ def test_a_budget_that_cannot_be_kept_is_told_before_the_run(
     workplace: Workplace, changes: dict[str, Any], told: str
 ) -> None:
     settings = workplace.params({**remote(), "random_seed": 0, **changes})
-    found = [line for line in check.without_keys(settings) if line.startswith("budget")]
+    found = [
+        line for line in check.without_keys(settings, ask_hub=False) if line.startswith("budget")
+    ]
     assert any(told in line for line in found)
+
+
+def test_a_launchers_missing_file_and_qloras_missing_library_are_told(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    launcher = {"processes": 2, "machines": 1, "main_address": None, "start": []}
+    found = check.offline(
+        workplace.params(
+            {
+                "hardware.launcher": {**launcher, "config": "launchers/none.yaml"},
+                "tune.method": "qlora",
+            }
+        )
+    )
+    told = "\n".join(found)
+    assert "hardware.launcher.config: there is no file launchers/none.yaml" in told
+    assert "tune.method: qlora needs the library bitsandbytes" in told
+
+
+def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplace) -> None:
+    (workplace.path / "student").mkdir()
+    (workplace.path / "student/model.safetensors").write_bytes(bytes(1000))
+    full = workplace.params({"student.model": "student", "student.dtype": "bfloat16"})
+    students = 1 + len(full.iterations)
+    assert disk.needed(full, ask_hub=False) == disk.Room(
+        students=2 * students * 1000, staying=2 * students * 1000, states=2 * 3 * 2 * 1000
+    )
+    last = workplace.params({"student.model": "student", "hardware.keep": "last"})
+    assert disk.needed(last, ask_hub=False).staying == 2 * 1000
+    adapters = workplace.params({"student.model": "student", "tune.method": "lora"})
+    assert disk.needed(adapters, ask_hub=False) == disk.Room(students=0, staying=0, states=0)

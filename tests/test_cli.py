@@ -87,6 +87,7 @@ def test_run_starts_nothing_where_check_finds_something(workplace: Workplace) ->
         "inputs",
         "params.yaml",
         "prompts",
+        "seeds",
     ]
 
 

@@ -22,11 +22,15 @@ NEUTRAL = {
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/api.py": "sends what wire builds; the embedded teacher behind it is named in params",
+    "lion/launcher.py": "starts processes; the batches are the same however many share them",
+    "lion/tuning_process.py": "hands a launched process what the stage would pass itself",
+    "lion/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
     "lion/evaluation/__init__.py": "empty",
     "lion/embedded/__init__.py": "empty",
 }
 STAGE_FILES = {
+    "bootstrap": "stages/bootstrap.py",
     "seed": "stages/seed.py",
     "teach": "stages/imitation/teach.py",
     "tune": "stages/imitation/tune.py",
@@ -37,6 +41,7 @@ STAGE_FILES = {
     "evaluate": "stages/evaluate.py",
     "report": "stages/report.py",
 }
+SECTION_OF = {"tune_at": "tune", "generate_at": "generate", "bootstrap_filters": "generate"}
 ORDER = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
 
 
@@ -111,6 +116,13 @@ def test_declared_modules_are_the_import_closure(stage: str) -> None:
     assert not surplus, "declared, but not imported"
 
 
+def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
+    """All that `tuning.tune` reaches, but what made the examples: those are in the key."""
+    from lion import states
+
+    assert {f"lion/{name}" for name in states._CODE} == closure("lion/tuning.py") - {"lion/chat.py"}
+
+
 def sections(path: Path) -> set[str]:
     """Return the sections of params that a stage's file and `judging` reach through `settings`."""
     found = set()
@@ -119,7 +131,7 @@ def sections(path: Path) -> set[str]:
             "settings",
             "work.settings",
         }:
-            found.add({"tune_at": "tune", "generate_at": "generate"}.get(node.attr, node.attr))
+            found.add(SECTION_OF.get(node.attr, node.attr))
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "work.asker":
             found.add("random_seed")
     return found
@@ -131,16 +143,46 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     path = ROOT / STAGE_FILES[kind(stage)]
     read = {name for name in sections(path) if name in document("params.yaml")}
     # what check looks at decides no output, but the folder that seed reads its files from
-    read |= {"inputs"} if stage == "seed" else set()
+    read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
     if "lion/judging.py" in closure(str(path.relative_to(ROOT))):
         read |= {"referee", "random_seed"}
+    if "lion/sitting.py" in closure(str(path.relative_to(ROOT))):
+        read |= {"student", "answering", "random_seed"}
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
     overrides = {"iterations"} if stage in ("tune", "generate") else set()
     assert declared - overrides == read
 
 
+def filled_params() -> Any:
+    """Return params.yaml with the optional bootstrap."""
+    entry = {"size": 1, "generate": {}}
+    return {**document("params.yaml"), "bootstrap": {"1": entry}}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_sizes_are_declared_by_themselves(stage: str) -> None:
+    """DVC 3.67 leaves keys named `size` and `nfiles` out of the run-cache's key, at any depth.
+
+    Of a section declared as a whole, `dvc repro` would bring back the outputs of another size.
+    """
+
+    def sizes(value: Any, name: str) -> Iterator[str]:
+        for key, part in value.items() if isinstance(value, dict) else ():
+            if key in ("size", "nfiles"):
+                yield f"{name}.{key}"
+            yield from sizes(part, f"{name}.{key}")
+
+    declared = {name.replace("${key}", "1") for name in stages()[stage]["params"]}
+    params = filled_params()
+    for name in declared:
+        value = params
+        for part in name.split("."):
+            value = value[part]
+        assert set(sizes(value, name)) <= declared
+
+
 def test_every_declared_param_exists() -> None:
-    params = document("params.yaml")
+    params = filled_params()
     for body in stages().values():
         for name in body["params"]:
             value: Any = params

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lion.decontamination import SHORT, Decontamination, Meeting, normalised
+from lion.decontamination import SHORT, Decontamination, Meeting, normalised, parted
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RIVER = "Which river flows through the city of Vienna?"
@@ -204,3 +204,50 @@ def test_every_real_exam_item_is_found_in_disguise_and_no_instruction_is_accused
     rows = json.loads((SHARED / "instructions" / "gpteacher_roleplay.json").read_text("utf-8"))
     accused = [row for row in rows if decontamination.meets(row["instruction"])]
     assert accused == []
+
+
+CHOICE = "Which planet is the largest of all?\nOptions:\n(A) Mars\n(B) Jupiter\n(C) Venus"
+OTHER = "Which planet is the largest of all?\nOptions:\n(A) Earth\n(B) Saturn"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Which planet is the largest of all? 1) Jupiter 2) Venus 3) Mars",
+        "Quiz! WHICH PLANET is the largest of all?\n- Venus\n- Mars\n- Jupiter\nThanks.",
+    ],
+)
+def test_options_in_another_order_hide_nothing(text: str) -> None:
+    """Nor under other labels; the item whose options they are is the one named."""
+    assert whole(OTHER, CHOICE).meets(text) == Meeting("1", "options")
+
+
+def test_a_stem_alone_counts_where_only_one_item_has_it() -> None:
+    """Else `Which statement is sarcastic?` would be a leak."""
+    stem = "Tell me: which planet is the largest of all?"
+    assert whole(CHOICE).meets(stem) == Meeting("0", "stem")
+    assert whole(CHOICE, OTHER).meets(stem) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stem", "options"),
+    [
+        (CHOICE, "Which planet is the largest of all?", ["Mars", "Jupiter", "Venus"]),
+        ("Who? (A) I (B) you", "Who?", ["I", "you"]),
+        ("Who?\nA. I\nB. you\nC. they", "Who?", ["I", "you", "they"]),
+        ("Is it?\nOptions:\n- Yes\n- No", "Is it?", ["Yes", "No"]),
+        ("See (A) alone", "See (A) alone", []),
+        ("Plan A. Then B", "Plan A. Then B", []),
+        ("A list\n- one\n- two", "A list\n- one\n- two", []),
+    ],
+)
+def test_options_are_told_from_the_stem(text: str, stem: str, options: list[str]) -> None:
+    found = parted(text)
+    assert (found[0].strip(), [option.strip() for option in found[1]]) == (stem, options)
+
+
+def test_a_short_question_of_many_marks_is_looked_for_to_the_letter() -> None:
+    """Three words are no leak, nine brackets are."""
+    exam = whole("( ( not ( True ) ) ) is")
+    assert exam.meets("Well: ((not (True))) is what?") == Meeting("0", "whole")
+    assert exam.meets("not true is what") is None

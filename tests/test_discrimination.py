@@ -1,14 +1,24 @@
 """Hard, easy or undecided: worked examples of the gap, and when the loop stops."""
 
 import random
+from typing import Any
 
 import pytest
 from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from lion.discrimination import measures, stop_reason, verdicts
-from lion.records import ORDERS, Review, Verdict
+from lion.discrimination import (
+    Audit,
+    agreement,
+    audit,
+    measures,
+    selected,
+    stop_reason,
+    verdicts,
+)
+from lion.records import ORDERS, Basis, Review, Selection, Verdict
 
 SCORE = st.integers(1, 10)
 
@@ -137,3 +147,44 @@ def test_the_loop_stops_with_its_reason(
     found = stop_reason(rows, configure({"split.min_hard": min_hard}).split)
     assert (found is None) == (reason is None)
     assert reason is None or (found is not None and reason in found)
+
+
+def selection(identity: str, basis: Basis = "one_order", **changes: Any) -> Selection:
+    return Selection(identity, basis, "student_first", **changes)
+
+
+def test_one_order_decides_where_it_alone_was_asked() -> None:
+    """Its gap is that order's; the weight is passed on, and what is missing is undecided."""
+    rows = [*reviews("a", (9, 9), (9, 5))[1:], unread("b", "student_first", "no_scores")]
+    found = selected([selection("a", weight=3.0), selection("b"), selection("c")], rows, 1.0)
+    assert found[0] == Verdict("a", 9.0, 5.0, 4.0, "hard", None, "one_order", 3.0)
+    assert [(row.gap, row.reason) for row in found[1:]] == [
+        (None, "no_scores"),
+        (None, "no review with student first"),
+    ]
+
+
+def test_what_was_audited_is_judged_by_both_orders() -> None:
+    rows = reviews("a", (9, 9), (9, 5))
+    (found,) = selected([selection("a", audited=True)], rows, 3.0)
+    assert (found.gap, found.difficulty, found.basis) == (2.0, "easy", "both_orders")
+    assert audit([selection("a", audited=True)], rows, [found], 3.0) == Audit(1, 0, 1, 0)
+
+
+def test_the_agreement_is_that_of_the_audited_for_those_unchecked() -> None:
+    """40 of 100 rest on one order, and 18 of 20 audited agree: 1 - 0.4 x 0.1; Wilson around it."""
+    known = agreement(Audit(decided=100, unchecked=40, audited=20, agreeing=18))
+    assert known is not None
+    assert known.value == pytest.approx(0.96)
+    wilson = binomtest(18, 20).proportion_ci(0.95, method="wilson")
+    assert (known.low, known.high) == pytest.approx(
+        (1 - 0.4 * (1 - wilson.low), 1 - 0.4 * (1 - wilson.high))
+    )
+
+
+def test_an_agreement_that_nobody_audited_is_not_known() -> None:
+    assert agreement(Audit(100, 1, 0, 0)) is None
+    assert agreement(Audit(0, 0, 0, 0)) is None
+    full = agreement(Audit(100, 0, 0, 0))
+    assert full is not None
+    assert full.value == 1.0

@@ -47,6 +47,7 @@ def work(workplace: Workplace, chat_server: ChatServer) -> Work:
     jsonl.write(Path("data/0/cache_pool.jsonl"), cache)
     jsonl.write(Path("data/1/verdicts.jsonl"), verdicts)
     jsonl.write(project.EXAM, [])
+    jsonl.write_document(project.FURTHER_EXAMS, {"items": []})
     jsonl.write_document(Path("data/1/stop.json"), {"stop": False, "reason": None})
     return Work("generate", "1", settings)
 

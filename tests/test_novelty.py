@@ -1,4 +1,5 @@
 """Claims about lion.novelty, against Google's rouge-score as the oracle."""
+# ruff: noqa: RUF001 - letters of other scripts are what is tested
 
 import json
 import random
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 from rouge_score.tokenizers import Tokenizer
 
-from lion.novelty import Neighbour, Novelty, Tokens, f_measure, words
+from lion.novelty import Neighbour, Novelty, Tokens, f_measures, words
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 
@@ -86,7 +88,7 @@ def test_at_exact_ties_the_reference_formula_decides() -> None:
             left = " ".join(shared + [f"l{n}" for n in range(one - common)])
             right = " ".join(shared + [f"r{n}" for n in range(other - common)])
             expected = rouge(left, right)
-            assert f_measure(common, one, other) == expected
+            assert f_measures(np.array([common]), one, np.array([other])) == [expected]
             assert pool_of([left], limit).check(right) == (expected <= limit)
             sides.add((limit, expected > limit))
     assert sides >= {(0.7, False), (0.7, True)}
@@ -108,7 +110,8 @@ def _tied() -> tuple[str, str, str]:
         for common in range(7, one + 1, 7):
             other = common // 7 * 20 - one
             if other >= common:
-                sides[f_measure(common, one, other) > 0.7] = (common, other)
+                (found,) = f_measures(np.array([common]), one, np.array([other]))
+                sides[bool(found > 0.7)] = (common, other)
         if len(sides) == 2:
             text = [f"w{n}" for n in range(one)]
             above, below = (
@@ -258,8 +261,8 @@ def test_a_limit_outside_its_range_is_refused(limit: float) -> None:
         Novelty(limit, "unicode")
 
 
-def test_more_words_than_code_points_are_possible_below_the_surrogates_and_above() -> None:
-    """Surrogates are skipped: 60,000 different words stay different."""
+def test_sixty_thousand_different_words_stay_different() -> None:
+    """The vocabulary of a large pool is no limit."""
     novelty = Novelty(0.4, "reference")
     novelty.add("all", " ".join(f"w{n}" for n in range(60_000)))
     novelty.add("late", "w55294 w55295 w55296 w57342 w59999")
@@ -267,3 +270,82 @@ def test_more_words_than_code_points_are_possible_below_the_surrogates_and_above
     assert found is not None
     assert found.id == "late"
     assert found.similarity == pytest.approx(10 / 11)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 5).map(lambda n: f"w{n}"), min_size=1, max_size=40),
+    st.lists(st.integers(0, 5).map(lambda n: f"w{n}"), min_size=1, max_size=40),
+)
+def test_any_two_token_sequences_score_as_the_reference_does(
+    one: list[str], other: list[str]
+) -> None:
+    """To the last bit, new or not; words that stand more than once count as often as they do."""
+    expected = rouge(" ".join(one), " ".join(other))
+    found = pool_of([" ".join(one)], 0.7).neighbour(" ".join(other))
+    assert (found.similarity if found else 0.0) == expected
+
+
+def test_pairs_close_to_the_limit_are_decided_as_the_reference_decides() -> None:
+    """Thousands of pairs within 0.02 of 0.7, of every length from 10 to 40 words."""
+    draw = random.Random(0)
+    sides = {True: 0, False: 0}
+    for _ in range(2000):
+        one = [f"w{draw.randrange(30)}" for _ in range(draw.randint(10, 40))]
+        other = [word if draw.random() < 0.7 else f"x{draw.randrange(99)}" for word in one]
+        expected = rouge(" ".join(one), " ".join(other))
+        if abs(expected - 0.7) <= 0.02:
+            assert pool_of([" ".join(one)], 0.7).check(" ".join(other)) == (expected <= 0.7)
+            sides[expected > 0.7] += 1
+    assert min(sides.values()) > 100
+
+
+TEN_SCRIPTS = {
+    "Latin": "Napište prosím krátkou báseň o podzimním lese a o řece",
+    "Cyrillic": "Напишите короткое стихотворение об осеннем лесе и реке",
+    "Greek": "Γράψε ένα μικρό ποίημα για το φθινοπωρινό δάσος και το ποτάμι",
+    "Arabic": "اكتب قصيدة قصيرة عن الغابة في الخريف وعن النهر القريب",
+    "Hebrew": "כתוב שיר קצר על היער בסתיו ועל הנהר הקרוב אל הבית",
+    "Devanagari": "शरद ऋतु के जंगल और नदी के बारे में एक छोटी कविता लिखिए",
+    "Han": "请写一首关于秋天森林和河流的短诗并解释其中的意象",
+    "Japanese": "秋の森と川について短い詩を書いてその意味を説明してください",
+    "Thai": "เขียนบทกวีสั้นๆเกี่ยวกับป่าในฤดูใบไม้ร่วงและแม่น้ำ",
+    "Hangul": "가을 숲과 강에 대한 짧은 시를 하나 써 주세요 그리고 설명해 주세요",
+}
+
+
+@pytest.mark.parametrize("script", TEN_SCRIPTS)
+def test_near_copies_are_caught_in_every_script(script: str) -> None:
+    """A word swapped, words added around, other case and marks; no other script is accused."""
+    text = TEN_SCRIPTS[script]
+    novelty = pool_of([*TEN_SCRIPTS.values()], 0.7, "unicode")
+    parts = text.split()
+    swapped = " ".join([*parts[:-1], "🎈"]) if len(parts) > 1 else text[:-2]
+    doubled = unicodedata.normalize("NFD", text).upper()
+    for copy in (text, swapped, f"«{text}»!", doubled, f"{text} 42", f"OK: {text}"):
+        found = novelty.nearest(copy)
+        assert found is not None, copy
+        assert found.id == str(list(TEN_SCRIPTS).index(script))
+    alone = pool_of([other for name, other in TEN_SCRIPTS.items() if name != script], 0.7)
+    assert alone.check(text)
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_the_pool_changes_no_decision(order: list[int]) -> None:
+    """The nearest is the nearest, whenever it came."""
+    texts = [" ".join(f"w{(n * k) % 11}" for k in range(1, 9)) for n in range(1, 7)]
+    candidate = "w1 w2 w3 w4 w5 w6 w7 x"
+    plain = pool_of(texts, 0.5).neighbour(candidate)
+    mixed = pool_of([texts[n] for n in order], 0.5).neighbour(candidate)
+    assert plain is not None and mixed is not None
+    assert mixed.similarity == plain.similarity
+
+
+def test_the_nearest_is_told_also_where_the_text_is_new() -> None:
+    """And there is none where no word is shared, or nothing is there yet."""
+    novelty = Novelty(0.7, "unicode")
+    assert novelty.neighbour("sort these numbers") is None
+    novelty.add("a", "sort those cards")
+    assert novelty.check("sort these numbers")
+    assert novelty.neighbour("sort these numbers") == Neighbour("a", 1 / 3)
+    assert novelty.neighbour("write a poem") is None

@@ -1,13 +1,15 @@
 """Candidates become new instructions in the order of their requests, for stated reasons."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from fixtures import Configure
 
 from lion.decontamination import Decontamination
-from lion.nursery import Nursery
+from lion.nursery import FUNNEL, Nursery, lineages
 from lion.pools import draw
 from lion.records import KINDS, Dropped, Instruction, Kind
 
@@ -44,6 +46,8 @@ def nursery(configure: Configure) -> Made:
             cache=CACHE,
             guard=Decontamination([EXAM], whole=True, ngram=None),
             rng=draw(random_seed=random_seed, purpose="generate", depth=depth),
+            quality=settings.quality,
+            gaps={one.id: float(number) for number, one in enumerate(CACHE)},
         )
 
     return made
@@ -233,3 +237,59 @@ def test_the_funnel_counts_everything_once(nursery: Made) -> None:
     }
     assert sum(funnel.values()) - funnel["asked"] == funnel["asked"]
     assert len(here.dropped) + len(here.kept) == funnel["asked"]
+
+
+def test_the_nearest_one_is_recorded_of_what_is_kept(nursery: Made) -> None:
+    """Also the domain; in the row, so that a later diff can count them."""
+    here = nursery()
+    text = " ".join([*task(2).split()[:2], "write", "new", "words"])
+    assert here.judge("hard", CACHE[0], text)
+    assert here.judge("hard", CACHE[0], "Write a poem about rivers")
+    assert here.kept[0].nearest == (CACHE[2].id, 0.4)
+    assert here.kept[1].domain == "write poem"
+    assert Instruction.from_row(here.kept[0].to_row()) == here.kept[0]
+
+
+def test_parents_can_be_drawn_by_their_gaps(nursery: Made) -> None:
+    """Gaps 0, 1 and 2: weights 1, 2 and 3."""
+    here = nursery(hard=3000, round=3300, choice="gap")
+    drawn = Counter(parent.id for parent, _ in here.choose("hard"))
+    for number, one in enumerate(CACHE[:3]):
+        share = (number + 1) / 6
+        assert abs(drawn[one.id] - 3300 * share) < 5 * (3300 * share * (1 - share)) ** 0.5
+
+
+def test_a_seed_has_at_most_per_seed_descendants(nursery: Made) -> None:
+    """Children of its children count, and those that the Cache Pool has already."""
+    here = nursery(per_seed=2)
+    assert here.judge("hard", CACHE[0], task(7))
+    child = here.kept[0]
+    assert here.judge("hard", child, task(8))
+    assert not here.judge("easy", CACHE[0], task(9))
+    assert not here.judge("easy", here.kept[1], task(9))
+    assert reasons(here) == ["parent_full"] * 2
+    assert here.judge("hard", CACHE[1], task(9))
+
+
+def test_lineages_lead_back_to_seeds() -> None:
+    one, two = CACHE[:2]
+    child = replace(CACHE[2], parent=one.id)
+    grandchild = replace(CACHE[3], parent=child.id)
+    found = lineages([one, two, child, grandchild])
+    assert [found[row.id] for row in (one, two, child, grandchild)] == [
+        one.id, two.id, one.id, one.id
+    ]  # fmt: skip
+
+
+def test_unusable_candidates_are_dropped_with_the_gates_reason(nursery: Made) -> None:
+    here = nursery()
+    assert not here.judge("hard", CACHE[0], "write a poem about \x07 bells")
+    assert [(one.reason, one.detail) for one in here.dropped] == [("control", "U+0007 at 19")]
+
+
+def test_the_funnel_tells_also_what_did_not_happen(nursery: Made) -> None:
+    here = nursery()
+    here.judge("hard", CACHE[0], task(7))
+    assert list(here.counts("hard")) == [*FUNNEL, "kept"]
+    assert sum(here.counts("hard").values()) == 2
+    assert set(here.counts("easy").values()) == {0}

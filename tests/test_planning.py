@@ -47,6 +47,26 @@ def test_a_scorer_in_the_referees_place_asks_nobody(workplace: Workplace) -> Non
     assert not [stage for stage, _ in found if stage.startswith("review")]
 
 
+def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) -> None:
+    """Nobody knows which gaps lie near tau before an iteration has shown it."""
+    rules = {"review.limit": 40, "review.margin": 1.0, "review.same_answer": "skip"}
+    settings = workplace.params({**SMALL, **rules})
+    need = planned(settings)["review@2", "referee"]
+    assert (need.calls, need.reckoned) == (2 * 40, "at_most")
+    jsonl.write_document(project.metrics("1", "review"), {"responses": 50, "reviews": 30})
+    need = planned(settings)["review@2", "referee"]
+    assert (need.calls, need.reckoned) == (30, "about")
+    assert planned(workplace.params(SMALL))["review@2", "referee"].reckoned == "exactly"
+
+
+def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> None:
+    """They follow from the first ones' replies: a day for each, at most."""
+    batch = {**SMALL, "api.mode.referee": "batch", "api.batch_least": 1}
+    full = planned(workplace.params(batch))["review@2", "referee"]
+    frugal = planned(workplace.params({**batch, "review.margin": 1.0}))["review@2", "referee"]
+    assert (full.mode, frugal.seconds) == ("batch", 2 * full.seconds)
+
+
 def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
     rows, _ = base.pool(settings.seed, settings.random_seed)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import student
+from lion import inspection, student
 from lion.chat import Encoder
 from lion.embedded import recipe
 from lion.records import canonical_text
@@ -68,7 +68,10 @@ def test_a_letter_is_one_token_wherever_it_stands() -> None:
 def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
     recipe.build(tmp_path / "base", TEXTS, 0)
     model, tokenizer = student.load(tmp_path / "base", SETTINGS)
-    assert student.check(tiny.student_settings(model=str(tmp_path / "base"))) == []
+    assert (
+        inspection.problems(tiny.student_settings(model=str(tmp_path / "base")), ask_hub=False)
+        == []
+    )
     assert 400_000 < sum(weight.numel() for weight in model.parameters()) < 500_000
     assert model.config.eos_token_id == tokenizer.eos_token_id
     assert len(tokenizer) <= recipe.VOCABULARY

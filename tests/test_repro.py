@@ -79,7 +79,14 @@ def test_after_a_kill_no_reply_is_paid_for_twice(
 
 def test_after_a_kill_the_killed_stage_and_what_follows_run(killing: "Future[Killed]") -> None:
     assert "seed" not in killing.result().run.stages
-    assert killing.result().run.stages[0] == "base-teach"
+    assert killing.result().run.stages[0] == "base-tune"
+
+
+def test_a_killed_training_goes_on_and_leaves_no_state(killing: "Future[Killed]") -> None:
+    """Its weights are those of the run that nobody killed: see the two clones."""
+    killed = killing.result()
+    assert re.search(r"going on from step \d+ of 10", killed.run.output)
+    assert killed.project.states("tune@0") == []
 
 
 # --- changes ---------------------------------------------------------------------------------
@@ -206,7 +213,7 @@ def test_a_stage_names_the_broken_parameter_and_the_way_back(
     assert "split.tau: Input should be a valid number, found 'high'" in broken.output
     assert "dvc checkout" in broken.output
     assert "Traceback" not in broken.output
-    assert not (project.root / "data" / "1" / "verdicts.jsonl").exists()
+    assert not (project.root / "data" / "1" / "reviews.jsonl").exists()
 
     (project.root / "params.yaml").write_text(mended, encoding="utf-8")
     assert project.dvc("checkout").code == 0

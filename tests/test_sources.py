@@ -1,18 +1,23 @@
 """Claims about lion.sources: real files whole, broken rows named, nothing lost."""
 
+import gzip
+import io
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
 from lion.records import Message, canonical_text
-from lion.sources import Loaded, SourceRow, looser_key, read_rows, split_duplicates
+from lion.shapes import SourceRow
+from lion.sources import Loaded, looser_key, read_rows, split_duplicates
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 
@@ -340,3 +345,152 @@ def test_real_files_are_read_whole_and_word_for_word(name: str, rows: int) -> No
         assert contents(row) == [("user", canonical_text("\n\n".join(parts)))]
         assert row.expected == (instance["output"] or None)
         assert lines[row.line - 1].lstrip()[0] in "{["
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "expected", "category"),
+    [
+        (
+            {"passage": "A tale.", "question": "Who?", "options": ["(A)I", "(B)You"], "label": "B"},
+            "A tale.\nWho?\nOptions:\n(A)I\n(B)You",
+            "B",
+            "pool",
+        ),
+        (
+            {"passage": None, "question": "2+2?", "options": None, "label": None, "answer": "4"},
+            "2+2?",
+            "4",
+            "pool",
+        ),
+        ({"question_id": 3, "text": "Why?", "category": "generic"}, "Why?", None, "generic"),
+        ({"question": "2+2?", "answer": "4"}, "2+2?", "4", None),
+        ({"instruction": "Sort.", "question": "x", "task": "y"}, "Sort.", None, None),
+    ],
+)  # fmt: skip
+def test_items_of_agieval_and_vicuna_are_rows(
+    write: Write, value: Any, text: str, expected: str | None, category: str | None
+) -> None:
+    """Passage, question and options, in that order; the task is the file's name."""
+    row = one(read_rows(write(value)))
+    assert contents(row) == [("user", text)]
+    assert (row.expected, row.category) == (expected, category)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_task_of_big_bench_hard_is_its_examples(write: Write, indent: int | None) -> None:
+    """One object for the whole file, on one line or on many; a bad example costs only itself."""
+    examples = [
+        {"input": "Is it?", "target": "yes"},
+        {"input": 3},
+        {"input": "Or?", "target": "no"},
+    ]
+    raw = json.dumps({"canary": "c", "examples": examples}, indent=indent).encode()
+    loaded = read_rows(write(raw=raw, name="snarks.json"))
+    assert [(row.messages[0]["content"], row.expected, row.category) for row in loaded.rows] == [
+        ("Is it?", "yes", "snarks"),
+        ("Or?", "no", "snarks"),
+    ]
+    assert [problem.what for problem in loaded.problems] == [
+        "example 2: instruction: text is expected, found 3"
+    ]
+
+
+EXAMS = {"bbh/*.json": 4074, "agieval/*.jsonl": 2110, "vicuna80/question.jsonl": 80}
+
+
+@pytest.mark.parametrize("pattern", EXAMS)
+def test_real_exams_are_read_whole(pattern: str) -> None:
+    """As they come from their authors."""
+    files = sorted(SHARED.parent.glob(pattern))
+    if not files:
+        pytest.skip(f"{SHARED.parent} is absent: real exams are not part of the project")
+    loaded = [read_rows(file) for file in files]
+    assert sum(len(one.rows) for one in loaded) == EXAMS[pattern]
+    assert not any(one.problems for one in loaded)
+    assert all(row.category for one in loaded for row in one.rows)
+
+
+def test_tables_are_read_with_the_lines_of_their_rows(write: Write) -> None:
+    """Quoted ends of lines, an empty cell, a row too long, and one that is not UTF-8."""
+    raw = (
+        b"\xef\xbb\xbfinstruction,input,output\r\n"
+        b'Sort.,"b\n a",1.50\r\n'
+        b"Add.,,\r\n"
+        b"one,two,three,four\r\n"
+        b"caf\xe9,,\r\n"
+        b"Last.,,\r\n"
+    )
+    loaded = read_rows(write(raw=raw, name="pool.csv"))
+    assert [(row.messages[0]["content"], row.expected, row.line) for row in loaded.rows] == [
+        ("Sort.\n\nb\n a", "1.50", 2),
+        ("Add.", None, 4),
+        ("Last.", None, 7),
+    ]
+    assert [(one.line, one.what) for one in loaded.problems] == [
+        (5, "more cells than the header has"),
+        (6, "not UTF-8"),
+    ]
+    tabs = read_rows(write(raw=b"instruction\tinput\nA, b\tc\n", name="pool.tsv"))
+    assert contents(one(tabs)) == [("user", "A, b\n\nc")]
+
+
+def test_a_quotation_that_never_ends_is_no_silent_loss(write: Write) -> None:
+    raw = b'instruction\nfirst\n"second\nthird\n'
+    with pytest.raises(DataError, match=r"pool\.csv:3: broken CSV"):
+        read_rows(write(raw=raw, name="pool.csv"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("name", ["pool.jsonl", "pool.csv", "pool.parquet"])
+def test_packed_files_are_the_same_rows(
+    write: Write, pack: Callable[[bytes], bytes], name: str
+) -> None:
+    """Whatever lies inside; a broken pack is told as such."""
+    plain = write({"instruction": "Sort."}, {"instruction": "Add."}, name="plain.jsonl")
+    if name == "pool.csv":
+        raw = b"instruction\nSort.\nAdd.\n"
+    elif name == "pool.parquet":
+        frame = io.BytesIO()
+        polars.DataFrame({"instruction": ["Sort.", "Add."]}).write_parquet(frame)
+        raw = frame.getvalue()
+    else:
+        raw = plain.read_bytes()
+    suffix = ".gz" if pack is gzip.compress else ".zst"
+    packed = pack(raw)
+    found = read_rows(write(raw=packed, name=name + suffix)).rows
+    assert [row.messages for row in found] == [row.messages for row in read_rows(plain).rows]
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        read_rows(write(raw=packed[: len(packed) // 2], name=name + suffix))
+
+
+GARBAGE = {
+    "random bytes": random.Random(0).randbytes(20_000),
+    "a line of 10 MB": json.dumps({"instruction": "word " * 2_000_000}).encode(),
+    "nested": b"[" * 100_000 + b"\n" + b'{"instruction": ' * 5_000,
+    "nested in a line": b'{"a": 1}\n' + b'{"a": ' * 50_000,
+    "half pairs": b'{"instruction": "a \\ud800 b"}\n{"instruction": "\\udc00\\ud800"}',
+    "right to left": json.dumps({"instruction": "\u202eabc \u05e9\u05dc \u200f!"}).encode(),
+    "NULs": b"\x00\x00\n" + json.dumps({"instruction": "a\x00b"}).encode(),
+    "a million words": json.dumps({"instruction": "x y " * 500_000}).encode(),
+    "numbers": b"1\n2.5\nnull\ntrue\nNaN\n[]\n" + b"9" * 5000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl", "pool.csv", "pool.parquet", "pool.jsonl.gz"])
+@pytest.mark.parametrize("what", GARBAGE)
+def test_garbage_gives_reasons_and_counts(write: Write, what: str, name: str) -> None:
+    """Every line is a row or a problem, or the whole file is refused with its reason."""
+    raw = GARBAGE[what]
+    path = write(raw=gzip.compress(raw, 1) if name.endswith(".gz") else raw, name=name)
+    try:
+        loaded = read_rows(path)
+    except DataError as error:
+        assert str(path) in str(error)
+        return
+    if "jsonl" in name:
+        lines = [line for line in raw.split(b"\n") if line.strip()]
+        assert len(loaded.rows) + len(loaded.problems) == len(lines)
+    assert all(problem.what and problem.line for problem in loaded.problems)
+    for row in loaded.rows:
+        for message in row.messages:
+            message["content"].encode()

@@ -1,6 +1,7 @@
 """The iterations side by side: figures gathered from files, and the closing table."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,20 @@ def test_the_headline_names_student_and_teacher(finished: Workplace) -> None:
     assert "50.0 % (40.0 to 60.0)" in base
 
 
+def test_the_referees_part_of_an_accepted_hard_instruction_is_told(finished: Workplace) -> None:
+    """196 reviews of 500 tokens in all brought 20; money that this machine did not pay: a dash."""
+    assert finished.path.exists()
+    audit = {"decided": 98, "unchecked": 49, "audited": 10, "agreeing": 10}
+    measure("1", "agreement", audit=audit)
+    text = " ".join(shown(summary.lines(ITERATIONS), 200).split())
+    assert "for each of 20 hard instructions accepted 9.80 reviews, 25 tokens, -;" in text
+    assert "agreement with judging all in both orders 100.0 % (86.1 to 100.0)" in text
+    happened("1", "review", 2.0, referee=196)
+    measure("1", "agreement", audit={**audit, "audited": 0})
+    text = " ".join(shown(summary.lines(ITERATIONS), 200).split())
+    assert "25 tokens, free; agreement with judging all in both orders is not known" in text
+
+
 def test_where_quality_did_not_rise_it_is_said(finished: Workplace) -> None:
     assert finished.path.exists()
     text = shown(summary.lines(ITERATIONS), 200)
@@ -208,3 +223,11 @@ def test_money_that_is_not_known_is_not_called_zero(
     nanodollars: int | None, unpriced: int, told: str
 ) -> None:
     assert tables.dollars(nanodollars, unpriced) == told
+
+
+def test_wasted_calls_are_told_where_there_are_any() -> None:
+    line = Line("1", "0", 1, 1, None, None, None, None, {}, None, None, None, None, None, None,
+                None, 200, 0, 0, 1.0, None)  # fmt: skip
+    assert "wasted" not in shown([line])
+    lossy = replace(line, wasted=5, throttled=3, billed=2)
+    assert "wasted calls: 5 of 200 (2.5 %), 3 of them refused (429), 2" in shown([lossy])

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import tiny
 import torch
 from torch.nn import functional
 
-from lion import student, tuning
+from lion import student
 from lion.chat import Encoder, Example
+from lion.collation import Packed, Padded, draw_order
 from lion.errors import DataError, ModelError
 from lion.optimizers import MuonAdamW, muon_adamw, orthogonal
-from lion.tuning import TuneReport, draw_order, tune
+from lion.settings import Hardware
+from lion.tuning import TuneReport, fit, tune
 
 SETTINGS = tiny.student_settings()
+HARDWARE = tiny.hardware()
 QUESTIONS = ["c a f b", "a b", "f f a c b", "e d", "b a f c", "d a"]
 
 
@@ -33,14 +37,22 @@ def examples(folder: Path) -> list[Example]:
     )
 
 
-def run(folder: Path, out: Path, **changes: Any) -> TuneReport:
+def run(
+    folder: Path,
+    out: Path,
+    hardware: Hardware = HARDWARE,
+    states_in: Path | None = None,
+    **changes: Any,
+) -> TuneReport:
     return tune(
         examples(folder),
         student=folder,
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(**changes),
+        hardware=hardware,
         random_seed=7,
+        states_in=states_in,
     )
 
 
@@ -71,8 +83,8 @@ def test_the_loss_is_the_mean_over_supervised_tokens_alone(
         folder,
         tmp_path / "out",
         steps=1,
-        batch_size=len(rows) // accumulation,
-        accumulation=accumulation,
+        batch_size=len(rows),
+        hardware=tiny.hardware(micro_batch=len(rows) // accumulation),
     )
     by_hand = loss_by_hand(tiny.model(architecture), rows)
     assert math.isclose(report.curve[0].loss, by_hand, rel_tol=1e-3)
@@ -137,6 +149,7 @@ def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=10, warmup=0.2),
+        hardware=HARDWARE,
         random_seed=0,
         progress=lambda *point: told.append(point),
     )
@@ -150,7 +163,7 @@ def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
 
 def test_epochs_become_steps(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "base")
-    report = run(folder, tmp_path / "out", steps=None, epochs=2.5, batch_size=2, accumulation=2)
+    report = run(folder, tmp_path / "out", steps=None, epochs=2.5, batch_size=4)
     assert report.steps == math.ceil(2.5 * len(QUESTIONS) / 4)
 
 
@@ -208,6 +221,7 @@ def test_half_precision_students_train_in_float32_and_stay_half(tmp_path: Path) 
         out=tmp_path / "out",
         settings=settings,
         tune=tiny.tune_settings(),
+        hardware=HARDWARE,
         random_seed=0,
     )
     model, _ = student.load(tmp_path / "out", settings)
@@ -303,7 +317,101 @@ def test_muons_rest_moves_as_adamw_does() -> None:
 
 def test_only_the_answer_and_its_end_are_labelled() -> None:
     rows = [Example("a", (5, 6, 7, 8), 2), Example("b", (5, 9), 1)]
-    batch = tuning._Collator(0)(rows)
+    batch = Padded(0, masked=True, whole=True)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
     assert batch["labels"].tolist() == [[-100, -100, 7, 8], [-100, 9, -100, -100]]
+
+
+def packed_loss(model: Any, rows: list[Example]) -> list[float]:
+    """Return the loss of every supervised token of the packed rows, in their order."""
+    batch = Packed()(rows)
+    logits = model(**batch).logits
+    losses = functional.cross_entropy(logits, batch["shift_labels"], reduction="none")
+    return [float(loss) for loss in losses]
+
+
+PACKABLE = [name for name in tiny.ARCHITECTURES if name != "gpt2"]
+
+
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+@pytest.mark.parametrize("architecture", PACKABLE)
+def test_nothing_leaks_between_packed_examples(
+    tmp_path: Path, architecture: str, kernel: str
+) -> None:
+    """An example's losses are those it has alone, whatever stands before it in the pack."""
+    rows = examples(tiny.folder(tmp_path / "base", architecture))
+    model = tiny.model(architecture)
+    model.set_attn_implementation(kernel)
+    with torch.no_grad():
+        together = packed_loss(model, rows)
+        alone = [loss for row in rows for loss in packed_loss(model, [row])]
+        stranger = replace(rows[0], input_ids=(9,) * len(rows[0].input_ids))
+        others = packed_loss(model, [stranger, *rows[1:]])
+    assert len(together) == sum(len(row.input_ids) - row.prompt_length for row in rows)
+    assert torch.allclose(torch.tensor(together), torch.tensor(alone), atol=1e-4)
+    behind = len(rows[0].input_ids) - rows[0].prompt_length
+    assert torch.equal(torch.tensor(together[behind:]), torch.tensor(others[behind:]))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_packing_changes_nothing_but_the_padding(tmp_path: Path, architecture: str) -> None:
+    folder = tiny.folder(tmp_path / "base", architecture)
+    padded = run(folder, tmp_path / "1")
+    packed = run(folder, tmp_path / "2", tiny.hardware(packing="always"))
+    assert packed.tokens == padded.tokens
+    for one, other in zip(padded.curve, packed.curve, strict=True):
+        assert math.isclose(one.loss, other.loss, rel_tol=1e-4)
+
+
+def test_a_layer_that_carries_a_state_on_is_never_packed() -> None:
+    from lion import tuning
+
+    model = tiny.model()
+    assert tuning._packs(model, tiny.hardware(packing="always"))
+    model._is_stateful = True
+    assert not tuning._packs(model, tiny.hardware(packing="always"))
+
+
+def test_long_examples_are_cut_or_refused_as_params_say(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path / "base")
+    lengths = {row.id: len(row.input_ids) for row in examples(folder)}
+    limit = sorted(lengths.values())[-2]
+    long = tuple(id for id, length in lengths.items() if length > limit)
+    report = run(folder, tmp_path / "out", max_length=limit, too_long="truncate")
+    assert (report.truncated, report.too_long, report.examples) == (long, (), len(QUESTIONS))
+    with pytest.raises(DataError, match=f"examples are longer than {limit} tokens"):
+        run(folder, tmp_path / "none", max_length=limit, too_long="error")
+
+
+def test_a_cut_example_keeps_its_prompt_and_the_start_of_its_answer() -> None:
+    rows = [Example("a", (1, 2, 3, 4, 5), 2), Example("b", (1, 2, 3, 4, 5), 4)]
+    cut = fit(rows, tiny.tune_settings(max_length=4, too_long="truncate"))
+    assert [(row.id, row.input_ids) for row in cut.examples] == [("a", (1, 2, 3, 4))]
+    assert (cut.truncated, cut.too_long) == (("a",), ("b",))
+
+
+def test_qlora_without_what_it_needs_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.folder(tmp_path / "base")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ModelError, match="qlora needs the library bitsandbytes"):
+        run(folder, tmp_path / "out", method="qlora")
+
+
+def test_qlora_learns_and_goes_on_as_one_adapter(tmp_path: Path) -> None:
+    """The out is the adapter alone, and it answers on the weights of full width."""
+    pytest.importorskip("bitsandbytes")
+    base = tiny.folder(tmp_path / "base")
+    qlora = {"method": "qlora", "steps": 20, "learning_rate": 0.01}
+    run(base, tmp_path / "1", **qlora)
+    run(tmp_path / "1", tmp_path / "2", **qlora)
+    names = {path.name for path in (tmp_path / "2").iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    models = [
+        student.load(folder, SETTINGS)[0] for folder in (base, tmp_path / "1", tmp_path / "2")
+    ]
+    losses = [loss_by_hand(model, examples(base)) for model in models]
+    assert losses[0] > losses[1] > losses[2]
+    assert {weight.dtype for weight in models[2].parameters()} == {torch.float32}

@@ -23,7 +23,7 @@ from transformers import (
 
 from lion import student
 from lion.records import Instruction
-from lion.settings import Student, Tune
+from lion.settings import Answering, Hardware, Student, Tune
 
 # Matrices this small gain nothing from threads, which wait for each other beside other work.
 torch.set_num_threads(1)
@@ -170,8 +170,22 @@ def student_settings(**changes: Any) -> Student:
         "prompt_format": "auto",
         "dtype": "float32",
         "threads": None,
+        "endpoint": None,
     }
     return Student(**{**values, **changes})
+
+
+def answering_settings(**changes: Any) -> Answering:
+    """Return the section `answering` with `changes`."""
+    values = {
+        "temperature": 0.0,
+        "max_tokens": 8,
+        "batch_size": 3,
+        "batch_tokens": None,
+        "engine": "auto",
+        "processes": None,
+    }
+    return Answering(**{**values, **changes})
 
 
 def tune_settings(**changes: Any) -> Tune:
@@ -188,14 +202,23 @@ def tune_settings(**changes: Any) -> Tune:
         "epochs": None,
         "steps": 6,
         "batch_size": 4,
-        "accumulation": 1,
         "max_length": 64,
+        "too_long": "drop",
         "max_dropped": 1.0,
         "replay": 0.0,
         "lora_rank": 4,
         "gradient_checkpointing": False,
     }
     return Tune(**{**values, **changes})
+
+
+def hardware(**changes: Any) -> Hardware:
+    """Return the section `hardware` with `changes`, those of `launcher` among them."""
+    launcher = {"processes": 1, "machines": 1, "main_address": None, "config": None, "start": []}
+    values = {"micro_batch": None, "packing": "auto", "save_every": None, "keep": "all"}
+    for name, value in changes.items():
+        (launcher if name in launcher else values)[name] = value
+    return Hardware.model_validate({**values, "launcher": launcher})
 
 
 def instruction(content: str) -> Instruction:

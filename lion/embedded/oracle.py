@@ -55,6 +55,7 @@ EXACT = Temper()
 MODELS: Mapping[str, Temper] = {
     "oracle-1": EXACT,
     "oracle-1-noisy": Temper(noise=1.0, position_bias=0.5),
+    "oracle-1-rough": Temper(noise=3.0, position_bias=1.5),
 }
 
 

@@ -1,6 +1,6 @@
 """respond: the student of the iteration before sits the Cache Pool, or a drawn part of it."""
 
-from lion import console, jsonl, pools, stage, student
+from lion import jsonl, pools, sitting, stage, student
 from lion.records import Instruction
 
 
@@ -12,22 +12,11 @@ def respond(work: stage.Work) -> str:
     if stopped is not None:
         jsonl.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"
-    student.load_libraries()  # torch, which a loop that has stopped does not need
-    from lion import answering
-
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)
     drawn = pools.sample(cache, settings.respond.limit, rng)
-    with console.progress(f"respond@{work.iteration}") as update:
-        answers = answering.answer(
-            drawn,
-            student=examinee,
-            settings=settings.student,
-            **settings.answering.model_dump(),
-            random_seed=settings.random_seed + work.depth,
-            model_name=f"student-{work.previous}",
-            progress=update,
-        )
+    seed = settings.random_seed + work.depth
+    answers = sitting.answers(work, drawn, examinee, work.previous, seed)
     jsonl.write(work.data("responses.jsonl"), answers)
     return f"{len(answers):,} responses to {len(cache):,} instructions in cache"
 

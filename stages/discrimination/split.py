@@ -1,19 +1,29 @@
 """split: hard or easy by the gap, and whether the loop goes on."""
 
-from lion import discrimination, jsonl, stage
-from lion.records import Review
+from collections import Counter
+from dataclasses import asdict
+
+from lion import discrimination, jsonl, project, stage
+from lion.records import Review, Selection
 
 
 def split(work: stage.Work) -> str:
-    """Write verdicts.jsonl and stop.json."""
+    """Write verdicts.jsonl, stop.json, and how far full judging would agree."""
     settings = work.settings.split
+    selections = jsonl.read(work.data("selection.jsonl"), Selection.from_row)
     reviews = jsonl.read(work.data("reviews.jsonl"), Review.from_row)
-    verdicts = discrimination.verdicts(reviews, settings.tau)
+    verdicts = discrimination.selected(selections, reviews, settings.tau)
     reason = discrimination.stop_reason(verdicts, settings)
     jsonl.write(work.data("verdicts.jsonl"), verdicts)
     jsonl.write_document(work.data("stop.json"), {"stop": reason is not None, "reason": reason})
     measures = discrimination.measures(verdicts)
-    work.write_metrics({**measures, "stopped": reason})
+    audit = discrimination.audit(selections, reviews, verdicts, settings.tau)
+    known = discrimination.agreement(audit)
+    basis = Counter(row.basis for row in verdicts)
+    work.write_metrics({**measures, "agreement": known and known.value, "stopped": reason})
+    details = {"agreement": known and asdict(known), "audit": asdict(audit)}
+    path = project.metrics(work.iteration, "agreement")
+    jsonl.write_document(path, {**details, "basis": dict(sorted(basis.items()))})
     told = ", ".join(f"{measures[kind]:,} {kind}" for kind in ("hard", "easy", "undecided"))
     return told if reason is None else f"{told}; the loop stops: {reason}"
 

@@ -6,7 +6,7 @@ stops, and the metrics say how many are lacking. An endpoint that fails is no dr
 `generate.max_dropped` the stage stops.
 """
 
-from lion import chat, decontamination, generator, jsonl, pools, project, prompts, stage
+from lion import chat, counting, decontamination, generator, jsonl, pools, project, prompts, stage
 from lion.nursery import Nursery
 from lion.records import KINDS, Instruction, Kind, Verdict
 from lion.wire import Failure, Outcome, Request
@@ -25,7 +25,7 @@ def generate(work: stage.Work) -> str:
     work.write_metrics(
         {
             "new": len(nursery.kept),
-            **{kind: dict(sorted(nursery.funnel[kind].items())) for kind in KINDS},
+            **{kind: nursery.counts(kind) for kind in KINDS},
             "short": short,
             "stopped": stop["reason"],
             "generator": used,
@@ -43,15 +43,20 @@ def _nursery(work: stage.Work) -> Nursery:
     settings = work.settings
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
-    exam = jsonl.read(project.EXAM, Instruction.from_row)
+    exams = jsonl.read(project.EXAM, Instruction.from_row)
+    further = jsonl.read_document(project.FURTHER_EXAMS)["items"]
+    exams += [Instruction.from_row(row) for row in further]
     return Nursery(
         iteration=work.iteration,
         depth=work.depth,
         settings=settings.generate_at(work.iteration),
         parents=pools.parents(cache, verdicts),
         cache=cache,
-        guard=decontamination.guard(exam, settings.decontaminate),
+        guard=decontamination.guard(exams, settings.decontaminate),
         rng=pools.draw(random_seed=settings.random_seed, purpose="generate", depth=work.depth),
+        quality=settings.quality,
+        tokens=counting.counter(settings.quality, settings.student),
+        gaps={one.id: one.gap for one in verdicts if one.gap is not None},
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from lion import chat, console, jsonl, pools, project, stage, student
+from lion import chat, jsonl, pools, project, stage, student
 from lion.errors import DataError
 from lion.records import Dropped, Instruction, reasons
 from lion.settings import Student, Tune
@@ -35,7 +35,7 @@ def tune(work: stage.Work) -> str:
     if not fresh:
         return _stand_still(work)
     student.load_libraries("transformers.trainer")  # and torch, which standing still does not need
-    from lion import tuning
+    from lion import tuning_run
 
     tune_settings = work.settings.tune_at(work.iteration)
     rows = fresh + pools.replayed_at(
@@ -44,17 +44,17 @@ def tune(work: stage.Work) -> str:
     before = _student_before(work)
     examples = _examples(rows, before, work.settings.student)
     _refuse_too_long(examples, tune_settings)
-    with console.progress(f"tune@{work.iteration}") as update:
-        report = tuning.tune(
-            examples,
-            student=before,
-            out=work.data("student"),
-            settings=work.settings.student,
-            tune=tune_settings,
-            random_seed=work.settings.random_seed + work.depth,
-            progress=lambda step, steps, _loss: update(step, steps),
-        )
+    report = tuning_run.run(
+        examples,
+        student=before,
+        out=work.data("student"),
+        settings=work.settings,
+        tune=tune_settings,
+        random_seed=work.settings.random_seed + work.depth,
+        name=f"tune@{work.iteration}",
+    )
     _write(work, report, len(fresh), len(rows) - len(fresh))
+    tuning_run.forget(f"tune@{work.iteration}")
     return f"{report.steps:,} steps on {len(fresh):,} new and {len(rows) - len(fresh):,} old rows"
 
 
@@ -70,12 +70,15 @@ def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[
 
 
 def _refuse_too_long(examples: list[chat.Example], settings: Tune) -> None:
-    """Raise TooManyDroppedError before a step is made where too many examples are too long."""
+    """Raise TooManyDroppedError before a step is made where too many examples are left out."""
+    from lion import tuning
+
+    left_out = set(tuning.fit(examples, settings).too_long)
     longest = settings.max_length
     dropped = [
         Dropped("tune", "too_long", id=one.id, detail=f"{len(one.input_ids)} of {longest} tokens")
         for one in examples
-        if len(one.input_ids) > longest
+        if one.id in left_out
     ]
     stage.check_dropped(dropped, settings.max_dropped, len(examples), "tune.max_dropped")
 
@@ -93,6 +96,7 @@ def _write(work: stage.Work, report: TuneReport | None, new: int = 0, old: int =
             "new_rows": new,
             "old_rows": old,
             "dropped": reasons(dropped),
+            "truncated": len(report.truncated) if report else 0,
             "steps": report.steps if report else 0,
             "supervised_tokens": report.tokens if report else 0,
             "final_loss": curve[-1].loss if curve else None,

@@ -1,0 +1,137 @@
+"""Models on the Hugging Face hub: what an id means there, and what its refusals mean here.
+
+The hub is asked for a listing, a size or a commit; weights are fetched by transformers when a
+student is loaded. With HF_HUB_OFFLINE set, its cache answers instead. Imports no torch.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lion.errors import ModelError
+from lion.settings import Student
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+CONVERT = (
+    "Pickled weights are refused: load them once where you trust them and call "
+    "`save_pretrained`, which writes safetensors."
+)
+_SECONDS = 10.0
+
+
+def may_be_id(name: str) -> bool:
+    """Tell whether `name` has the form of a hub id; asks nobody."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # no __all__
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not name.startswith((".", "~", "/"))
+
+
+def cached(name: str, revision: str | None) -> Path | None:
+    """Return the folder of the cached files where the hub is switched off, else None.
+
+    Raises ModelError where it is switched off and they are not cached.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    with translated(name):
+        return Path(
+            huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
+        )
+
+
+def listing(name: str, revision: str | None) -> set[str]:
+    """Return the names of a model's files. Raises ModelError."""
+    return {file.rfilename for file in _info(name, revision).siblings or []}
+
+
+def weight_bytes(name: str, revision: str | None) -> int:
+    """Return the size of a model's safetensors on the hub. Raises ModelError."""
+    files = _info(name, revision, sizes=True).siblings or []
+    return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+
+
+def pinned(settings: Student) -> str | None:
+    """Return the commit that `settings.revision` means on the hub now. Raises ModelError.
+
+    A revision that is a commit already is returned as it is, without asking.
+    """
+    name, revision = settings.model, settings.revision
+    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    folder = cached(name, revision)
+    # a snapshot's folder is called by its commit
+    return _info(name, revision).sha if folder is None else folder.name
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what transformers and the hub raise while loading `name` into a ModelError."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (HTTPError, OSError, ValueError, ImportError, SafetensorError) as error:
+        raise ModelError(f"{name}: {_explain(error)}") from error
+
+
+def _info(name: str, revision: str | None, *, sizes: bool = False) -> "ModelInfo":
+    import huggingface_hub
+
+    with translated(name):
+        return huggingface_hub.model_info(
+            name, revision=revision, files_metadata=sizes, timeout=_SECONDS
+        )
+
+
+def _explain(error: BaseException) -> str:
+    """Say what happened and what to do, from the first cause that we know."""
+    cause: BaseException | None = error
+    while cause is not None:
+        for kind, advice in _advice():
+            if isinstance(cause, kind):
+                return advice
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return "wants to run its own code. Read it, then set `student.trust_remote_code: true`."
+    if "safetensors" in text:
+        return f"no safetensors weights that can be read ({text:.200}). {CONVERT}"
+    return f"cannot be loaded: {text:.400}. Check `student.model`, or try another one."
+
+
+def _advice() -> list[tuple[type[BaseException], str]]:
+    """Return what the hub's library raises, the special before the general, with the way out."""
+    from huggingface_hub import errors
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
+
+    return [
+        (errors.GatedRepoError, "gated on the hub. Accept its terms there and set HF_TOKEN."),
+        (errors.RevisionNotFoundError, "no such revision on the hub. Mend `student.revision`."),
+        (
+            errors.RepositoryNotFoundError,
+            "not on the hub, or private. Mend `student.model`, or set HF_TOKEN.",
+        ),
+        (
+            errors.LocalEntryNotFoundError,
+            "not in the cache, and the hub cannot be reached. Go online, unset HF_HUB_OFFLINE, "
+            "pin student.revision to a commit that is cached, or name a folder.",
+        ),
+        (
+            errors.OfflineModeIsEnabled,
+            "not in the cache, and HF_HUB_OFFLINE is set. Unset it once, or name a folder.",
+        ),
+        (HTTPError, "the hub cannot be asked. Go online, or set HF_HUB_OFFLINE=1 if cached."),
+    ]

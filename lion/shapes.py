@@ -1,0 +1,246 @@
+"""One value of a user's file becomes rows: which shape it has, and its conversation. Pure.
+
+Shapes: Alpaca, self-instruct, chat messages, ShareGPT; and the files of the exams that the field
+uses: BIG-Bench Hard (an object with `examples`), AGIEval (`passage`, `question`, `options`) and the
+80 questions of Vicuna (`question_id`, `text`). Does not read files (see `sources`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from lion.errors import DataError
+from lion.records import Message, read_messages
+
+Turns = tuple[Message, ...]
+
+_SHAPES = ("instruction", "messages", "conversations")
+_TOOLS = ("tools", "functions")
+_ANSWERS = ("expected", "answer", "target", "label")
+_SPEAKERS = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """An instruction as the user's file brings it.
+
+    `messages` are canonical and end with a user's turn. `expected` is the reference answer, None
+    where the file has none or an empty one; `classification` tells whether the answer is one of a
+    few labels, None where the file does not tell. `line` is where the row begins, from 1; in
+    Parquet, which has no lines, the row's number.
+    """
+
+    messages: Turns
+    expected: str | None
+    category: str | None
+    file: str
+    line: int
+    classification: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that cannot be used: where it stands and what is wrong with it."""
+
+    file: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        """Return the problem as a message shows it."""
+        return f"{self.file}:{self.line}: {self.what}"
+
+
+def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
+    """Yield the rows of one value that begins at `line` of `file`, each of them or its problem."""
+    try:
+        instances = _instances(value, file)
+    except DataError as error:
+        yield Problem(file, line, str(error))
+        return
+    for where, instance in instances:
+        try:
+            yield _row(instance, file, line)
+        except DataError as error:
+            yield Problem(file, line, f"{where}{error}")
+
+
+def _instances(value: object, file: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the objects that are one row each, with words that tell which one it is."""
+    if not isinstance(value, dict):
+        raise DataError(f"an object is expected, found {value!r:.60}")
+    if isinstance(value.get("examples"), list) and not any(value.get(key) for key in _SHAPES):
+        return _examples(value["examples"], _task(file))
+    if value.get("instances") is None:
+        return [("", value)]
+    return _self_instruct(value)
+
+
+def _self_instruct(value: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    if value.get("instruction") is None:
+        raise DataError("instances: they belong to an `instruction`, which is missing")
+    instances = value["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise DataError("instances: a list of {input, output} is expected, with one at least")
+    if "input" in value or "output" in value:
+        raise DataError("both `instances` and an `input` or `output` of its own; keep one of them")
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for number, instance in enumerate(instances, start=1):
+        where = f"instance {number}: "
+        if not isinstance(instance, dict):
+            raise DataError(f"{where}an object is expected, found {instance!r:.60}")
+        own = {key: instance.get(key) for key in ("input", "output")}
+        rows.append((where, {**value, **own}))
+    return rows
+
+
+def _examples(examples: list[Any], task: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the examples of a task of BIG-Bench Hard; `input` is question and options."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for number, one in enumerate(examples, start=1):
+        if not isinstance(one, dict):
+            raise DataError(f"example {number}: an object is expected, found {one!r:.60}")
+        row = {"instruction": one.get("input"), "expected": one.get("target"), "category": task}
+        found.append((f"example {number}: ", row))
+    return found
+
+
+def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
+    value = _as_instruction(value, file)
+    shapes = [key for key in _SHAPES if value.get(key) is not None]
+    if len(shapes) != 1:
+        found = ", ".join(shapes or list(value)[:8]) or "nothing"
+        raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {found}")
+    turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
+    for key in _TOOLS:
+        if value.get(key):
+            raise DataError(f"{key}: instructions with tools cannot be used")
+    system = _optional(value, "system")
+    if system:
+        turns = [{"role": "system", "content": system}, *turns]
+    messages = tuple(read_messages(turns))
+    # A key of an exam's goes before the answer that its shape brings: it is the one to check.
+    own = [_optional(value, key) for key in _ANSWERS if key in value]
+    expected = next(filter(None, own), answer) if own else answer
+    category = _optional(value, "category")
+    for message in messages:
+        _refuse_surrogates(message["content"])
+    _refuse_surrogates(expected)
+    _refuse_surrogates(category)
+    kind = _classification(value)
+    return SourceRow(messages, expected, category and category.strip(), file, line, kind)
+
+
+def _classification(value: Mapping[str, Any]) -> bool | None:
+    """Return what the row says under our word or self-instruct's. Raises DataError."""
+    for key in ("classification", "is_classification"):
+        found = value.get(key)
+        if found is not None:
+            if not isinstance(found, bool):
+                raise DataError(f"{key}: true or false is expected, found {found!r:.60}")
+            return found
+    return None
+
+
+def _as_instruction(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
+    """Return an item of AGIEval or Vicuna as an instruction; any other value as it is."""
+    if "question" not in value and "question_id" not in value:
+        return value
+    if any(value.get(key) is not None for key in _SHAPES):
+        return value
+    if value.get("question") is not None:
+        task = {"category": _task(file)} if "options" in value else {}
+        return {**task, **value, "instruction": _question(value)}
+    if value.get("text") is not None:
+        return {**value, "instruction": value["text"]}
+    return value
+
+
+def _task(file: str) -> str:
+    """Return the task of an exam, which its file's name tells."""
+    return PurePath(file).name.split(".")[0]
+
+
+def _question(value: Mapping[str, Any]) -> str:
+    """Return passage, question and options of an item of AGIEval, each on lines of its own."""
+    options = value.get("options")
+    if options is None:
+        options = []
+    if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
+        raise DataError(f"options: a list of texts is expected, found {options!r:.60}")
+    question = _optional(value, "question")
+    if question is None:
+        raise DataError("question: it is empty")
+    parts = [_optional(value, "passage"), question, *(["Options:"] if options else []), *options]
+    return "\n".join(part for part in parts if part is not None)
+
+
+def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+    instruction = _optional(value, "instruction")
+    if instruction is None:
+        raise DataError("instruction: it is empty")
+    context = _optional(value, "input")
+    content = instruction if context is None else f"{instruction}\n\n{context}"
+    return [{"role": "user", "content": content}], _optional(value, "output")
+
+
+def _chat(value: Mapping[str, Any], key: str) -> tuple[list[Any], str | None]:
+    """Return the turns before the answer, and the answer: a closing turn of the assistant's."""
+    turns = value[key]
+    if not isinstance(turns, list) or not turns:
+        raise DataError(f"{key}: a list of turns is expected, with one at least")
+    if key == "conversations":
+        turns = [_protocol_turn(turn, number) for number, turn in enumerate(turns, start=1)]
+    last = turns[-1]
+    if isinstance(last, dict) and last.get("role") == "assistant":
+        if not isinstance(last.get("content"), str):
+            raise DataError(f"{key}: the content of turn {len(turns)} is not text")
+        return turns[:-1], _optional(last, "content")
+    return turns, None
+
+
+def _protocol_turn(turn: object, number: int) -> dict[str, Any]:
+    """Return a ShareGPT turn, `from` and `value`, in the protocol's words."""
+    if not isinstance(turn, dict):
+        raise DataError(f"conversations: turn {number} is not an object")
+    speaker = turn.get("from")
+    if not isinstance(speaker, str) or speaker not in _SPEAKERS:
+        raise DataError(
+            f"conversations: turn {number} is from {speaker!r:.60}; "
+            f"one of {', '.join(_SPEAKERS)} is expected"
+        )
+    return {"role": _SPEAKERS[speaker], "content": turn.get("value")}
+
+
+def _optional(value: Mapping[str, Any], key: str) -> str | None:
+    """Return a text as it is; None where absent, null or blank. Raises DataError for a non-text.
+
+    Not stripped: the indent of an `input` is meaning.
+    """
+    found = value.get(key)
+    if found is None:
+        return None
+    if not isinstance(found, str):
+        raise DataError(f"{key}: text is expected, found {found!r:.60}")
+    return found if found.strip() else None
+
+
+def _refuse_surrogates(text: str | None) -> None:
+    """Refuse half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    if text is None or text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise DataError(
+            f"half of a surrogate pair (\\u{ord(half):04x}) in {text!r:.60}; restore the character"
+        ) from error

@@ -1,0 +1,108 @@
+"""bootstrap: a base pool grown from a few tasks of the user's own (optional).
+
+The generator is shown tasks and goes on with new ones (self-instruct; Wang et al., ACL 2023), in
+rounds of a fixed size that are judged in the order of the requests. Where a round keeps too little
+of a kind, that well is dry: asking stops, and the metrics say how many are lacking. An endpoint
+that fails is no dry well: above `generate.max_dropped` the stage stops.
+"""
+
+from math import ceil
+from pathlib import Path
+
+from lion import base, decontamination, jsonl, pools, project, prompts, selfinstruct, sources, stage
+from lion.records import Dropped, instruction_id, reasons
+from lion.seedbed import Draw, Seedbed, Task
+from lion.selfinstruct import TASK_KINDS, TaskKind
+from lion.settings import Bootstrap
+from lion.wire import Failure, Outcome
+
+
+def bootstrap(work: stage.Work) -> str:
+    """Write bootstrapped.jsonl: the seeds, then the new tasks in the order of their making."""
+    bed, dropped = _seedbed(work)
+    used = _fill(work, bed)
+    short = {kind: bed.wanted(kind) for kind in TASK_KINDS}
+    pool = [*bed.seeds, *bed.made]
+    jsonl.write(project.BOOTSTRAPPED, pool)
+    work.write_dropped([*dropped, *bed.dropped])
+    work.write_metrics(
+        {
+            "rows": len(pool),
+            "seeds": len(bed.seeds),
+            "classification_rows": sum(task.kind == "classification" for task in pool),
+            **{kind: dict(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
+            "dropped": reasons(dropped),
+            "short": short,
+            "generator": used,
+        }
+    )
+    told = f"{len(bed.seeds):,} seeds and {len(bed.made):,} new tasks, {len(bed.dropped):,} dropped"
+    lacking = [f"{count:,} {kind} too few" for kind, count in short.items() if count]
+    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+
+
+def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
+    settings = work.settings
+    entry = settings.bootstrap[work.iteration]
+    source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
+    found, dropped = base.pool(source, settings.random_seed)
+    # Not the exam that `seed` writes, which runs later: the file itself.
+    _, exam = base.exam(settings.exam, settings.seed, settings.random_seed, [])
+    exam += base.further_exams(settings.decontaminate)
+    guard = decontamination.guard(exam, settings.decontaminate)
+    clean, leaked = base.clean(found, guard, settings.seed.on_contaminated)
+    kinds = _kinds(entry)
+    seeds = [
+        Task(row.id, row.messages, kinds[row.id], (), row.category, row.expected) for row in clean
+    ]
+    rngs = {
+        kind: pools.draw(
+            random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=work.depth
+        )
+        for kind in TASK_KINDS
+    }
+    bed = Seedbed(entry, settings.bootstrap_filters(work.iteration), seeds, guard, rngs)
+    return bed, [*dropped, *leaked]
+
+
+def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
+    """Return which kind each row of the seeds' files is; one that does not say so is open."""
+    return {
+        instruction_id(row.messages): "classification" if row.classification else "open"
+        for name in entry.seeds
+        for row in sources.read_rows(Path(name)).rows
+    }
+
+
+def _fill(work: stage.Work, bed: Seedbed) -> dict[str, int]:
+    """Ask round after round until the size is reached, of the kinds that are not dry."""
+    templates = prompts.load(project.PROMPTS / "bootstrap", "bootstrap")
+    count = bed.settings.per_call
+    allowed = stage.allowed_failures(bed.filters.max_dropped, ceil(bed.settings.size / count))
+    dry: list[TaskKind] = []
+    with work.asker("generator", work.settings.generator) as asker:
+        while draws := bed.choose(dry):
+            requests = [
+                selfinstruct.request(draw.texts, draw.kind, count, templates, draw.sample)
+                for draw in draws
+            ]
+            left = max(0, allowed - asker.account.failed)
+            dry += _judge(bed, draws, asker.ask(requests, max_failed=left))
+        return asker.account.versioned()
+
+
+def _judge(bed: Seedbed, draws: list[Draw], outcomes: list[Outcome]) -> list[TaskKind]:
+    """Judge a round's replies in the order of their requests; return the kinds found dry."""
+    tried: dict[TaskKind, list[int]] = {}
+    for draw, outcome in zip(draws, outcomes, strict=True):
+        found = selfinstruct.candidates(outcome, draw.texts, bed.settings.per_call, bed.filters)
+        kept = bed.judge(draw, found)
+        if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
+            asked, stayed = tried.get(draw.kind, [0, 0])
+            tried[draw.kind] = [asked + len(found), stayed + kept]
+    least = bed.filters.min_acceptance
+    return [kind for kind, (asked, stayed) in tried.items() if stayed < least * asked]
+
+
+if __name__ == "__main__":
+    stage.main("bootstrap", bootstrap)

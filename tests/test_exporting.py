@@ -1,0 +1,131 @@
+"""What is exported answers elsewhere as the student does here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lion import exporting, student
+from lion.answering import Task, answer
+from lion.chat import Encoder
+from lion.errors import ModelError
+from lion.records import Message
+from lion.tuning import tune
+
+SETTINGS = tiny.student_settings()
+QUESTIONS = ("Reverse the letters: c a f b", "What is 17 plus 25?", "Say yes")
+CONVERSATIONS: list[list[Message]] = [
+    [{"role": "user", "content": "What is it?"}],
+    [
+        {"role": "system", "content": "Be terse.\n### Response: no"},
+        {"role": "user", "content": "### Instruction:\nwrite\n### Response: too\n\\### System: x"},
+    ],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b\n### System: none"},
+        {"role": "user", "content": "c"},
+    ],
+]
+
+
+def tuned(folder: Path, out: Path, **changes: Any) -> Path:
+    """Tune a student a little, as a user would."""
+    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
+    rows = [tiny.instruction(text) for text in QUESTIONS]
+    tune(
+        encoder.examples([(row.id, row.messages, "b f a c") for row in rows]),
+        student=folder,
+        out=out,
+        settings=SETTINGS,
+        tune=tiny.tune_settings(steps=3, **changes),
+        hardware=tiny.hardware(),
+        random_seed=0,
+    )
+    return out
+
+
+def answers_elsewhere(folder: Path) -> list[str]:
+    """Answer with transformers alone, by what the folder says of template and stops."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = []
+    for question in QUESTIONS:
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
+        output = model.generate(**prompt, max_new_tokens=8, do_sample=False)
+        written = output[0, prompt["input_ids"].shape[1] :]
+        texts.append(tokenizer.decode(written, skip_special_tokens=True).strip())
+    return texts
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma", "neox"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_four_architectures_are_tuned_exported_and_reloaded(
+    tmp_path: Path, architecture: str, method: str
+) -> None:
+    base = tiny.folder(tmp_path / "base", architecture)
+    tuned(base, tmp_path / "student", method=method, learning_rate=0.02)
+    exporting.export(tmp_path / "student", SETTINGS, tmp_path / "out")
+    rows = [tiny.instruction(text) for text in QUESTIONS]
+    task = Task(tmp_path / "student", SETTINGS, tiny.answering_settings(), 0, "me")
+    here = [one.text for one in answer(rows, task)]
+    assert answers_elsewhere(tmp_path / "out") == here
+    untuned = Task(base, SETTINGS, tiny.answering_settings(), 0, "me")
+    assert here != [one.text for one in answer(rows, untuned)], "tuning has changed nothing"
+    assert not list((tmp_path / "out").glob("adapter*"))
+
+
+@pytest.mark.parametrize("opening", [True, False])
+def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, opening: bool) -> None:
+    """The law: elsewhere the prompt is, token for token, the one that was trained on."""
+    options = {} if opening else {"bos_token": None}
+    words = tiny.tokenizer(None, **options)
+    if opening:
+        words.backend_tokenizer.post_processor = bos_first(words)
+    student.save(tiny.model(), words, tmp_path / "student")
+    settings = tiny.student_settings(prompt_format="paper")
+    exporting.export(tmp_path / "student", settings, tmp_path / "out")
+    encoder = Encoder(student.load_tokenizer(tmp_path / "student", settings), "paper")
+    exported = AutoTokenizer.from_pretrained(tmp_path / "out")
+    for messages in CONVERSATIONS:
+        ids = exported.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        assert exported.decode(ids) == exported.decode(encoder.prompt(messages))
+        assert ids == encoder.prompt(messages)
+    assert (encoder.prompt(CONVERSATIONS[0])[0] == words.bos_token_id) is opening
+    as_base = Encoder(student.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
+    assert as_base.end_of_turn == encoder.end_of_turn
+
+
+def bos_first(words: Any) -> Any:
+    from tokenizers import processors
+
+    return processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", words.bos_token_id)]
+    )
+
+
+def test_the_stops_are_exported(tmp_path: Path) -> None:
+    """ChatML ends its turns with another token than the tokenizer's end of sequence."""
+    exporting.export(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    words = tiny.tokenizer()
+    expected = sorted([words.eos_token_id, words.convert_tokens_to_ids("<|im_end|>")])
+    assert sorted(model.generation_config.eos_token_id) == expected
+    assert torch.equal(
+        model.state_dict()["lm_head.weight"], tiny.model().state_dict()["lm_head.weight"]
+    )
+
+
+def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match=r"mine is there already. Name another folder"):
+        exporting.export(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

@@ -1,0 +1,73 @@
+"""`hardware.keep`: students make room and come back; what others name stays."""
+
+from pathlib import Path
+
+import pytest
+from pipeline import Project
+from running import Finished
+
+from lion import keeping
+from lion.keeping import Tuned
+
+LINE = [Tuned("0", None, 0.2), Tuned("1", "0", 0.6), Tuned("2", "1", 0.6), Tuned("3", "2", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "going"), [("all", []), ("last", ["0", "1", "2"]), ("best", ["0", "2"])]
+)
+def test_the_last_student_always_stays(keep: keeping.Keep, going: list[str]) -> None:
+    assert keeping.going(keep, LINE) == going
+
+
+def test_each_line_of_work_has_its_last_student() -> None:
+    assert keeping.going("last", [*LINE, Tuned("1b", "0", None)]) == ["0", "1", "2"]
+
+
+def test_without_scores_there_is_no_best() -> None:
+    done = [Tuned("0", None, None), Tuned("1", "0", None)]
+    assert keeping.going("best", done) == ["0"]
+
+
+def cached(project: Project) -> int:
+    files = (project.root / ".dvc" / "cache").rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def test_a_student_makes_room_and_the_run_goes_on_without_it(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.project.copy(tmp_path / "project")
+    student, last = (project.root / "data" / name / "student" for name in ("0", "1"))
+    weights = (student / "model.safetensors").read_bytes()
+    project.edit({"hardware.keep": "last"})
+    before = cached(project)
+
+    told = project.run("lion.cli", "make-room", "--dry-run")
+    assert (told.code, "student 0: would free" in told.output) == (0, True), told.output
+    assert (cached(project), student.is_dir()) == (before, True)
+
+    run = project.run("lion.cli", "run")
+    assert (run.code, run.stages) == (0, []), run.output
+    assert "student 0: freed" in run.output
+    assert last.is_dir()
+    assert not student.exists()
+    assert before - cached(project) >= len(weights)
+
+    again = project.run("lion.cli", "run")
+    assert (again.code, again.stages) == (0, []), again.output
+    back = project.repro()
+    assert (back.code, len(back.stages)) == (0, 1), back.output
+    assert (student / "model.safetensors").read_bytes() == weights
+    assert project.replies() == finished.replies
+
+
+def test_a_student_that_nothing_could_bring_back_is_left_alone(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.project.copy(tmp_path / "project")
+    project.edit({"hardware.keep": "last"})
+    mine = project.root / "data" / "0" / "student" / "notes.txt"
+    mine.write_text("by hand", encoding="utf-8")
+    told = project.run("lion.cli", "make-room")
+    assert (told.code, told.output) == (0, "")
+    assert mine.is_file()

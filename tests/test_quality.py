@@ -1,0 +1,131 @@
+"""Each gate speaks of what it is there for, and of nothing else."""
+# ruff: noqa: RUF001 - letters of other scripts are what is tested
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+from fixtures import Configure
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lion import counting, quality
+from lion.errors import ModelError, SettingsError
+from lion.settings import Quality
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
+ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)
+
+
+def reason(found: quality.Flaw | None) -> str | None:
+    return None if found is None else found.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Write a poem.\n\tWith tabs\r\n", None),
+        ("Příliš žluťoučký kůň 🎉 — „ok“", None),
+        ("שלום \u200fעולם, مرحبا", None),  # marks of direction are writing
+        ("می\u200cرود क्\u200dष", None),
+        ("NUL \x00 here", "control"),
+        ("bell \x07", "control"),
+        ("C1 \x9d", "control"),
+        ("lost \ufffd here", "control"),
+        ("half \ud800 pair", "control"),
+        ("no character \ufffe", "control"),
+        ("cafÃ© und MÃ¼nchen", "mojibake"),
+        ("itâ€™s what theyâ€™d say", "mojibake"),
+        ("SÃO PAULO É LINDA", None),  # one capital with a tilde is Portuguese
+    ],
+)
+def test_control_characters_and_broken_encodings(text: str, expected: str | None) -> None:
+    assert reason(quality.encoding(text)) == expected
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "Zs"], exclude_characters="ÂÃâ")))
+def test_letters_digits_and_marks_of_any_script_pass(text: str) -> None:
+    assert quality.encoding(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "scripts", "fits"),
+    [
+        ("Write a poem", ["Latin"], True),
+        ("Explain 你好 in one sentence", ["Latin"], True),
+        ("请用中文解释 API 的意思", ["Latin"], False),
+        ("请用中文解释 API 的意思", ["Han", "Latin"], True),
+        ("Напишите стихотворение", ["Latin"], False),
+        ("2 + 2 = ?", ["Han"], True),
+    ],
+)
+def test_half_of_the_letters_decide_the_script(text: str, scripts: list[str], fits: bool) -> None:
+    assert (quality.script(text, scripts) is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("text", "absent"),
+    [
+        ("Summarize the following text", True),
+        ("Translate the given sentence into French.", True),
+        ("What is wrong with the code below?", True),
+        ("Summarize the following text: Rain fell.", False),
+        ("Summarize the following text\n\nRain fell.", False),
+        ('Is the following sentence true "All is well"', False),
+        ("Add the following numbers 4 and 5", False),
+        ("Describe the text editor you like most", False),
+        ("Explain what followed the war", False),
+    ],
+)
+def test_words_that_point_at_nothing(text: str, absent: bool) -> None:
+    assert (quality.absent_input(text) is not None) == absent
+
+
+def test_the_first_flaw_is_the_one_that_is_told() -> None:
+    count: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731
+    assert reason(quality.flaw("\x00 слишком", ALL, count)) == "control"
+    assert reason(quality.flaw("слишком", ALL, count)) == "script"
+    assert reason(quality.flaw("Read the following text", ALL, count)) == "absent_input"
+    assert reason(quality.flaw("one two three four five six", ALL, count)) == "too_long"
+    assert quality.flaw("one two three four five", ALL, count) is None
+    assert quality.flaw("one two three four five six", ALL) is None
+    off = Quality(encoding=False, scripts=None, absent_input=False, max_tokens=None)
+    assert quality.flaw("\x00 read the following text", off, count) is None
+
+
+def test_real_instructions_rarely_point_at_nothing() -> None:
+    """Among 175 tasks written by people, of which 125 come with an input."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: the real instructions are not part of the project")
+    lines = (SHARED / "seed_tasks_175.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    whole = [f"{row['instruction']}\n\n{row['instances'][0]['input']}".strip() for row in rows]
+    assert sum(quality.absent_input(text) is not None for text in whole) <= 2
+    bare = [row["instruction"] for row in rows if row["instances"][0]["input"]]
+    assert sum(quality.absent_input(text) is not None for text in bare) > len(bare) / 6
+
+
+def test_tokens_are_the_students(configure: Configure, tmp_path: Path) -> None:
+    """By tokenizer.json alone; a folder without it is told."""
+    tiny.folder(tmp_path / "student")
+    changes = {"student.model": str(tmp_path / "student"), "quality.max_tokens": 5}
+    settings = configure(changes)
+    count = counting.counter(settings.quality, settings.student)
+    assert count is not None
+    assert count("one two three") >= 3
+    (tmp_path / "student" / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        counting.counter(settings.quality, settings.student)
+    assert counting.counter(configure({}).quality, settings.student) is None
+
+
+def test_the_embedded_students_tokens_cannot_be_asked_for(configure: Configure) -> None:
+    with pytest.raises(SettingsError, match=r"quality\.max_tokens"):
+        configure({"quality.max_tokens": 5})
+
+
+def test_a_script_that_is_none_is_refused(configure: Configure) -> None:
+    with pytest.raises(SettingsError, match="script of Unicode"):
+        configure({"quality.scripts": ["Klingon"]})

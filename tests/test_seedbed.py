@@ -1,0 +1,176 @@
+"""What is shown, what is kept, and in which balance."""
+
+import random
+from typing import Any
+
+import pytest
+from fixtures import Configure
+
+from lion import decontamination
+from lion.records import Dropped, Instruction, Message
+from lion.seedbed import Draw, Seedbed, Task
+from lion.selfinstruct import TASK_KINDS, TaskKind
+from lion.settings import Bootstrap, Decontaminate
+
+ENTRY: dict[str, Any] = {
+    "seeds": ["seeds/seeds.jsonl"],
+    "size": 40,
+    "classification": 0.25,
+    "per_call": 4,
+    "from_seeds": 3,
+    "from_made": 2,
+    "round": 8,
+    "generate": {"novelty": 0.7},
+}
+
+
+def task(number: int, kind: TaskKind = "open", turns: int = 1) -> Task:
+    messages: list[Message] = [{"role": "user", "content": f"Seed {number} about {number * 7}"}]
+    if turns > 1:
+        messages.insert(0, {"role": "system", "content": "Be brief."})
+    made = Instruction.new(messages, origin="seed", iteration="0")
+    return Task(made.id, made.messages, kind)
+
+
+def seeds(labelled: int, open_: int) -> list[Task]:
+    kinds: list[TaskKind] = ["classification"] * labelled + ["open"] * open_
+    return [task(number, kind) for number, kind in enumerate(kinds)]
+
+
+@pytest.fixture
+def bed(configure: Configure) -> Any:
+    def made(given: list[Task], exam: str = "", **changes: Any) -> Seedbed:
+        settings = configure({"bootstrap": {"0": {**ENTRY, **changes}}})
+        rows = [
+            Instruction.new([{"role": "user", "content": exam}], origin="exam", iteration="0")
+            for _ in range(bool(exam))
+        ]
+        return Seedbed(
+            settings.bootstrap["0"],
+            settings.bootstrap_filters("0"),
+            given,
+            decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[])),
+            {kind: random.Random(3) for kind in TASK_KINDS},
+        )
+
+    return made
+
+
+def reasons(bed: Seedbed) -> list[str]:
+    return [row.reason for row in bed.dropped]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "open_", "wanted"),
+    [
+        (2, 8, (8, 22)),
+        (0, 5, (10, 25)),
+        (15, 0, (0, 25)),  # more seeds than its share: the size stands, nothing is thrown away
+        (4, 32, (4, 0)),
+        (10, 30, (0, 0)),
+    ],
+)
+def test_seeds_count_towards_size_and_balance(
+    bed: Any, labelled: int, open_: int, wanted: tuple[int, int]
+) -> None:
+    made = bed(seeds(labelled, open_))
+    assert (made.wanted("classification"), made.wanted("open")) == wanted
+
+
+def test_a_round_asks_for_each_kind_by_what_it_lacks(bed: Any) -> None:
+    draws = bed(seeds(2, 8), size=400).choose([])
+    kinds = [draw.kind for draw in draws]
+    assert len(draws) <= ENTRY["round"] + 1
+    assert 0 < kinds.count("classification") < kinds.count("open")
+    assert len({(draw.kind, draw.sample) for draw in draws}) == len(draws)
+
+
+def test_the_last_round_asks_for_little_more_than_is_wanted(bed: Any) -> None:
+    made = bed(seeds(10, 27), round=100)
+    assert [draw.kind for draw in made.choose([])] == ["open"]
+
+
+def test_a_dry_kind_is_asked_for_no_more(bed: Any) -> None:
+    assert {draw.kind for draw in bed(seeds(2, 8)).choose(["open"])} == {"classification"}
+    assert bed(seeds(2, 8)).choose(["open", "classification"]) == []
+
+
+def test_examples_are_of_the_kind_asked_for(bed: Any) -> None:
+    for draw in bed(seeds(5, 9)).choose([]):
+        assert {example.kind for example in draw.examples} == {draw.kind}
+        assert len({example.id for example in draw.examples}) == 3
+
+
+def test_where_no_seed_is_of_a_kind_the_others_stand_in(bed: Any) -> None:
+    draws = bed(seeds(0, 2)).choose(["open"])
+    assert draws
+    assert all(len(draw.examples) == 2 for draw in draws)
+
+
+def test_conversations_are_kept_and_not_shown(bed: Any) -> None:
+    talk = task(99, turns=2)
+    made = bed([*seeds(2, 4), talk], round=50, size=400)
+    assert all(talk not in draw.examples for draw in made.choose([]))
+    assert made.choose(["classification"])
+
+
+def test_what_was_made_is_shown_in_later_rounds(bed: Any) -> None:
+    made = bed(seeds(0, 5), classification=0.0)
+    first = made.choose([])
+    assert all(len(draw.examples) == 3 for draw in first)
+    made.judge(first[0], ["Describe a lake at night, please", "Count to ten in Welsh and back"])
+    shown = {example.id for draw in made.choose([]) for example in draw.examples}
+    assert {row.id for row in made.made} <= shown
+    assert all(len(draw.examples) == 5 for draw in made.choose([]))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Seed 1 about 7", "duplicate"),
+        ("Seed 1 about 7, please", "not_novel"),
+        ("Answer this: how many moons has the planet Mars?", "contaminated"),
+        ("half \ud800 of a pair, and more", "malformed"),
+    ],
+)
+def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> None:
+    made = bed(seeds(0, 5), exam="How many moons has the planet Mars?")
+    draw = made.choose([])[0]
+    assert made.judge(draw, [text]) == 0
+    assert reasons(made) == [reason]
+    assert made.funnel[draw.kind] == {"asked": 1, reason: 1}
+
+
+def test_new_tasks_are_new_against_each_other_whatever_their_kind(bed: Any) -> None:
+    made = bed(seeds(2, 8))
+    draws = {draw.kind: draw for draw in made.choose([])}
+    text = "Is this letter friendly or cold? Thank you for nothing at all."
+    assert made.judge(draws["open"], [text]) == 1
+    assert made.judge(draws["classification"], [f"{text} Bye."]) == 0
+    assert reasons(made) == ["not_novel"]
+
+
+def test_what_is_more_than_wanted_is_surplus_and_counted(bed: Any) -> None:
+    made = bed(seeds(10, 29))
+    (draw,) = made.choose([])
+    assert made.judge(draw, ["Describe a lake at night, please", "Count to ten in Welsh"]) == 1
+    assert reasons(made) == ["surplus"]
+    assert made.choose([]) == []
+
+
+def test_a_made_row_tells_what_was_shown(bed: Any) -> None:
+    made = bed(seeds(2, 8))
+    draw: Draw = made.choose(["classification"])[0]
+    made.judge(draw, ["Describe a lake at night, please", Dropped("bootstrap", "too_short")])
+    row = made.made[0].to_row()
+    assert row["examples"] == [example.id for example in draw.examples]
+    assert row["classification"] is False
+    assert "examples" not in made.seeds[0].to_row()
+
+
+def test_the_settings_of_an_entry_override_the_filters_of_generation(configure: Configure) -> None:
+    settings = configure({"bootstrap": {"0": ENTRY}})
+    assert isinstance(settings.bootstrap["0"], Bootstrap)
+    assert settings.generate.novelty == 0.995
+    assert settings.bootstrap_filters("0").novelty == 0.7
+    assert settings.bootstrap_filters("0").min_words == settings.generate.min_words

@@ -1,0 +1,149 @@
+"""What vLLM is asked, against a stand-in of its offline API. No vLLM has run these tests."""
+
+import sys
+from array import array
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+import tiny
+
+from lion import engines, student
+from lion.answering import Task, answer
+from lion.chat import Encoder
+from lion.errors import ModelError
+from lion.tuning import tune
+
+SETTINGS = tiny.student_settings()
+ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Say no")]
+
+
+class Sampling(SimpleNamespace):
+    """vllm.SamplingParams."""
+
+
+class Loras(SimpleNamespace):
+    """vllm.lora.request.LoRARequest."""
+
+    def __init__(self, name: str, number: int, path: str) -> None:
+        super().__init__(name=name, number=number, path=path)
+
+
+class StandIn:
+    """vllm.LLM: it repeats the last token of the prompt as text."""
+
+    made: ClassVar[list[dict[str, Any]]]
+    asked: ClassVar[list[Any]]
+
+    def __init__(self, **options: Any) -> None:
+        if "broken" in options["model"]:
+            raise ValueError("no such architecture")
+        self.made.append(options)
+
+    def generate(self, prompts: Any, parameters: Any, **options: Any) -> list[Any]:
+        self.asked += [(*one, options) for one in zip(prompts, parameters, strict=True)]
+        return [
+            SimpleNamespace(
+                outputs=[
+                    SimpleNamespace(
+                        text=f" {len(one['prompt_token_ids'])} ",
+                        finish_reason="length" if len(one["prompt_token_ids"]) % 2 else "stop",
+                    )
+                ]
+            )
+            for one in prompts
+        ]
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
+    class Fresh(StandIn):
+        made: ClassVar[list[dict[str, Any]]] = []
+        asked: ClassVar[list[Any]] = []
+
+    top, lora, request = (
+        ModuleType("vllm"),
+        ModuleType("vllm.lora"),
+        ModuleType("vllm.lora.request"),
+    )
+    top.LLM, top.SamplingParams, request.LoRARequest = Fresh, Sampling, Loras  # type: ignore[attr-defined]
+    for module in (top, lora, request):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = engines.importlib.util.find_spec
+    monkeypatch.setattr(
+        engines.importlib.util, "find_spec", lambda name: name == "vllm" or found(name)
+    )
+    return Fresh
+
+
+def ask(folder: Path, **changes: Any) -> Any:
+    answering = tiny.answering_settings(engine="vllm", **changes)
+    return answer(ROWS, Task(folder, SETTINGS, answering, 3, "me"))
+
+
+def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
+    tmp_path: Path, vllm: type[StandIn]
+) -> None:
+    folder = tiny.folder(tmp_path / "student")
+    given = ask(folder, temperature=0.7, max_tokens=9, batch_size=1)
+    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
+    prompts = [encoder.prompt(row.messages) for row in ROWS]
+    assert [one.text for one in given] == [str(len(prompt)) for prompt in prompts]
+    assert [one.finish_reason == "length" for one in given] == [len(p) % 2 == 1 for p in prompts]
+    [made] = vllm.made
+    assert (made["model"], made["dtype"], made["revision"]) == (str(folder), "float32", None)
+    assert made["generation_config"] == "vllm"
+    assert made["trust_remote_code"] is False
+    sent = sorted(asked["prompt_token_ids"] for asked, _, _ in vllm.asked)
+    assert sent == sorted(prompts)
+    parameters = [one for _, one, _ in vllm.asked]
+    assert len({one.seed for one in parameters}) == len(ROWS)
+    assert {(one.temperature, one.max_tokens) for one in parameters} == {(0.7, 9)}
+    assert {tuple(one.stop_token_ids) for one in parameters} == {tuple(encoder.stops)}
+
+
+def test_an_adapter_goes_with_its_request(tmp_path: Path, vllm: type[StandIn]) -> None:
+    folder = tiny.folder(tmp_path / "base")
+    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
+    tune(
+        encoder.examples([(row.id, row.messages, "b") for row in ROWS]),
+        student=folder,
+        out=tmp_path / "student",
+        settings=SETTINGS,
+        tune=tiny.tune_settings(steps=1, method="lora", lora_rank=2),
+        random_seed=0,
+        hardware=tiny.hardware(),
+    )
+    ask(tmp_path / "student")
+    [made] = vllm.made
+    assert made["model"] == str(folder)
+    assert (made["enable_lora"], made["max_lora_rank"]) == (True, 2)
+    request = vllm.asked[0][2]["lora_request"]
+    assert request.path == str(tmp_path / "student")
+
+
+def test_what_vllm_cannot_load_is_told(tmp_path: Path, vllm: type[StandIn]) -> None:
+    folder = tiny.folder(tmp_path / "broken")
+    with pytest.raises(ModelError, match=r"no such architecture.*engine: transformers"):
+        ask(folder)
+    assert not vllm.made
+
+
+def test_vllm_is_the_default_on_a_gpu_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, vllm: type[StandIn]
+) -> None:
+    import torch
+
+    assert not vllm.made
+    for gpu, engine in ((True, "vllm"), (False, "transformers")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert engines.chosen(tiny.answering_settings()) == engine
+    assert engines.chosen(tiny.answering_settings(engine="transformers")) == "transformers"
+
+
+def test_vllm_that_is_not_installed_is_told() -> None:
+    with pytest.raises(ModelError, match=r"vllm is not installed\. Run `pip install vllm`"):
+        engines.chosen(tiny.answering_settings(engine="vllm"))
+    prompts = [engines.Prompt("a", array("i", [1]))]
+    assert len(list(engines.batches(prompts, tiny.answering_settings(), "vllm", None))) == 1
