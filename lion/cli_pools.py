@@ -198,13 +198,13 @@ def report(place: str, out: Path, opening: bool) -> None:
 
     One file, which needs no network and no server: open it with a double click, send it by mail.
     """
-    from lion import __version__, gathering, jsonl, overview, page, revisions
+    from lion import __version__, gathering, jsonl, overview, page, revisions, runs
 
     with console.error_boundary():
         with revisions.opened() as trees:
             named = trees.place(place)
             iteration = revisions.iteration_of(named)
-            run = overview.run(named.tree, iteration, gathering.judged(named))
+            run = runs.run(named.tree, iteration, gathering.judged(named))
             told = f"{named.tree.name}, iteration {iteration}. Made by lion {__version__}."
             text = page.render(overview.overview(run), run.rows, told)
         with jsonl.replacing(out) as temporary:
