@@ -1,7 +1,6 @@
 """How far a referee's scores hang together: with themselves, and with the answers' length. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -52,7 +51,7 @@ def _words(name: str) -> pl.Expr:
 
 
 def _mean(rows: pl.DataFrame, what: pl.Expr) -> float | None:
-    value: Any = rows.select(what.mean()).item()
+    value: float | None = rows.select(what.mean()).item()
     return value
 
 

@@ -97,21 +97,26 @@ const text = cell => cell.getValue() == null ? make("span", "-", "dim") : Object
 const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() ?? "dim");
 const byValue = (one, other) => one === other ? 0 : one == null ? -1 : other == null ? 1 : one < other ? -1 : 1;
 
+// what does not fit into a row stands below it: short facts on one line, answers on lines of their own
 function collapsed(cells) {
-  const list = make("dl");
+  const facts = make("div", "", "facts"), list = make("dl");
   for (const {title, value} of cells.filter(({value}) => value instanceof Node && !value.matches(".dim"))) {
-    const shown = make("dd");
-    shown.append(value);  // what a formatter above made
-    list.append(make("dt", title), shown);
+    if (value.matches(".text")) {
+      const shown = make("dd");
+      shown.append(value);  // what a formatter above made
+      list.append(make("dt", title), shown);
+    } else facts.append(make("span", `${title} ${value.textContent}`, value.className));
   }
-  return list;
+  const whole = make("div");
+  whole.append(...[list, facts].filter(one => one.hasChildNodes()));
+  return whole;
 }
 
 const columnsOf = about => [
   {title: "Instruction", field: "text", formatter: text, widthGrow: 4, minWidth: 220, responsive: 0},
   {title: "Teacher", field: "teacher", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Student", field: "student", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
-  {title: "Gap", field: "gap", formatter: plain, width: 70, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
+  {title: "Gap", field: "gap", formatter: plain, width: 85, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
   {title: "Verdict", field: "verdict", formatter: plain, width: 95, responsive: 1},
   {title: about, field: "domain", formatter: plain, width: 150, responsive: 4},
   {title: "Origin", field: "origin", formatter: plain, width: 90, responsive: 3},
