@@ -49,6 +49,8 @@ def _gaps(run: Run) -> Card | None:
         if path is None:
             continue
         gaps = frames.verdicts(path).get_column("gap").drop_nulls()
+        if gaps.is_empty():  # the base has no verdicts
+            continue
         counts = dict(gaps.cut(_EDGES, labels=_BANDS).value_counts().iter_rows())
         values += [
             {"iteration": line.iteration, "part": band, "rows": counts.get(band, 0), "rank": rank}

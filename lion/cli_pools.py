@@ -198,18 +198,11 @@ def report(place: str, out: Path, opening: bool) -> None:
 
     One file, which needs no network and no server: open it with a double click, send it by mail.
     """
-    from lion import __version__, gathering, jsonl, overview, page, revisions, runs
+    from lion import reporting, revisions
 
-    with console.error_boundary():
-        with revisions.opened() as trees:
-            named = trees.place(place)
-            iteration = revisions.iteration_of(named)
-            run = runs.run(named.tree, iteration, gathering.judged(named))
-            told = f"{named.tree.name}, iteration {iteration}. Made by lion {__version__}."
-            text = page.render(overview.overview(run), run.rows, told)
-        with jsonl.replacing(out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    console.say(f"{out}: {len(text) / 1e6:.1f} MB, {run.rows.height:,} instructions")
+    with console.error_boundary(), revisions.opened() as trees:
+        written = reporting.write(trees.place(place), out)
+    console.say(f"{out}: {written.size / 1e6:.1f} MB, {written.rows:,} instructions")
     if opening:
         click.launch(out.resolve().as_uri())
 

@@ -72,8 +72,8 @@ def _pool(tree: Tree, iteration: str, pool: PoolName) -> pl.DataFrame:
     found = _frame(tree, path, frames.pool)
     if found is None:
         raise DataError(
-            f"{path}: {tree.name} has no such file. `dvc repro`, `dvc checkout` or `dvc pull` "
-            "may bring it."
+            f"{path}: {tree.name} has no such file: no run made it, or nothing brought it here. "
+            "`lion run`, `dvc checkout` or `dvc pull` may."
         )
     return found
 

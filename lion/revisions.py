@@ -34,6 +34,10 @@ class Tree(Protocol):
         """What a person calls it."""
         ...
 
+    def has(self, path: Path) -> bool:
+        """Say whether the revision has such a file, wherever its bytes are."""
+        ...
+
     def local(self, path: Path) -> Path | None:
         """Return a local file with the content of `path`; None where the revision has no such."""
         ...
@@ -44,6 +48,10 @@ class Workspace:
     """The working folder as it lies there."""
 
     name: str = WORKSPACE
+
+    def has(self, path: Path) -> bool:
+        """Say whether the file lies there."""
+        return path.is_file()
 
     def local(self, path: Path) -> Path | None:
         """Return `path` itself, or None where there is no such file."""
@@ -58,12 +66,19 @@ class Revision:
     files: DVCFileSystem
     folder: Path
 
+    def has(self, path: Path) -> bool:
+        """Say whether git has the file, or a run that dvc.lock tells of made it."""
+        if not self.files.exists(path.as_posix()):
+            return False
+        tracked = self.files.info(path.as_posix()).get("dvc_info")
+        return tracked is None or tracked.get("md5") is not None
+
     def local(self, path: Path) -> Path | None:
         """Return a copy of `path`. Raises DataError where its bytes are nowhere."""
         copy = self.folder / path
         if copy.exists():
             return copy
-        if not self.files.exists(path.as_posix()):
+        if not self.has(path):
             return None
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -170,10 +185,15 @@ def lineage(found: Mapping[str, str | None], iteration: str) -> Sequence[str]:
 
 
 def iteration_of(place: Place) -> str:
-    """Return the iteration that a place names, or its last one. Raises RevisionError."""
+    """Return the iteration that a place names, or else the last one that has a Cache Pool.
+
+    Raises RevisionError.
+    """
     found = iterations(place.tree)
     if place.iteration is None:
-        return list(found)[-1]
+        last_first = list(found)[::-1]
+        pools = (one for one in last_first if place.tree.has(project.data(one, "cache_pool.jsonl")))
+        return next(pools, last_first[0])
     if place.iteration not in found:
         raise RevisionError(
             f"{place.tree.name} has no iteration {place.iteration!r}; it has {', '.join(found)}"

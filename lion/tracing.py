@@ -60,7 +60,8 @@ def trace(place: Place, prefix: str) -> Life:
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     pool = project.data(iteration, "cache_pool.jsonl")
-    row = _row(tree, [pool, project.EXAM], prefix)
+    untaught = [project.data(one, "train_pool.jsonl") for one in chain]
+    row = _row(tree, [*untaught, project.EXAM, pool], prefix)  # the last has the answer, too
     own = Instruction.from_row(row)
     settings, notes = _settings(tree)
     ancestors = tuple(_ancestors(tree, pool, own))
@@ -95,7 +96,7 @@ def _row(tree: Tree, paths: Sequence[Path], prefix: str) -> Row:
         raise DataError(f"{prefix}: {len(found)} ids begin so: {', '.join(sorted(found)[:5])} ...")
     if not found:
         raise DataError(
-            f"{prefix}: no such id in {paths[0]} of {tree.name}, nor in the exam. "
+            f"{prefix}: no such id in the pools of {tree.name} up to {paths[-1]}, nor in the exam. "
             "`lion show --search TEXT` finds ids."
         )
     return found.popitem()[1]
