@@ -85,7 +85,7 @@ def _packed(rows: pl.DataFrame) -> str:
     columns = {name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()}
     for name in ("text", "teacher", "student", "domain"):
         columns[name] = [None if one is None else _shown(one) for one in columns[name]]
-    packed = gzip.compress(orjson.dumps(columns), compresslevel=9, mtime=0)
+    packed = gzip.compress(orjson.dumps(columns), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()
 
 

@@ -69,7 +69,8 @@ def test_a_row_has_its_latest_verdict_and_the_answer_it_judged(pool: Any) -> Non
         (["--gap", "..0"], lambda row: row["gap"] is not None and row["gap"] <= 0),
         (["--gap", "1..3", "--hard"], lambda row: row["gap"] in (1.0, 3.0)),
         (["--domain", "writing"], lambda row: row["domain"] == "writing"),
-        (["--origin", "hard", "--iteration", "2"], lambda row: row["origin"] + row["iteration"] == "hard2"),
+        (["--origin", "hard", "--iteration", "2"], lambda row: (row["origin"], row["iteration"])
+         == ("hard", "2")),
         (["--search", "RIVER"], lambda row: "river" in f"{row['instruction']}\n{row['teacher']}"),
     ],
 )  # fmt: skip
