@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lion import __version__, cli_batch, cli_exam, cli_money, cli_student, console
+from lion import __version__, cli_batch, cli_exam, cli_money, cli_pools, cli_student, console
 
 if TYPE_CHECKING:
     from lion.settings import Settings
@@ -43,7 +43,7 @@ def main() -> None:
 )
 @click.argument("dvc_arguments", nargs=-1, type=click.UNPROCESSED)
 def run(dvc_arguments: tuple[str, ...]) -> None:
-    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table.
+    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table and write the page.
 
     \b
     lion run
@@ -61,6 +61,7 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     code = subprocess.run(command, env=_environment(), check=False).returncode  # noqa: S603 - dvc, with the user's own arguments
     if code == 0:
         _print_table(as_json=False)
+        _write_page()
         if not keeps_all:
             _make_room(dry_run=False)
     sys.exit((_stopped_with(started) or code) if code else 0)
@@ -140,6 +141,10 @@ def serve_teacher(port: int, host: str) -> None:
         application.serve(host, port)
 
 
+main.add_command(cli_pools.diff)
+main.add_command(cli_pools.show)
+main.add_command(cli_pools.trace)
+main.add_command(cli_pools.report)
 main.add_command(cli_student.chat)
 main.add_command(cli_student.export)
 main.add_command(cli_student.delta)
@@ -192,6 +197,17 @@ def _make_room(dry_run: bool) -> None:
     for room in keeping.make_room(going, dry_run=dry_run):
         verb = "would free" if dry_run else "freed"
         console.say(f"student {room.iteration}: {verb} {room.freed / 1e9:,.3f} GB")
+
+
+def _write_page() -> None:
+    """Write the report page, where there is a pool to show."""
+    from lion import project, reporting, revisions
+
+    if not project.data(project.BASE, "cache_pool.jsonl").exists():
+        return
+    with console.error_boundary(), revisions.opened() as trees:
+        reporting.write(trees.place(revisions.WORKSPACE), reporting.PAGE)
+    console.say(f"{reporting.PAGE} shows it: open it with a double click")
 
 
 def _print_table(as_json: bool) -> None:

@@ -88,15 +88,18 @@ def say(sentence: str) -> None:
 
 
 @contextmanager
-def error_boundary(advice: str = "") -> Iterator[None]:
-    """Turn a LionError into its message and exit code; what is unforeseen keeps its traceback."""
+def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[None]:
+    """Turn a LionError into its message and exit code; what is unforeseen keeps its traceback.
+
+    `exit_code` replaces the error's own, for a command whose codes mean something else.
+    """
     try:
         yield
     except LionError as error:
         stderr.print(Text("error: ", style="bold red") + Text(str(error)), soft_wrap=True)
         if advice:
             say(advice)
-        sys.exit(error.exit_code)
+        sys.exit(error.exit_code if exit_code is None else exit_code)
     except KeyboardInterrupt:
         say("interrupted. Replies that arrived are in the ledger; run again to continue.")
         sys.exit(130)

@@ -6,6 +6,7 @@ traceback. Anything else that escapes is a fault of ours and keeps its traceback
 LionError
 ├── SettingsError       params.yaml or a profile is wrong
 ├── DataError           a row, a file or a prompt is wrong
+├── RevisionError       what is named is no file, no iteration and no revision
 ├── ModelError          a student's folder or hub id cannot be used
 ├── AskError            a teacher, referee or generator cannot be asked
 │   └── EndpointError   the server refused in a way that no retry mends
@@ -31,6 +32,12 @@ class SettingsError(LionError):
 
 class DataError(LionError):
     """A row, a file or a prompt is wrong; the message names the file and the line."""
+
+
+class RevisionError(LionError):
+    """What is named is no file, no iteration and no revision."""
+
+    exit_code = 2
 
 
 class ModelError(LionError):

@@ -24,7 +24,7 @@ from lion.wire import Failure
 
 # each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
-_SAMPLES_PER_DEPTH = 1 << 20
+SAMPLES_PER_DEPTH = 1 << 20
 
 FUNNEL = ("asked", "truncated", "malformed", "too_short", "duplicate", "not_novel", "contaminated")
 """What metrics always tell of a kind, also none; then every other reason, and `kept`."""
@@ -97,7 +97,7 @@ class Nursery:
         for _ in range(min(self.settings.round, wanted + (wanted + 9) // 10)):
             parent = self._draw(open_)
             asked = self.prompt(kind), parent.id
-            index = self.depth * _SAMPLES_PER_DEPTH + self._samples[asked]
+            index = self.depth * SAMPLES_PER_DEPTH + self._samples[asked]
             self._samples[asked] += 1
             yield parent, index
 

@@ -61,6 +61,18 @@ def parents(
     }
 
 
+def replayed_at(
+    depth: int,
+    new: Sequence[Instruction],
+    cache: Sequence[Instruction],
+    replay: float,
+    random_seed: int,
+) -> list[Instruction]:
+    """Return the old rows that the student at `depth` is tuned on beside the `new` ones."""
+    rng = draw(random_seed=random_seed, purpose="replay", depth=depth)
+    return replayed(new, cache, replay, rng)
+
+
 def replayed(
     new: Sequence[Instruction], cache: Sequence[Instruction], replay: float, rng: random.Random
 ) -> list[Instruction]:

@@ -5,13 +5,15 @@ machine, and are absent in a fresh clone.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lion import jsonl, project
 
 Document = Mapping[str, Any]
+Read = Callable[[Path], Document]
 STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
 _ASKING = (
     ("teach", "teacher"),
@@ -96,14 +98,19 @@ class Line:
     billed: int | None = None
 
 
-def lines(iterations: Mapping[str, str]) -> list[Line]:
-    """Return the base's line, then one per iteration (name: predecessor), in their order."""
-    return [_line(name, previous) for name, previous in {"0": None, **iterations}.items()]
+def lines(iterations: Mapping[str, str], read: Read | None = None) -> list[Line]:
+    """Return the base's line, then one per iteration (name: predecessor), in their order.
+
+    `read` returns the document at a path, empty where there is none; the workspace's by default.
+    """
+    everything = {"0": None, **iterations}
+    return [_line(name, previous, read or _document) for name, previous in everything.items()]
 
 
-def _line(name: str, previous: str | None) -> Line:
-    found = {stage: _metrics(name, stage) for stage in ("bootstrap", "seed", *STAGES)}
-    records = [_record(name, stage) for stage in found]
+def _line(name: str, previous: str | None, read: Read) -> Line:
+    stages = ("bootstrap", "seed", *STAGES)
+    found = {stage: read(project.metrics(name, stage)) for stage in stages}
+    records = [read(project.run_record(f"{stage}@{name}")) for stage in stages]
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
@@ -132,18 +139,19 @@ def _line(name: str, previous: str | None) -> Line:
         unpriced=_happened(records, "unpriced"),
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
-        reviews=_reviews(name, found, _record(name, "review")),
-        judge=_judge(name, found),
+        reviews=_reviews(name, found, read),
+        judge=_judge(name, found, read),
         **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
     )
 
 
-def _reviews(name: str, found: Mapping[str, Document], record: Document) -> Reviews | None:
+def _reviews(name: str, found: Mapping[str, Document], read: Read) -> Reviews | None:
     """Return what judging needed; None where no referee was asked."""
     used = found["review"].get("referee")
-    audit = _metrics(name, "agreement").get("audit")
+    audit = read(project.metrics(name, "agreement")).get("audit")
     if not used or audit is None:
         return None
+    record = read(project.run_record(f"review@{name}"))
     return Reviews(
         requests=used["requests"],
         tokens=used["prompt_tokens"] + used["completion_tokens"],
@@ -154,9 +162,10 @@ def _reviews(name: str, found: Mapping[str, Document], record: Document) -> Revi
     )
 
 
-def _judge(name: str, found: Mapping[str, Document]) -> Judge | None:
+def _judge(name: str, found: Mapping[str, Document], read: Read) -> Judge | None:
     """Return what reviews tell of their referee; None where none was asked, or of too few rows."""
-    told, noise = _metrics(name, "calibration"), _metrics(name, "agreement").get("noise")
+    told = read(project.metrics(name, "calibration"))
+    noise = read(project.metrics(name, "agreement")).get("noise")
     if not found["review"].get("referee") or not noise or told.get("noise") is None:
         return None
     return Judge(
@@ -167,13 +176,7 @@ def _judge(name: str, found: Mapping[str, Document]) -> Judge | None:
     )
 
 
-def _metrics(name: str, stage: str) -> Document:
-    path = project.metrics(name, stage)
-    return jsonl.read_document(path) if path.exists() else {}
-
-
-def _record(name: str, stage: str) -> Document:
-    path = project.run_record(f"{stage}@{name}")
+def _document(path: Path) -> Document:
     return jsonl.read_document(path) if path.exists() else {}
 
 

@@ -187,19 +187,7 @@ def _table(lines: Sequence[Line]) -> Table:
     for number, name in enumerate(_COLUMNS):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
     for line in lines:
-        table.add_row(
-            line.iteration,
-            _count(line.train_pool),
-            _count(line.cache_pool),
-            _percent(line.hard_share),
-            _percent(line.kept / line.asked if line.asked and line.kept is not None else None),
-            _percent(line.accuracy),
-            _percent(None if line.quality is None else line.quality / 100),
-            _count(line.calls),
-            _millions(line.tokens),
-            cost(line),
-            _number(line.seconds, 0),
-        )
+        table.add_row(*_cells(line))
     table.add_section()
     table.add_row(
         "all",
@@ -210,6 +198,27 @@ def _table(lines: Sequence[Line]) -> Table:
         _number(_total([line.seconds for line in lines]), 0),
     )
     return table
+
+
+def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Return the table's columns and rows as texts, for another page than a terminal."""
+    return list(_COLUMNS), [_cells(line) for line in lines]
+
+
+def _cells(line: Line) -> list[str]:
+    return [
+        line.iteration,
+        _count(line.train_pool),
+        _count(line.cache_pool),
+        _percent(line.hard_share),
+        _percent(line.kept / line.asked if line.asked and line.kept is not None else None),
+        _percent(line.accuracy),
+        _percent(None if line.quality is None else line.quality / 100),
+        _count(line.calls),
+        _millions(line.tokens),
+        cost(line),
+        _number(line.seconds, 0),
+    ]
 
 
 def _total(figures: Sequence[N | None]) -> N | None:

@@ -38,8 +38,9 @@ def tune(work: stage.Work) -> str:
     from lion import tuning_run
 
     tune_settings = work.settings.tune_at(work.iteration)
-    rng = pools.draw(random_seed=work.settings.random_seed, purpose="replay", depth=work.depth)
-    rows = fresh + pools.replayed(fresh, cache, tune_settings.replay, rng)
+    rows = fresh + pools.replayed_at(
+        work.depth, fresh, cache, tune_settings.replay, work.settings.random_seed
+    )
     before = _student_before(work)
     examples = _examples(rows, before, work.settings.student)
     _refuse_too_long(examples, tune_settings)

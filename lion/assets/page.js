@@ -1,0 +1,206 @@
+// The page's glue: JSON in, Vega's plots and Tabulator's table out. Every text of a model is set with
+// textContent, and nothing is fetched. What is shown was decided by lion/page.py.
+"use strict";
+
+const at = id => document.getElementById(id);
+const summary = JSON.parse(at("summary").textContent);
+
+function make(name, text = "", className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+// --- key figures, plots, small tables
+
+function grid({columns, rows}) {
+  const table = make("table"), head = table.createTHead().insertRow(), body = table.createTBody();
+  for (const name of columns) head.append(Object.assign(make("th", name), {scope: "col"}));
+  for (const row of rows) {
+    const line = body.insertRow();
+    for (const cell of row) line.append(make("td", cell));
+  }
+  const frame = make("div", "", "scroll");
+  frame.append(table);
+  return frame;
+}
+
+function card({title, note, plot, table, wide}) {
+  const made = make("article", "", wide ? "card wide" : "card");
+  made.append(make("h3", title), make("p", note, "note"));
+  if (table) made.append(grid(table));
+  if (plot) {
+    const place = make("div", "", "plot");
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", `${title}. ${note}`);
+    made.append(place);
+    waiting.push([place, plot]);
+  }
+  return made;
+}
+
+const waiting = [];
+const ink = {labelColor: "var(--dim)", titleColor: "var(--dim)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal"};
+const config = {
+  background: null, font: "system-ui, sans-serif", view: {stroke: null}, range: {category: [...Array(11)].map((_, n) => `var(--c${n + 1})`)},
+  axis: {...ink, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)"},
+  legend: {...ink, orient: "top", title: null, symbolType: "circle", columns: 4, labelLimit: 180, symbolOpacity: 1}, header: ink,
+  text: {fill: "var(--fg)"},
+};
+
+async function draw() {
+  for (const [place, plot] of waiting) {
+    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config, tooltip: {disableDefaultStyle: true}};
+    await vegaEmbed(place, plot, options);
+    await new Promise(done => setTimeout(done));  // a key pressed meanwhile is answered first
+  }
+}
+
+function overview() {
+  at("headline").textContent = summary.headline;
+  for (const {label, value, note} of summary.tiles) {
+    const tile = make("div", "", "tile");
+    tile.append(make("span", label), make("b", value), make("span", note));
+    at("tiles").append(tile);
+  }
+  for (const {id, title, cards} of summary.sections) {
+    const section = Object.assign(make("section"), {id}), holder = make("div", "", "cards");
+    holder.append(...cards.map(card));
+    section.append(make("h2", title), holder);
+    at("plots").append(section);
+  }
+  for (const {id, title} of [...summary.sections, {id: "instructions", title: "Instructions"}]) {
+    const link = make("a", title);
+    link.href = `#${id}`;
+    document.querySelector("nav").append(link);
+  }
+}
+
+// --- the instructions
+
+async function rows() {
+  const coded = at("rows").textContent.trim();
+  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(coded) : Uint8Array.from(atob(coded), one => one.charCodeAt(0));
+  at("rows").remove();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const columns = await new Response(stream).json(), names = Object.keys(columns);
+  return columns.id.map((_, number) => {
+    const row = {number};
+    for (const name of names) row[name] = columns[name][number];
+    row.sought = `${row.id}\n${row.text}\n${row.teacher ?? ""}\n${row.student ?? ""}`.toLowerCase();
+    return row;
+  });
+}
+
+const text = cell => cell.getValue() == null ? make("span", "-", "dim") : Object.assign(make("div", cell.getValue(), "text"), {dir: "auto"});
+const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() ?? "dim");
+const byValue = (one, other) => one === other ? 0 : one == null ? -1 : other == null ? 1 : one < other ? -1 : 1;
+
+// what does not fit into a row stands below it: short facts on one line, answers on lines of their own
+function collapsed(cells) {
+  const facts = make("div", "", "facts"), list = make("dl");
+  for (const {title, value} of cells.filter(({value}) => value instanceof Node && !value.matches(".dim"))) {
+    if (value.matches(".text")) {
+      const shown = make("dd");
+      shown.append(value);  // what a formatter above made
+      list.append(make("dt", title), shown);
+    } else facts.append(make("span", `${title} ${value.textContent}`, value.className));
+  }
+  const whole = make("div");
+  whole.append(...[list, facts].filter(one => one.hasChildNodes()));
+  return whole;
+}
+
+const columnsOf = about => [
+  {title: "Instruction", field: "text", formatter: text, widthGrow: 4, minWidth: 220, responsive: 0},
+  {title: "Teacher", field: "teacher", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
+  {title: "Student", field: "student", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
+  {title: "Gap", field: "gap", formatter: plain, width: 85, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
+  {title: "Verdict", field: "verdict", formatter: plain, width: 95, responsive: 1},
+  {title: about, field: "domain", formatter: plain, width: 150, responsive: 4},
+  {title: "Origin", field: "origin", formatter: plain, width: 90, responsive: 3},
+  {title: "Iter.", field: "iteration", formatter: plain, width: 75, responsive: 3},
+].map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
+
+function pressable(element, act) {
+  element.tabIndex = 0;
+  element.addEventListener("keydown", event => {
+    if (event.target !== element || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    act();
+  });
+}
+
+function show(row) {
+  at("detail-title").textContent = `Instruction ${row.id}`;
+  const judged = row.judged == null ? "never judged" : `judged in iteration ${row.judged}: ${row.verdict}, gap ${row.gap ?? "-"}`;
+  const from = row.parent == null ? row.origin : `${row.origin}, from ${row.parent}`;
+  at("detail-about").textContent = `${from}; iteration ${row.iteration}; ${row.domain ?? "no domain"}; ${judged}`;
+  at("detail-command").textContent = `lion trace ${row.id}`;
+  const parts = [["Instruction", row.text], ["Teacher", row.teacher], ["Student", row.student]].map(([title, value]) => {
+    const part = make("div");
+    part.append(make("h3", title), Object.assign(make("p", value ?? "-", "whole"), {dir: "auto"}));
+    return part;
+  });
+  document.querySelector("#detail .answers").replaceChildren(...parts);
+  at("detail").showModal();
+}
+
+function choices(select, all, values) {
+  select.append(new Option(all, ""), ...values.map(value => new Option(value, value)));
+}
+
+// a text is looked for only where what it begins with was found: each key has less to do than the one before
+function searching(data) {
+  const known = new Map([["", new Uint8Array(data.length).fill(1)]]);
+  return sought => {
+    if (known.size > 200) for (const old of [...known.keys()].slice(1)) known.delete(old);
+    let start = sought;
+    while (!known.has(start)) start = start.slice(0, -1);
+    if (start !== sought) known.set(sought, known.get(start).map((hit, number) => hit && data[number].sought.includes(sought)));
+    return known.get(sought);
+  };
+}
+
+function controls(table, data) {
+  const distinct = name => [...new Set(data.map(row => row[name]))].filter(one => one != null).sort();
+  for (const name of ["verdict", "origin", "iteration", "domain"]) choices(at(name), "all", distinct(name));
+  at("about").hidden = at("domain").options.length < 2;
+  at("about").firstChild.textContent = `${summary.about} `;
+  const orders = {"as in the pool": "number asc", "largest gap": "gap desc", "smallest gap": "gap asc", "newest": "number desc"};
+  at("sort").append(...Object.entries(orders).map(([title, order]) => new Option(title, order)));
+
+  const search = searching(data);
+  const wanted = () => {
+    const hits = search(at("search").value.trim().toLowerCase()), least = at("gap").value === "" ? null : Number(at("gap").value);
+    const chosen = ["verdict", "origin", "iteration", "domain"].map(name => [name, at(name).value]).filter(([, value]) => value);
+    table.setFilter(row => hits[row.number] && chosen.every(([name, value]) => row[name] === value)
+      && (least === null || (row.gap != null && row.gap >= least)));
+    at("count").textContent = `${table.getDataCount("active").toLocaleString("en")} of ${data.length.toLocaleString("en")} instructions`;
+  };
+  at("filters").addEventListener("input", event => event.target.id !== "sort" && wanted());
+  at("sort").addEventListener("change", () => table.setSort(...at("sort").value.split(" ")));
+  at("filters").addEventListener("reset", () => setTimeout(() => { table.clearSort(); wanted(); }));
+  at("filters").addEventListener("submit", event => event.preventDefault());
+}
+
+async function browse() {
+  const data = await rows();
+  at("told").textContent = summary.told;
+  const table = new Tabulator("#table", {
+    data, index: "number", columns: columnsOf(summary.about), layout: "fitColumns", placeholder: "No instruction is like that.",
+    pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], paginationButtonCount: 3, columnHeaderSortMulti: false, resizableColumnFit: true,
+    responsiveLayout: "collapse", responsiveLayoutCollapseStartOpen: true, responsiveLayoutCollapseFormatter: collapsed,
+    rowFormatter: row => pressable(row.getElement(), () => show(row.getData())),
+  });
+  table.on("rowClick", (event, row) => String(getSelection()) || show(row.getData()));
+  await new Promise(done => table.on("tableBuilt", done));
+  for (const column of table.getColumns()) pressable(column.getElement(), () => column.getElement().click());
+  at("count").textContent = `${data.length.toLocaleString("en")} instructions`;
+  controls(table, data);
+  document.documentElement.dataset.browsable = "yes";
+}
+
+overview();
+browse().then(draw).then(() => document.documentElement.dataset.ready = "yes");

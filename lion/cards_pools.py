@@ -1,0 +1,154 @@
+"""The report page's cards of pools and verdicts: gaps, calibration, funnel, drift."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from lion import frames, plots, project
+from lion.cards import Card, card, point
+from lion.records import KINDS, Row
+from lion.runs import Run
+from lion.tables import DASH
+from lion.visible import line as one_line
+
+OTHERS = "others"
+_BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
+_EDGES = (0.0, 1.0, 3.0, 6.0)
+_NAME = 40  # characters
+_PARTS = 10  # domains that are told apart; the rest are one
+_REFEREE = {
+    "rows": ("judged in both orders", ",d"),
+    "flip_rate": ("the better side depends on the order", ".1%"),
+    "position_bias": ("points for standing first", "+.2f"),
+    "tie_rate": ("ties", ".1%"),
+    "length_correlation": ("correlation of gap and length", "+.2f"),
+    "noise": ("noise of a gap, points", ".2f"),
+}
+"""A row's name for each figure of metrics/k/calibration.json, and its format."""
+_BESIDE = (
+    ("agreement", ("noise", "within"), "verdicts within the noise"),
+    ("calibrate", ("anchors", "accuracy", "value"), "anchors: right answer ahead"),
+    ("calibrate", ("anchors", "auc", "value"), "anchors: AUC"),
+    ("calibrate", ("against_second", "agreement", "value"), "a second referee agrees"),
+)
+"""Shares that other stages' metrics have: stage, where, a row's name."""
+
+
+def difficulty(run: Run) -> Iterator[Card | None]:
+    """Yield hard share, gaps, calibration."""
+    hard = [
+        point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
+    ]
+    if hard:
+        note = "share of the verdicts whose gap reaches tau"
+        yield card("Hard share", note, plot=plots.by_iteration(hard, "share", ".0%"))
+    yield _gaps(run)
+    yield _calibration(run)
+
+
+def _gaps(run: Run) -> Card | None:
+    values: list[Row] = []
+    for line in run.lineage:
+        path = run.tree.local(project.data(line.iteration, "verdicts.jsonl"))
+        if path is None:
+            continue
+        gaps = frames.verdicts(path).get_column("gap").drop_nulls()
+        if gaps.is_empty():  # the base has no verdicts
+            continue
+        counts = dict(gaps.cut(_EDGES, labels=_BANDS).value_counts().iter_rows())
+        values += [
+            {"iteration": line.iteration, "part": band, "rows": counts.get(band, 0), "rank": rank}
+            for rank, band in enumerate(_BANDS)
+        ]
+    if not values:
+        return None
+    note = "teacher's score less the student's, both orders averaged"
+    return card("Gaps", note, plot=plots.shares(values, _BANDS, graded=True))
+
+
+def _calibration(run: Run) -> Card | None:
+    """Return what the reviews say of their referee, by iteration."""
+    found = {line.iteration: run.metrics(line, "calibration") for line in run.lineage}
+    known = {name: told for name, told in found.items() if told.get("rows")}
+    if not known:
+        return None
+    rows = [
+        [told, *(_figure(one.get(name), form) for one in known.values())]
+        for name, (told, form) in _REFEREE.items()
+    ]
+    judged = [line for line in run.lineage if line.iteration in known]
+    for stage, path, told in _BESIDE:
+        values = [_at(run.metrics(line, stage), path) for line in judged]
+        if any(value is not None for value in values):
+            rows.append([told, *(_figure(value, ".1%") for value in values)])
+    table = {"columns": ["iteration", *known], "rows": rows}
+    note = "of the instructions judged in both orders; scores are from 1 to 10"
+    return card("Calibration of the referee", note, table=table, wide=True)
+
+
+def _at(document: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """Return the figure at `path` of a stage's metrics; None where there is none."""
+    found: Any = document
+    for name in path:
+        found = (found or {}).get(name)
+    return found if isinstance(found, float | int) else None
+
+
+def _figure(value: float | None, form: str) -> str:
+    return DASH if value is None else format(value, form)
+
+
+def pools(run: Run) -> Iterator[Card | None]:
+    """Yield the funnel of generation, and the drift of what the rows are about."""
+    yield _funnel(run)
+    yield _drift(run)
+
+
+def _funnel(run: Run) -> Card | None:
+    values: list[Row] = []
+    for line in run.lineage:
+        document = run.metrics(line, "generate")
+        for kind in KINDS:
+            funnel: Mapping[str, int] = document.get(kind) or {}
+            parts = {"kept": funnel.get("kept", 0), **funnel}
+            parts.pop("asked", None)
+            values += [
+                {"row": f"{line.iteration} {kind}", "part": part, "amount": count, "rank": rank}
+                for rank, (part, count) in enumerate(parts.items())
+                if count
+            ]
+    if not values:
+        return None
+    note = "what became of each candidate: kept, or dropped and why"
+    return card("Generation", note, plot=plots.amounts(values, "candidates"))
+
+
+def _drift(run: Run) -> Card | None:
+    """Return what the new rows of each iteration are about."""
+    known = run.rows.drop_nulls("about")
+    if known.is_empty():
+        return None
+    counted = known.get_column("about").value_counts(sort=True)
+    largest = counted.get_column("about").head(_PARTS).to_list()
+    order = [one_line(name, _NAME) for name in largest]
+    order += [OTHERS] if counted.height > _PARTS else []
+    part = pl.when(pl.col("about").is_in(largest)).then("about").otherwise(pl.lit(OTHERS))
+    counts: Counter[tuple[str, str]] = Counter()
+    grouped = known.with_columns(part=part).group_by("iteration", "part").len()
+    for iteration, name, count in grouped.iter_rows():
+        counts[iteration, one_line(name, _NAME)] += count
+    values = [
+        {
+            "iteration": line.iteration,
+            "part": name,
+            "rows": counts[line.iteration, name],
+            "rank": rank,
+        }
+        for line in run.lineage
+        for rank, name in enumerate(order)
+    ]
+    about = "domains" if run.has_domains else "categories of the seeds"
+    note = f"{about} of the rows that each iteration brought"
+    return card("Drift of the pool", note, plot=plots.shares(values, order))

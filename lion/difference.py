@@ -1,0 +1,304 @@
+"""Two pools side by side: rows joined by id, never by position. Pure.
+
+A figure that neither side has is None. Where both sides judged a row, its verdicts are compared;
+a row that one side alone judged has not moved.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lion.records import Row
+
+GROUPS = ("origin", "iteration", "domain", "category")
+HARD, EASY = "hard", "easy"
+_BINS = 12
+_PARENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One pool, with what its iteration found out; None where there was nothing to be had."""
+
+    name: str
+    rows: pl.DataFrame
+    verdicts: pl.DataFrame | None = None
+    responses: pl.DataFrame | None = None
+    generated: Row | None = None
+    exam: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one origin, iteration, domain or category."""
+
+    by: str
+    name: str | None
+    before: int
+    after: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """An instruction from which rows were added, and how many."""
+
+    id: str
+    text: str | None
+    added: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Verdicts of rows that both sides judged. `gap_change` is the mean of gap after - before."""
+
+    judged_by_both: int
+    hard_to_easy: int
+    easy_to_hard: int
+    stayed_hard: int
+    stayed_easy: int
+    undecided: int
+    gap_change: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One side of a distribution; `shares` are of `_BINS` equal bins over both sides' range."""
+
+    count: int
+    mean: float
+    p10: float
+    median: float
+    p90: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A quantity's spread on both sides, over one common range."""
+
+    name: str
+    low: float
+    high: float
+    before: Spread | None
+    after: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row to look at; `before` and `after` are what changed: gaps, or answers."""
+
+    kind: str
+    id: str
+    text: str
+    before: str | float | None
+    after: str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two pools have in common, and what not."""
+
+    before: str
+    after: str
+    rows: tuple[int, int]
+    added: int
+    removed: int
+    kept: int
+    groups: tuple[Group, ...]
+    parents: tuple[Parent, ...]
+    moves: Moves | None
+    answers_changed: int
+    responses_compared: int
+    responses_changed: int
+    distributions: tuple[Distribution, ...]
+    funnel: tuple[Row | None, Row | None]
+    exam: tuple[Row | None, Row | None]
+    samples: tuple[Sample, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a row, a teacher's answer or a verdict differs."""
+        moved = self.moves.hard_to_easy + self.moves.easy_to_hard if self.moves else 0
+        return bool(self.added or self.removed or self.answers_changed or moved)
+
+
+def compare(before: Side, after: Side, samples: int) -> Comparison:
+    """Compare two sides, with `samples` rows of each kind to look at, in the pools' order."""
+    added = after.rows.join(before.rows, on="id", how="anti", maintain_order="left")
+    removed = before.rows.join(after.rows, on="id", how="anti", maintain_order="left")
+    kept = before.rows.join(
+        after.rows.select("id", "answer"), on="id", how="inner", maintain_order="left"
+    )
+    changed = kept.filter(pl.col("answer").ne_missing(pl.col("answer_right")))
+    judged = _judged(before, after)
+    responses = _responses(before, after)
+    return Comparison(
+        before=before.name,
+        after=after.name,
+        rows=(before.rows.height, after.rows.height),
+        added=added.height,
+        removed=removed.height,
+        kept=kept.height,
+        groups=tuple(_groups(before.rows, after.rows, added, removed)),
+        parents=_parents(added, pl.concat([before.rows, after.rows])),
+        moves=None if judged is None else _moves(judged),
+        answers_changed=changed.height,
+        responses_compared=responses.height,
+        responses_changed=responses.filter(pl.col("text") != pl.col("text_right")).height,
+        distributions=_distributions(before, after),
+        funnel=(before.generated, after.generated),
+        exam=(before.exam, after.exam),
+        samples=(
+            *_samples("added", added, "origin", "parent", samples),
+            *_samples("removed", removed, "origin", "parent", samples),
+            *_samples("answer changed", changed, "answer", "answer_right", samples),
+            *_moved(judged, samples),
+        ),
+    )
+
+
+def _groups(
+    before: pl.DataFrame, after: pl.DataFrame, added: pl.DataFrame, removed: pl.DataFrame
+) -> list[Group]:
+    """Return the counts by each quantity that a row of either side has, most rows first."""
+    parts = {"before": before, "after": after, "added": added, "removed": removed}
+    found = []
+    for by in GROUPS:
+        counts = {
+            name: dict(part.get_column(by).value_counts().iter_rows())
+            for name, part in parts.items()
+        }
+        names = counts["before"] | counts["after"]
+        if names.keys() <= {None}:
+            continue
+        rows = [
+            Group(by, name, **{part: counts[part].get(name, 0) for part in parts}) for name in names
+        ]
+        found += sorted(rows, key=lambda one: (-one.after, -one.before, str(one.name)))
+    return found
+
+
+def _parents(added: pl.DataFrame, known: pl.DataFrame) -> tuple[Parent, ...]:
+    counted = (
+        added.drop_nulls("parent")
+        .group_by("parent")
+        .len("added")
+        .sort(["added", "parent"], descending=[True, False])
+        .head(_PARENTS)
+    )
+    texts = known.select(parent="id", text="text").unique("parent", keep="first")
+    told = counted.join(texts, on="parent", how="left", maintain_order="left")
+    return tuple(Parent(id, text, count) for id, count, text in told.iter_rows())
+
+
+def _judged(before: Side, after: Side) -> pl.DataFrame | None:
+    """Return the verdicts of rows that both sides judged, with their texts."""
+    if before.verdicts is None or after.verdicts is None:
+        return None
+    texts = pl.concat([before.rows, after.rows]).select("id", "text").unique("id", keep="first")
+    return before.verdicts.join(after.verdicts, on="id", how="inner", maintain_order="left").join(
+        texts, on="id", how="left", maintain_order="left"
+    )
+
+
+def _moves(judged: pl.DataFrame) -> Moves:
+    counts = dict.fromkeys([(a, b) for a in (HARD, EASY) for b in (HARD, EASY)], 0)
+    for one, other, count in judged.group_by("difficulty", "difficulty_right").len().iter_rows():
+        if (one, other) in counts:
+            counts[one, other] = count
+    change = judged.select((pl.col("gap_right") - pl.col("gap")).mean()).item()
+    return Moves(
+        judged_by_both=judged.height,
+        hard_to_easy=counts[HARD, EASY],
+        easy_to_hard=counts[EASY, HARD],
+        stayed_hard=counts[HARD, HARD],
+        stayed_easy=counts[EASY, EASY],
+        undecided=judged.height - sum(counts.values()),
+        gap_change=change,
+    )
+
+
+def _responses(before: Side, after: Side) -> pl.DataFrame:
+    """Return the student's answers to what both sides' students were asked."""
+    empty = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "text_right": pl.String})
+    if before.responses is None or after.responses is None:
+        return empty
+    return before.responses.join(after.responses, on="id", how="inner")
+
+
+def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
+    of_rows = {
+        "words of an instruction": pl.col("text").str.count_matches(r"\S+"),
+        "words of an answer": pl.col("answer").str.count_matches(r"\S+"),
+        "nearest (ROUGE-L F)": pl.col("nearest"),
+    }
+    of_verdicts = {
+        "teacher's score": pl.col("teacher_mean"),
+        "student's score": pl.col("student_mean"),
+        "gap": pl.col("gap"),
+    }
+    rows = {
+        name: [side.rows.select(one) for side in (before, after)] for name, one in of_rows.items()
+    }
+    verdicts = {
+        name: [_selected(side.verdicts, one) for side in (before, after)]
+        for name, one in of_verdicts.items()
+    }
+    found = (_distribution(name, *pair) for name, pair in {**rows, **verdicts}.items())
+    return tuple(one for one in found if one is not None)
+
+
+def _selected(frame: pl.DataFrame | None, what: pl.Expr) -> pl.DataFrame:
+    return pl.DataFrame({"none": []}) if frame is None else frame.select(what)
+
+
+def _distribution(name: str, before: pl.DataFrame, after: pl.DataFrame) -> Distribution | None:
+    """Return both spreads, binned over the range of both; None where neither side has a figure."""
+    sides = [one.to_series().cast(pl.Float64).drop_nulls() for one in (before, after)]
+    both = pl.concat([one.alias(name) for one in sides])
+    if both.is_empty():
+        return None
+    low, high = _float(both.min()), _float(both.max())
+    spreads = [None if one.is_empty() else _spread(one, low, high) for one in sides]
+    return Distribution(name, low, high, spreads[0], spreads[1])
+
+
+def _spread(values: pl.Series, low: float, high: float) -> Spread:
+    width = (high - low) / _BINS or 1.0
+    bins = ((values - low) / width).floor().clip(0, _BINS - 1).cast(pl.Int64)
+    counts: Mapping[int, int] = dict(bins.value_counts().iter_rows())
+    return Spread(
+        count=values.len(),
+        mean=_float(values.mean()),
+        p10=_float(values.quantile(0.1)),
+        median=_float(values.median()),
+        p90=_float(values.quantile(0.9)),
+        shares=tuple(counts.get(number, 0) / values.len() for number in range(_BINS)),
+    )
+
+
+def _float(value: Any) -> float:
+    return float(value)
+
+
+def _samples(kind: str, rows: pl.DataFrame, before: str, after: str, limit: int) -> list[Sample]:
+    values = (pl.col(before).alias("before"), pl.col(after).alias("after"))
+    picked = rows.head(limit).select("id", "text", *values)
+    return [Sample(kind, *row) for row in picked.iter_rows()]
+
+
+def _moved(judged: pl.DataFrame | None, limit: int) -> list[Sample]:
+    """Return the rows that moved furthest, of each direction."""
+    if judged is None:
+        return []
+    found: list[Sample] = []
+    for one, other in ((EASY, HARD), (HARD, EASY)):
+        rows = judged.filter(
+            (pl.col("difficulty") == one) & (pl.col("difficulty_right") == other)
+        ).sort((pl.col("gap_right") - pl.col("gap")).abs(), descending=True, maintain_order=True)
+        found += _samples(f"{one} to {other}", rows, "gap", "gap_right", limit)
+    return found

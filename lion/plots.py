@@ -1,0 +1,149 @@
+"""The page's plots, as Vega-Lite has them. Pure: values in, a specification out.
+
+Colours are the page's own variables, so that dark mode and print need no second plot.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lion.records import Row
+
+Spec = dict[str, Any]
+
+_ITERATION = {"field": "iteration", "type": "nominal", "sort": None, "axis": {"labelAngle": 0}}
+_STUDENT, _TEACHER = "var(--student)", "var(--teacher)"
+_BANDS = [f"var(--s{number})" for number in range(1, 6)]
+_SHADES = [f"var(--a{number})" for number in range(1, 6)]
+_HEIGHT, _BAR = 220, 26  # pixels
+
+
+def against_teacher(values: Sequence[Row]) -> Spec:
+    """Return student and teacher by iteration. Values: iteration, who, value, low, high."""
+    colour = {
+        "field": "who",
+        "type": "nominal",
+        "scale": {"domain": ["student", "teacher"], "range": [_STUDENT, _TEACHER]},
+    }
+    return _layers(values, "macro accuracy", ".0%", colour)
+
+
+def by_iteration(values: Sequence[Row], title: str, format: str) -> Spec:
+    """Return one quantity by iteration, with its interval. Values: iteration, value, low, high."""
+    return _layers(values, title, format, {"value": _STUDENT})
+
+
+def _layers(values: Sequence[Row], title: str, format: str, colour: Spec) -> Spec:
+    axis = {"title": title, "format": format}
+    y = {"field": "value", "type": "quantitative", "axis": axis, "scale": {"zero": True}}
+    shared = {"x": _ITERATION, "color": colour}
+    bounds = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    return _spec(
+        values,
+        layer=[
+            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {**shared, **bounds}},
+            {
+                "mark": {"type": "line", "point": {"filled": True, "size": 60}, "tooltip": True},
+                "encoding": {**shared, "y": y},
+            },
+        ],
+    )
+
+
+def loss(values: Sequence[Row]) -> Spec:
+    """Return the training loss by step. Values: iteration, step, loss."""
+    return _spec(
+        values,
+        mark={"type": "line", "tooltip": True},
+        encoding={
+            "x": {"field": "step", "type": "quantitative", "axis": {"title": "optimiser step"}},
+            "y": {"field": "loss", "type": "quantitative", "axis": {"title": "mean loss"}},
+            "color": {"field": "iteration", "type": "nominal", "sort": None},
+        },
+    )
+
+
+def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False) -> Spec:
+    """Return stacked shares by iteration. Values: iteration, part, rows; parts in `order`."""
+    scale: Spec = {"domain": list(order)}
+    if graded:
+        scale["range"] = _BANDS
+    legend = {"legend": {"columns": len(order)}} if graded else {}
+    return _spec(
+        values,
+        mark={"type": "bar", "tooltip": True},
+        encoding={
+            "x": {**_ITERATION, "scale": {"paddingInner": 0.35, "paddingOuter": 0.3}},
+            "y": {
+                "field": "rows",
+                "type": "quantitative",
+                "stack": "normalize",
+                "axis": {"title": "share", "format": ".0%"},
+            },
+            "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale, **legend},
+            "order": {"field": "rank", "type": "quantitative"},
+        },
+    )
+
+
+def amounts(values: Sequence[Row], title: str) -> Spec:
+    """Return stacked amounts, a bar a row. Values: row, part, amount, rank."""
+    bars = len({one["row"] for one in values})
+    return _spec(
+        values,
+        height=max(60, _BAR * bars),
+        mark={"type": "bar", "tooltip": True},
+        encoding={
+            "y": {"field": "row", "type": "nominal", "sort": None, "axis": {"title": None}},
+            "x": {
+                "field": "amount",
+                "type": "quantitative",
+                "axis": {"title": title, "tickCount": 5},
+            },
+            "color": {"field": "part", "type": "nominal", "sort": None},
+            "order": {"field": "rank", "type": "quantitative"},
+        },
+    )
+
+
+def scores(values: Sequence[Row]) -> Spec:
+    """Return accuracies of categories by iteration. Values: category, iteration, accuracy."""
+    rows = len({one["category"] for one in values})
+    shared = {
+        "x": {**_ITERATION, "axis": {"labelAngle": 0, "orient": "top", "title": None}},
+        "y": {
+            "field": "category",
+            "type": "nominal",
+            "sort": None,
+            "axis": {"title": None, "labelLimit": 150},
+        },
+    }
+    shade = {
+        "field": "accuracy",
+        "type": "quantitative",
+        "legend": None,
+        "scale": {"type": "threshold", "domain": [0.2, 0.4, 0.6, 0.8], "range": _SHADES},
+    }
+    text = {"field": "accuracy", "type": "quantitative", "format": ".0%"}
+    dark = {"condition": {"test": "datum.accuracy >= 0.8", "value": "var(--card)"}}
+    ink = {**dark, "value": "var(--fg)"}
+    return _spec(
+        values,
+        height=max(60, _BAR * rows),
+        layer=[
+            {
+                "mark": {"type": "rect", "tooltip": True, "stroke": "var(--card)"},
+                "encoding": {**shared, "color": shade},
+            },
+            {"mark": {"type": "text"}, "encoding": {**shared, "text": text, "color": ink}},
+        ],
+    )
+
+
+def _spec(values: Sequence[Row], *, height: int = _HEIGHT, **rest: Any) -> Spec:
+    return {
+        "data": {"values": list(values)},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        **rest,
+    }

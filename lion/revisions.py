@@ -1,0 +1,207 @@
+"""Any revision's files without checkout: the workspace, a commit, branch, tag or experiment.
+
+DVC resolves the revision and finds the bytes, in the cache or else in the remote. An old revision
+is read with the workspace's remotes: its own may be gone. Knows no rows (see `frames`).
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import yaml
+
+from lion import jsonl, project
+from lion.errors import DataError, RevisionError
+from lion.records import Row
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+
+WORKSPACE = "workspace"  # as `dvc exp show` names what is not committed
+
+
+class Tree(Protocol):
+    """The files of one revision."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        ...
+
+    def has(self, path: Path) -> bool:
+        """Say whether the revision has such a file, wherever its bytes are."""
+        ...
+
+    def local(self, path: Path) -> Path | None:
+        """Return a local file with the content of `path`; None where the revision has no such."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The working folder as it lies there."""
+
+    name: str = WORKSPACE
+
+    def has(self, path: Path) -> bool:
+        """Say whether the file lies there."""
+        return path.is_file()
+
+    def local(self, path: Path) -> Path | None:
+        """Return `path` itself, or None where there is no such file."""
+        return path if path.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A revision that DVC reads; its files are copied to `folder`, one by one, when asked for."""
+
+    name: str
+    files: DVCFileSystem
+    folder: Path
+
+    def has(self, path: Path) -> bool:
+        """Say whether git has the file, or a run that dvc.lock tells of made it."""
+        if not self.files.exists(path.as_posix()):
+            return False
+        tracked = self.files.info(path.as_posix()).get("dvc_info")
+        return tracked is None or tracked.get("md5") is not None
+
+    def local(self, path: Path) -> Path | None:
+        """Return a copy of `path`. Raises DataError where its bytes are nowhere."""
+        copy = self.folder / path
+        if copy.exists():
+            return copy
+        if not self.has(path):
+            return None
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.files.get_file(path.as_posix(), str(copy))
+        except OSError as error:  # DVC's own name for lost bytes is a FileNotFoundError
+            copy.unlink(missing_ok=True)
+            raise DataError(
+                f"{path} of {self.name}: neither the cache nor the remote has it ({error}). "
+                "`dvc fetch --all-commits`, or `dvc push` where it was made, may help."
+            ) from error
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a person named: a file, or an iteration (None: the last) of a tree."""
+
+    tree: Tree
+    iteration: str | None
+    file: Path | None = None
+
+
+class Trees:
+    """Opens places; each revision once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._workspace = Workspace()
+
+    def place(self, text: str) -> Place:
+        """Return the place that `text` names. Raises RevisionError.
+
+        A file's path; an iteration (`2`); a revision (`HEAD~1`, `v1`, an experiment); or both
+        (`v1:2`, `workspace:2`), the last iteration where none stands behind the colon. What is an
+        iteration of the workspace is read as one.
+        """
+        if Path(text).is_file():
+            return Place(self._workspace, None, Path(text))
+        if ":" not in text:
+            if text in iterations(self._workspace):
+                return Place(self._workspace, text)
+            return Place(self.tree(text), None)
+        revision, _, iteration = text.rpartition(":")
+        return Place(self.tree(revision), iteration or None)
+
+    @functools.cache  # noqa: B019 - lives as long as one command
+    def tree(self, revision: str) -> Tree:
+        """Return the files of `revision`. Raises RevisionError where there is none."""
+        if revision in ("", WORKSPACE):
+            return self._workspace
+        return Revision(
+            revision, _open(revision), self._folder / str(len(list(self._folder.iterdir())))
+        )
+
+
+@contextmanager
+def opened() -> Iterator[Trees]:
+    """Yield what opens places; copies of files are gone with the block."""
+    with ExitStack() as stack:
+        yield Trees(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lion-"))))
+
+
+def _open(revision: str) -> DVCFileSystem:
+    from dvc.api import DVCFileSystem
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        here = Config.from_cwd()
+        ours = {section: here[section] for section in ("core", "remote", "cache")}
+        files = DVCFileSystem(rev=revision, config=ours)
+        files.info("/")  # opens it: a revision that is none shows itself now
+    except (DvcException, SCMError) as error:
+        raise RevisionError(
+            f"{revision}: no file, no iteration of params.yaml, and no revision ({error}). "
+            "`git log --oneline` and `dvc exp list` name revisions."
+        ) from error
+    return files
+
+
+def iterations(tree: Tree) -> Mapping[str, str | None]:
+    """Return the iterations of a revision, the base first: name to predecessor.
+
+    Only that part of params.yaml is read: an old revision's other parameters may be unknown today.
+    Raises DataError.
+    """
+    path = tree.local(project.PARAMS)
+    document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = document.get("iterations") if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        raise DataError(f"{tree.name}: no params.yaml with `iterations`; run in a project's folder")
+    return {project.BASE: None, **{str(name): one["previous"] for name, one in found.items()}}
+
+
+def lineage(found: Mapping[str, str | None], iteration: str) -> Sequence[str]:
+    """Return the iterations that lead to `iteration`, the base first, itself last."""
+    at: str | None = iteration
+    chain = []
+    while at is not None:
+        chain.append(at)
+        at = found[at]
+    return chain[::-1]
+
+
+def iteration_of(place: Place) -> str:
+    """Return the iteration that a place names, or else the last one that has a Cache Pool.
+
+    Raises RevisionError.
+    """
+    found = iterations(place.tree)
+    if place.iteration is None:
+        last_first = list(found)[::-1]
+        pools = (one for one in last_first if place.tree.has(project.data(one, "cache_pool.jsonl")))
+        return next(pools, last_first[0])
+    if place.iteration not in found:
+        raise RevisionError(
+            f"{place.tree.name} has no iteration {place.iteration!r}; it has {', '.join(found)}"
+        )
+    return place.iteration
+
+
+def document(tree: Tree, path: Path) -> Row:
+    """Return a JSON document of a revision; empty where it has none. Raises DataError."""
+    local = tree.local(path)
+    return {} if local is None else jsonl.read_document(local)
