@@ -1,6 +1,5 @@
 """`lion batch`: what batches at providers are at work for this project."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -34,6 +33,8 @@ def batch(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    import asyncio
+
     from lion import project
     from lion.ledger import Ledger
 
@@ -57,6 +58,8 @@ def batch(context: click.Context, as_json: bool) -> None:
 @batch.command()
 def fetch() -> None:
     """Keep the replies of every batch that is done, also of those that no stage waits for."""
+    import asyncio
+
     from lion import project
     from lion.ledger import Ledger
 

@@ -29,6 +29,7 @@ from lion.safety import Safety
 from lion.seedbed import Draw, Seedbed, Task
 from lion.selfinstruct import TASK_KINDS, TaskKind
 from lion.settings import Bootstrap
+from lion.wells import Well
 from lion.wire import Failure, Outcome
 
 
@@ -109,13 +110,15 @@ def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
         safety.gate(work, bed.filters, wanted) as guard,
     ):
         bed.near = near
+        wells = {kind: Well(bed.filters.min_acceptance) for kind in TASK_KINDS}
         while draws := bed.choose(dry):
             requests = [
                 selfinstruct.request(draw.texts, draw.kind, count, templates, draw.sample)
                 for draw in draws
             ]
             left = max(0, allowed - asker.account.failed)
-            dry += _judge(bed, draws, asker.ask(requests, max_failed=left), guard)
+            tried, kept = _judge(bed, draws, asker.ask(requests, max_failed=left), guard)
+            dry += [kind for kind in tried if wells[kind].is_dry(tried[kind], kept[kind])]
         used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
         gates = {embeddings.ROLE: near, safety.ROLE: guard}
         return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
@@ -123,8 +126,8 @@ def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
 
 def _judge(
     bed: Seedbed, draws: list[Draw], outcomes: list[Outcome], guard: Safety | None
-) -> list[TaskKind]:
-    """Judge a round's replies in the order of their requests; return the kinds found dry."""
+) -> tuple[dict[TaskKind, int], dict[TaskKind, int]]:
+    """Judge a round's replies in the order of their requests; count by kind tried and kept."""
     before = {kind: bed.funnel[kind]["kept"] for kind in TASK_KINDS}
     known = len(bed.made)
     found = [
@@ -140,9 +143,7 @@ def _judge(
             tried[draw.kind] = tried.get(draw.kind, 0) + len(some)
     if guard is not None:
         bed.withdraw(guard.flaws(bed.made[known:]))
-    least = bed.filters.min_acceptance
-    kept = {kind: bed.funnel[kind]["kept"] - before[kind] for kind in TASK_KINDS}
-    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
+    return tried, {kind: bed.funnel[kind]["kept"] - before[kind] for kind in TASK_KINDS}
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def test_a_stopped_loop_asks_no_gate(work: Work, chat_server: ChatServer) -> Non
     assert chat_server.calls == []
 
 
-def test_a_round_that_keeps_nothing_is_the_last_whatever_params_accept(
+def test_a_well_that_gives_nothing_is_dry_whatever_params_accept(
     work: Work, chat_server: ChatServer
 ) -> None:
     filters = work.settings.generate.model_copy(update={"min_acceptance": 0.0})

@@ -27,6 +27,7 @@ from lion import (
 from lion.nursery import Nursery
 from lion.records import KINDS, Instruction, Kind, Verdict
 from lion.safety import Safety
+from lion.wells import Well
 from lion.wire import Failure, Outcome, Request
 
 Asked = tuple[Kind, Instruction, Request]
@@ -116,10 +117,12 @@ def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, Mapp
         safety.gate(work, nursery.settings, wanted) as guard,
     ):
         nursery.near = near
+        wells = {kind: Well(nursery.settings.min_acceptance) for kind in KINDS}
         while asked := _round(nursery, dry, templates):
             allowed = _allowed_failures(nursery, asker.account.failed)
             outcomes = asker.ask([request for _, _, request in asked], max_failed=allowed)
-            dry += _judge(nursery, asked, outcomes, guard)
+            tried, kept = _judge(nursery, asked, outcomes, guard)
+            dry += [kind for kind in tried if wells[kind].is_dry(tried[kind], kept[kind])]
         used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
         gates = {embeddings.ROLE: near, safety.ROLE: guard}
         return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
@@ -147,8 +150,8 @@ def _request(parent: Instruction, prompt: Kind, templates: prompts.Prompts, samp
 
 def _judge(
     nursery: Nursery, asked: list[Asked], outcomes: list[Outcome], guard: Safety | None
-) -> list[Kind]:
-    """Judge a round's candidates in the order of their requests; return the kinds found dry."""
+) -> tuple[Counter[Kind], dict[Kind, int]]:
+    """Judge a round's candidates in the order of their requests; count by kind tried and kept."""
     before = {kind: nursery.funnel[kind]["kept"] for kind in KINDS}
     known = len(nursery.kept)
     found = [
@@ -164,9 +167,7 @@ def _judge(
     # an endpoint that fails says nothing of the well
     answered = (not isinstance(outcome, Failure) for outcome in outcomes)
     tried = Counter(kind for (kind, _, _), one in zip(asked, answered, strict=True) if one)
-    least = nursery.settings.min_acceptance
-    kept = {kind: nursery.funnel[kind]["kept"] - before[kind] for kind in KINDS}
-    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
+    return tried, {kind: nursery.funnel[kind]["kept"] - before[kind] for kind in KINDS}
 
 
 if __name__ == "__main__":
