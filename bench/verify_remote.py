@@ -2,9 +2,9 @@
 
     python bench/verify_remote.py [--each 10] [--seed 0]
 
-Runs the smallest loop, pushes it to a folder, truncates, flips and deletes --each objects of it, and
-asks `dvc status --cloud`, then `dvc pull` into a fresh clone, then `lion verify-remote`, which then
-repairs the remote. About two minutes. The last line is one JSON object.
+Runs the smallest loop, pushes it to a folder, truncates, flips and deletes --each objects of it.
+Then asks `lion verify-remote`, `dvc status --cloud`, `dvc pull` into a fresh clone, and `lion
+verify-remote --repair`. About two minutes. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -40,11 +41,11 @@ def main() -> None:
         whole = {path: path.read_bytes() for path in objects(root / "remote")}
         done = spoil(sorted(whole), options.each, random.Random(options.seed))
 
-        noticed = sum("deleted:" in line for line in status(mine).splitlines())
-        pulled = mine.clone(root / "clone").dvc("pull")
         began = time.perf_counter()
         found = {one["oid"]: one for one in verified(mine)["damaged"]}
         seconds = time.perf_counter() - began
+        noticed = len(re.findall(r"^\t(?:new|deleted|missing):", status(mine), re.MULTILINE))
+        pulled = mine.clone(root / "clone").dvc("pull")
         right = sum(one in found and found[one]["state"] == state for one, state in done.items())
         named = sum(bool(one["uses"]) for one in found.values())
         mended = verified(mine, "--repair")
@@ -92,7 +93,7 @@ def spoil(whole: list[Path], each: int, rng: random.Random) -> dict[str, str]:
     done = {}
     chosen = rng.sample([path for path in whole if path.stat().st_size > 1], 3 * each)
     for number, path in enumerate(chosen):
-        content = bytearray(path.read_bytes())
+        content, mode = bytearray(path.read_bytes()), path.stat().st_mode
         path.chmod(0o644)
         states = ("truncated", "corrupted", "absent")
         if states[number % 3] == "truncated":
@@ -100,8 +101,10 @@ def spoil(whole: list[Path], each: int, rng: random.Random) -> dict[str, str]:
         elif states[number % 3] == "corrupted":
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
             path.write_bytes(content)
-        else:
+        if states[number % 3] == "absent":
             path.unlink()
+        else:
+            path.chmod(mode)  # a bit that rots leaves it; DVC trusts what is read-only
         done[path.parent.name + path.name] = states[number % 3]
     return done
 
