@@ -28,16 +28,16 @@ def compared(finished: Finished, changing: "dict[str, Future[Changed]]", tmp_pat
 def test_dvc_compares_two_revisions(compared: Project) -> None:
     between = ("--json", "HEAD~1", "HEAD")
     metrics = json.loads(compared.dvc("metrics", "diff", *between).output)
-    assert set(metrics["diff"]) == {"metrics/1/exam.json"}  # what came before is as it was
+    assert set(metrics) == {"metrics/1/exam.json"}  # what came before is as it was
 
     params = json.loads(compared.dvc("params", "diff", *between).output)
-    ((changed, values),) = params["diff"]["params.yaml"].items()
+    ((changed, values),) = params["params.yaml"].items()
     assert (changed, values["new"]) == ("iterations.1.tune.learning_rate", 0.001)
 
     plots = compared.dvc("plots", "diff", "HEAD~1", "HEAD", "--out", "page")
     assert plots.code == 0, plots.output
     page = (compared.root / "page" / "index.html").read_text(encoding="utf-8")
-    assert page.count('"rev"') > 0 and "HEAD~1" in page
+    assert "HEAD~1" in page
 
 
 def test_experiments_are_shown_by_what_changed(compared: Project) -> None:
