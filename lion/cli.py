@@ -143,11 +143,14 @@ def serve_teacher(port: int, host: str) -> None:
     lion serve-teacher --port 8099
     curl localhost:8099/v1/chat/completions -d '{"model": "oracle-1", "messages":
       [{"role": "user", "content": "Reverse the letters: c a f b"}]}'
+
+    On another address than loopback clients have to send the token in LION_SERVER_TOKEN.
     """
+    from lion.addresses import TOKEN
     from lion.embedded import application
 
     with console.error_boundary():
-        application.serve(host, port)
+        application.serve(host, port, os.environ.get(TOKEN))
 
 
 main.add_command(cli_pools.diff)

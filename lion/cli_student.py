@@ -102,7 +102,8 @@ def recover(difference: Path, base: Path, out: Path) -> None:
 def serve_student(iteration: str | None, port: int, host: str) -> None:
     """Serve a student by vLLM where it is installed, else by `transformers serve`.
 
-    `student.endpoint` in params.yaml lets `dvc repro` answer through it.
+    `student.endpoint` in params.yaml lets `dvc repro` answer through it. On another address than
+    loopback clients have to send the token in LION_SERVER_TOKEN, which vLLM alone can ask for.
     """
     from lion import serving, student
 

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from lion.errors import LionError
+from lion.visible import inert
 
 Update = Callable[[int, int], None]
 
@@ -83,8 +84,8 @@ def _lines(label: str) -> Iterator[Update]:
 
 
 def say(sentence: str) -> None:
-    """Write one line to stderr, never read as markup: it may hold what a model wrote."""
-    stderr.print(sentence, markup=False, soft_wrap=True)
+    """Write one line to stderr: it may hold what a model wrote, so it is no markup and inert."""
+    stderr.print(inert(sentence), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[N
     try:
         yield
     except LionError as error:
-        stderr.print(Text("error: ", style="bold red") + Text(str(error)), soft_wrap=True)
+        stderr.print(Text("error: ", style="bold red") + Text(inert(str(error))), soft_wrap=True)
         if advice:
             say(advice)
         sys.exit(error.exit_code if exit_code is None else exit_code)

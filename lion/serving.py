@@ -6,12 +6,15 @@ stops; it is served under the name that `served` asks for. vLLM where it is inst
 """
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from lion import console, exporting, project, served
+from lion.addresses import TOKEN, is_loopback
 from lion.errors import ModelError
 from lion.settings import Settings
 
@@ -19,10 +22,30 @@ from lion.settings import Settings
 def serve(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
     """Serve until interrupted; return the server's exit code. Raises ModelError."""
     name = served.model_name(student, iteration)
-    folder = prepared(student, name, settings)
     words = command(name, host, port)
+    environment = guarded(host, Path(words[0]).name, os.environ)
+    folder = prepared(student, name, settings)
     console.say(f"{name} at http://{host}:{port}/v1, by {Path(words[0]).name}")
-    return subprocess.run(words, cwd=folder.parent, check=False).returncode  # noqa: S603  # our own words
+    done = subprocess.run(words, cwd=folder.parent, env=environment, check=False)  # noqa: S603  # our own words
+    return done.returncode
+
+
+def guarded(host: str, engine: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the server's environment: off loopback vLLM asks for the token, as its own variable.
+
+    Raises ModelError where others could reach a server that lets everybody in.
+    """
+    token = environment.get(TOKEN)
+    if is_loopback(host):
+        return dict(environment)
+    if not token:
+        raise ModelError(f"{host} can be reached by others: set {TOKEN} to what they have to send")
+    if engine != "vllm":
+        raise ModelError(
+            f"{host} can be reached by others, and `transformers serve` asks for no token. Serve "
+            "on loopback behind a proxy that does, or `pip install vllm`."
+        )
+    return {**environment, "VLLM_API_KEY": token}
 
 
 def prepared(student: Path, name: str, settings: Settings) -> Path:

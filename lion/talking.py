@@ -23,9 +23,18 @@ from lion.ledger import Ledger, cap
 from lion.pricing import Prices
 from lion.records import Instruction, Message
 from lion.settings import Settings
+from lion.visible import inert
 from lion.wire import Failure
 
 Reply = Callable[[list[Message]], str]
+
+
+class _Inert(TextStreamer):
+    """Streams to the terminal, where what would act on it is written as its escape."""
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        """Print a piece of the answer."""
+        super().on_finalized_text(inert(text), stream_end)
 
 
 class Talker:
@@ -59,7 +68,7 @@ class Talker:
                     pad_token_id=self._encoder.end_of_turn,
                     **sampled,
                 ),
-                streamer=TextStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True),
+                streamer=_Inert(self._tokenizer, skip_prompt=True, skip_special_tokens=True),
             )
         written = output[0, prompt.shape[1] :]
         return str(self._tokenizer.decode(written, skip_special_tokens=True)).strip()

@@ -70,15 +70,18 @@ def verify(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Ver
 
     try:
         with Repo() as repo, repo.lock:
-            places: Mapping[Where, HashFileDB] = {
-                "cache": repo.cache.local,
-                "remote": repo.cloud.get_remote_odb(remote, "lion verify-remote"),
-            }
+            there = repo.cloud.get_remote_odb(remote, "lion verify-remote")
+            if not there.fs.exists(there.path):
+                raise DataError(
+                    f"{there.path}: nothing is there. Mount it, or `dvc push` first: an absent "
+                    "remote is not a damaged one."
+                )
+            places: Mapping[Where, HashFileDB] = {"cache": repo.cache.local, "remote": there}
             outs = [
                 out
                 for _ in repo.brancher(revs=list(revisions))
                 for out in repo.index.outs
-                if out.use_cache and out.hash_info
+                if out.use_cache and out.can_push and out.hash_info
             ]
             return _verified(places, outs, repair=repair)
     except DvcException as error:
@@ -86,6 +89,8 @@ def verify(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Ver
             f"{error} Name a remote of `dvc remote list` with --remote, or add one: "
             "`dvc remote add --default NAME URL`."
         ) from error
+    except OSError as error:
+        raise DataError(f"the remote cannot be read: {error}. Is its server up?") from error
 
 
 def _verified(

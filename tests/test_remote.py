@@ -111,6 +111,14 @@ def test_without_a_remote_the_way_on_is_told(finished: Finished) -> None:
     assert "Traceback" not in told.output
 
 
+def test_a_remote_that_is_not_mounted_is_not_mended(shared: Project, tmp_path: Path) -> None:
+    (tmp_path / "remote").rename(tmp_path / "elsewhere")
+    told = shared.run("lion.cli", "verify-remote", "--repair")
+    assert told.code == 1
+    assert "nothing is there. Mount it" in told.output
+    assert not (tmp_path / "remote").exists()
+
+
 @pytest.mark.slow
 def test_two_clones_share_a_remote_and_a_line_of_work(shared: Project, tmp_path: Path) -> None:
     """Push, clone, pull, nothing to do; an iteration there is pulled here, and asks nobody."""

@@ -2,13 +2,14 @@
 
 Serves POST /v1/chat/completions, GET /v1/models and GET /health. What is replied is the business
 of `oracle`; here is only the protocol: reading a request, counting words as tokens, refusing what
-is malformed in the protocol's own form. It keeps nothing, checks no key and streams nothing; the
-same body is always answered with the same bytes.
+is malformed in the protocol's own form. It keeps nothing and streams nothing, and on loopback it
+checks no key; the same body is always answered with the same bytes.
 """
 
 import argparse
 import asyncio
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -24,14 +25,17 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from lion import scores
+from lion.addresses import TOKEN, is_loopback
 from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
 from lion.records import Message, read_messages
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 1 << 20  # bytes; prompts are far smaller
+BODY_SECONDS = 60.0  # a client that drips its request holds a connection, no longer
 START_SECONDS = 60.0  # a loaded machine is slow to start a process
 WATCH_SECONDS = 1.0
 
@@ -176,9 +180,10 @@ def _digest(request: Request) -> str:
 # The application
 
 
-def application() -> web.Application:
-    """Return the application, for a server or a test to mount."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_refusals])
+def application(token: str | None = None) -> web.Application:
+    """Return the application, for a server or a test to mount; `token` is what it asks for."""
+    refusing: list[Middleware] = [_refusals] if token is None else [_refusals, _guard(token)]
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=refusing)
     app.router.add_post("/v1/chat/completions", _complete)
     app.router.add_get("/v1/models", _list_models)
     app.router.add_get("/health", _health)
@@ -186,7 +191,12 @@ def application() -> web.Application:
 
 
 async def _complete(request: web.Request) -> web.Response:
-    return _json(completion(read_request(await request.read())))
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+    except TimeoutError:
+        raise RequestError(408, "the request's body took too long", None, None) from None
+    return _json(completion(read_request(body)))
 
 
 async def _list_models(_: web.Request) -> web.Response:
@@ -196,6 +206,19 @@ async def _list_models(_: web.Request) -> web.Response:
 
 async def _health(_: web.Request) -> web.Response:
     return _json({"status": "ok"})
+
+
+def _guard(token: str) -> Middleware:
+    """Return what lets nobody in without the token."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise RequestError(401, "the token is missing or wrong", None, "invalid_api_key")
+        return await handler(request)
+
+    return guard
 
 
 @web.middleware
@@ -225,18 +248,22 @@ def _json(value: object, status: int = 200) -> web.Response:
 # The process
 
 
-def serve(host: str = LOOPBACK, port: int = 0) -> None:
+def serve(host: str = LOOPBACK, port: int = 0, token: str | None = None) -> None:
     """Serve until interrupted; say the address on stderr when ready. Port 0: any free one.
 
-    Raises AskError where the address cannot be had.
+    Raises AskError where the address cannot be had, or where it is not loopback and has no token.
     """
+    if not token and not is_loopback(host):
+        raise AskError(
+            f"{host} can be reached by others: set {TOKEN} to a token that they have to send"
+        )
 
     def announce(bound: int) -> None:
         sys.stderr.write(f"embedded teacher: http://{host}:{bound}/v1\n")
         sys.stderr.flush()
 
     try:
-        asyncio.run(_serve(host, port, announce))
+        asyncio.run(_serve(host, port, announce, token))
     except KeyboardInterrupt:
         return
     except OSError as error:
@@ -316,8 +343,10 @@ def _end_with_parent(parent: int) -> None:
     os._exit(0)
 
 
-async def _serve(host: str, port: int, announce: Callable[[int], None]) -> None:
-    runner = web.AppRunner(application(), access_log=None)
+async def _serve(
+    host: str, port: int, announce: Callable[[int], None], token: str | None = None
+) -> None:
+    runner = web.AppRunner(application(token), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
@@ -330,7 +359,7 @@ async def _serve(host: str, port: int, announce: Callable[[int], None]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Serve as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m lion.embedded.application")
-    parser.add_argument("--host", default=LOOPBACK, help="other than loopback: at your own risk")
+    parser.add_argument("--host", default=LOOPBACK, help=f"other than loopback: needs {TOKEN}")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--child", action="store_true", help="loopback only; end with the parent")
     options = parser.parse_args(arguments)
@@ -338,7 +367,7 @@ def main(arguments: list[str] | None = None) -> None:
         _serve_as_child(options.port)
         return
     try:
-        serve(options.host, options.port)
+        serve(options.host, options.port, os.environ.get(TOKEN))
     except LionError as error:
         sys.exit(str(error))
 
