@@ -1,5 +1,6 @@
 """`lion plan`, `lion ledger` and `lion costs`: what is paid, what was, and what it is kept in."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,24 @@ from lion import console
 
 @click.command(short_help="What is still to be asked, and what it will cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def plan(as_json: bool) -> None:
+@click.option("--rows", type=click.IntRange(1), help="Of another base pool: the whole loop then.")
+@click.option("--student", metavar="SIZE", help="With --rows: its weights, as 600M or 8B.")
+def plan(as_json: bool, rows: int | None, student: str | None) -> None:
     """Print what `dvc repro` would ask, with calls, tokens, money and time. Asks nobody.
 
+    \b
+    lion plan
+    lion plan --rows 1000000 --student 8B
+
     What the ledger has is free. An unknown price is unknown, never zero; prices.yaml adds what the
-    price package lacks.
+    price package lacks. With --rows: the loop of params.yaml from nothing, at another size, with
+    hours of GPU and disk (docs/scaling.md has the assumptions).
     """
+    if (rows is None) != (student is None):
+        raise click.UsageError("--rows and --student go together")
+    if rows is not None and student is not None:
+        _reach(rows, _weights(student), as_json)
+        return
     from lion import disk, money, planning, project
     from lion.ledger import Ledger
     from lion.pricing import Prices
@@ -32,6 +45,35 @@ def plan(as_json: bool) -> None:
         else:
             console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
             console.stdout.print(money.room(disk.needed(settings, ask_hub=False)))
+
+
+def _weights(size: str) -> int:
+    """Return the number of weights that a size such as 8B names."""
+    from decimal import Decimal, InvalidOperation
+
+    factors = {"M": 10**6, "B": 10**9}
+    try:
+        found = Decimal(size[:-1]) * factors[size[-1:].upper()]
+    except (InvalidOperation, KeyError):
+        raise click.UsageError(f"--student: 600M or 8B is expected, not {size!r}") from None
+    return int(found)
+
+
+def _reach(rows: int, parameters: int, as_json: bool) -> None:
+    from lion import money, project, scaling
+    from lion.pricing import Prices
+
+    with console.error_boundary():
+        found = scaling.reach(
+            project.load_settings(), rows, parameters, Prices.load(project.PRICES)
+        )
+    if as_json:
+        click.echo(json.dumps(scaling.as_json(found), indent=2))
+        return
+    table = money.grid(f"{rows:,} rows, {parameters / 1e9:g} B weights", "about")
+    for name, figure in scaling.as_rows(found):
+        table.add_row(name, figure)
+    console.stdout.print(table)
 
 
 @click.group(invoke_without_command=True, short_help="The replies already paid for.")

@@ -26,7 +26,11 @@ class Room:
 
 def needed(settings: Settings, *, ask_hub: bool) -> Room:
     """Return what full students and the states of one training take; adapters take next to none."""
-    weights = inspection.weight_bytes(settings.student, ask_hub=ask_hub)
+    return room(settings, inspection.weight_bytes(settings.student, ask_hub=ask_hub))
+
+
+def room(settings: Settings, weights: int) -> Room:
+    """Return the same for a student of `weights` bytes."""
     methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
     full = methods.count("full")
     states = 0

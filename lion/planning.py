@@ -85,6 +85,14 @@ def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices
     return found
 
 
+def imagined(settings: Settings, rows: int, prices: Prices) -> list[Need]:
+    """Return what the whole loop would ask with a base pool of `rows`, were nothing known yet."""
+    return [
+        _need(settings, stage, role, _endpoint(settings, stage, role), calls, 0, prices)
+        for stage, role, calls in _asked(settings, _Sizes(rows, _exam_rows(settings)))
+    ]
+
+
 def _filters(settings: Settings, stage: str) -> Generate:
     """Return the section `generate` as a stage that makes instructions has it."""
     kind, _, name = stage.partition("@")
