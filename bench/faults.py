@@ -57,7 +57,9 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "faults")
-    parser.add_argument("--families", nargs="+", choices=campaign.FAMILIES, default=[*campaign.FAMILIES])
+    parser.add_argument(
+        "--families", nargs="+", choices=campaign.FAMILIES, default=[*campaign.FAMILIES]
+    )
     parser.add_argument("--cycles", type=int, default=5, help="of three kills, for each stage")
     parser.add_argument("--report", action="store_true", help="do nothing")
     return parser.parse_args()

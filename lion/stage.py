@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl, project
+from lion import console, jsonl, lockfile, project
 from lion.errors import BusyError, LionError, SettingsError, TooManyDroppedError
 from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
@@ -140,6 +140,7 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
         work = _work(stage)
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
+            lockfile.keep()
             sentence = run(work)
             shutil.rmtree(project.kept_answers(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")

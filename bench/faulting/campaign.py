@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faulting import cycle
+from faulting import cycle, lies, remotes, trouble
 from faulting.cycle import Fault
 from faulting.site import Endpoint, Site, Stage
 
@@ -17,19 +18,20 @@ KILLS_A_CYCLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A fault that is to be done to a stage; `locked`: dvc.lock still knows the stage."""
+    """A fault that is to be done to a stage, or to a remote; to `site`, where it has its own."""
 
     family: str
     name: str
-    stage: Stage
-    fault: Fault
+    stage: Stage | None
+    fault: Fault | None
     number: int = 0
-    locked: bool = False
+    site: Site | None = None
 
     @property
     def id(self) -> str:
         """Its name in the results."""
-        return f"{self.family}/{self.name}/{self.stage.name}/{self.number}"
+        stage = "-" if self.stage is None else self.stage.name
+        return f"{self.family}/{self.name}/{stage}/{self.number}"
 
 
 def _kills(site: Site, cycles: int) -> Iterator[Trial]:
@@ -48,15 +50,72 @@ def _signals(site: Site, _: int) -> Iterator[Trial]:
             yield Trial("signals", name, stage, cycle.stop_with(sent, who))
 
 
+def _orphans(site: Site, _: int) -> Iterator[Trial]:
+    for stage in site.stages:
+        yield Trial("orphans", "an orphan beside a second dvc repro", stage, trouble.orphan)
+
+
+def _disks(site: Site, _: int) -> Iterator[Trial]:
+    if os.getuid():
+        print("full disks: left out, mounting one wants root")
+        return
+    with trouble.small_disk(site) as small:
+        for stage in site.stages:
+            yield Trial("disks", "full disk", stage, trouble.full_disk, site=small)
+
+
+def _outputs(site: Site, _: int) -> Iterator[Trial]:
+    for stage in site.stages:
+        yield Trial("outputs", "read-only outputs", stage, trouble.read_only)
+
+
+def _two(site: Site, _: int) -> Iterator[Trial]:
+    for stage in site.stages:
+        yield Trial("two", "two dvc repro at once", stage, trouble.two_at_once)
+
+
+def _checkouts(site: Site, _: int) -> Iterator[Trial]:
+    for name, worst in (("at a random moment", False), ("as its first output appears", True)):
+        fault = trouble.checkout(worst=worst)
+        for stage in site.stages:
+            yield Trial("checkouts", f"dvc checkout during a stage, {name}", stage, fault)
+
+
+def _lies(site: Site, _: int) -> Iterator[Trial]:
+    """Lie to a few calls of the longest asking, and to all of the shortest."""
+    named = {stage.name: stage for stage in site.stages}
+    for name in lies.LIES:
+        if "base-teach" in named:
+            some, every = lies.lie_sometimes(name), lies.lie_always(name)
+            yield Trial("lies", f"{name}, now and then", named["base-teach"], some)
+            yield Trial("lies", f"{name}, always", named["teach@1"], every)
+
+
+def _remotes(site: Site, _: int) -> Iterator[Trial]:
+    for name in remotes.FAULTS if len(site.stages) > 1 else ():
+        for number in range(2):
+            yield Trial("remotes", name, None, None, number)
+
+
 Family = Callable[[Site, int], Iterator[Trial]]
-FAMILIES: dict[str, Family] = {"kills": _kills, "signals": _signals}
+FAMILIES: dict[str, Family] = {
+    "kills": _kills,
+    "signals": _signals,
+    "orphans": _orphans,
+    "disks": _disks,
+    "outputs": _outputs,
+    "two": _two,
+    "checkouts": _checkouts,
+    "lies": _lies,
+    "remotes": _remotes,
+}
 
 
 def run(folder: Path, results: Path, families: list[str], cycles: int) -> None:
     """Do every trial of `families` that has no line in `results`."""
-    done = {json.loads(line)["id"] for line in results.read_text().splitlines()} if (
-        results.exists()
-    ) else set()
+    done = set()
+    if results.exists():
+        done = {json.loads(line)["id"] for line in results.read_text().splitlines()}
     with Endpoint(folder).running() as endpoint:
         sites = [
             Site.at(folder / "loop", endpoint),
@@ -66,13 +125,15 @@ def run(folder: Path, results: Path, families: list[str], cycles: int) -> None:
             for site in sites:
                 for trial in FAMILIES[family](site, cycles):
                     if trial.id not in done:
-                        cycle.append(results, _try(site, trial))
+                        cycle.append(results, _try(trial.site or site, trial))
 
 
 def _try(site: Site, trial: Trial) -> cycle.Row:
-    row = cycle.run(
-        site, trial.stage, trial.name, trial.fault, seed=trial.id, locked=trial.locked
-    )
+    if trial.stage is None or trial.fault is None:
+        row = remotes.run(site, trial.name, seed=trial.id)
+    else:
+        row = cycle.run(site, trial.stage, trial.name, trial.fault, seed=trial.id)
     told = "survived" if row["survived"] else "NOT SURVIVED"
-    print(f"{trial.id}: {told}, {' '.join(row['recovery'])}, {row['seconds']} s", flush=True)
+    steps = ", ".join(map(str, row["recovery"]))
+    print(f"{trial.id}: {told}; {steps}; {row['seconds']} s", flush=True)
     return {"id": trial.id, "family": trial.family, **row}

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from faulting.site import BUSY, IN_FLIGHT, Site, Stage
+
+from faulting.site import BUSY, CUT_OFF, IN_FLIGHT, Site, Stage
 
 Row = dict[str, Any]
 _LONGEST = 300.0  # seconds of one repro: longer is a hang
@@ -66,6 +67,10 @@ def recover(cycle: Cycle) -> list[str]:
         if code == 0:
             cycle.wait_for_orphans()
             return [*steps, "repro"]
+        if CUT_OFF in output:  # dvc was killed while it wrote dvc.lock
+            steps.append("dvc.lock cut off")
+            if cycle.site.mend():
+                return [*steps, "lion run"]
         if BUSY in output:
             steps.append("busy: waited")
             cycle.wait_for_orphans()
@@ -76,12 +81,12 @@ def recover(cycle: Cycle) -> list[str]:
     return steps
 
 
-def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str, *, locked: bool) -> Row:
+def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
     """Do a fault and return its line."""
     cycle = Cycle(site, stage, random.Random(seed))
     began = time.monotonic()
     site.endpoint.mood()
-    site.forget(stage, locked=locked)
+    site.forget(stage)
     problem, steps, differences = "", [], []
     try:
         fault(cycle)
@@ -92,7 +97,7 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str, *, locked:
     try:
         differences = site.differences()
         lost = site.lost()
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         problem, lost = f"unreadable: {error}", -1
     twice = counts["twice"]
     bound = cycle.allowed_twice

@@ -29,6 +29,7 @@ from pipeline import ROOT, TINY, Project
 
 IN_FLIGHT = 8
 BUSY = "runs already in another process"
+CUT_OFF = "'./dvc.lock' validation failed"
 _POLL = 0.02  # seconds
 _OUTPUTS = ("data", "metrics", "report")
 _CHANGES: Mapping[str, Any] = {
@@ -84,9 +85,7 @@ class Endpoint:
         port = self._file.read_text() if self._file.exists() else "0"
         self._file.unlink(missing_ok=True)
         command = [sys.executable, str(Path(__file__).with_name("teacher.py"))]
-        self._process = subprocess.Popen(
-            [*command, "--port", port, "--port-file", str(self._file)]
-        )
+        self._process = subprocess.Popen([*command, "--port", port, "--port-file", str(self._file)])
         try:
             while not (self._file.exists() and self._file.read_text()):
                 if self._process.poll() is not None:
@@ -153,6 +152,9 @@ class Site:
             shutil.copytree(root, root.with_suffix(".pristine"), symlinks=True, dirs_exist_ok=True)
             note.write_text(json.dumps(whole))
         site.whole = json.loads(note.read_text())
+        site.end_leftovers()
+        if not site.is_whole():  # the campaign was ended in the middle of a fault
+            site.restore()
         site.stages = list(site._stages())
         return site
 
@@ -173,36 +175,62 @@ class Site:
 
     def restore(self) -> None:
         """Put the undisturbed project back, after a fault that was not survived."""
+        self.end_leftovers()
         shutil.rmtree(self.project.root)
         shutil.copytree(
             self.project.root.with_suffix(".pristine"), self.project.root, symlinks=True
         )
 
+    def end_leftovers(self) -> None:
+        """End what still runs in the project: the orphans of a fault, or of a killed campaign."""
+        ended = []
+        for process in psutil.process_iter(["cwd"]):
+            if process.info["cwd"] == str(self.project.root):
+                process.kill()
+                ended.append(process)
+        psutil.wait_procs(ended, timeout=10)
+
     def _stages(self) -> Iterator[Stage]:
-        for name, body in self._lock()["stages"].items():
+        for name, body in self.lock()["stages"].items():
             *_, module, key = body["cmd"].split()
             yield Stage(name, module, key)
 
-    def _lock(self) -> dict[str, Any]:
-        text = (self.project.root / "dvc.lock").read_text(encoding="utf-8")
-        lock: dict[str, Any] = yaml.load(text, yaml.CSafeLoader)
-        return lock
+    def lock(self) -> dict[str, Any]:
+        """Return dvc.lock, parsed."""
+        return _parsed(self.project.root / "dvc.lock")
+
+    def pristine_lock(self) -> dict[str, Any]:
+        """Return the dvc.lock of the undisturbed run."""
+        return _parsed(self.project.root.with_suffix(".pristine") / "dvc.lock")
+
+    def write_lock(self, lock: Mapping[str, Any]) -> None:
+        """Write dvc.lock."""
+        text = yaml.dump(lock, Dumper=yaml.CSafeDumper, sort_keys=False)
+        (self.project.root / "dvc.lock").write_text(text, encoding="utf-8")
+
+    def mend(self) -> bool:
+        """Do what `lion check` names where dvc.lock is cut off; tell whether it ended well."""
+        return self.project.run("lion.cli", "run", *self.target).code == 0
 
     # --- what is compared
 
     def state(self) -> dict[str, Any]:
         """Return all that must be the same again: outputs as DVC has them, files, replies."""
         root = self.project.root
-        files = {
+        with closing(sqlite3.connect(root / ".lion" / "ledger.sqlite", timeout=60)) as connection:
+            rows = connection.execute("SELECT key, reply FROM replies").fetchall()
+        replies = {key.hex(): hashlib.sha256(reply).hexdigest() for key, reply in rows}
+        return {"outs": self.project.outs(), "files": self.files(), "replies": replies}
+
+    def files(self) -> dict[str, str]:
+        """Return the SHA-256 of every file where outputs lie."""
+        root = self.project.root
+        return {
             str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
             for folder in _OUTPUTS
             for path in sorted((root / folder).rglob("*"))
             if path.is_file() and path.name != ".gitignore"
         }
-        with closing(sqlite3.connect(root / ".lion" / "ledger.sqlite", timeout=60)) as connection:
-            rows = connection.execute("SELECT key, reply FROM replies").fetchall()
-        replies = {key.hex(): hashlib.sha256(reply).hexdigest() for key, reply in rows}
-        return {"outs": self.project.outs(), "files": files, "replies": replies}
 
     def differences(self) -> list[str]:
         """Name what differs from the undisturbed run; stale temporary files are differences."""
@@ -214,6 +242,13 @@ class Site:
             if now[part].get(name) != self.whole[part].get(name)
         ]
 
+    def is_whole(self) -> bool:
+        """Tell whether nothing differs from the undisturbed run."""
+        try:
+            return not self.differences()
+        except (OSError, KeyError, TypeError, sqlite3.Error):
+            return False
+
     def lost(self) -> int:
         """Count the replies of the undisturbed run that the ledger has not, or has otherwise."""
         now = self.state()["replies"]
@@ -221,10 +256,10 @@ class Site:
 
     # --- before a fault
 
-    def forget(self, stage: Stage, *, locked: bool = False) -> None:
-        """Make as if `stage` had never run; `locked` leaves its entry in dvc.lock."""
+    def forget(self, stage: Stage) -> None:
+        """Make as if `stage` had never run."""
         root = self.project.root
-        lock = self._lock()
+        lock = self.lock()
         others = {
             out["md5"]
             for name, body in lock["stages"].items()
@@ -235,10 +270,8 @@ class Site:
             _remove(root / out["path"])
             if out["md5"] not in others:
                 _remove(root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:])
-        if not locked:
-            del lock["stages"][stage.name]
-            text = yaml.dump(lock, Dumper=yaml.CSafeDumper, sort_keys=False)
-            (root / "dvc.lock").write_text(text, encoding="utf-8")
+        del lock["stages"][stage.name]
+        self.write_lock(lock)
         _remove(root / ".dvc" / "cache" / "runs")
         with closing(sqlite3.connect(root / ".lion" / "ledger.sqlite", timeout=60)) as connection:
             query = "DELETE FROM replies WHERE key IN (SELECT key FROM calls WHERE stage = ?)"
@@ -307,6 +340,11 @@ def find(dvc: psutil.Process, stage: Stage) -> psutil.Process | None:
     return None
 
 
+def _parsed(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return document
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
@@ -314,4 +352,4 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-__all__ = ["BUSY", "IN_FLIGHT", "ROOT", "Endpoint", "Repro", "Site", "Stage", "find"]
+__all__ = ["BUSY", "CUT_OFF", "IN_FLIGHT", "ROOT", "Endpoint", "Repro", "Site", "Stage", "find"]

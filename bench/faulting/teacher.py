@@ -117,13 +117,17 @@ LIES: dict[str, Lie] = {
     "200 with an error body": _says(lambda _: _reply(_ERROR)),
     "10 MB of answer": _says(lambda raw: _reply(_long(raw))),
     "10 MB of nothing": _says(lambda _: _reply(b" " * TEN_MEGABYTES)),
-    "invalid UTF-8": _says(lambda raw: _reply(honest(raw).replace(b'content": "', b'content": "\xff\xfe'))),
+    "invalid UTF-8": _says(
+        lambda raw: _reply(honest(raw).replace(b'content": "', b'content": "\xff\xfe'))
+    ),
     "deeply nested JSON": _says(lambda _: _reply(b"[" * 200_000)),
     "an empty body": _says(lambda _: _reply(b"")),
     "a null answer": _says(lambda _: _reply(b'{"choices": [{"message": {"content": null}}]}')),
     "choices of the wrong type": _says(lambda _: _reply(b'{"choices": "none"}')),
     "a zip bomb": _says(
-        lambda _: _reply(gzip.compress(b" " * (40 * TEN_MEGABYTES), 1), **{"Content-Encoding": "gzip"})
+        lambda _: _reply(
+            gzip.compress(b" " * (40 * TEN_MEGABYTES), 1), **{"Content-Encoding": "gzip"}
+        )
     ),
     "bytes that claim to be gzip": _says(
         lambda raw: _reply(honest(raw), **{"Content-Encoding": "gzip"})
