@@ -124,7 +124,7 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
 
 
 def stop_with(number: int, who: str) -> Fault:
-    """Return a fault that sends one signal to the stage, to dvc, or to both (`group`: as Ctrl-C)."""
+    """Return a fault: one signal to the stage, to dvc, or to their group, as Ctrl-C."""
 
     def fault(cycle: Cycle) -> None:
         _one(cycle, number, who)
@@ -196,9 +196,8 @@ def _send(
 
 
 def pace(site: Site, stage: Stage) -> float:
-    """Return the seconds that the process of a stage takes, measured once."""
-    path = site.project.root.with_suffix(".pace.json")
-    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    """Return the seconds that the process of a forgotten stage takes, measured once."""
+    known = paces(site)
     if stage.name not in known:
         with site.repro() as running:
             process = running.stage(stage)
@@ -209,10 +208,17 @@ def pace(site: Site, stage: Stage) -> float:
                 time.sleep(0.02)
             known[stage.name] = round(time.monotonic() - began, 2)
             running.wait(_LONGEST)
-        path.write_text(json.dumps(known))
+        site.project.root.with_suffix(".pace.json").write_text(json.dumps(known))
         site.forget(stage)
         site.endpoint.mood()
     return known[stage.name]
+
+
+def paces(site: Site) -> dict[str, float]:
+    """Return what is known of the stages' seconds."""
+    path = site.project.root.with_suffix(".pace.json")
+    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    return known
 
 
 def append(path: Path, row: Row) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 
 from aiohttp import web
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from composer import compose
 
@@ -48,7 +49,7 @@ def honest(raw: bytes) -> bytes:
 
 
 def _long(raw: bytes) -> bytes:
-    """A reply whose answer is ten megabytes of words."""
+    """Return a reply whose answer is ten megabytes of words."""
     document = json.loads(honest(raw))
     document["choices"][0]["message"]["content"] = "word " * (TEN_MEGABYTES // 5)
     return json.dumps(document).encode()
@@ -98,7 +99,7 @@ async def _half(request: web.Request, raw: bytes) -> web.StreamResponse:
     return response
 
 
-async def _silence(request: web.Request, _: bytes) -> web.StreamResponse:
+async def _silence(*_: object) -> web.StreamResponse:
     await asyncio.sleep(3600)
     return web.Response()
 
@@ -132,12 +133,11 @@ LIES: dict[str, Lie] = {
     "bytes that claim to be gzip": _says(
         lambda raw: _reply(honest(raw), **{"Content-Encoding": "gzip"})
     ),
-    "a redirect": _says(lambda _: web.Response(status=302, headers={"Location": "/elsewhere"})),
     "half a body": _half,
     "a reset connection": _reset,
     "a slow drip": _drip,
     "silence": _silence,
-    "an endless stream": lambda request, _: _streamed(request, b" " * 262_144, 0.0),
+    "an endless stream": lambda request, _: _streamed(request, b" " * 262_144, 0.02),
     "an endless slow stream": lambda request, _: _streamed(request, b" ", 0.2),
 }
 
