@@ -37,7 +37,9 @@ def main() -> None:
     results = options.folder / "results.jsonl"
     if not options.report:
         options.folder.mkdir(parents=True, exist_ok=True)
-        campaign.run(options.folder.resolve(), results, options.families, options.cycles)
+        campaign.run(
+            options.folder.resolve(), results, options.families, options.cycles, options.most
+        )
     rows = list(read(results))
     report.write(rows, ROOT / "docs" / "reliability.md")
     survived = sum(row["survived"] for row in rows)
@@ -61,6 +63,7 @@ def arguments() -> argparse.Namespace:
         "--families", nargs="+", choices=campaign.FAMILIES, default=[*campaign.FAMILIES]
     )
     parser.add_argument("--cycles", type=int, default=5, help="of three kills, for each stage")
+    parser.add_argument("--most", type=int, help="trials of each family and project this time")
     parser.add_argument("--report", action="store_true", help="do nothing")
     return parser.parse_args()
 

@@ -53,7 +53,7 @@ class RefusedError(CallError):
     """The server refuses this request for its content; asking again would not help."""
 
 
-class _UnreadableError(Exception):
+class _UnreadableError(httpx2.TransportError):
     """A reply is too large, or packed as nobody asked."""
 
 
@@ -104,11 +104,15 @@ class Transport:
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
-            slow = Failure("timeout", f"no reply in {self.api.timeout} s")
-            cut = Failure("connection", _words(error.__cause__ or error))
-            if isinstance(error.__cause__, _UnreadableError):
-                cut = Failure("unreadable_reply", _words(error.__cause__))
-            raise RetryableError(slow if _is_timeout(error) else cut, billable=True) from error
+            raise RetryableError(self._without_reply(error), billable=True) from error
+
+    def _without_reply(self, error: Exception) -> Failure:
+        """Name what kept a reply from being read."""
+        if _is_timeout(error):
+            return Failure("timeout", f"no reply in {self.api.timeout} s")
+        cause = error.__cause__ or error
+        unreadable = isinstance(error, _UnreadableError) or isinstance(cause, _UnreadableError)
+        return Failure("unreadable_reply" if unreadable else "connection", _words(cause))
 
     async def _bounded(self, response: httpx2.Response) -> None:
         """Let no more of a reply be read than fits: an endless one would fill the memory."""

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from faulting import cycle, lies, remotes, trouble
@@ -117,8 +118,8 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def run(folder: Path, results: Path, families: list[str], cycles: int) -> None:
-    """Do every trial of `families` that has no line in `results`."""
+def run(folder: Path, results: Path, families: list[str], cycles: int, most: int | None) -> None:
+    """Do every trial of `families` that has no line in `results`; of each family `most` now."""
     done = set()
     if results.exists():
         done = {json.loads(line)["id"] for line in results.read_text().splitlines()}
@@ -129,9 +130,10 @@ def run(folder: Path, results: Path, families: list[str], cycles: int) -> None:
         ]
         for family in families:
             for site in sites:
-                for trial in FAMILIES[family](site, cycles):
-                    if trial.id not in done:
-                        cycle.append(results, _try(trial.site or site, trial))
+                trials = FAMILIES[family](site, cycles)
+                missing = (trial for trial in trials if trial.id not in done)
+                for trial in islice(missing, most):
+                    cycle.append(results, _try(trial.site or site, trial))
 
 
 def _try(site: Site, trial: Trial) -> cycle.Row:

@@ -101,6 +101,7 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
         problem, lost = f"unreadable: {error}", -1
     twice = counts["twice"]
     bound = cycle.allowed_twice
+    problem = problem or cycle.notes.pop("missed", "")
     survived = not (problem or differences or lost or twice > bound or "failed" in steps)
     if not survived:
         site.restore()

@@ -25,8 +25,7 @@ def lie_sometimes(name: str) -> Fault:
         cycle.notes["exit"] = _watched(cycle)
         cycle.notes["lies"] = cycle.site.endpoint.counts()["lies"]
         if cycle.notes["exit"]:
-            raise TimeoutError("a few lies stopped the stage")
-        cycle.allowed_twice = 0
+            cycle.notes["missed"] = "a few lies stopped the stage"
 
     return fault
 
@@ -38,6 +37,8 @@ def lie_always(name: str) -> Fault:
         cycle.site.endpoint.mood(lie=name, share=1.0, always=True)
         cycle.notes["exit"] = _watched(cycle)
         cycle.notes["lies"] = cycle.site.endpoint.counts()["lies"]
+        if cycle.notes["traceback"]:
+            cycle.notes["missed"] = "an error that nobody foresaw"
         cycle.site.endpoint.mood()
         cycle.allowed_twice = IN_FLIGHT
 
