@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faulting import cycle, lies, remotes, trouble
 from faulting.cycle import Fault
-from faulting.site import Endpoint, Site, Stage
+from faulting.site import Endpoint, Site, Stage, parsed
 
 KILLS_A_CYCLE = 4
 
@@ -116,6 +116,15 @@ FAMILIES: dict[str, Family] = {
     "lies": _lies,
     "remotes": _remotes,
 }
+
+
+def planned(folder: Path, cycles: int) -> dict[str, int]:
+    """Return how many trials each family has."""
+    locks = [folder / f"{name}.pristine" / "dvc.lock" for name in ("loop", "grown")]
+    stages = sum(len(parsed(lock)["stages"]) for lock in locks)
+    each = {"kills": cycles, "signals": 3, "orphans": 1, "disks": 1, "outputs": 1, "two": 1}
+    counts = {family: times * stages for family, times in {**each, "checkouts": 2}.items()}
+    return {**counts, "lies": 2 * len(lies.LIES), "remotes": 2 * len(remotes.FAULTS)}
 
 
 def run(folder: Path, results: Path, families: list[str], cycles: int, most: int | None) -> None:

@@ -197,11 +197,11 @@ class Site:
 
     def lock(self) -> dict[str, Any]:
         """Return dvc.lock, parsed."""
-        return _parsed(self.project.root / "dvc.lock")
+        return parsed(self.project.root / "dvc.lock")
 
     def pristine_lock(self) -> dict[str, Any]:
         """Return the dvc.lock of the undisturbed run."""
-        return _parsed(self.project.root.with_suffix(".pristine") / "dvc.lock")
+        return parsed(self.project.root.with_suffix(".pristine") / "dvc.lock")
 
     def write_lock(self, lock: Mapping[str, Any]) -> None:
         """Write dvc.lock."""
@@ -340,7 +340,8 @@ def find(dvc: psutil.Process, stage: Stage) -> psutil.Process | None:
     return None
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
+    """Return a YAML file, parsed."""
     document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return document
 
@@ -352,4 +353,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-__all__ = ["BUSY", "CUT_OFF", "IN_FLIGHT", "ROOT", "Endpoint", "Repro", "Site", "Stage", "find"]
+__all__ = [
+    "BUSY",
+    "CUT_OFF",
+    "IN_FLIGHT",
+    "ROOT",
+    "Endpoint",
+    "Repro",
+    "Site",
+    "Stage",
+    "find",
+    "parsed",
+]
