@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from faulting.site import BUSY, CUT_OFF, IN_FLIGHT, Site, Stage
+from faulting.site import BUSY, CUT_OFF, IN_FLIGHT, Repro, Site, Stage
 
 Row = dict[str, Any]
 _LONGEST = 300.0  # seconds of one repro: longer is a hang
@@ -34,10 +34,19 @@ class Cycle:
     notes: Row = field(default_factory=dict)
     orphans: list[psutil.Process] = field(default_factory=list)
     allowed_twice: int = 0
+    twice: int = 0
+
+    def again(self) -> None:
+        """Forget the stage once more: the last fault came too late for it."""
+        self.wait_for_orphans()
+        self.twice += self.site.endpoint.counts()["twice"]
+        self.site.forget(self.stage)
+        self.site.endpoint.mood()
 
     def wait_for_orphans(self) -> None:
         """Let the stages that outlived their dvc end. Raises TimeoutError where one hangs."""
         deadline = time.monotonic() + _LONGEST
+        self.orphans += self.site.processes()
         while any(map(is_alive, self.orphans)):
             if time.monotonic() > deadline:
                 for process in filter(is_alive, self.orphans):
@@ -85,8 +94,9 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
     """Do a fault and return its line."""
     cycle = Cycle(site, stage, random.Random(seed))
     began = time.monotonic()
-    site.endpoint.mood()
     site.forget(stage)
+    site.endpoint.mood()
+    pace(site, stage)
     problem, steps, differences = "", [], []
     try:
         fault(cycle)
@@ -99,7 +109,7 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
         lost = site.lost()
     except (OSError, KeyError, TypeError, ValueError) as error:
         problem, lost = f"unreadable: {error}", -1
-    twice = counts["twice"]
+    twice = cycle.twice + counts["twice"]
     bound = cycle.allowed_twice
     problem = problem or cycle.notes.pop("missed", "")
     survived = not (problem or differences or lost or twice > bound or "failed" in steps)
@@ -141,38 +151,52 @@ def kills(count: int) -> Fault:
     def fault(cycle: Cycle) -> None:
         for _ in range(count):
             who = cycle.rng.choice(("stage", "dvc", "both"))
-            _one(cycle, signal.SIGKILL, who)
-            if cycle.rng.random() < 0.5:
+            if not _one(cycle, signal.SIGKILL, who):
+                cycle.again()
+            elif cycle.rng.random() < 0.5:
                 cycle.wait_for_orphans()
 
     return fault
 
 
-def _one(cycle: Cycle, number: int, who: str) -> None:
-    """Start `dvc repro` and send a signal at a random moment; note whether it hit something."""
-    longest = pace(cycle.site, cycle.stage)
+def _one(cycle: Cycle, number: int, who: str) -> bool:
+    """Start `dvc repro` and send a signal at a random moment; tell whether the stage was open.
+
+    It is not where the stage had ended and dvc as well: the next `dvc repro` would do nothing.
+    """
     with cycle.site.repro() as running:
-        early = who != "stage" and cycle.rng.random() < 0.1
-        if early:  # before the stage is started
-            time.sleep(cycle.rng.uniform(0, 1.5))
-            stage = None
-        else:
-            stage = running.stage(cycle.stage)
-            at = cycle.rng.uniform(0, longest if who == "stage" else longest + 0.6)
-            time.sleep(at)
+        phase, stage = _random_moment(cycle, running, who)
         in_flight = cycle.site.endpoint.counts()["in_flight"]
         hit = _send(running.process, stage, number, who)
-        if stage is not None and who == "dvc" and is_alive(stage):
-            cycle.orphans.append(stage)
         if who == "stage" or number != signal.SIGKILL:
             running.wait(_LONGEST)
-            if stage is not None and is_alive(stage):
-                cycle.orphans.append(stage)
-        phase = "before" if early else "stage" if stage is not None and hit else "after"
+        if stage is not None and is_alive(stage) and who != "both":
+            cycle.orphans.append(stage)
     cycle.notes.setdefault("hits", []).append(
         {"who": who, "hit": hit, "phase": phase, "in_flight": in_flight}
     )
     cycle.allowed_twice += IN_FLIGHT * hit
+    return hit
+
+
+def _random_moment(cycle: Cycle, running: Repro, who: str) -> tuple[str, psutil.Process | None]:
+    """Wait for a moment before, in or after the stage, or in its asking; return which, and it."""
+    draw = cycle.rng.random()
+    if who != "stage" and draw < 0.1:
+        time.sleep(cycle.rng.uniform(0, 1.5))
+        return "before", None
+    stage = running.stage(cycle.stage)
+    missing = (
+        cycle.site.asked.get(cycle.stage.recorded, 0) - cycle.site.endpoint.counts()["distinct"]
+    )
+    if missing > 0 and draw < 0.6:
+        goal = cycle.site.endpoint.counts()["calls"] + cycle.rng.randint(1, missing)
+        while is_alive(stage) and cycle.site.endpoint.counts()["calls"] < goal:
+            time.sleep(0.005)
+        return "asking", stage
+    longest = pace(cycle.site, cycle.stage)
+    time.sleep(cycle.rng.uniform(0, longest if who == "stage" else longest + 0.6))
+    return "any", stage
 
 
 def _send(

@@ -137,6 +137,7 @@ class Site:
     target: tuple[str, ...] = ()
     stages: list[Stage] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
 
     # --- making it
 
@@ -156,6 +157,7 @@ class Site:
         if not site.is_whole():  # the campaign was ended in the middle of a fault
             site.restore()
         site.stages = list(site._stages())
+        site.asked = site._asked()
         return site
 
     def _make(self, changes: Mapping[str, Any]) -> None:
@@ -181,19 +183,29 @@ class Site:
             self.project.root.with_suffix(".pristine"), self.project.root, symlinks=True
         )
 
+    def processes(self) -> list[psutil.Process]:
+        """Return what runs in the project: the orphans of a fault, or of a killed campaign."""
+        root = str(self.project.root)
+        return [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == root]
+
     def end_leftovers(self) -> None:
-        """End what still runs in the project: the orphans of a fault, or of a killed campaign."""
-        ended = []
-        for process in psutil.process_iter(["cwd"]):
-            if process.info["cwd"] == str(self.project.root):
-                process.kill()
-                ended.append(process)
+        """End what still runs there."""
+        ended = self.processes()
+        for process in ended:
+            process.kill()
         psutil.wait_procs(ended, timeout=10)
 
     def _stages(self) -> Iterator[Stage]:
         for name, body in self.lock()["stages"].items():
             *_, module, key = body["cmd"].split()
             yield Stage(name, module, key)
+
+    def _asked(self) -> dict[str, int]:
+        """Return how many requests each stage asked, by its recorded name."""
+        ledger = self.project.root.with_suffix(".pristine") / ".lion" / "ledger.sqlite"
+        with closing(sqlite3.connect(ledger)) as connection:
+            query = "SELECT stage, count(DISTINCT key) FROM calls GROUP BY stage"
+            return dict(connection.execute(query))
 
     def lock(self) -> dict[str, Any]:
         """Return dvc.lock, parsed."""

@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def _long(raw: bytes) -> bytes:
     document = json.loads(honest(raw))
     document["choices"][0]["message"]["content"] = "word " * (TEN_MEGABYTES // 5)
     return json.dumps(document).encode()
+
+
+@cache
+def _bomb() -> bytes:
+    """Return 400 MB of nothing, packed."""
+    return gzip.compress(b" " * (40 * TEN_MEGABYTES), 1)
 
 
 def _reply(body: bytes, kind: str = "application/json", **headers: str) -> web.Response:
@@ -125,11 +132,7 @@ LIES: dict[str, Lie] = {
     "an empty body": _says(lambda _: _reply(b"")),
     "a null answer": _says(lambda _: _reply(b'{"choices": [{"message": {"content": null}}]}')),
     "choices of the wrong type": _says(lambda _: _reply(b'{"choices": "none"}')),
-    "a zip bomb": _says(
-        lambda _: _reply(
-            gzip.compress(b" " * (40 * TEN_MEGABYTES), 1), **{"Content-Encoding": "gzip"}
-        )
-    ),
+    "a zip bomb": _says(lambda _: _reply(_bomb(), **{"Content-Encoding": "gzip"})),
     "bytes that claim to be gzip": _says(
         lambda raw: _reply(honest(raw), **{"Content-Encoding": "gzip"})
     ),
