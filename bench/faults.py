@@ -42,7 +42,7 @@ def main() -> None:
         )
     rows = list(read(results))
     planned = campaign.planned(options.folder, options.cycles)
-    report.write(rows, planned, ROOT / "docs" / "reliability.md")
+    report.write(rows, planned, options.out)
     survived = sum(row["survived"] for row in rows)
     figures = {"ours": survived, "others": len(rows), "ratio": round(survived / len(rows), 4)}
     print(json.dumps({"name": "faults", **figures, "unit": "faults survived"}))
@@ -63,8 +63,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--families", nargs="+", choices=campaign.FAMILIES, default=[*campaign.FAMILIES]
     )
-    parser.add_argument("--cycles", type=int, default=4, help="of four kills, for each stage")
+    parser.add_argument("--cycles", type=int, default=2, help="of four kills, for each stage")
     parser.add_argument("--most", type=int, help="trials of each family and project this time")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reliability.md")
     parser.add_argument("--report", action="store_true", help="do nothing")
     return parser.parse_args()
 

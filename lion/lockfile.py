@@ -45,6 +45,7 @@ def mend() -> bool:
     """
     if is_whole():
         return False
+    _kept().parent.mkdir(parents=True, exist_ok=True)
     PATH.replace(_kept().with_suffix(".damaged"))
     if _kept().exists():
         with jsonl.replacing(PATH) as temporary:

@@ -15,6 +15,8 @@ from faulting.cycle import Fault
 from faulting.site import Endpoint, Site, Stage, parsed
 
 KILLS_A_CYCLE = 4
+QUICK, QUICK_TIMES = 5.0, 3
+"""Seconds: stages that take less are killed so many times as often as the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,11 @@ class Trial:
 
 
 def _kills(site: Site, cycles: int) -> Iterator[Trial]:
-    for number in range(cycles):
-        for stage in site.stages:
-            yield Trial("kills", "kill -9", stage, cycle.kills(KILLS_A_CYCLE), number)
+    known = cycle.paces(site)
+    for number in range(QUICK_TIMES * cycles):
+        for stage in _quickest(site):
+            if number < cycles or known[stage.name] < QUICK:
+                yield Trial("kills", "kill -9", stage, cycle.kills(KILLS_A_CYCLE), number)
 
 
 def _quickest(site: Site) -> list[Stage]:
@@ -120,10 +124,15 @@ FAMILIES: dict[str, Family] = {
 
 def planned(folder: Path, cycles: int) -> dict[str, int]:
     """Return how many trials each family has."""
-    locks = [folder / f"{name}.pristine" / "dvc.lock" for name in ("loop", "grown")]
+    names = ("loop", "grown")
+    locks = [folder / f"{name}.pristine" / "dvc.lock" for name in names]
     stages = sum(len(parsed(lock)["stages"]) for lock in locks)
-    each = {"kills": cycles, "signals": 3, "orphans": 1, "disks": 1, "outputs": 1, "two": 1}
-    counts = {family: times * stages for family, times in {**each, "checkouts": 2}.items()}
+    known = [folder / f"{name}.pace.json" for name in names]
+    paces = [pace for file in known if file.exists() for pace in parsed(file).values()]
+    quick = sum(pace < QUICK for pace in paces)
+    each = {"signals": 3, "orphans": 1, "disks": 1, "outputs": 1, "two": 1, "checkouts": 2}
+    counts = {family: times * stages for family, times in each.items()}
+    counts["kills"] = cycles * (stages + (QUICK_TIMES - 1) * quick)
     return {**counts, "lies": 2 * len(lies.LIES), "remotes": 2 * len(remotes.FAULTS)}
 
 

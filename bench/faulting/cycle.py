@@ -165,7 +165,7 @@ def _one(cycle: Cycle, number: int, who: str) -> bool:
     It is not where the stage had ended and dvc as well: the next `dvc repro` would do nothing.
     """
     with cycle.site.repro() as running:
-        phase, stage = _random_moment(cycle, running, who)
+        phase, stage = random_moment(cycle, running, who)
         in_flight = cycle.site.endpoint.counts()["in_flight"]
         hit = _send(running.process, stage, number, who)
         if who == "stage" or number != signal.SIGKILL:
@@ -179,7 +179,7 @@ def _one(cycle: Cycle, number: int, who: str) -> bool:
     return hit
 
 
-def _random_moment(cycle: Cycle, running: Repro, who: str) -> tuple[str, psutil.Process | None]:
+def random_moment(cycle: Cycle, running: Repro, who: str) -> tuple[str, psutil.Process | None]:
     """Wait for a moment before, in or after the stage, or in its asking; return which, and it."""
     draw = cycle.rng.random()
     if who != "stage" and draw < 0.1:

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from faulting.cycle import Cycle, Fault, is_alive, pace
+from faulting.cycle import Cycle, Fault, is_alive, pace, random_moment
 from faulting.site import BUSY, IN_FLIGHT, Site, Stage
 
 AS_A_USER = (
@@ -88,7 +88,7 @@ def small_disk(site: Site) -> Iterator[Site]:
     """Yield a copy of the site on a tmpfs of its own. Wants root."""
     mount = site.project.root.with_suffix(".disk")
     mount.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", mount], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1700m", "tmpfs", mount], check=True)
     try:
         root = mount / site.project.root.name
         shutil.copytree(site.project.root.with_suffix(".pristine"), root, symlinks=True)
@@ -109,7 +109,7 @@ def full_disk(cycle: Cycle) -> None:
     filler = root.parent / "filler"
     room = cycle.rng.choice((0, cycle.rng.randrange(4096, 400_000)))
     with cycle.site.repro() as running:
-        running.stage(cycle.stage)  # by then dvc has removed the outputs
+        random_moment(cycle, running, "stage")  # by then dvc has removed the outputs
         free = shutil.disk_usage(root).free
         with filler.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, free - room))
@@ -124,6 +124,7 @@ def read_only(cycle: Cycle) -> None:
     """Forbid writing where the outputs lie, and allow it again afterwards."""
     root = cycle.site.project.root
     folders = [root / part / cycle.stage.key for part in ("data", "metrics")] + [root / "report"]
+    folders = [folder for folder in folders if folder.is_dir()]
     for folder in folders:
         folder.chmod(0o555)
     try:
