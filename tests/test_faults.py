@@ -1,7 +1,9 @@
 """Faults done to asking and to a real `dvc repro`; bench/faults.py does many more of them."""
 
+import errno
 import gzip
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -18,7 +20,7 @@ from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import stage_process
 from running import Finished
 
-from lion import lockfile
+from lion import console, lockfile
 
 # --- a teacher that lies ---------------------------------------------------------------------
 
@@ -115,6 +117,25 @@ def test_a_full_disk_loses_what_is_in_flight_and_no_more(
     subprocess.run(command, check=True)
     assert kept(tmp_path) == chat_server.distinct == 300
     assert len(chat_server.calls) <= 300 + 4
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"), [(errno.ENOSPC, "Make room on the disk"), (errno.EACCES, "Let this user")]
+)
+def test_what_the_disk_refuses_is_told_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], code: int, way_out: str
+) -> None:
+    with pytest.raises(SystemExit) as ended, console.error_boundary("The way back."):
+        raise OSError(code, os.strerror(code), "data/1/verdicts.jsonl")
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"error: data/1/verdicts.jsonl: {os.strerror(code)}. {way_out}" in told
+    assert "The way back." in told
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    with pytest.raises(ConnectionResetError), console.error_boundary():
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------

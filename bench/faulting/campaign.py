@@ -38,10 +38,9 @@ class Trial:
 
 
 def _kills(site: Site, cycles: int) -> Iterator[Trial]:
-    known = cycle.paces(site)
     for number in range(QUICK_TIMES * cycles):
         for stage in _quickest(site):
-            if number < cycles or known[stage.name] < QUICK:
+            if number < cycles or cycle.paces(site).get(stage.name, QUICK) < QUICK:
                 yield Trial("kills", "kill -9", stage, cycle.kills(KILLS_A_CYCLE), number)
 
 
