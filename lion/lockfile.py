@@ -20,8 +20,9 @@ def keep() -> None:
         return
     content = PATH.read_bytes()
     if _has_stages(content):
-        with jsonl.replacing(_kept()) as temporary:
-            temporary.write_bytes(content)
+        mine = _kept().with_suffix(f".{os.getpid()}")  # two stages may do so at once
+        mine.write_bytes(content)
+        mine.replace(_kept())
 
 
 def is_whole() -> bool:

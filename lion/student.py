@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -324,8 +325,13 @@ def _resolve_adapter(folder: Path) -> Source:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, and let it take that one's place at the end."""
+    """Yield a temporary folder beside `folder`, and let it take that one's place at the end.
+
+    What a killed writer of `folder` left is removed.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in jsonl.leftovers(folder):
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
         new = Path(name) / "new"
         new.mkdir()

@@ -176,6 +176,9 @@ def _one(cycle: Cycle, number: int, who: str) -> bool:
         {"who": who, "hit": hit, "phase": phase, "in_flight": in_flight}
     )
     cycle.allowed_twice += IN_FLIGHT * hit
+    if cycle.site.is_cut_off():  # `lion run` would mend it, and run to the end
+        cycle.notes["cut_off"] = cycle.notes.get("cut_off", 0) + 1
+        cycle.site.mend_lock()
     return hit
 
 

@@ -28,13 +28,20 @@ class Remote:
         self.site, self.rng = site, rng
         self.folder = site.project.root.with_suffix(".remote")
         self.clone = site.project.root.with_suffix(".clone")
-        for path in (self.folder, self.clone):
+        site_cache = self.clone.with_name(f"{self.clone.name}.site")
+        for path in (self.folder, self.clone, site_cache):
             shutil.rmtree(path, ignore_errors=True)
         self.folder.mkdir()
         site.project.dvc(
             "remote", "add", "--local", "--force", "--default", "spare", str(self.folder)
         )
         self.notes: Row = {}
+
+    def pull(self, project: Project) -> int:
+        """Pull into a clone; return how it ended."""
+        pulled = project.dvc("pull")
+        self.notes["pulled"] = pulled.output[-600:] if pulled.code else "well"
+        return pulled.code
 
     def cloned(self) -> Project:
         """Return a fresh clone that knows the remote and the lock, and has no output."""
@@ -44,7 +51,9 @@ class Remote:
         return project
 
     def disturb(self, project: Project, command: str, disturbance: Callable[[], None]) -> bool:
-        """Start `dvc push` or `dvc pull`, disturb it at a random moment; tell whether it ran."""
+        """Start `dvc push` or `dvc pull`, disturb it after some files; tell whether it ran."""
+        to = self.folder if command == "push" else project.root / ".dvc" / "cache"
+        goal = _count(to) + self.rng.randint(1, 15)
         process = subprocess.Popen(
             [*AS_A_USER, sys.executable, "-m", "dvc", command],
             cwd=project.root,
@@ -52,7 +61,8 @@ class Remote:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(self.rng.uniform(0.8, 3.0))  # before that it only starts
+        while process.poll() is None and _count(to) < goal:
+            time.sleep(0.0005)
         hit = process.poll() is None
         if disturbance is _KILL:
             process.kill()
@@ -76,6 +86,10 @@ class Remote:
         }
 
 
+def _count(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
+
+
 def _nothing() -> None:
     """Stand for kill -9."""
 
@@ -91,7 +105,7 @@ def push_killed(remote: Remote) -> Row:
     ]
     pushed = project.dvc("push").code
     clone = remote.cloned()
-    return remote.row(clone, [pushed, clone.dvc("pull").code])
+    return remote.row(clone, [pushed, remote.pull(clone)])
 
 
 def pull_killed(remote: Remote) -> Row:
@@ -101,7 +115,7 @@ def pull_killed(remote: Remote) -> Row:
     remote.notes["hits"] = [
         {"who": "dvc pull", "hit": remote.disturb(clone, "pull", _KILL)} for _ in range(KILLS)
     ]
-    return remote.row(clone, [pushed, clone.dvc("pull").code])
+    return remote.row(clone, [pushed, remote.pull(clone)])
 
 
 def push_refused(remote: Remote) -> Row:
@@ -111,7 +125,7 @@ def push_refused(remote: Remote) -> Row:
     _mode(remote.folder, 0o755)
     pushed = project.dvc("push").code
     clone = remote.cloned()
-    return remote.row(clone, [pushed, clone.dvc("pull").code])
+    return remote.row(clone, [pushed, remote.pull(clone)])
 
 
 def pull_gone(remote: Remote) -> Row:
@@ -122,7 +136,7 @@ def pull_gone(remote: Remote) -> Row:
     remote.disturb(clone, "pull", lambda: _ignore(remote.folder.rename(away)))
     shutil.rmtree(remote.folder, ignore_errors=True)
     away.rename(remote.folder)
-    return remote.row(clone, [pushed, clone.dvc("pull").code])
+    return remote.row(clone, [pushed, remote.pull(clone)])
 
 
 def _ignore(_: object) -> None:

@@ -220,6 +220,21 @@ class Site:
         text = yaml.dump(lock, Dumper=yaml.CSafeDumper, sort_keys=False)
         (self.project.root / "dvc.lock").write_text(text, encoding="utf-8")
 
+    def is_cut_off(self) -> bool:
+        """Tell whether a killed dvc left a dvc.lock that cannot be read."""
+        try:
+            return "stages" not in self.lock()
+        except (TypeError, yaml.YAMLError):
+            return True
+
+    def mend_lock(self) -> None:
+        """Do what `lion run` begins with, and no more."""
+        environment = self.project.environment()
+        code = "from lion import lockfile; lockfile.mend()"
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=self.project.root, env=environment, check=True
+        )
+
     def mend(self) -> bool:
         """Do what `lion check` names where dvc.lock is cut off; tell whether it ended well."""
         return self.project.run("lion.cli", "run", *self.target).code == 0

@@ -110,14 +110,24 @@ def full_disk(cycle: Cycle) -> None:
     room = cycle.rng.choice((0, cycle.rng.randrange(4096, 400_000)))
     with cycle.site.repro() as running:
         random_moment(cycle, running, "stage")  # by then dvc has removed the outputs
-        free = shutil.disk_usage(root).free
-        with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free - room))
+        _fill(filler, room)
         code, output = running.wait(_LONGEST), running.output
     filler.unlink()
     cycle.notes |= {"room": room, "exit": code, "traceback": "Traceback" in output}
     cycle.notes["said"] = [line for line in output.splitlines() if "rror" in line][-3:]
     cycle.allowed_twice = IN_FLIGHT  # a reply that came and found no room was in flight
+
+
+def _fill(filler: Path, room: int) -> None:
+    """Take the disk but for `room` bytes; pages that others take meanwhile are not ours."""
+    with filler.open("wb") as file:
+        for _ in range(20):
+            try:
+                free = shutil.disk_usage(filler.parent).free
+                os.posix_fallocate(file.fileno(), file.tell(), max(1, free - room))
+            except OSError:
+                continue
+            return
 
 
 def read_only(cycle: Cycle) -> None:
@@ -141,9 +151,10 @@ def read_only(cycle: Cycle) -> None:
 
 
 def make_stale(site: Site, stage: Stage) -> None:
-    """Let dvc.lock know other outputs of the stage, such as an older run's."""
+    """Let dvc.lock know an older run of the stage: another dependency, other outputs."""
     lock = site.lock()
     lock["stages"][stage.name] = whole = site.pristine_lock()["stages"][stage.name]
+    whole["deps"][0]["md5"] = "0" * 32
     for out in whole["outs"]:
         out["md5"] = _stale(site.project.root, is_folder=out["md5"].endswith(".dir"))
         out.pop("size", None)
