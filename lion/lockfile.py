@@ -46,7 +46,6 @@ def mend() -> bool:
     """
     if is_whole():
         return False
-    _kept().parent.mkdir(parents=True, exist_ok=True)
     PATH.replace(_kept().with_suffix(".damaged"))
     if _kept().exists():
         with jsonl.replacing(PATH) as temporary:
@@ -55,6 +54,7 @@ def mend() -> bool:
 
 
 def _kept() -> Path:
+    project.home().mkdir(parents=True, exist_ok=True)
     return project.home() / "dvc.lock"
 
 

@@ -20,7 +20,7 @@ from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import stage_process
 from running import Finished
 
-from lion import console, lockfile
+from lion import console, jsonl, lockfile, student
 
 # --- a teacher that lies ---------------------------------------------------------------------
 
@@ -136,6 +136,25 @@ def test_what_the_disk_refuses_is_told_without_a_traceback(
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:
     with pytest.raises(ConnectionResetError), console.error_boundary():
         raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+# --- what a killed writer leaves --------------------------------------------------------------
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_others(tmp_path: Path) -> None:
+    """Beside `metrics/`, on which `report` depends as a whole, a stray file would be an input."""
+    for name in (".a.json.k3_9dq0x", ".b.json.k3_9dq0x", ".a.json.mine"):
+        (tmp_path / name).write_bytes(b"half")
+    jsonl.write_document(tmp_path / "a.json", {"whole": True})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".a.json.mine", ".b.json.k3_9dq0x", "a.json"]
+
+
+def test_a_half_written_student_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".student.k3_9dq0x" / "new").mkdir(parents=True)
+    with student.replacing(tmp_path / "student") as folder:
+        (folder / "config.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------
