@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--families", nargs="+", choices=campaign.FAMILIES, default=[*campaign.FAMILIES]
     )
-    parser.add_argument("--cycles", type=int, default=2, help="of four kills, for each stage")
+    parser.add_argument("--cycles", type=int, default=2, help="of six kills, for each stage")
     parser.add_argument("--most", type=int, help="trials of each family and project this time")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reliability.md")
     parser.add_argument("--report", action="store_true", help="do nothing")

@@ -14,8 +14,8 @@ from faulting import cycle, lies, remotes, trouble
 from faulting.cycle import Fault
 from faulting.site import Endpoint, Site, Stage, parsed
 
-KILLS_A_CYCLE = 4
-QUICK, QUICK_TIMES = 5.0, 3
+KILLS_A_CYCLE = 6
+QUICK, QUICK_TIMES = 5.0, 2
 """Seconds: stages that take less are killed so many times as often as the others."""
 
 

@@ -164,7 +164,7 @@ def _one(cycle: Cycle, number: int, who: str) -> bool:
 
     It is not where the stage had ended and dvc as well: the next `dvc repro` would do nothing.
     """
-    with cycle.site.repro() as running:
+    with cycle.site.repro("--single-item", cycle.stage.name) as running:
         phase, stage = random_moment(cycle, running, who)
         in_flight = cycle.site.endpoint.counts()["in_flight"]
         hit = _send(running.process, stage, number, who)

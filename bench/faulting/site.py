@@ -313,7 +313,7 @@ class Site:
         log = self.project.root.with_suffix(".log")
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "dvc", "repro", *self.target, *arguments],
+                [*prefix, sys.executable, "-m", "dvc", "repro", *(arguments or self.target)],
                 cwd=self.project.root,
                 env=self.project.environment(),
                 stdin=subprocess.DEVNULL,
