@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import jsonlines
 import orjson
 
+from lion import written
 from lion.errors import DataError
 from lion.records import FORMAT, Row
 
@@ -55,6 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        written.note(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from lion import jsonl
+from lion import jsonl, written
 from lion.errors import DataError, ModelError
 from lion.hub import translated
 from lion.records import Row
@@ -343,6 +343,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             # Swept away with the temporary folder, whatever happens next.
             folder.rename(Path(name) / "old")
         new.rename(folder)
+        written.note(folder)
 
 
 def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:

@@ -20,7 +20,7 @@ from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import stage_process
 from running import Finished
 
-from lion import console, jsonl, lockfile, student
+from lion import console, jsonl, lockfile, student, written
 
 # --- a teacher that lies ---------------------------------------------------------------------
 
@@ -155,6 +155,31 @@ def test_a_half_written_student_is_removed(tmp_path: Path) -> None:
     with student.replacing(tmp_path / "student") as folder:
         (folder / "config.json").write_text("{}")
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+# --- dvc checkout during a stage ---------------------------------------------------------------
+
+
+def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `dvc checkout` does: another file, or another folder, in the same place."""
+    monkeypatch.chdir(tmp_path)
+    written.forget()
+    metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
+    jsonl.write_document(metrics, {"new": 1})
+    jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
+    with student.replacing(folder) as temporary:
+        (temporary / "config.json").write_text("{}")
+    Path(".lion/runs/split@1.json").unlink()
+    assert written.changed() == []
+    older = tmp_path / "older"
+    older.write_bytes(metrics.read_bytes())
+    older.replace(metrics)
+    (folder / "config.json").unlink()
+    assert written.changed() == [metrics, folder]
+    metrics.unlink()
+    assert written.changed() == [metrics, folder]
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------
