@@ -227,8 +227,7 @@ def test_lion_run_goes_on_where_dvc_was_killed_while_it_wrote_its_lock(
     finished: Finished, tmp_path: Path
 ) -> None:
     project = finished.project.copy(tmp_path / "project")
-    lock = project.root / "dvc.lock"
-    lock.write_bytes(lock.read_bytes()[:3000])
+    (project.root / "dvc.lock").write_bytes(b"")  # as DVC leaves it before it writes
     assert project.repro("--dry").code != 0
     assert "`lion run` puts the last whole one back" in project.run("lion.cli", "check").output
     run = project.run("lion.cli", "run")
@@ -259,7 +258,7 @@ def test_an_orphan_is_not_written_over_and_the_way_out_is_named(
     orphan.send_signal(signal.SIGCONT)
     while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.02)
-    assert project.repro().code == 0
+    assert project.repro("--single-item", "split@1").code == 0
     assert project.outs() == finished.project.outs()
 
 
