@@ -60,6 +60,11 @@ def _signals(site: Site, _: int) -> Iterator[Trial]:
             yield Trial("signals", name, stage, cycle.stop_with(sent, who))
 
 
+def _locks(site: Site, _: int) -> Iterator[Trial]:
+    for stage in _quickest(site):
+        yield Trial("locks", "dvc.lock cut off", stage, trouble.cut_off)
+
+
 def _orphans(site: Site, _: int) -> Iterator[Trial]:
     for stage in _quickest(site):
         yield Trial("orphans", "an orphan beside a second dvc repro", stage, trouble.orphan)
@@ -111,6 +116,7 @@ Family = Callable[[Site, int], Iterator[Trial]]
 FAMILIES: dict[str, Family] = {
     "kills": _kills,
     "signals": _signals,
+    "locks": _locks,
     "orphans": _orphans,
     "disks": _disks,
     "outputs": _outputs,
@@ -129,7 +135,15 @@ def planned(folder: Path, cycles: int) -> dict[str, int]:
     known = [folder / f"{name}.pace.json" for name in names]
     paces = [pace for file in known if file.exists() for pace in parsed(file).values()]
     quick = sum(pace < QUICK for pace in paces)
-    each = {"signals": 3, "orphans": 1, "disks": 1, "outputs": 1, "two": 1, "checkouts": 2}
+    each = {
+        "signals": 3,
+        "locks": 1,
+        "orphans": 1,
+        "disks": 1,
+        "outputs": 1,
+        "two": 1,
+        "checkouts": 2,
+    }
     counts = {family: times * stages for family, times in each.items()}
     counts["kills"] = cycles * (stages + (QUICK_TIMES - 1) * quick)
     return {**counts, "lies": 2 * len(lies.LIES), "remotes": 2 * len(remotes.FAULTS)}

@@ -26,6 +26,7 @@ beyond what was in flight.
 _NAMED = {
     "kills": "kill -9, at random moments of every stage",
     "signals": "signals that ask to end",
+    "locks": "dvc.lock cut off, as a dvc that is killed while it writes leaves it",
     "orphans": "orphans: dvc killed, its stage alive, a second `dvc repro` beside it",
     "disks": "full disks",
     "outputs": "read-only outputs",
