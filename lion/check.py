@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from lion import disk, inspection, project, prompts, scores
+from lion import disk, inspection, lockfile, project, prompts, scores
 from lion.endpoints import ROLES, generations, near_duplicates
 from lion.endpoints import endpoints as named_endpoints
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
@@ -28,7 +28,11 @@ _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
 def offline(settings: Settings) -> list[str]:
     """Return every problem that can be found without asking an endpoint, one line each."""
-    return [*_key_problems(settings), *without_keys(settings, ask_hub=True)]
+    return [
+        *_lock_problems(),
+        *_key_problems(settings),
+        *without_keys(settings, ask_hub=True),
+    ]
 
 
 def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
@@ -132,6 +136,14 @@ def _prompt_problems(_: Settings) -> Iterator[str]:
             prompts.load(project.PROMPTS / role, role)
         except LionError as error:
             yield str(error)
+
+
+def _lock_problems() -> Iterator[str]:
+    if not lockfile.is_whole():
+        yield (
+            "dvc.lock: cut off, as dvc leaves it when it is killed while writing; `lion run` puts "
+            "the last whole one back"
+        )
 
 
 def _key_problems(settings: Settings) -> Iterator[str]:

@@ -18,6 +18,7 @@ from lion import (
     cli_remote,
     cli_student,
     console,
+    lockfile,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     budget, 75 where batches are at work, 130 when interrupted.
     """
     with console.error_boundary():
+        if lockfile.mend():
+            console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
         keeps_all = _refuse_problems(offline=False).hardware.keep == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
     command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]

@@ -4,6 +4,7 @@ Progress bars where there is a terminal, plain lines where there is none. Standa
 to tables and JSON.
 """
 
+import errno
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,15 @@ from lion.visible import inert
 
 Update = Callable[[int, int], None]
 
+_ROOM, _RIGHT = "Make room on the disk", "Let this user read and write there"
+_WAYS_OUT = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+    errno.EROFS: _RIGHT,
+}
 _PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 stderr = Console(stderr=True, highlight=False)
@@ -88,19 +98,32 @@ def say(sentence: str) -> None:
     stderr.print(inert(sentence), markup=False, soft_wrap=True)
 
 
+def _explain(message: str, advice: str) -> None:
+    stderr.print(Text("error: ", style="bold red") + Text(inert(message)), soft_wrap=True)
+    if advice:
+        say(advice)
+
+
 @contextmanager
 def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[None]:
     """Turn a LionError into its message and exit code; what is unforeseen keeps its traceback.
 
-    `exit_code` replaces the error's own, for a command whose codes mean something else.
+    So are a full disk and a folder that may not be written, wherever they are met. `exit_code`
+    replaces the error's own, for a command whose codes mean something else.
     """
     try:
         yield
     except LionError as error:
-        stderr.print(Text("error: ", style="bold red") + Text(inert(str(error))), soft_wrap=True)
-        if advice:
-            say(advice)
+        _explain(str(error), advice)
         sys.exit(error.exit_code if exit_code is None else exit_code)
+    except OSError as error:
+        if error.errno not in _WAYS_OUT:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        way_out = _WAYS_OUT[error.errno]
+        kept = "every reply that was paid for is kept"
+        _explain(f"{where}{error.strerror}. {way_out} and run again; {kept}.", advice)
+        sys.exit(LionError.exit_code if exit_code is None else exit_code)
     except KeyboardInterrupt:
         say("interrupted. Replies that arrived are in the ledger; run again to continue.")
         sys.exit(130)

@@ -3,6 +3,7 @@
 Knows nothing of what a row means (see `records`).
 """
 
+import glob
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import Protocol, TypeVar
 import jsonlines
 import orjson
 
+from lion import written
 from lion.errors import DataError
 from lion.records import FORMAT, Row
 
@@ -27,14 +29,24 @@ class Writable(Protocol):
 
 Record = TypeVar("Record")
 
+_RANDOM_PART = "[0-9a-z_]" * 8  # of a name that `tempfile` makes
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return the temporary files or folders that killed writers of `path` left beside it."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.{_RANDOM_PART}"))
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` once it is complete and synced.
 
-    A reader sees the old file or the new one, never a part of it.
+    A reader sees the old file or the new one, never a part of it. What a killed writer of `path`
+    left is removed: nobody but one process at a time may write it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in leftovers(path):
+        left.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -44,6 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        written.note(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl, project
-from lion.errors import BusyError, LionError, SettingsError, TooManyDroppedError
+from lion import console, jsonl, lockfile, project, written
+from lion.errors import BusyError, DataError, LionError, SettingsError, TooManyDroppedError
 from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 
@@ -140,9 +140,21 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
         work = _work(stage)
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
+            lockfile.keep()
+            written.forget()
             sentence = run(work)
+            _refuse_changed(name)
             shutil.rmtree(project.kept_answers(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")
+
+
+def _refuse_changed(name: str) -> None:
+    changed = written.changed()
+    if changed:
+        raise DataError(
+            f"{', '.join(map(str, changed))}: changed while {name} ran, by `dvc checkout` perhaps. "
+            "Run `dvc repro` again, and nothing else meanwhile."
+        )
 
 
 @contextmanager

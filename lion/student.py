@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from lion import jsonl
+from lion import jsonl, written
 from lion.errors import DataError, ModelError
 from lion.hub import translated
 from lion.records import Row
@@ -324,8 +325,13 @@ def _resolve_adapter(folder: Path) -> Source:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, and let it take that one's place at the end."""
+    """Yield a temporary folder beside `folder`, and let it take that one's place at the end.
+
+    What a killed writer of `folder` left is removed.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in jsonl.leftovers(folder):
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
         new = Path(name) / "new"
         new.mkdir()
@@ -337,6 +343,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             # Swept away with the temporary folder, whatever happens next.
             folder.rename(Path(name) / "old")
         new.rename(folder)
+        written.note(folder)
 
 
 def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,9 @@ from lion.settings import EMBEDDED, Api, Endpoint
 from lion.wire import Failure
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+_LARGEST = 8 << 20
+"""Bytes of a reply, unpacked: far above what any model writes, far below what memory holds."""
+_ENCODINGS = ("gzip", "deflate")  # others unpack a whole flood from the first few bytes
 
 
 class CallError(Exception):
@@ -48,6 +51,10 @@ class ThrottledError(RetryableError):
 
 class RefusedError(CallError):
     """The server refuses this request for its content; asking again would not help."""
+
+
+class _UnreadableError(httpx2.TransportError):
+    """A reply is too large, or packed as nobody asked."""
 
 
 @dataclass(slots=True)
@@ -97,9 +104,34 @@ class Transport:
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
-            slow = Failure("timeout", f"no reply in {self.api.timeout} s")
-            cut = Failure("connection", _words(error.__cause__ or error))
-            raise RetryableError(slow if _is_timeout(error) else cut, billable=True) from error
+            raise RetryableError(self._without_reply(error), billable=True) from error
+
+    def _without_reply(self, error: Exception) -> Failure:
+        """Name what kept a reply from being read."""
+        if _is_timeout(error):
+            return Failure("timeout", f"no reply in {self.api.timeout} s")
+        cause = error.__cause__ or error
+        unreadable = isinstance(error, _UnreadableError) or isinstance(cause, _UnreadableError)
+        return Failure("unreadable_reply" if unreadable else "connection", _words(cause))
+
+    async def _bounded(self, response: httpx2.Response) -> None:
+        """Let no more of a reply be read than fits: an endless one would fill the memory."""
+        if not response.url.path.endswith(self.endpoint.path):
+            return  # files of batches are large, and read piece by piece
+        packed = response.headers.get("content-encoding", "identity").lower()
+        if packed not in (*_ENCODINGS, "identity"):
+            raise _UnreadableError(f"the reply is packed as {packed[:40]}, unasked")
+        pieces = response.aiter_bytes
+
+        async def bounded(chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+            size = 0
+            async for piece in pieces(chunk_size):
+                size += len(piece)
+                if size > _LARGEST:
+                    raise _UnreadableError(f"the reply is larger than {_LARGEST >> 20} MiB")
+                yield piece
+
+        response.aiter_bytes = bounded  # type: ignore[method-assign] # what `aread` reads through
 
     def misconfigured(self, failure: Failure) -> EndpointError:
         """Return the error of an endpoint that refuses whatever it is asked."""
@@ -122,12 +154,14 @@ class Transport:
             self._client = openai.AsyncOpenAI(
                 base_url=self._address(),
                 api_key=_api_key(self.endpoint),
+                default_headers={"Accept-Encoding": ", ".join(_ENCODINGS)},
                 max_retries=0,  # the retries of `api` are the only ones: the SDK's hide 429s
                 http_client=openai.DefaultAioHttpClient(
                     limits=limits,
                     timeout=self.api.timeout,
                     # a proxy of the environment is for the world, not for our own child on loopback
                     trust_env=self.endpoint.base_url != EMBEDDED,
+                    event_hooks={"response": [self._bounded]},
                 ),
             )
         return self._client

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -43,6 +43,7 @@ class Told:
     delay: float = 0.0
     reset: bool = False  # close before a byte is sent
     broken_off: bool = False  # close in the middle of the body
+    drip: float | None = None  # seconds between pieces of the body, which is sent again for ever
 
 
 def says(
@@ -134,6 +135,14 @@ class ChatServer:
         if told.reset:
             request.transport.abort()
             return web.Response()
+        if told.drip is not None:
+            endless = web.StreamResponse(headers={"Content-Type": "application/json"})
+            await endless.prepare(request)
+            with suppress(ConnectionError):
+                while True:
+                    await endless.write(told.body)
+                    await asyncio.sleep(told.drip)
+            return endless
         if told.broken_off:
             response = web.StreamResponse(headers={"Content-Length": str(len(told.body))})
             await response.prepare(request)

@@ -18,6 +18,8 @@ NEUTRAL = {
     "lion/stage.py": "the frame: arguments, lock, settings, record",
     "lion/project.py": "paths, which dvc.yaml itself names",
     "lion/settings.py": "what it reads are params, which stages declare",
+    "lion/written.py": "notes what was written",
+    "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/ledger.py": "keeps bytes; its keys are made in wire",

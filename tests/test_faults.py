@@ -1,0 +1,285 @@
+"""Faults done to asking and to a real `dvc repro`; bench/faults.py does many more of them."""
+
+import errno
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import zstandard
+from asking import Open, ask_for, kept, texts
+from fixtures import ROOT
+from loopback import Call, ChatServer, Told, refuses, says
+from pipeline import stage_process
+from running import Finished
+
+from lion import console, jsonl, lockfile, student, written
+
+# --- a teacher that lies ---------------------------------------------------------------------
+
+NOTHING = b" " * (10 << 20)
+HONEST = says("honest").body
+LIES = {
+    "a page": (
+        Told(body=b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
+        "malformed_reply",
+    ),
+    "an error body": (Told(body=refuses(500).body), "malformed_reply"),
+    "10 MB of answer": (says("word " * (2 << 20)), "unreadable_reply"),
+    "10 MB of nothing": (Told(body=NOTHING), "unreadable_reply"),
+    "10 MB of refusal": (Told(500, NOTHING), "unreadable_reply"),
+    "invalid UTF-8": (Told(body=HONEST.replace(b"honest", b"\xff\xfe")), "malformed_reply"),
+    "deep nesting": (Told(body=b"[" * 200_000), "malformed_reply"),
+    "a zip bomb": (
+        Told(body=gzip.compress(NOTHING * 10, 1), headers={"Content-Encoding": "gzip"}),
+        "unreadable_reply",
+    ),
+    "a packing unasked": (
+        Told(body=zstandard.compress(HONEST), headers={"Content-Encoding": "zstd"}),
+        "unreadable_reply",
+    ),
+    "no gzip": (Told(body=HONEST, headers={"Content-Encoding": "gzip"}), "connection"),
+    "a slow drip": (Told(body=b" ", drip=0.05), "timeout"),
+    "an endless stream": (Told(body=b" " * (1 << 20), drip=0.0), "unreadable_reply"),
+}
+
+
+@pytest.mark.parametrize(("lie", "reason"), LIES.values(), ids=LIES)
+def test_a_lie_is_asked_again_and_never_kept(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, lie: Told, reason: str
+) -> None:
+    """q0 is lied to once, q1 always: the one is answered, the other fails with its reason."""
+
+    def answer(call: Call) -> Told:
+        first = call.question not in chat_server.questions[: call.number - 1]
+        return lie if call.question == "q1" or first else says("honest")
+
+    chat_server.answer = answer
+    began = time.monotonic()
+    with opened(timeout=0.5, tries=2) as asker:
+        found = texts(asker.ask([ask_for(0), ask_for(1)]))
+    assert time.monotonic() - began < 5
+    assert found[0] == "honest"
+    assert found[1].startswith(f"! {reason}")
+    assert kept(tmp_path) == 1
+
+
+def test_an_endless_reply_does_not_fill_the_memory(chat_server: ChatServer, opened: Open) -> None:
+    chat_server.answer = Told(body=b" " * (1 << 20), drip=0.0)
+    before = psutil.Process().memory_info().rss
+    with opened(timeout=3.0, tries=1) as asker:
+        asker.ask([ask_for(number) for number in range(4)])
+    assert psutil.Process().memory_info().rss - before < 300 << 20
+
+
+# --- a full disk -----------------------------------------------------------------------------
+
+_ASKING = """
+import sys
+from pathlib import Path
+from lion import console
+from lion.api import Asker
+from lion.ledger import Ledger
+from lion.settings import Api, Endpoint, Modes
+from lion.wire import Request
+endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
+api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
+          requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
+          mode=Modes(teacher="live", referee="live", generator="live"))
+with console.error_boundary():
+    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
+        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(300)])
+"""
+
+
+def test_a_full_disk_loses_what_is_in_flight_and_no_more(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    """A file that may not grow stands for the disk; the next run asks for the rest."""
+    command = [sys.executable, "-c", _ASKING, chat_server.url, str(tmp_path / "ledger.sqlite")]
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small)
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "Make room on the disk and run again" in full.stderr
+    before = kept(tmp_path)
+    assert 0 < before < 300
+    subprocess.run(command, check=True)
+    assert kept(tmp_path) == chat_server.distinct == 300
+    assert len(chat_server.calls) <= 300 + 4
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"), [(errno.ENOSPC, "Make room on the disk"), (errno.EACCES, "Let this user")]
+)
+def test_what_the_disk_refuses_is_told_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], code: int, way_out: str
+) -> None:
+    with pytest.raises(SystemExit) as ended, console.error_boundary("The way back."):
+        raise OSError(code, os.strerror(code), "data/1/verdicts.jsonl")
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"error: data/1/verdicts.jsonl: {os.strerror(code)}. {way_out}" in told
+    assert "The way back." in told
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    with pytest.raises(ConnectionResetError), console.error_boundary():
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+# --- what a killed writer leaves --------------------------------------------------------------
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_others(tmp_path: Path) -> None:
+    """Beside `metrics/`, on which `report` depends as a whole, a stray file would be an input."""
+    for name in (".a.json.k3_9dq0x", ".b.json.k3_9dq0x", ".a.json.mine"):
+        (tmp_path / name).write_bytes(b"half")
+    jsonl.write_document(tmp_path / "a.json", {"whole": True})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".a.json.mine", ".b.json.k3_9dq0x", "a.json"]
+
+
+def test_a_half_written_student_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".student.k3_9dq0x" / "new").mkdir(parents=True)
+    with student.replacing(tmp_path / "student") as folder:
+        (folder / "config.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+# --- dvc checkout during a stage ---------------------------------------------------------------
+
+
+def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `dvc checkout` does: another file, or another folder, in the same place."""
+    monkeypatch.chdir(tmp_path)
+    written.forget()
+    metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
+    jsonl.write_document(metrics, {"new": 1})
+    jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
+    with student.replacing(folder) as temporary:
+        (temporary / "config.json").write_text("{}")
+    Path(".lion/runs/split@1.json").unlink()
+    assert written.changed() == []
+    older = tmp_path / "older"
+    older.write_bytes(metrics.read_bytes())
+    older.replace(metrics)
+    (folder / "config.json").unlink()
+    assert written.changed() == [metrics, folder]
+    metrics.unlink()
+    assert written.changed() == [metrics, folder]
+
+
+# --- dvc.lock, cut off -----------------------------------------------------------------------
+
+STAGE = {"cmd": "x", "outs": [{"path": "a", "md5": "0" * 32, "hash": "md5", "size": 1}]}
+LOCK = json.dumps({"schema": "2.0", "stages": {"seed": STAGE}}).encode()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    lockfile.PATH.write_bytes(LOCK)
+    return tmp_path
+
+
+@pytest.mark.parametrize("length", [0, 1, 20, len(LOCK) - 1])
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lock_that_is_cut_off_is_put_back(length: int) -> None:
+    lockfile.keep()
+    lockfile.PATH.write_bytes(LOCK[:length])
+    lockfile.keep()  # a stage that starts meanwhile keeps no damaged one
+    assert lockfile.mend()
+    assert lockfile.PATH.read_bytes() == LOCK
+    assert not lockfile.mend()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lock_of_which_nothing_is_kept_is_set_aside() -> None:
+    lockfile.PATH.write_bytes(b"")
+    assert lockfile.mend()
+    assert not lockfile.PATH.exists()
+    assert lockfile.is_whole()
+
+
+def test_the_lock_of_an_experiment_elsewhere_is_not_kept(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(elsewhere / "main"))
+    lockfile.keep()
+    assert not list(elsewhere.rglob("main/.lion/*"))
+
+
+def test_lion_run_goes_on_where_dvc_was_killed_while_it_wrote_its_lock(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = finished.project.copy(tmp_path / "project")
+    (project.root / "dvc.lock").write_bytes(b"")  # as DVC leaves it before it writes
+    assert project.repro("--dry").code != 0
+    assert "`lion run` puts the last whole one back" in project.run("lion.cli", "check").output
+    run = project.run("lion.cli", "run")
+    assert run.code == 0, run.output
+    assert set(run.stages) <= {"report"}  # written after the last copy was made
+    assert project.outs() == finished.project.outs()
+
+
+# --- an orphan beside a second dvc repro -----------------------------------------------------
+
+
+def test_an_orphan_is_not_written_over_and_the_way_out_is_named(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """Killed -9, dvc leaves its stage running: halted here, so that both are there at once."""
+    project = finished.project.copy(tmp_path / "project")
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "split@1"]
+    with subprocess.Popen(
+        command, cwd=project.root, env=project.environment(), stdout=subprocess.DEVNULL
+    ) as dvc:
+        orphan = stage_process(dvc, "stages.discrimination.split", "1")
+        held = _halt_in_its_lock(orphan)
+        dvc.kill()
+    second = project.repro("--single-item", "--force", "split@1")
+    assert held
+    assert second.code != 0
+    assert "runs already in another process" in second.output
+    orphan.send_signal(signal.SIGCONT)
+    while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.02)
+    assert project.repro("--single-item", "split@1").code == 0
+    assert project.outs() == finished.project.outs()
+
+
+def _halt_in_its_lock(process: psutil.Process) -> bool:
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if any(Path(file.path).name == "split@1.lock" for file in process.open_files()):
+            process.send_signal(signal.SIGSTOP)
+            return True
+    return False
+
+
+# --- the campaign itself ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_short_campaign_survives_everything(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "faults.py"), "--folder", str(tmp_path / "at")]
+    families = ["kills", "orphans", "outputs", "two", "lies", "remotes"]
+    command += ["--out", str(tmp_path / "out.md"), "--most", "2", "--families", *families]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["ours"] == figures["others"] > 10, done.stdout
+    assert "| replies lost | 0 |" in (tmp_path / "out.md").read_text(encoding="utf-8")
