@@ -109,12 +109,11 @@ def test_it_searches_filters_and_sorts(browser: Browser, page: Path, finished: F
 
 def test_a_keyboard_is_enough(browser: Browser, page: Path) -> None:
     with opened(browser, page) as shown:
-        shown.locator(".tabulator-row").first.focus()
-        shown.keyboard.press("Enter")
-        assert shown.locator("#detail").is_visible()
+        shown.locator(".tabulator-row").first.press("Enter")
+        shown.wait_for_selector("#detail[open]")
         assert re.match(r"lion trace [0-9a-f]{16}$", shown.inner_text("#detail-command"))
         shown.keyboard.press("Escape")
-        assert not shown.locator("#detail").is_visible()
+        shown.wait_for_selector("#detail", state="hidden")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -181,7 +180,7 @@ def test_planted_attacks_stay_text(browser: Browser, attacked: Path) -> None:
             shown.fill("#search", f"{name} ")
             assert counted(shown) >= 1
             shown.locator(".tabulator-row").first.click()
-            assert shown.locator("#detail").is_visible(), name
+            shown.wait_for_selector("#detail[open]")
             shown.keyboard.press("Escape")
         assert shown.evaluate("window.owned") is None
         assert shown.locator("img, main script, main style, main a[href^=javascript]").count() == 0
