@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lion import __version__, cli_batch, cli_exam, cli_money, cli_student, console, lockfile
+from lion import __version__, cli_batch, cli_exam, cli_money, cli_student, console
 
 if TYPE_CHECKING:
     from lion.settings import Settings
@@ -53,6 +53,8 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     Ends with the code of the stage that stopped, which `dvc repro` does not pass on: 3 at the
     budget, 75 where batches are at work, 130 when interrupted.
     """
+    from lion import lockfile
+
     with console.error_boundary():
         if lockfile.mend():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
