@@ -34,8 +34,9 @@ _FOUND = """\
 * What a killed stage had half written stayed beside its outputs, and in `metrics/` became an input
   of `report`. The next writer removes it.
 * A `dvc checkout` while a stage wrote its outputs could put older ones in their place, which DVC
-  kept as new. The stage stops where it sees that. Between its end and DVC's own look at the
-  outputs, a part of a second, nobody does.
+  kept as new. The stage stops where it sees that. Nobody sees a checkout that begins while the
+  stage runs and goes on when it has ended: DVC lets the checkout through first, and keeps what it
+  brought. So no `dvc checkout` while `dvc repro` runs.
 * A reply of any size was read, and kept. Above 8 MiB none is.
 * A full disk and a folder that may not be written ended in a traceback.
 """
