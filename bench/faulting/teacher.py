@@ -41,7 +41,9 @@ def honest(raw: bytes) -> bytes:
     body = json.loads(raw)
     if body["model"] != COMPOSER:
         return json.dumps(application.completion(application.read_request(raw))).encode()
-    choice = {"index": 0, "message": {"role": "assistant", "content": compose(body)}}
+    grows = "Write the tasks" in body["messages"][-1]["content"]  # and is no probe
+    text = compose(body) if grows else "ready"
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
     shown = {"id": "1", "object": "chat.completion", "created": 0, "model": COMPOSER}
     return json.dumps(
