@@ -29,6 +29,8 @@ signals disturb `dvc repro --single-item` of the one stage, for speed. Disks are
 _FOUND = """\
 ## Found by it, and mended
 
+What failed for one of these was done again when it was mended, and counts above as it ended then.
+
 * DVC empties dvc.lock before it writes it anew: killed in between, every `dvc` command refuses to
   work. `lion run` puts back the last whole one.
 * What a killed stage had half written stayed beside its outputs, and in `metrics/` became an input

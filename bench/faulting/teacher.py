@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,9 @@ class Teacher:
         digest = hashlib.sha256(raw).digest()
         if self._is_lied_to(digest):
             self.lies += 1
-            return await LIES[str(self.lie)](request, raw)
+            with suppress(ConnectionError):  # the client has had enough of it
+                return await LIES[str(self.lie)](request, raw)
+            return web.Response()
         self.seen[digest] += 1
         since = self.since
         self.in_flight += 1
