@@ -18,7 +18,6 @@ from lion import (
     cli_remote,
     cli_student,
     console,
-    lockfile,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def run(dvc_arguments: tuple[str, ...]) -> None:
     Ends with the code of the stage that stopped, which `dvc repro` does not pass on: 3 at the
     budget, 75 where batches are at work, 130 when interrupted.
     """
+    from lion import lockfile
+
     with console.error_boundary():
         if lockfile.mend():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")

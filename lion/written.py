@@ -1,7 +1,8 @@
 """What a stage has written where outputs lie: it notices where somebody else changes that.
 
 `dvc checkout` is not blocked while a stage runs, and puts older outputs in the place of those that
-the stage wrote a moment ago; DVC would keep them as this run's.
+the stage wrote a moment ago; DVC would keep them as this run's. A checkout that goes on when the
+stage has ended is not noticed.
 """
 
 from pathlib import Path

@@ -51,12 +51,12 @@ def _quickest(site: Site) -> list[Stage]:
 
 
 def _signals(site: Site, _: int) -> Iterator[Trial]:
-    for name, sent, who in (
-        ("SIGTERM to the stage", signal.SIGTERM, "stage"),
-        ("SIGTERM to dvc", signal.SIGTERM, "dvc"),
-        ("Ctrl-C", signal.SIGINT, "group"),
-    ):
-        for stage in _quickest(site):
+    for stage in _quickest(site):
+        for name, sent, who in (
+            ("SIGTERM to the stage", signal.SIGTERM, "stage"),
+            ("SIGTERM to dvc", signal.SIGTERM, "dvc"),
+            ("Ctrl-C", signal.SIGINT, "group"),
+        ):
             yield Trial("signals", name, stage, cycle.stop_with(sent, who))
 
 
@@ -90,9 +90,9 @@ def _two(site: Site, _: int) -> Iterator[Trial]:
 
 
 def _checkouts(site: Site, _: int) -> Iterator[Trial]:
-    for name, worst in (("at a random moment", False), ("as its first output appears", True)):
-        fault = trouble.checkout(worst=worst)
-        for stage in _quickest(site):
+    for stage in _quickest(site):
+        for name, worst in (("at a random moment", False), ("as its first output appears", True)):
+            fault = trouble.checkout(worst=worst)
             yield Trial("checkouts", f"dvc checkout during a stage, {name}", stage, fault)
 
 

@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def honest(raw: bytes) -> bytes:
     body = json.loads(raw)
     if body["model"] != COMPOSER:
         return json.dumps(application.completion(application.read_request(raw))).encode()
-    choice = {"index": 0, "message": {"role": "assistant", "content": compose(body)}}
+    grows = "Write the tasks" in body["messages"][-1]["content"]  # and is no probe
+    text = compose(body) if grows else "ready"
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
     shown = {"id": "1", "object": "chat.completion", "created": 0, "model": COMPOSER}
     return json.dumps(
@@ -168,7 +171,9 @@ class Teacher:
         digest = hashlib.sha256(raw).digest()
         if self._is_lied_to(digest):
             self.lies += 1
-            return await LIES[str(self.lie)](request, raw)
+            with suppress(ConnectionError):  # the client has had enough of it
+                return await LIES[str(self.lie)](request, raw)
+            return web.Response()
         self.seen[digest] += 1
         since = self.since
         self.in_flight += 1

@@ -191,6 +191,7 @@ async function browse() {
   const table = new Tabulator("#table", {
     data, index: "number", columns: columnsOf(summary.about), layout: "fitColumns", placeholder: "No instruction is like that.",
     pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], paginationButtonCount: 3, columnHeaderSortMulti: false, resizableColumnFit: true,
+    renderVertical: "basic",  // a page of rows is drawn once: a virtual one is drawn anew under the focus
     responsiveLayout: "collapse", responsiveLayoutCollapseStartOpen: true, responsiveLayoutCollapseFormatter: collapsed,
     rowFormatter: row => pressable(row.getElement(), () => show(row.getData())),
   });
