@@ -184,27 +184,34 @@ class Ledger:
             self._connection = sqlite3.connect(
                 path, timeout=60, isolation_level=None, check_same_thread=False
             )
+            self._refuse_later(path)  # before anything of the file is changed
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            self._prepare(path)
+            self._prepare()
         except sqlite3.Error as error:
             raise AskError(
                 f"{path}: the ledger cannot be opened: {error}. Look at the file and the disk; "
                 "a copy of it keeps what was paid for."
             ) from error
 
-    def _prepare(self, path: Path) -> None:
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+    def _format(self) -> int:
+        found: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return found
+
+    def _refuse_later(self, path: Path) -> None:
+        found = self._format()
         if found > FORMAT:
+            self._connection.close()
             raise AskError(
                 f"{path}: the ledger has format {found}, this version reads up to {FORMAT}. "
                 "Update Lion."
             )
-        if found == FORMAT:
+
+    def _prepare(self) -> None:
+        if self._format() == FORMAT:
             return
         with self._transaction():
-            # another process may have come first
-            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            found = self._format()  # another process may have come first
             script = _SCHEMA + (_FROM_1 if found == 1 else "") if found < FORMAT else ""
             for statement in filter(str.strip, script.split(";\n")):
                 self._connection.execute(statement)

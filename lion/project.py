@@ -7,6 +7,7 @@ lies in `.lion/` of the main repository.
 
 import os
 from collections.abc import Hashable
+from math import inf
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,8 @@ SEEDS = Path("seeds")
 BOOTSTRAPPED = Path("data/0/bootstrapped.jsonl")
 TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself
 BASE_STUDENT = Path("data/base")
+
+_MOST_VALUES = 100_000  # of a params.yaml; the whole of the shipped one has some hundreds
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -56,7 +59,27 @@ def load_settings(path: Path = PARAMS) -> Settings:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not readable as YAML: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: nested too deeply to be read") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise SettingsError(f"{path}: not readable as YAML: {error}") from error
+    if _spelt_out(document, {}) > _MOST_VALUES:
+        raise SettingsError(f"{path}: its aliases stand for more than {_MOST_VALUES:,} values")
     return read_settings(document)
+
+
+def _spelt_out(value: object, known: dict[int, float]) -> float:
+    """Return how many values a document has where each alias is written out; inf in a circle.
+
+    A few lines of aliases of aliases may stand for billions: they are counted, never built.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = inf  # until it is counted: a circle comes back to it
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_spelt_out(one, known) for one in inside)
+    return known[id(value)]
 
 
 def data(iteration: str, name: str) -> Path:
