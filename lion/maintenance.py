@@ -227,7 +227,11 @@ def _foreign_rows(source: Path) -> Iterator[Mapping[str, Any]]:
     elif source.suffix == ".parquet":
         import polars
 
-        yield from polars.read_parquet(source).iter_rows(named=True)
+        try:
+            rows = polars.read_parquet(source)
+        except (polars.exceptions.PolarsError, OSError) as error:
+            raise DataError(f"{source}: cannot be read as Parquet: {error}") from error
+        yield from rows.iter_rows(named=True)
     else:
         with closing(_reading(source)) as connection:
             yield from ({**row, "key": key} for key, row in _rows(connection))

@@ -1,0 +1,56 @@
+"""Foreign bytes, mutated: what was read or a reason, never another error (tests/foreign.py)."""
+
+import json
+from pathlib import Path
+
+import pytest
+from foreign import TARGETS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pipeline import ROOT
+
+CORPORA = ROOT / "tests" / "corpora"
+FOUND = sorted(path for path in CORPORA.glob("*/*") if path.is_file())
+DEEP = b"[" * 20_000
+PIECES = [b"", b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"NaN", b"1e999", b"9" * 5000, DEEP, b"null"]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
+    """Cut a seed at two places and put something else between."""
+    seed = draw(st.sampled_from(seeds))
+    first, second = sorted(draw(st.tuples(*[st.integers(0, len(seed))] * 2)))
+    between = draw(st.one_of(st.sampled_from(PIECES), st.binary(max_size=40)))
+    return seed[:first] + between + seed[second:]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_bytes_are_read_or_refused_with_a_reason(name: str) -> None:
+    target = TARGETS[name]
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(mutated(target.seeds), st.binary(max_size=200)))
+    def holds(content: bytes) -> None:
+        target.parse(content)
+
+    holds()
+
+
+@pytest.mark.parametrize("path", FOUND, ids=[f"{path.parent.name}/{path.name}" for path in FOUND])
+def test_what_a_fuzzer_found_is_read_or_refused(path: Path) -> None:
+    TARGETS[path.parent.name].parse(path.read_bytes())
+
+
+def test_seeds_are_read_well() -> None:
+    """Else nothing but refusals would be tested."""
+    from lion import scores, wire
+
+    assert isinstance(scores.from_text(TARGETS["scores"].seeds[0].decode()), tuple)
+    assert isinstance(wire.parse(TARGETS["replies"].seeds[0]), wire.Reply)
+    assert json.loads(TARGETS["exams"].seeds[0])
