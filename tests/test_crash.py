@@ -25,7 +25,7 @@ with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as ask
     outcomes = asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(600)])
     print([one.text for one in outcomes])
 """
-_KILLS = 4
+_KILLS = 2
 _IN_FLIGHT = 4
 
 

@@ -99,6 +99,7 @@ with console.error_boundary():
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_what_is_in_flight_and_no_more(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
@@ -223,6 +224,7 @@ def test_the_lock_of_an_experiment_elsewhere_is_not_kept(
     assert not list(elsewhere.rglob("main/.lion/*"))
 
 
+@pytest.mark.slow
 def test_lion_run_goes_on_where_dvc_was_killed_while_it_wrote_its_lock(
     finished: Finished, tmp_path: Path
 ) -> None:
