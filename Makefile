@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-all lint proof clean
 
 run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
 	lion run
@@ -19,6 +19,9 @@ lint: $(VENV)/.installed-test
 	ruff check .
 	ruff format --check .
 	mypy
+
+proof: $(VENV)/.installed   ## the mechanism test on this CPU, some hours, resumable; writes docs/results.md
+	python bench/proof.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lion needs Python 3.11 or later")'

@@ -55,16 +55,18 @@ def main() -> None:
         source, out = Path(folder) / "instructions.jsonl", Path(folder) / "pool.jsonl"
         make(source, files, options.rows)
         seed = settings.seed.model_copy(update={"source": [str(source)]})
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         pool, dropped = base.pool(seed, 0)
         read = time.perf_counter() - began
         jsonl.write(out, pool)
         took = time.perf_counter() - began
+        cpu = time.process_time() - cpu
         memory = peak()
         assert len(pool) + len(dropped) == options.rows
         print(f"{len(pool):,} instructions, {source.stat().st_size / 1e6:,.0f} MB of JSONL")
         print(
-            f"read, validated, hashed {read:6.1f} s; written {took - read:.1f} s; {memory:.2f} GB"
+            f"read, validated, hashed {read:6.1f} s; written {took - read:.1f} s; {memory:.2f} GB; "
+            f"{cpu:.1f} s of CPU"
         )
         began = time.perf_counter()
         flaws = sum(

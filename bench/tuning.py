@@ -120,19 +120,21 @@ def now() -> Moment:
 
 def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     """Tune with Lion; return when each step ended, and its real tokens."""
+    import torch
+
     from lion.chat import Example
     from lion.collation import draw_order
     from lion.settings import Student
     from lion.tuning import tune
 
+    threads = torch.get_num_threads()
     sys.path.insert(0, str(ROOT / "tests"))
-    import tiny
-    import torch
+    import tiny  # which leaves torch one thread
 
+    torch.set_num_threads(threads)
     rows = [Example(id, tuple(ids), prompt) for id, ids, prompt in read(folder)]
     steps = len(rows) // BATCH
     ended: list[Moment] = []
-    threads = torch.get_num_threads()
     tune(
         rows,
         student=folder / "student",

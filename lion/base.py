@@ -16,8 +16,9 @@ from lion.chat import transcript
 from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
+from lion.evaluation import reasoning
 from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
-from lion.settings import EMBEDDED, Decontaminate, Exam, Quality, Seed, Student
+from lion.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.shapes import SourceRow
 from lion.student import Pointer, load_libraries
 
@@ -75,11 +76,15 @@ def exam(
     return list(found), list(examined.values())
 
 
-def further_exams(settings: Decontaminate) -> list[Instruction]:
-    """Return the items of `decontaminate.against`, each once. Raises DataError."""
+def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:
+    """Return the items of `decontaminate.against` and of BBH and AGIEval, where students sit them.
+
+    Each once, with the text of its file. Raises DataError.
+    """
     found: dict[str, Instruction] = {}
-    for name in settings.against:
-        for row in _read(Path(name), "error", "")[0]:
+    official = [path for folder in exams.folders for path in reasoning.files(Path(folder))]
+    for path in [*map(Path, settings.against), *official]:
+        for row in _read(path, "error", "")[0]:
             made = _instruction(row, "exam")
             found.setdefault(made.id, made)
     return list(found.values())
@@ -90,13 +95,14 @@ def usable(
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Return the rows without a flaw, and the others with theirs. Raises DataError where none is.
 
-    A student can learn nothing from the latter, so they are dropped and no error.
+    A student can learn nothing from the latter, so they are dropped and no error. An answer that
+    the file brought, and that will be learnt as it is, must be well encoded too.
     """
     kept: list[Instruction] = []
     dropped: list[Dropped] = []
     for row in found:
         text = transcript(row.messages)
-        flaw = quality.flaw(text, settings, tokens)
+        flaw = quality.flaw(text, settings, tokens) or _answer_flaw(row, settings)
         if flaw is None:
             kept.append(row)
         else:
@@ -108,6 +114,13 @@ def usable(
             f"({dropped[0].detail}). Mend the files or the section `quality`."
         )
     return kept, dropped
+
+
+def _answer_flaw(row: Instruction, settings: Quality) -> quality.Flaw | None:
+    if row.answer is None or not settings.encoding:
+        return None
+    flaw = quality.encoding(row.answer.text)
+    return None if flaw is None else replace(flaw, detail=f"in the answer: {flaw.detail}")
 
 
 def clean(

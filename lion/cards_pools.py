@@ -1,17 +1,14 @@
-"""The report page's cards of pools and verdicts: gaps, calibration, funnel, drift."""
+"""The report page's cards of pools and verdicts: hard share, gaps, funnel, drift."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 
 import polars as pl
 
-from lion import calibration, frames, plots, project
-from lion.calibration import Calibration
+from lion import frames, plots, project
 from lion.cards import Card, card, point
 from lion.records import KINDS, Row
 from lion.runs import Run
-from lion.tables import DASH
 from lion.visible import line as one_line
 
 OTHERS = "others"
@@ -19,19 +16,10 @@ _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their u
 _EDGES = (0.0, 1.0, 3.0, 6.0)
 _NAME = 40  # characters
 _PARTS = 10  # domains that are told apart; the rest are one
-_CALIBRATION = {
-    "judged": ("judged in both orders", ",d"),
-    "unread": ("reviews without scores", ".1%"),
-    "contradictory": ("the orders prefer different answers", ".1%"),
-    "tied": ("tied over both orders", ".1%"),
-    "first_ahead": ("points for standing first", "+.2f"),
-    "length": ("rank correlation of gap and length", "+.2f"),
-}
-"""A row's name for each figure, and its format."""
 
 
 def difficulty(run: Run) -> Iterator[Card | None]:
-    """Yield hard share, gaps, calibration."""
+    """Yield hard share and gaps."""
     hard = [
         point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
     ]
@@ -39,7 +27,6 @@ def difficulty(run: Run) -> Iterator[Card | None]:
         note = "share of the verdicts whose gap reaches tau"
         yield card("Hard share", note, plot=plots.by_iteration(hard, "share", ".0%"))
     yield _gaps(run)
-    yield _calibration(run)
 
 
 def _gaps(run: Run) -> Card | None:
@@ -62,35 +49,6 @@ def _gaps(run: Run) -> Card | None:
     return card("Gaps", note, plot=plots.shares(values, _BANDS, graded=True))
 
 
-def _calibration(run: Run) -> Card | None:
-    """Return how far the referee's scores hang together, by iteration."""
-    found = {line.iteration: _calibrated(run, line.iteration) for line in run.lineage}
-    known = {name: one for name, one in found.items() if one is not None}
-    if not known:
-        return None
-    names = [field.name for field in fields(Calibration)]
-    rows = [
-        [_CALIBRATION[name][0], *(_figure(name, one) for one in known.values())] for name in names
-    ]
-    table = {"columns": ["iteration", *known], "rows": rows}
-    note = "of the instructions judged in both orders; scores are from 1 to 10"
-    return card("Calibration of the referee", note, table=table, wide=True)
-
-
-def _calibrated(run: Run, iteration: str) -> Calibration | None:
-    reviews = run.tree.local(project.data(iteration, "reviews.jsonl"))
-    responses = run.tree.local(project.data(iteration, "responses.jsonl"))
-    if reviews is None or responses is None or reviews.stat().st_size == 0:
-        return None
-    texts = frames.answers(responses).join(run.rows.select("id", "answer"), on="id")
-    return calibration.measure(frames.reviews(reviews), texts)
-
-
-def _figure(name: str, found: Calibration) -> str:
-    value = getattr(found, name)
-    return DASH if value is None else format(value, _CALIBRATION[name][1])
-
-
 def pools(run: Run) -> Iterator[Card | None]:
     """Yield the funnel of generation, and the drift of what the rows are about."""
     yield _funnel(run)
@@ -100,7 +58,7 @@ def pools(run: Run) -> Iterator[Card | None]:
 def _funnel(run: Run) -> Card | None:
     values: list[Row] = []
     for line in run.lineage:
-        document = run.metrics(line, "generate")
+        document = run.metrics(line.iteration, "generate")
         for kind in KINDS:
             funnel: Mapping[str, int] = document.get(kind) or {}
             parts = {"kept": funnel.get("kept", 0), **funnel}

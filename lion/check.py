@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from lion import disk, inspection, project, prompts
+from lion import disk, inspection, project, prompts, scores
+from lion.endpoints import ROLES, generations, near_duplicates
+from lion.endpoints import endpoints as named_endpoints
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
-from lion.prompts import PromptRole
 from lion.records import Message
-from lion.settings import EMBEDDED, Endpoint, Settings
-from lion.wire import Failure, Request
+from lion.settings import EMBEDDED, Endpoint, Referee, Settings
+from lion.wire import Failure, Reply, Request
 
-ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
 _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
@@ -36,10 +36,12 @@ def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _prompt_problems,
         _role_problems,
+        _gate_problems,
         _bootstrap_problems,
         _input_problems,
         _source_problems,
         _scorer_problems,
+        _calibrate_problems,
         partial(_student_problems, ask_hub=ask_hub),
         _tune_problems,
         _budget_problems,
@@ -64,22 +66,34 @@ def endpoints(settings: Settings) -> list[str]:
     from lion.ledger import Ledger
 
     problems: list[str] = []
-    asked: list[Endpoint] = []
+    asked: list[tuple[str, str, Request]] = []
     with Ledger(project.ledger()) as ledger:
-        for role in ROLES:
-            endpoint: Endpoint = getattr(settings, role)
-            if endpoint in asked:
+        for role, endpoint in named_endpoints(settings):
+            schema = isinstance(endpoint, Referee) and endpoint.form == "schema"
+            question = Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
+            plain = endpoint.model_dump_json(include=set(Endpoint.model_fields))
+            distinct = plain, endpoint.path, question
+            if distinct in asked:
                 continue
-            asked.append(endpoint)
+            asked.append(distinct)
             try:
                 with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
-                    outcome = asker.probe(Request((_PROBE,)))
+                    outcome = asker.probe(question)
             except LionError as error:
                 problems.append(f"{role}: {error}")
                 continue
             if isinstance(outcome, Failure) and outcome.reason != "content_filter":
                 problems.append(_explained(role, endpoint, outcome))
+            elif schema and isinstance(outcome, Reply) and not _keeps_to_schema(outcome):
+                problems.append(
+                    f"{role}: {endpoint.model} at {endpoint.base_url} does not keep to the JSON "
+                    f"schema that it was sent. Set {role}.form: text."
+                )
     return problems or list(_batch_problems(settings))
+
+
+def _keeps_to_schema(reply: Reply) -> bool:
+    return isinstance(scores.from_json(reply.text), tuple)
 
 
 def _batch_problems(settings: Settings) -> Iterator[str]:
@@ -122,8 +136,7 @@ def _prompt_problems(_: Settings) -> Iterator[str]:
 
 def _key_problems(settings: Settings) -> Iterator[str]:
     missing: dict[str, list[str]] = {}
-    for role in ROLES:
-        endpoint: Endpoint = getattr(settings, role)
+    for role, endpoint in named_endpoints(settings):
         name = endpoint.api_key_env
         if endpoint.base_url != EMBEDDED and name is not None and not os.environ.get(name):
             missing.setdefault(name, []).append(role)
@@ -132,6 +145,20 @@ def _key_problems(settings: Settings) -> Iterator[str]:
             f"{', '.join(roles)}: no key. Set the environment variable {name}, or "
             "`api_key_env: null` for a server that wants none."
         )
+
+
+def _gate_problems(settings: Settings) -> Iterator[str]:
+    from lion import embeddings
+
+    for place, gate in near_duplicates(settings):
+        yield from embeddings.problems(place, gate)
+    for place, filters in generations(settings):
+        if filters.safety and settings.referee.base_url == EMBEDDED:
+            yield (
+                f"{place}.safety: the embedded referee knows nothing of safety. Name an endpoint "
+                "as referee, or set generate.safety: false."
+            )
+            return
 
 
 def _role_problems(settings: Settings) -> Iterator[str]:
@@ -199,7 +226,9 @@ def _input_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
     files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
-    files += settings.decontaminate.against
+    files += [*settings.decontaminate.against, *settings.exams.folders]
+    anchors = settings.calibrate.anchors
+    files += [] if anchors in (None, "exam") else [str(anchors)]
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
@@ -218,8 +247,20 @@ def _unseen(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
             )
 
 
+def _exams_problems(settings: Settings) -> Iterator[str]:
+    """Read the official files once: a student that was paid for should not wait for a path."""
+    from lion.evaluation import reasoning
+
+    for folder in settings.exams.folders:
+        try:
+            reasoning.read(Path(folder))
+        except LionError as error:
+            yield f"exams.folders: {error}"
+
+
 def _source_problems(settings: Settings) -> Iterator[str]:
     yield from _exam_problems(settings)
+    yield from _exams_problems(settings)
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
@@ -327,6 +368,22 @@ def _scorer_problems(settings: Settings) -> Iterator[str]:
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
 
 
+def _calibrate_problems(settings: Settings) -> Iterator[str]:
+    """Look at the anchors, and whether a second referee understands what it is asked."""
+    calibrate = settings.calibrate
+    if not calibrate.iterations:
+        return
+    from lion import calibrating
+
+    yield from calibrating.problems(settings)
+    second = calibrate.second
+    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+        yield (
+            "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
+            "Name an endpoint."
+        )
+
+
 def _student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     try:
         yield from inspection.problems(settings.student, ask_hub=ask_hub)
@@ -367,8 +424,7 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
 
     prices = Prices.load(project.PRICES)
     told = set()
-    for role in ROLES:
-        endpoint: Endpoint = getattr(settings, role)
+    for _, endpoint in named_endpoints(settings):
         try:
             Purse(endpoint, prices, cap(settings.budget)).most(b"")
         except BudgetError as error:

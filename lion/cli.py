@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lion import __version__, cli_batch, cli_money, cli_pools, cli_student, console
+from lion import __version__, cli_batch, cli_exam, cli_money, cli_pools, cli_student, console
 
 if TYPE_CHECKING:
     from lion.settings import Settings
@@ -153,6 +153,7 @@ main.add_command(cli_money.plan)
 main.add_command(cli_money.ledger)
 main.add_command(cli_money.costs)
 main.add_command(cli_batch.batch)
+main.add_command(cli_exam.exam)
 
 
 def _environment() -> dict[str, str]:

@@ -7,15 +7,35 @@ number. Which it needs, `frugal` says: by default both orders.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lion.evaluation import measures as estimates
 from lion.records import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
-from lion.settings import Split
+from lion.settings import HalfJudged, Split
 
 _CONFIDENCE = 0.95  # of the agreement's interval
 _Orders = Mapping[Order, Review]
+
+
+def pooled(reviews: Sequence[Review]) -> list[Review]:
+    """Return one review per id and order: the mean scores of those of its samples that have some.
+
+    Multiple evidence (Wang et al., ACL 2024). Where no sample has scores, the first one.
+    """
+    cells: dict[tuple[str, Order], list[Review]] = {}
+    for review in reviews:
+        cells.setdefault((review.id, review.order), []).append(review)
+    return [_mean(samples) for samples in cells.values()]
+
+
+def _mean(samples: Sequence[Review]) -> Review:
+    usable = [row for row in samples if row.reason is None]
+    if len(usable) < 2:
+        return (usable or samples)[0]
+    teacher = fmean(_number(row.teacher_score) for row in usable)
+    student = fmean(_number(row.student_score) for row in usable)
+    return replace(usable[0], teacher_score=teacher, student_score=student)
 
 
 def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
@@ -24,14 +44,57 @@ def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
 
 
 def selected(
-    selections: Sequence[Selection], reviews: Sequence[Review], tau: float
+    selections: Sequence[Selection],
+    reviews: Sequence[Review],
+    tau: float,
+    half_judged: HalfJudged = "undecided",
 ) -> list[Verdict]:
     """Return one verdict per selection, in their order, on the basis that each names.
 
-    What was audited was seen in both orders, and is judged by both.
+    What was audited was seen in both orders, and is judged by both. Where one of the two orders has
+    no scores, `half_judged` says whether the other one decides.
     """
     found = _by_id(reviews)
-    return [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+    verdicts = [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+    if half_judged == "undecided":
+        return verdicts
+    return [_by_half(one, found.get(one.id, {}), tau) for one in verdicts]
+
+
+def _by_half(verdict: Verdict, orders: _Orders, tau: float) -> Verdict:
+    """Decide a half judged instruction by the order that has scores."""
+    usable = [order for order in ORDERS if order in orders and orders[order].reason is None]
+    if verdict.difficulty != "undecided" or len(usable) != 1:
+        return verdict
+    return _verdict(verdict.id, orders, tau, (usable[0],), verdict.weight)
+
+
+def means(reviews: Sequence[Review], orders: int) -> dict[str, tuple[float, float]]:
+    """Return teacher's and student's mean scores by id, of what has scores in all its `orders`."""
+    return {
+        identity: (
+            fmean(_number(row.teacher_score) for row in found.values()),
+            fmean(_number(row.student_score) for row in found.values()),
+        )
+        for identity, found in _by_id(reviews).items()
+        if len(found) == orders and all(row.reason is None for row in found.values())
+    }
+
+
+def contradictions(reviews: Sequence[Review]) -> dict[str, int]:
+    """Return how many instructions were judged in both orders, and in how many the sides differ.
+
+    A contradiction: one order prefers the teacher's answer, the other one the student's.
+    """
+    gaps = [
+        [_number(row.teacher_score) - _number(row.student_score) for row in orders.values()]
+        for orders in _by_id(reviews).values()
+        if len(orders) == len(ORDERS) and all(row.reason is None for row in orders.values())
+    ]
+    return {
+        "both_orders": len(gaps),
+        "contradictory": sum(min(gap) < 0 < max(gap) for gap in gaps),
+    }
 
 
 def _by_id(reviews: Sequence[Review]) -> dict[str, dict[Order, Review]]:
@@ -76,7 +139,7 @@ def _side(gap: float, tau: float) -> Difficulty:
 
 
 def _number(score: float | None) -> float:
-    if score is None:  # a review without a reason has both scores: read_scores makes no other
+    if score is None:  # a review without a reason has both scores: `scores` makes no other
         raise ValueError("a review without a reason must have scores")
     return score
 
@@ -171,13 +234,16 @@ def _hard_share(found: Sequence[Verdict]) -> float | None:
     return fmean([row.difficulty == "hard" for row in decided], [row.weight for row in decided])
 
 
-def stop_reason(found: Sequence[Verdict], settings: Split) -> str | None:
-    """Return why the loop stops after these verdicts, or None where it goes on."""
+def stop_reason(found: Sequence[Verdict], settings: Split, tau: float | None = None) -> str | None:
+    """Return why the loop stops after these verdicts, or None where it goes on.
+
+    `tau` is the one that they were found with, where it is not that of `settings`.
+    """
     share = _hard_share(found)
     if share is None:
         return "no instruction was judged"
     if share == 0:
-        return f"nothing is hard: no gap reaches tau = {settings.tau:g}"
+        return f"nothing is hard: no gap reaches tau = {settings.tau if tau is None else tau:g}"
     if share < settings.min_hard:
         return f"hard share {share:.3f} is below split.min_hard = {settings.min_hard:g}"
     return None

@@ -12,7 +12,7 @@ import polars as pl
 
 from lion import jsonl
 from lion.errors import DataError
-from lion.records import FORMAT, Answer, Instruction, Review, Row, Verdict
+from lion.records import FORMAT, Answer, Instruction, Row, Verdict
 
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _ANSWER = pl.Struct({"text": pl.String, "finish_reason": pl.String, "model": pl.String})
@@ -64,15 +64,6 @@ def answers(path: Path) -> pl.DataFrame:
     return _read(path, schema, Answer.from_row).drop("format")
 
 
-def reviews(path: Path) -> pl.DataFrame:
-    """Return reviews: id, order, teacher_score, student_score. Raises DataError."""
-    schema = {
-        **{"format": pl.Int64, "id": pl.String, "order": pl.String},
-        **{"teacher_score": pl.Float64, "student_score": pl.Float64},
-    }
-    return _read(path, schema, Review.from_row).drop("format")
-
-
 def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], object]) -> pl.DataFrame:
     if path.stat().st_size == 0:  # the loop had stopped
         return pl.DataFrame(schema=schema)
@@ -85,4 +76,4 @@ def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], objec
     if not wrong.is_empty():
         jsonl.read(path, from_row)
         raise DataError(f"{path}: rows without an id or of another format")
-    return frame.unique("id", keep="first", maintain_order=True) if "order" not in schema else frame
+    return frame.unique("id", keep="first", maintain_order=True)

@@ -74,6 +74,23 @@ def read(path: Path, from_row: Callable[[Row], Record]) -> list[Record]:
     return records
 
 
+def read_plain(path: Path, from_row: Callable[[Row], Record]) -> list[tuple[int, Record]]:
+    """Read a user's own JSON lines, each with its line's number. Raises DataError."""
+    records = []
+    try:
+        with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
+            for number, row in enumerate(reader.iter(type=dict), start=1):
+                try:
+                    records.append((number, from_row(row)))
+                except DataError as error:
+                    raise DataError(f"{path}, line {number}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except jsonlines.InvalidLineError as error:
+        raise DataError(f"{path}, line {error.lineno}: not a JSON object") from error
+    return records
+
+
 def write_document(path: Path, document: Row) -> None:
     """Write one JSON object, indented for diffs, with its `format`."""
     with replacing(path) as temporary:

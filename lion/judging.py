@@ -7,7 +7,7 @@ Used on the Cache Pool (discrimination) and on the exam (quality). What a review
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lion import project, prompts, referee
@@ -15,7 +15,7 @@ from lion.chat import transcript
 from lion.errors import DataError
 from lion.evaluation import scorers
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
-from lion.settings import Scorer
+from lion.settings import Referee, Scorer
 from lion.stage import Work, allowed_failures
 
 if TYPE_CHECKING:
@@ -43,25 +43,41 @@ def pair(instruction: Instruction, response: Answer) -> Pair:
 
 
 def by_referee(
-    work: Work, pairs: Sequence[Pair], max_dropped: float
+    work: Work, pairs: Sequence[Pair], max_dropped: float, second: Referee | None = None
 ) -> tuple[list[Review], dict[str, int]]:
-    """Return two reviews per pair, in the order of the pairs, and what asking for them needed."""
-    with work.asker("referee", work.settings.referee) as asker:
+    """Return two reviews per pair, in the order of the pairs, and what asking for them needed.
+
+    By the referee of params, or by a `second` one.
+    """
+    role, endpoint = ("second", second) if second else ("referee", work.settings.referee)
+    with work.asker(role, endpoint) as asker:
         reviews = ask(asker, [(one, order) for one in pairs for order in ORDERS], max_dropped)
         return reviews, asker.account.versioned()
 
 
-def ask(asker: Asker, wanted: Sequence[tuple[Pair, Order]], max_dropped: float) -> list[Review]:
-    """Return one review per pair and order, in their order."""
+def ask(
+    asker: Asker,
+    wanted: Sequence[tuple[Pair, Order]],
+    max_dropped: float,
+    form: referee.Form | None = None,
+    samples: int = 1,
+) -> list[Review]:
+    """Return `samples` reviews per pair and order, in their order; `form` None: the referee's."""
     templates = prompts.load(project.PROMPTS / "referee", "referee")
+    if form is None:
+        form = asker.endpoint.form if isinstance(asker.endpoint, Referee) else "text"
+    numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
-        referee.request(one.question, one.teacher, one.student.text, order, templates)
-        for one, order in wanted
+        referee.request(one.question, one.teacher, one.student.text, order, templates, form, sample)
+        for one, order, sample in numbered
     ]
     outcomes = asker.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
-        referee.review(one.id, order, outcome)
-        for (one, order), outcome in zip(wanted, outcomes, strict=True)
+        replace(
+            referee.review(one.id, order, outcome, (one.teacher, one.student.text), form),
+            sample=sample,
+        )
+        for (one, order, sample), outcome in zip(numbered, outcomes, strict=True)
     ]
 
 

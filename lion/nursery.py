@@ -15,9 +15,12 @@ from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.domains import labelled
 from lion.errors import DataError
-from lion.novelty import Novelty
+from lion.near_duplicates import NearDuplicates
+from lion.novelty import Neighbour, Novelty
+from lion.quality import Flaw
 from lion.records import Dropped, Instruction, Kind
 from lion.settings import Generate, Quality
+from lion.wire import Failure
 
 # each iteration has its own range of sample indices: one parent, asked again an iteration later,
 # must not get the reply that the ledger has of it
@@ -32,8 +35,9 @@ class Nursery:
     """Candidates become new instructions here, one by one, in the order of their requests.
 
     `parents` are the instructions of each kind that may be drawn from; `cache` is all that is known
-    so far, `gaps` what verdicts say of the parents. What is kept is new against both, and against
-    everything kept before it.
+    so far, `gaps` what verdicts say of the parents, `progress` the weights of the hard ones (see
+    `lion.progress`). What is kept is new against both, and against everything kept before it; where
+    there is `near`, which holds the cache, also by its cosines.
     """
 
     iteration: str
@@ -46,6 +50,8 @@ class Nursery:
     quality: Quality
     tokens: Count | None = None
     gaps: Mapping[str, float] = field(default_factory=dict)
+    near: NearDuplicates | None = None
+    progress: Mapping[str, float] = field(default_factory=dict)
     kept: list[Instruction] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[Kind, Counter[str]] = field(default_factory=dict)
@@ -71,6 +77,10 @@ class Nursery:
         target = self.settings.hard if kind == "hard" else self.settings.easy
         return target - self.funnel[kind]["kept"]
 
+    def prompt(self, kind: Kind) -> Kind:
+        """Return which prompt new instructions of `kind` are asked with (see `prompt_of`)."""
+        return prompt_of(kind, self.settings)
+
     def choose(self, kind: Kind) -> Iterator[tuple[Instruction, int]]:
         """Yield the parents of one round, each with its sample index, one per call.
 
@@ -83,8 +93,9 @@ class Nursery:
             return
         for _ in range(min(self.settings.round, wanted + (wanted + 9) // 10)):
             parent = self._draw(open_)
-            index = self.depth * SAMPLES_PER_DEPTH + self._samples[kind, parent.id]
-            self._samples[kind, parent.id] += 1
+            asked = self.prompt(kind), parent.id
+            index = self.depth * SAMPLES_PER_DEPTH + self._samples[asked]
+            self._samples[asked] += 1
             yield parent, index
 
     def judge(self, kind: Kind, parent: Instruction, found: str | Dropped) -> bool:
@@ -109,6 +120,22 @@ class Nursery:
         others = sorted(set(funnel) - {*FUNNEL, "kept"})
         return {reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")}
 
+    def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
+        """Drop rows that were kept, by id: what was found of them later.
+
+        They stay known, so that nobody asks about their near-copies.
+        """
+        for row in self.kept:
+            if row.id not in flaws:
+                continue
+            flaw, parent = flaws[row.id], str(row.parent)
+            self.funnel[_kind(row)].update({flaw.reason: 1, "kept": -1})
+            self._children[parent] -= 1
+            self._of_seed[self._seeds[row.id]] -= 1
+            text = transcript(row.messages)
+            self.dropped.append(Dropped("generate", flaw.reason, parent, text, flaw.detail))
+        self.kept = [row for row in self.kept if row.id not in flaws]
+
     def _gate(self, kind: Kind, parent: Instruction, text: str) -> str | Dropped:
         try:
             made = Instruction.new(
@@ -123,6 +150,9 @@ class Nursery:
         neighbour = None if objection else self._novelty.neighbour(text)
         if neighbour is not None and not self._novelty.is_new(neighbour):
             objection = "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
+        closest = None if objection or self.near is None else self.near.neighbour(text)
+        if self.near is not None:
+            objection = objection or self.near.objection(closest)
         if objection is not None:
             reason, detail = objection
             return Dropped("generate", reason, id=parent.id, text=text, detail=detail)
@@ -130,8 +160,9 @@ class Nursery:
         self._seeds[made.id] = self._seeds.get(parent.id, parent.id)
         self._of_seed[self._seeds[made.id]] += 1
         self._novelty.add(made.id, text)
-        nearest = None if neighbour is None else (neighbour.id, round(neighbour.similarity, 4))
-        self.kept.append(replace(labelled(made), nearest=nearest))
+        if self.near is not None:
+            self.near.add(made.id, text)
+        self.kept.append(replace(labelled(made), nearest=_told(neighbour), closest=_told(closest)))
         return text
 
     def _objection(
@@ -157,17 +188,49 @@ class Nursery:
         )
 
     def _draw(self, open_: Sequence[Instruction]) -> Instruction:
-        """Draw a parent: uniformly, or by how far its gap lies above the least of its kind.
+        """Draw a parent: uniformly over rows or domains, or by the weights of `choice`.
 
-        A point of score above it makes a draw twice as likely as at it, two points three times.
+        `gap`: a point of score above the least of its kind makes a draw twice as likely as at it,
+        two points three times. `progress` weighs hard parents alone.
         """
-        if self.settings.choice == "uniform":
-            return self.rng.choice(open_)
-        return self.rng.choices(open_, self._weights(open_))[0]
+        if self.settings.feedback == "balanced":
+            domains = _by_domain(open_)
+            return self.rng.choice(domains[self.rng.choice(list(domains))])
+        if self.settings.choice == "gap":
+            return self.rng.choices(open_, self._weights(open_))[0]
+        if self.settings.choice == "progress":
+            return self.rng.choices(open_, [self.progress.get(row.id, 1.0) for row in open_])[0]
+        return self.rng.choice(open_)
 
     def _weights(self, open_: Sequence[Instruction]) -> list[float]:
         gaps = [self.gaps[row.id] for row in open_]
         return [1 + gap - min(gaps) for gap in gaps]
+
+
+def _told(neighbour: Neighbour | Failure | None) -> tuple[str, float] | None:
+    if isinstance(neighbour, Neighbour):
+        return neighbour.id, round(neighbour.similarity, 4)
+    return None
+
+
+def _kind(row: Instruction) -> Kind:
+    return "hard" if row.origin == "hard" else "easy"
+
+
+def _by_domain(rows: Sequence[Instruction]) -> dict[str | None, list[Instruction]]:
+    """Return the rows by their label, in the order of their first rows."""
+    found: dict[str | None, list[Instruction]] = {}
+    for row in rows:
+        found.setdefault(row.domain, []).append(row)
+    return found
+
+
+def prompt_of(kind: Kind, settings: Generate) -> Kind:
+    """Return which prompt asks for new instructions of `kind`.
+
+    One-way imitation has one only: the same domain, the same task type.
+    """
+    return "hard" if settings.feedback in ("uniform", "balanced") else kind
 
 
 def lineages(rows: Sequence[Instruction]) -> dict[str, str]:

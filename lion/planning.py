@@ -15,19 +15,27 @@ from lion.ledger import Ledger
 from lion.pricing import Prices
 from lion.records import KINDS, Instruction
 from lion.selfinstruct import TASK_KINDS
-from lion.settings import EMBEDDED, Endpoint, Mode, Settings
+from lion.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.wire import Usage
 
 _BYTES_A_TOKEN = 4
 _SHARE_OF_CAP = 0.5
 _CAP = 1024  # tokens, where `request` sets none
 _WORDS = 60  # tokens of an instruction that nobody has seen yet
+_WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
 _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
 Reckoned = Literal["exactly", "about", "at_most"]
-_ASKING = {"teacher": ("teach", "evaluate"), "generator": ("generate",), "referee": ("review",)}
+_ASKING = {
+    "teacher": ("teach", "evaluate"),
+    "generator": ("generate",),
+    "referee": ("review",),
+    "embedder": ("generate", "bootstrap"),
+    "safety": ("generate", "bootstrap"),
+    "second": ("calibrate",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,9 @@ class Need:
     mode: Mode = "live"
 
 
+_Asking = tuple[str, str, int]  # stage, role, calls
+
+
 @dataclass(frozen=True, slots=True)
 class _Sizes:
     """Rows before an iteration (`cache`) and those of the exam, as known or as params say."""
@@ -68,18 +79,52 @@ def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices
     for stage, role, calls in _asked(settings, sizes):
         if stage not in remaining:
             continue
-        endpoint: Endpoint = getattr(settings, role)
+        endpoint = _endpoint(settings, stage, role)
         known = _known(settings, stage, ledger) if role == "teacher" else 0
         found.append(_need(settings, stage, role, endpoint, max(0, calls - known), known, prices))
     return found
 
 
-def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
+def _filters(settings: Settings, stage: str) -> Generate:
+    """Return the section `generate` as a stage that makes instructions has it."""
+    kind, _, name = stage.partition("@")
+    bootstraps = kind == "bootstrap"
+    return settings.bootstrap_filters(name) if bootstraps else settings.generate_at(name)
+
+
+def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
+    """Return whom a stage asks in a role; of safety that is the referee."""
+    if role == "second":
+        assert settings.calibrate.second is not None
+        return settings.calibrate.second
+    if role != "embedder":
+        endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)
+        return endpoint
+    gate = _filters(settings, stage).near_duplicates
+    assert gate is not None and gate.endpoint is not None
+    return gate.endpoint
+
+
+def _gates(settings: Settings, stage: str, known: int, made: int, new: int) -> Iterator[_Asking]:
+    """Yield what the gates of a stage ask of `made` candidates that become `new` rows.
+
+    `known` rows before them are embedded, unless an earlier stage has done so.
+    """
+    filters = _filters(settings, stage)
+    if filters.near_duplicates is not None and filters.near_duplicates.endpoint is not None:
+        yield stage, "embedder", known + made
+    if filters.safety:
+        yield stage, "safety", new
+
+
+def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     """Yield (stage, role, calls) of everything that the loop asks."""
     for name, entry in settings.bootstrap.items():
-        new = max(0, entry.size - sum(_rows(seeds) for seeds in entry.seeds))
-        kept = _acceptance([name], "bootstrap", TASK_KINDS)
-        yield f"bootstrap@{name}", "generator", ceil(new / kept / entry.per_call)
+        sown = sum(_rows(seeds) for seeds in entry.seeds)
+        new = max(0, entry.size - sown)
+        made = new / _acceptance([name], "bootstrap", TASK_KINDS)
+        yield f"bootstrap@{name}", "generator", ceil(made / entry.per_call)
+        yield from _gates(settings, f"bootstrap@{name}", sown, round(made), new)
     if settings.seed.answers == "ask":
         yield "teach@0", "teacher", sizes.base
     quality = min(settings.evaluate.quality, sizes.exam)
@@ -97,9 +142,24 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[tuple[str, str, int]]:
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
             yield f"review@{name}", "referee", _reviews(settings, judged)
+        yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
+        first = settings.iterations[name].previous == project.BASE
+        known = before if first else 0
+        yield from _gates(settings, f"generate@{name}", known, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", 2 * quality
+
+
+def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
+    """Yield what calibration asks: anchors once, for the ledger knows them in later iterations."""
+    calibrate = settings.calibrate
+    if name not in calibrate.iterations:
+        return
+    if calibrate.anchors is not None and name == calibrate.iterations[0]:
+        yield f"calibrate@{name}", "referee", 2 * calibrate.anchor_rows
+    if calibrate.second is not None:
+        yield f"calibrate@{name}", "second", 2 * min(calibrate.second_rows, judged)
 
 
 def _reviews(settings: Settings, responses: int) -> int:
@@ -107,7 +167,7 @@ def _reviews(settings: Settings, responses: int) -> int:
     limit = settings.review.limit
     drawn = responses if limit is None else min(limit, responses)
     each = None if _full(settings) else _reviews_each(settings)
-    return round(drawn * (2 if each is None else each))
+    return round(drawn * (2 * settings.review.samples if each is None else each))
 
 
 def _reviews_each(settings: Settings) -> float | None:
@@ -130,6 +190,8 @@ def _full(settings: Settings) -> bool:
 def _reckoned(settings: Settings, stage: str) -> Reckoned:
     if stage.startswith(("bootstrap@", "generate@")):
         return "about"
+    if stage.startswith("calibrate@"):
+        return "at_most"
     if not stage.startswith("review@") or _full(settings):
         return "exactly"
     return "at_most" if _reviews_each(settings) is None else "about"
@@ -188,7 +250,7 @@ def _rounds(settings: Settings, stage: str, calls: int) -> int:
 
 def _mode(settings: Settings, role: str, calls: int) -> Mode:
     """Return how so many calls are asked: too few for a batch are asked live."""
-    mode: Mode = getattr(settings.api.mode, role)
+    mode: Mode = getattr(settings.api.mode, role, "live")  # the gates of generation are live
     return mode if calls >= settings.api.batch_least else "live"
 
 
@@ -196,7 +258,8 @@ def _tokens(
     settings: Settings, stage: str, role: str, endpoint: Endpoint
 ) -> tuple[float, float, Basis]:
     """Return prompt and completion tokens of a call in this role, and how they are known."""
-    bootstraps = stage.startswith("bootstrap@")  # many tasks a call: unlike the generator's others
+    # many tasks a call: unlike the generator's others
+    bootstraps = stage.startswith("bootstrap@") and role == "generator"
     requests = prompt = completion = 0
     for name in (project.BASE, *settings.iterations):
         for asking in ("bootstrap",) if bootstraps else _ASKING[role]:
@@ -206,14 +269,19 @@ def _tokens(
             completion += used.get("completion_tokens", 0)
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
-    texts = (project.PROMPTS / ("bootstrap" if bootstraps else role)).glob("*.txt")
+    folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
+    texts = (project.PROMPTS / folder).glob("*.txt")
     template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
+    if role == "embedder":
+        return template + _WORDS, 0, "estimated"
     cap = wire.completion_cap(endpoint) or _CAP
     if bootstraps:
         entry = settings.bootstrap[project.BASE]
         shown = _WORDS * (entry.from_seeds + entry.from_made)
         return template + shown, min(cap, _WORDS * entry.per_call), "estimated"
-    answers = 2 * _SHARE_OF_CAP * cap if role == "referee" else 0
+    if role == "safety":
+        return template + _WORDS, _WORD, "estimated"
+    answers = 2 * _SHARE_OF_CAP * cap if role in ("referee", "second") else 0
     return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from lion.errors import DataError
-from lion.records import Instruction, Kind, Verdict
+from lion.records import Feedback, Instruction, Kind, Verdict
 
 T = TypeVar("T")
 
@@ -46,9 +46,14 @@ def holdout(pool: Sequence[Instruction], count: int) -> tuple[list[Instruction],
 
 
 def parents(
-    cache: Sequence[Instruction], verdicts: Iterable[Verdict]
+    cache: Sequence[Instruction], verdicts: Iterable[Verdict], feedback: Feedback = "adversarial"
 ) -> dict[Kind, list[Instruction]]:
-    """Return the instructions that may be drawn from, hard and easy, in the Cache Pool's order."""
+    """Return the instructions that may be drawn from, hard and easy, in the Cache Pool's order.
+
+    By verdict where there is feedback; else all of the Cache Pool, for both.
+    """
+    if feedback != "adversarial":
+        return {"hard": list(cache), "easy": list(cache)}
     difficulty = {verdict.id: verdict.difficulty for verdict in verdicts}
     return {
         "hard": [row for row in cache if difficulty.get(row.id) == "hard"],

@@ -17,7 +17,7 @@ from typing import Literal
 from lion.errors import DataError
 from lion.records import Message
 
-PromptRole = Literal["teacher", "referee", "generator", "bootstrap"]
+PromptRole = Literal["teacher", "referee", "generator", "bootstrap", "safety"]
 
 _SEED = frozenset({"fence", "instruction"})
 _PAIR = frozenset({"fence", "question", "answer_1", "answer_2"})
@@ -26,10 +26,17 @@ _LIST = frozenset({"fence", "tasks", "first", "last"})
 VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "teacher": {"system.txt": frozenset()},
-        "referee": {"system.txt": frozenset(), "user.txt": _PAIR},
+        "referee": {
+            "system.txt": frozenset(),
+            "user.txt": _PAIR,
+            "schema.txt": _PAIR,
+            "scores_first.txt": _PAIR,
+        },
         "generator": {"system.txt": frozenset(), "hard.txt": _SEED, "easy.txt": _SEED},
         # asked of the generator, before there is a loop
         "bootstrap": {"system.txt": frozenset(), "classification.txt": _LIST, "open.txt": _LIST},
+        # asked of the referee, where `generate.safety` says so
+        "safety": {"system.txt": frozenset(), "user.txt": _SEED},
     }
 )
 """The files of each role's folder, and the variables that each must use: all of them, no other."""

@@ -23,6 +23,7 @@ Origin = Literal["seed", "hard", "easy", "exam"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
+Feedback = Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
 Basis = Literal["both_orders", "one_order", "same_answer"]
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
@@ -118,8 +119,8 @@ class Instruction:
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
     brought it. `expected` is a reference answer that the user's file or the exam brought,
     `category` its task. `domain` is what it is about (see `domains`), `nearest` the id of the
-    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1. `answer` is
-    the teacher's, present in a Cache Pool.
+    instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1; `closest` the
+    same by the cosine of embeddings, -1 to 1. `answer` is the teacher's, present in a Cache Pool.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Instruction:
     expected: str | None = None
     domain: str | None = None
     nearest: tuple[str, float] | None = None
+    closest: tuple[str, float] | None = None
     answer: Answer | None = field(default=None)
 
     @classmethod
@@ -174,6 +176,8 @@ class Instruction:
             row["domain"] = self.domain
         if self.nearest is not None:
             row["nearest"] = list(self.nearest)
+        if self.closest is not None:
+            row["closest"] = list(self.closest)
         if self.answer is not None:
             answer = self.answer
             row["answer"] = {
@@ -202,14 +206,18 @@ class Instruction:
             category=_optional_text(row, "category"),
             expected=_optional_text(row, "expected"),
             domain=_optional_text(row, "domain"),
-            nearest=_optional_nearest(row),
+            nearest=_optional_neighbour(row, "nearest"),
+            closest=_optional_neighbour(row, "closest"),
             answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One judgement of one order: two scores from 1 to 10, or the reason there are none."""
+    """One judgement of one order: two scores from 1 to 10, or the reason there are none.
+
+    `sample` tells apart the judgements of the same order.
+    """
 
     id: str
     order: Order
@@ -217,6 +225,7 @@ class Review:
     student_score: float | None
     reason: str | None
     evidence: str
+    sample: int = 0
 
     @property
     def gap(self) -> float | None:
@@ -226,8 +235,8 @@ class Review:
         return self.teacher_score - self.student_score
 
     def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {
+        """Return the row as it is written; the first sample is not numbered."""
+        row: Row = {
             "format": FORMAT,
             "id": self.id,
             "order": self.order,
@@ -236,6 +245,7 @@ class Review:
             "reason": self.reason,
             "evidence": self.evidence,
         }
+        return row | {"sample": self.sample} if self.sample else row
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -247,6 +257,7 @@ class Review:
             student_score=_optional_number(row, "student_score"),
             reason=_optional_text(row, "reason"),
             evidence=_text(row, "evidence"),
+            sample=int(_optional_number(row, "sample") or 0),
         )
 
 
@@ -440,14 +451,14 @@ def _flag(row: Row, key: str) -> bool:
     return value
 
 
-def _optional_nearest(row: Row) -> tuple[str, float] | None:
-    value = row.get("nearest")
+def _optional_neighbour(row: Row, key: str) -> tuple[str, float] | None:
+    value = row.get(key)
     if value is None:
         return None
     match value:
         case [str(id), float(similarity)]:
             return id, similarity
-    raise DataError(f"nearest: an id and a similarity are expected, found {value!r:.60}")
+    raise DataError(f"{key}: an id and a similarity are expected, found {value!r:.60}")
 
 
 def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:

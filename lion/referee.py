@@ -4,95 +4,77 @@ Each pair is judged twice with the answers' order swapped (Lion, section 3.2), s
 a position. A reply whose scores cannot be read is a review with a reason, never a number.
 """
 
-import re
+from collections.abc import Sequence
+from typing import Literal
 
+from lion import scores
 from lion.prompts import Prompts, fence
 from lion.records import ORDERS, Order, Review
 from lion.wire import Failure, Outcome, Request
 
-LOWEST, HIGHEST = 1.0, 10.0
-
-# A hyphen between label and number is a dash where spaces surround it, else a minus. What follows
-# the number must not go on with it: 7-8, 8.5.1 and 1e1 are no scores.
-_SCORE = re.compile(
-    r"(?P<label>scores?\s+(?:of|for)\s+(?:the\s+)?)?assistant\s*(?P<who>[12])(?:['\u2019]s\s+score)?"
-    r"(?:[^\w+-]{1,8}|[^\w+-]{0,8}(?:\bis|\bgets|\s-\s)[^\w+-]{0,8})"
-    r"(?P<score>[+-]?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<scale>\d+)|\s*(?P<share>%))?"
-    r"(?![\w%]|[.,]\d|\s*/|\s*[-\u2013\u2014]\s*\d|\s+(?:to|or)\s+\d)",
-    re.IGNORECASE,
-)
-_LABEL = re.compile(r"scores?\s+(?:of|for)\s+(?:the\s+)?assistant", re.IGNORECASE)
-_OPENING = re.compile(r"\W*(?:\d+[.)])?\W*(?:(?:the|my|final|overall)\s+)*", re.IGNORECASE)
+Form = Literal["text", "schema", "scores_first"]
+_FILES: dict[Form, str] = {
+    "text": "user.txt",
+    "schema": "schema.txt",
+    "scores_first": "scores_first.txt",
+}
 
 
-def request(question: str, teacher: str, student: str, order: Order, prompts: Prompts) -> Request:
-    """Return the question of which answer is better, in one order.
+def request(
+    question: str,
+    teacher: str,
+    student: str,
+    order: Order,
+    prompts: Prompts,
+    form: Form = "text",
+    sample: int = 0,
+) -> Request:
+    """Return the question of which answer is better, in one order, for the `sample`th time.
 
     The marks around the material carry a code that follows from the material itself, so that no
     answer can write a mark of its own.
     """
     first, second = (teacher, student) if order == "teacher_first" else (student, teacher)
     asked = prompts.render(
-        "user.txt",
+        _FILES[form],
         fence=fence(question, first, second),
         question=question,
         answer_1=first,
         answer_2=second,
     )
-    return Request(prompts.conversation(asked))
+    schema = scores.SCHEMA if form == "schema" else None
+    return Request(prompts.conversation(asked), sample, response_format=schema)
 
 
-def review(identity: str, order: Order, outcome: Outcome) -> Review:
-    """Return the two scores of a reply, or the reason there are none."""
+def review(
+    identity: str,
+    order: Order,
+    outcome: Outcome,
+    shown: Sequence[str] = (),
+    form: Form = "text",
+) -> Review:
+    """Return the two scores of a reply, or the reason there are none.
+
+    `shown` are the answers that the judge saw: what imitates a score in them is no score.
+    """
     if isinstance(outcome, Failure):
         return Review(identity, order, None, None, outcome.reason, outcome.detail)
     # a reply that the token cap cut off may end in the 1 of a 10
     cut = outcome.finish_reason == "length"
-    scores = "truncated" if cut else read_scores(outcome.text)
-    if isinstance(scores, str):
-        return Review(identity, order, None, None, scores, outcome.text)
-    first, second = scores
+    found = "truncated" if cut else _read(outcome.text, shown, form)
+    if isinstance(found, str):
+        return Review(identity, order, None, None, found, outcome.text)
+    first, second = found
     teacher, student = (first, second) if order == "teacher_first" else (second, first)
     return Review(identity, order, teacher, student, None, outcome.text)
 
 
-def read_scores(text: str) -> tuple[float, float] | str:
-    """Return the scores of assistants 1 and 2 from the reply's last score lines, or a reason.
-
-    Reasons: `no_scores`, `one_score`, `out_of_range` (not 1 to 10, or on another scale).
-    """
-    found: dict[str, re.Match[str]] = {}
-    plain = re.sub(r"[*_`#]", "", text)
-    labelled = _LABEL.search(plain) is not None
-    for line in reversed(plain.splitlines()):
-        for match in reversed(_line_scores(line, labelled)):
-            found.setdefault(match["who"], match)
-        if len(found) == 2:
-            break
-    if len(found) < 2:
-        return "one_score" if found else "no_scores"
-    if any(match["share"] or match["scale"] not in (None, "10") for match in found.values()):
-        return "out_of_range"
-    first, second = (float(found[who]["score"].replace(",", ".")) for who in "12")
-    if not all(LOWEST <= score <= HIGHEST for score in (first, second)):
-        return "out_of_range"
-    return first, second
-
-
-def _line_scores(line: str, labelled: bool) -> list[re.Match[str]]:
-    """Return the scores that a line gives: of both assistants, or one that opens the line.
-
-    One inside a sentence is quoted. Where the words `Score of Assistant` stand anywhere in the
-    reply, only they count; else `Assistant 1: 8` does, where nothing follows it.
-    """
-    found = list(_SCORE.finditer(line))
-    if labelled:
-        found = [match for match in found if match["label"]]
-    elif found and re.search(r"\w", line[found[-1].end() :]):
-        return []
-    if len({match["who"] for match in found}) == 2:
-        return found
-    return [match for match in found if _OPENING.fullmatch(line[: match.start()])]
+def _read(text: str, shown: Sequence[str], form: Form) -> scores.Scores | str:
+    """Read the schema's object, or the text of a server that ignores schemas."""
+    if form == "scores_first":
+        return scores.from_first_line(text)
+    found = scores.from_json(text)
+    return scores.from_text(text, shown) if found is None else found
 
 
 def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> list[Review]:
@@ -104,7 +86,7 @@ def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> 
     if teacher is None or student is None:
         evidence = f"{kind}: what is expected cannot be read"
         return [Review(id, order, None, None, "unmarkable", evidence) for order in ORDERS]
-    scores = [HIGHEST if right else LOWEST for right in (teacher, student)]
+    given = [scores.HIGHEST if right else scores.LOWEST for right in (teacher, student)]
     words = ["right" if right else "wrong" for right in (teacher, student)]
     evidence = f"{kind}: teacher {words[0]}, student {words[1]}"
-    return [Review(id, order, scores[0], scores[1], None, evidence) for order in ORDERS]
+    return [Review(id, order, given[0], given[1], None, evidence) for order in ORDERS]

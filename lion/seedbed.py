@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from lion import quality
 from lion.chat import transcript
+from lion.counting import Count
 from lion.decontamination import Decontamination
 from lion.errors import DataError
-from lion.novelty import Novelty
+from lion.near_duplicates import NearDuplicates
+from lion.novelty import Neighbour, Novelty
+from lion.quality import Flaw
 from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
 from lion.selfinstruct import STAGE, TASK_KINDS, TaskKind
-from lion.settings import Bootstrap, Generate
+from lion.settings import Bootstrap, Generate, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Task:
     """A task of the pool; `category` and `expected` are what the user's file brought.
 
     `examples`: ids of the tasks that were shown when it was made; none where it is a seed.
+    `closest`: id and cosine of what was nearest to it by its embedding, where that is looked at.
     """
 
     id: str
@@ -33,6 +38,7 @@ class Task:
     examples: tuple[str, ...] = ()
     category: str | None = None
     expected: str | None = None
+    closest: tuple[str, float] | None = None
 
     @property
     def text(self) -> str:
@@ -49,6 +55,8 @@ class Task:
             row["category"] = self.category
         if self.expected is not None:
             row["expected"] = self.expected
+        if self.closest is not None:
+            row["closest"] = list(self.closest)
         return row
 
 
@@ -68,13 +76,19 @@ class Draw:
 
 @dataclass(slots=True)
 class Seedbed:
-    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart."""
+    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart.
+
+    Where there is `near`, which holds the seeds, what is kept is also new by its cosines.
+    """
 
     settings: Bootstrap
     filters: Generate
     seeds: Sequence[Task]
     guard: Decontamination
     rngs: Mapping[TaskKind, random.Random]
+    quality: Quality
+    tokens: Count | None = None
+    near: NearDuplicates | None = None
     made: list[Task] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[TaskKind, Counter[str]] = field(init=False)
@@ -132,6 +146,15 @@ class Seedbed:
                 funnel["kept"] += 1
         return funnel["kept"] - before
 
+    def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
+        """Drop tasks that were kept, by id: what was found of them later. They stay known."""
+        for task in self.made:
+            if task.id in flaws:
+                flaw = flaws[task.id]
+                self.funnel[task.kind].update({flaw.reason: 1, "kept": -1})
+                self.dropped.append(Dropped(STAGE, flaw.reason, task.id, task.text, flaw.detail))
+        self.made = [task for task in self.made if task.id not in flaws]
+
     def _draw(self, kind: TaskKind) -> Draw:
         """Draw examples of `kind`; where no seed is of it, any seed stands in.
 
@@ -159,8 +182,12 @@ class Seedbed:
         reason, detail = self._objection(identity, text)
         if reason is not None:
             return Dropped(STAGE, reason, id=identity, text=text, detail=detail)
+        closest = None if self.near is None else self.near.neighbour(text)
+        told = (closest.id, closest.similarity) if isinstance(closest, Neighbour) else None
         shown = tuple(task.id for task in draw.examples)
-        self.made.append(Task(identity, tuple(messages), draw.kind, shown))
+        self.made.append(Task(identity, tuple(messages), draw.kind, shown, closest=told))
+        if self.near is not None:
+            self.near.add(identity, text)
         self._known.add(identity)
         self._novelty.add(identity, text)
         return text
@@ -168,10 +195,15 @@ class Seedbed:
     def _objection(self, identity: str, text: str) -> tuple[str | None, str | None]:
         if identity in self._known:
             return "duplicate", identity
+        flaw = quality.flaw(text, self.quality, self.tokens)
+        if flaw is not None:
+            return flaw.reason, flaw.detail
         meeting = self.guard.meets(text)
         if meeting is not None:
             return "contaminated", f"exam {meeting.exam_id} ({meeting.kind})"
         neighbour = self._novelty.nearest(text)
         if neighbour is not None:
             return "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
+        if self.near is not None:
+            return self.near.objection(self.near.neighbour(text)) or (None, None)
         return None, None

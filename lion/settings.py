@@ -5,7 +5,7 @@ no file (see `lion.project`) and decides nothing.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -136,6 +136,8 @@ class Quality(Section):
 class Endpoint(Section):
     """An OpenAI-compatible endpoint in one role; `request` is passed on as it is."""
 
+    path: ClassVar[str] = "/chat/completions"
+
     base_url: EndpointUrl
     model: Annotated[str, Field(min_length=1)]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
@@ -144,9 +146,40 @@ class Endpoint(Section):
 
     @model_validator(mode="after")
     def _request_is_free_of_ours(self) -> Self:
-        for key in ("messages", "model", "seed", "stream", "n"):
+        for key in ("messages", "input", "model", "seed", "stream", "n"):
             if key in self.request:
                 raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        return self
+
+
+class Embedder(Endpoint):
+    """An OpenAI-compatible endpoint of embeddings, whose protocol knows no seed."""
+
+    path: ClassVar[str] = "/embeddings"
+
+    send_seed: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _is_not_embedded(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher makes no embeddings; name a server")
+        return self
+
+
+class NearDuplicates(Section):
+    """A second gate of novelty: the cosine of embeddings is at most `limit`.
+
+    `model` is the folder of a sentence encoder; or `endpoint` is a server of embeddings.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None
+    endpoint: Embedder | None
+    limit: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("set exactly one of `model` and `endpoint`, the other to null")
         return self
 
 
@@ -169,6 +202,21 @@ class Served(Section):
         """Return the endpoint of `model`; `request` are parameters beside the user's own."""
         asked = {**request, **self.request}
         return Endpoint(**{**self.model_dump(), "model": model, "request": asked})
+
+
+class Referee(Endpoint):
+    """The endpoint that judges, and how its verdicts are asked for.
+
+    schema: as JSON that the server itself keeps to (`response_format`); text: as two lines.
+    """
+
+    form: Literal["text", "schema"]
+
+    @model_validator(mode="after")
+    def _schema_is_ours(self) -> Self:
+        if self.form == "schema" and "response_format" in self.request:
+            raise ValueError("request.response_format is set by `form: schema`; remove it")
+        return self
 
 
 class Student(Section):
@@ -211,10 +259,12 @@ class Review(Section):
     """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
 
     A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
-    and the sample of `limit` responses favours it. A scorer is free: it judges everything.
+    and the sample of `limit` responses favours it. A scorer is free: it judges everything. Each
+    order is judged `samples` times and averaged (multiple evidence; Wang et al., ACL 2024).
     """
 
     judge: Literal["referee", "scorer"]
+    samples: Positive
     limit: Positive | None
     favour: Annotated[float, Field(ge=1)]
     margin: Annotated[float, Field(ge=0)] | None
@@ -223,28 +273,75 @@ class Review(Section):
     max_dropped: Share
 
 
+HalfJudged = Literal["undecided", "one_order"]
+
+
 class Split(Section):
-    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard."""
+    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
+
+    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone. Tau
+    is at least `tau_noise` standard deviations of the gap's noise. `stop_in_noise`: the loop stops
+    where hard share or gain are no more than that noise would make.
+    """
 
     tau: float
+    tau_noise: Annotated[float, Field(ge=0)]
+    half_judged: HalfJudged
     min_hard: Share
+    stop_in_noise: bool
+
+
+class Calibrate(Section):
+    """The referee against truth (`anchors`) and against another one (`second`).
+
+    In each of `iterations`. `anchors`: a file of right and wrong answers, or `exam`: made from its
+    rows that can be checked.
+    """
+
+    iterations: list[str]
+    anchors: str | None
+    anchor_rows: Positive
+    second: Referee | None
+    second_rows: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_compare(self) -> Self:
+        if self.iterations and self.anchors is None and self.second is None:
+            raise ValueError("`iterations` compare the referee with `anchors` or `second`: set one")
+        return self
 
 
 class Generate(Section):
-    """New instructions: how many, how novel, and when the well is dry."""
+    """New instructions: of which parents, how many, how novel, and when the well is dry.
+
+    `safety`: the referee is asked of each that is kept whether it is safe.
+    """
+
+    feedback: Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
 
     hard: Count
     easy: Count
     novelty: Annotated[float, Field(gt=0, le=1)]
     tokens: Literal["unicode", "reference"]
+    near_duplicates: NearDuplicates | None
+    safety: bool
     ascii_start: bool
     min_words: Count
-    choice: Literal["uniform", "gap"]
+    choice: Literal["uniform", "gap", "progress"]
     per_parent: Positive | None
     per_seed: Positive | None
     round: Positive
     min_acceptance: Share
     max_dropped: Share
+
+    @model_validator(mode="after")
+    def _choice_has_verdicts(self) -> Self:
+        if self.feedback != "adversarial" and self.choice != "uniform":
+            raise ValueError(
+                f"choice `{self.choice}` reads verdicts, which `feedback: {self.feedback}` does "
+                "without; set choice: uniform"
+            )
+        return self
 
 
 class Tune(Section):
@@ -327,6 +424,25 @@ class Evaluate(Section):
     max_dropped: Share
 
 
+class Exams(Section):
+    """BBH and AGIEval: which students sit them, where the official files lie, how they are marked.
+
+    first_letter: the first option letter in the answer, as the paper; stated: one that is clearly
+    meant; likelihood: the likeliest letter, without an answer.
+    """
+
+    students: list[str]
+    folders: list[str]
+    scoring: Literal["first_letter", "stated", "likelihood"]
+    max_tokens: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_sit(self) -> Self:
+        if self.students and not self.folders:
+            raise ValueError("`students` sit the exams of `folders`: name one, or set students: []")
+        return self
+
+
 Mode = Literal["live", "batch"]
 
 
@@ -386,7 +502,7 @@ class Settings(Section):
     quality: Quality
     decontaminate: Decontaminate
     teacher: Endpoint
-    referee: Endpoint
+    referee: Referee
     generator: Endpoint
     student: Student
     teach: Teach
@@ -394,9 +510,11 @@ class Settings(Section):
     respond: Respond
     review: Review
     split: Split
+    calibrate: Calibrate
     generate: Generate
     tune: Tune
     evaluate: Evaluate
+    exams: Exams
     api: Api
     hardware: Hardware
     budget: Budget
@@ -453,6 +571,17 @@ def read_settings(document: object) -> Settings:
     except ValidationError as error:
         raise _refusal(problems + _describe(error, "")) from error
     problems += _override_problems(settings) + _chain_problems(settings.iterations)
+    problems += _noise_problems(settings)
+    problems += [
+        f"calibrate.iterations: there is no iteration {name!r}"
+        for name in settings.calibrate.iterations
+        if name not in settings.iterations
+    ]
+    problems += [
+        f"exams.students: there is no iteration {name!r}"
+        for name in settings.exams.students
+        if name != "0" and name not in settings.iterations
+    ]
     if problems:
         raise _refusal(problems)
     return settings
@@ -503,6 +632,13 @@ def _override_problems(settings: Settings) -> list[str]:
         except ValidationError as error:
             problems += _describe(error, place)
     return problems
+
+
+def _noise_problems(settings: Settings) -> list[str]:
+    """Tau that follows from the noise needs it, and the gaps, in both orders everywhere."""
+    if settings.split.tau_noise and settings.review.margin is not None:
+        return ["split.tau_noise: with it every order is asked; set review.margin: null"]
+    return []
 
 
 def _chain_problems(iterations: dict[str, Iteration]) -> list[str]:

@@ -8,7 +8,7 @@ uses: BIG-Bench Hard (an object with `examples`), AGIEval (`passage`, `question`
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from lion.errors import DataError
 from lion.records import Message, read_messages
@@ -28,8 +28,7 @@ _SPEAKERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """An instruction as the user's file brings it.
 
     `messages` are canonical and end with a user's turn. `expected` is the reference answer, None

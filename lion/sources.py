@@ -69,13 +69,16 @@ def read_rows(path: Path) -> Loaded:
     return Loaded(tuple(rows), tuple(problems))
 
 
-def looser_key(messages: Iterable[Message]) -> tuple[tuple[str, str], ...]:
+def looser_key(messages: Iterable[Message]) -> tuple[str, ...]:
     """Return what two instructions share that count as duplicates.
 
     Roles and contents, case folded, NFKC, white space folded: looser than an id, which keeps all
-    three.
+    three. Roles and contents take turns.
     """
-    return tuple([(message["role"], _loose(message["content"])) for message in messages])
+    key: list[str] = []
+    for message in messages:
+        key += message["role"], _loose(message["content"])
+    return tuple(key)
 
 
 def split_duplicates(
@@ -85,7 +88,7 @@ def split_duplicates(
 
     Each row given is in exactly one of the two lists, in its order.
     """
-    first: dict[tuple[tuple[str, str], ...], SourceRow] = {}
+    first: dict[tuple[str, ...], SourceRow] = {}
     duplicates = []
     for row in rows:
         known = first.setdefault(looser_key(row.messages), row)

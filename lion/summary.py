@@ -14,8 +14,19 @@ from lion import jsonl, project
 
 Document = Mapping[str, Any]
 Read = Callable[[Path], Document]
-STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
-_ASKING = {"teach": "teacher", "generate": "generator", "review": "referee", "evaluate": "referee"}
+STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
+_ASKING = (
+    ("teach", "teacher"),
+    ("generate", "generator"),
+    ("generate", "embedder"),
+    ("generate", "safety"),
+    ("review", "referee"),
+    ("evaluate", "referee"),
+    ("calibrate", "referee"),
+    ("calibrate", "second"),
+)
+_TOLD = ("flip_rate", "position_bias", "tie_rate", "length_correlation")
+_GROWING = ("generator", "embedder", "safety")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,22 @@ class Reviews:
     unpriced: int | None
     hard: int
     audit: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What an iteration's reviews tell of their referee: see `calibration.figures`.
+
+    `within` is the share of its verdicts whose gap lies within the `noise` of `tau`.
+    """
+
+    flip_rate: float | None
+    position_bias: float | None
+    tie_rate: float | None
+    length_correlation: float | None
+    noise: float | None
+    tau: float
+    within: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +92,7 @@ class Line:
     seconds: float | None
     stopped: str | None
     reviews: Reviews | None = None
+    judge: Judge | None = None
     wasted: int | None = None
     throttled: int | None = None
     billed: int | None = None
@@ -86,7 +114,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
     used = _used(found)
     if name == "0":  # the later iterations find the teacher's exam answers in the ledger
         used.append(found["evaluate"].get("teacher") or {})
-        used.append(found["bootstrap"].get("generator") or {})
+        used += [found["bootstrap"].get(role) or {} for role in _GROWING]
     funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
     grown = [found["bootstrap"].get(kind, {}) for kind in ("classification", "open")]
     return Line(
@@ -112,6 +140,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         seconds=sum(record["seconds"] for record in records if record) or None,
         stopped=found["split"].get("stopped"),
         reviews=_reviews(name, found, read),
+        judge=_judge(name, found, read),
         **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
     )
 
@@ -133,12 +162,26 @@ def _reviews(name: str, found: Mapping[str, Document], read: Read) -> Reviews | 
     )
 
 
+def _judge(name: str, found: Mapping[str, Document], read: Read) -> Judge | None:
+    """Return what reviews tell of their referee; None where none was asked, or of too few rows."""
+    told = read(project.metrics(name, "calibration"))
+    noise = read(project.metrics(name, "agreement")).get("noise")
+    if not found["review"].get("referee") or not noise or told.get("noise") is None:
+        return None
+    return Judge(
+        **{key: told[key] for key in _TOLD},
+        noise=noise["deviation"],
+        tau=noise["tau"],
+        within=noise["within"],
+    )
+
+
 def _document(path: Path) -> Document:
     return jsonl.read_document(path) if path.exists() else {}
 
 
 def _used(found: Mapping[str, Document]) -> list[Document]:
-    return [found[stage].get(role) or {} for stage, role in _ASKING.items()]
+    return [found[stage].get(role) or {} for stage, role in _ASKING]
 
 
 def _asked(used: list[Document], *keys: str) -> int | None:

@@ -11,9 +11,10 @@ from rich.text import Text
 from lion import discrimination
 from lion.evaluation.measures import Estimate
 from lion.pricing import NANO
-from lion.summary import Line
+from lion.summary import Judge, Line
 
 DASH = "-"
+_SWAMPED = 0.5  # share of verdicts within the noise
 _COLUMNS = (
     "iter",
     "train",
@@ -34,7 +35,9 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     """Return the headline, the table, and what was dropped for which reason."""
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
-    parts += [Text(told, style="dim") for told in (*wasted(lines), *judging(lines))]
+    parts += [
+        Text(told, style="dim") for told in (*wasted(lines), *judging(lines), *trusted(lines))
+    ]
     parts += [_note(text) for text in notes(lines)]
     return Group(*parts)
 
@@ -67,10 +70,11 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
 
 
 def notes(lines: Sequence[Line]) -> list[str]:
-    """Return where the loop stopped and where quality did not rise."""
+    """Return where noise swamps verdicts, where the loop stopped, where quality did not rise."""
     by_name = {line.iteration: line for line in lines}
     told = []
     for line in lines:
+        told += _swamped(line)
         if line.stopped is not None:
             told.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
             continue
@@ -83,6 +87,31 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 f"{before.quality:.1f} to {line.quality:.1f}."
             )
     return told
+
+
+def _swamped(line: Line) -> list[str]:
+    judge = line.judge
+    if judge is None or judge.within is None or judge.within < _SWAMPED:
+        return []
+    return [
+        f"The referee's noise swamps the verdicts of iteration {line.iteration}: "
+        f"{_percent(judge.within)} of the gaps lie within {judge.noise:.2f} of tau. "
+        "Raise review.samples or split.tau_noise, or name a better referee."
+    ]
+
+
+def trusted(lines: Sequence[Line]) -> list[str]:
+    """Return, for each iteration whose referee was asked, how far it can be trusted."""
+    return [_trusted(line.iteration, line.judge) for line in lines if line.judge is not None]
+
+
+def _trusted(iteration: str, judge: Judge) -> str:
+    length = DASH if judge.length_correlation is None else f"{judge.length_correlation:+.2f}"
+    return (
+        f"referee in {iteration}: {_percent(judge.flip_rate)} flip with the order, first place "
+        f"{judge.position_bias:+.2f}, ties {_percent(judge.tie_rate)}, length {length}, noise "
+        f"{judge.noise:.2f}, {_percent(judge.within)} of the verdicts within it"
+    )
 
 
 def wasted(lines: Sequence[Line]) -> list[str]:

@@ -81,7 +81,7 @@ class Transport:
             async with asyncio.timeout(self.api.timeout):
                 # `post` skips the SDK's typed models (half of a call's CPU); bytes are kept as is
                 response = await client.post(
-                    "/chat/completions",
+                    self.endpoint.path,
                     cast_to=httpx2.Response,
                     content=body,
                     options={"headers": {"Content-Type": "application/json"}},

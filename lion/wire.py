@@ -1,24 +1,34 @@
-"""Requests and replies as the chat-completions protocol has them, and the key of a request.
+"""Requests and replies as the protocols have them, and the key of a request.
+
+Chat completions, and embeddings where the endpoint is of these.
 
 Pure: builds bodies and reads bytes. Sending is `api`'s, keeping is `ledger`'s.
 """
 
+import base64
 import hashlib
+import math
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from lion.records import Message
-from lion.settings import Endpoint
+from lion.settings import Embedder, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a role wants to ask; `sample` tells apart two askings of the same question."""
+    """What a role wants to ask; `sample` tells apart two askings of the same question.
+
+    `response_format` is the protocol's: the JSON schema that the reply must keep to, or None.
+    """
 
     messages: tuple[Message, ...]
     sample: int = 0
+    response_format: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: text, why it ended, which model, and its tokens (None: not told)."""
+    """What came back: text, why it ended, which model, and its tokens (None: not told).
+
+    Of an embedding `text` are its numbers: float32, little-endian, in base64.
+    """
 
     text: str
     finish_reason: str
@@ -60,12 +73,23 @@ _BROKEN_OFF = frozenset({"abort", "error"})
 
 
 def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, Any]:
-    """Return the JSON body: the user's `request` parameters, then ours."""
+    """Return the JSON body: the user's `request` parameters, then ours.
+
+    An embedding is of the last turn's content alone.
+    """
+    if isinstance(endpoint, Embedder):
+        return {
+            **endpoint.request,
+            "model": endpoint.model,
+            "input": request.messages[-1]["content"],
+        }
     made: dict[str, Any] = {
         **endpoint.request,
         "model": endpoint.model,
         "messages": list(request.messages),
     }
+    if request.response_format is not None:
+        made["response_format"] = dict(request.response_format)
     if endpoint.send_seed:
         made["seed"] = sample_seed(random_seed, request.sample)
     return made
@@ -102,10 +126,13 @@ def parse(raw: bytes) -> Outcome:
     Empty content is a failure: `refused` where the model says why; `cap_spent` with
     `finish_reason: length` (a reasoning model that thought until its cap: billed, and asking again
     would not help); else `empty_reply`, to be asked again. So is `broken_off`, half an answer that
-    the server gave up. Reasoning beside the answer, under whichever name, is no part of it.
+    the server gave up. Reasoning beside the answer, under whichever name, is no part of it. A reply
+    with `data` in the place of `choices` is an embedding.
     """
     try:
         document = orjson.loads(raw)
+        if "choices" not in document and "data" in document:
+            return _embedding(document, raw)
         choice = document["choices"][0]
         content = choice["message"].get("content")
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
@@ -132,6 +159,34 @@ def parse(raw: bytes) -> Outcome:
     )
 
 
+def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
+    """Read one embedding, a list of numbers or float32 in base64, and the model's name."""
+    try:
+        (entry,) = document["data"]
+        found = entry["embedding"]
+        packed = _packed(found)
+        numbers = struct.unpack(f"<{len(packed) // 4}f", packed)
+    except (KeyError, TypeError, ValueError, OverflowError, struct.error):
+        return Failure("malformed_reply", _clip(raw))
+    if not any(numbers) or not all(map(math.isfinite, numbers)):
+        return Failure("malformed_reply", f"an embedding without a direction: {_clip(raw, 100)}")
+    model = document.get("model")
+    return Reply(
+        text=base64.b64encode(packed).decode(),
+        finish_reason="stop",
+        model=model if isinstance(model, str) else "unknown",
+        usage=_usage(document),
+    )
+
+
+def _packed(found: Any) -> bytes:
+    """Return the numbers as float32; so they are already where they come in base64."""
+    if isinstance(found, str):
+        return base64.b64decode(found, validate=True)
+    numbers = list(found)
+    return struct.pack(f"<{len(numbers)}f", *numbers)
+
+
 def usage(raw: bytes) -> Usage | None:
     """Return the tokens that a reply tells of, answer or not, or None where it does not."""
     try:
@@ -146,6 +201,8 @@ def _usage(document: dict[str, Any]) -> Usage | None:
     if not isinstance(told, dict):
         return None
     prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+    if completion is None and "data" in document:  # an embedding, for which nothing is written
+        completion = 0
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
     if min(prompt, completion) < 0:
@@ -164,6 +221,8 @@ def _part(told: dict[str, Any], details: str, name: str, most: int) -> int:
 
 def completion_cap(endpoint: Endpoint) -> int | None:
     """Return the most tokens that a reply may have, or None where `request` sets no cap."""
+    if isinstance(endpoint, Embedder):
+        return 0
     for name in ("max_completion_tokens", "max_tokens"):
         cap = endpoint.request.get(name)
         if isinstance(cap, int) and cap > 0:

@@ -6,11 +6,26 @@ of a kind, that well is dry: asking stops, and the metrics say how many are lack
 that fails is no dry well: above `generate.max_dropped` the stage stops.
 """
 
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
-from lion import base, decontamination, jsonl, pools, project, prompts, selfinstruct, sources, stage
+from lion import (
+    base,
+    counting,
+    decontamination,
+    embeddings,
+    jsonl,
+    pools,
+    project,
+    prompts,
+    safety,
+    selfinstruct,
+    sources,
+    stage,
+)
 from lion.records import Dropped, instruction_id, reasons
+from lion.safety import Safety
 from lion.seedbed import Draw, Seedbed, Task
 from lion.selfinstruct import TASK_KINDS, TaskKind
 from lion.settings import Bootstrap
@@ -33,7 +48,7 @@ def bootstrap(work: stage.Work) -> str:
             **{kind: dict(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
             "dropped": reasons(dropped),
             "short": short,
-            "generator": used,
+            **used,
         }
     )
     told = f"{len(bed.seeds):,} seeds and {len(bed.made):,} new tasks, {len(bed.dropped):,} dropped"
@@ -46,9 +61,11 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
     entry = settings.bootstrap[work.iteration]
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
     found, dropped = base.pool(source, settings.random_seed)
+    tokens = counting.counter(settings.quality, settings.student)
+    found, flawed = base.usable(found, settings.quality, tokens)
     # Not the exam that `seed` writes, which runs later: the file itself.
     _, exam = base.exam(settings.exam, settings.seed, settings.random_seed, [])
-    exam += base.further_exams(settings.decontaminate)
+    exam += base.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard(exam, settings.decontaminate)
     clean, leaked = base.clean(found, guard, settings.seed.on_contaminated)
     kinds = _kinds(entry)
@@ -61,8 +78,9 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
         )
         for kind in TASK_KINDS
     }
-    bed = Seedbed(entry, settings.bootstrap_filters(work.iteration), seeds, guard, rngs)
-    return bed, [*dropped, *leaked]
+    filters = settings.bootstrap_filters(work.iteration)
+    bed = Seedbed(entry, filters, seeds, guard, rngs, settings.quality, tokens)
+    return bed, [*dropped, *flawed, *leaked]
 
 
 def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
@@ -74,34 +92,57 @@ def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
     }
 
 
-def _fill(work: stage.Work, bed: Seedbed) -> dict[str, int]:
-    """Ask round after round until the size is reached, of the kinds that are not dry."""
+def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
+    """Ask round after round until the size is reached, of the kinds that are not dry.
+
+    Return what was used in each role.
+    """
     templates = prompts.load(project.PROMPTS / "bootstrap", "bootstrap")
     count = bed.settings.per_call
     allowed = stage.allowed_failures(bed.filters.max_dropped, ceil(bed.settings.size / count))
     dry: list[TaskKind] = []
-    with work.asker("generator", work.settings.generator) as asker:
+    wanted = sum(bed.wanted(kind) for kind in TASK_KINDS)
+    sown = [(task.id, task.text) for task in bed.seeds]
+    with (
+        work.asker("generator", work.settings.generator) as asker,
+        embeddings.gate(work, bed.filters, sown, wanted) as near,
+        safety.gate(work, bed.filters, wanted) as guard,
+    ):
+        bed.near = near
         while draws := bed.choose(dry):
             requests = [
                 selfinstruct.request(draw.texts, draw.kind, count, templates, draw.sample)
                 for draw in draws
             ]
             left = max(0, allowed - asker.account.failed)
-            dry += _judge(bed, draws, asker.ask(requests, max_failed=left))
-        return asker.account.versioned()
+            dry += _judge(bed, draws, asker.ask(requests, max_failed=left), guard)
+        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
+        gates = {embeddings.ROLE: near, safety.ROLE: guard}
+        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
 
 
-def _judge(bed: Seedbed, draws: list[Draw], outcomes: list[Outcome]) -> list[TaskKind]:
+def _judge(
+    bed: Seedbed, draws: list[Draw], outcomes: list[Outcome], guard: Safety | None
+) -> list[TaskKind]:
     """Judge a round's replies in the order of their requests; return the kinds found dry."""
-    tried: dict[TaskKind, list[int]] = {}
-    for draw, outcome in zip(draws, outcomes, strict=True):
-        found = selfinstruct.candidates(outcome, draw.texts, bed.settings.per_call, bed.filters)
-        kept = bed.judge(draw, found)
+    before = {kind: bed.funnel[kind]["kept"] for kind in TASK_KINDS}
+    known = len(bed.made)
+    found = [
+        selfinstruct.candidates(outcome, draw.texts, bed.settings.per_call, bed.filters)
+        for draw, outcome in zip(draws, outcomes, strict=True)
+    ]
+    if bed.near is not None:
+        bed.near.expect([one for some in found for one in some if isinstance(one, str)])
+    tried: dict[TaskKind, int] = {}
+    for draw, outcome, some in zip(draws, outcomes, found, strict=True):
+        bed.judge(draw, some)
         if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
-            asked, stayed = tried.get(draw.kind, [0, 0])
-            tried[draw.kind] = [asked + len(found), stayed + kept]
+            tried[draw.kind] = tried.get(draw.kind, 0) + len(some)
+    if guard is not None:
+        bed.withdraw(guard.flaws(bed.made[known:]))
     least = bed.filters.min_acceptance
-    return [kind for kind, (asked, stayed) in tried.items() if stayed < least * asked]
+    kept = {kind: bed.funnel[kind]["kept"] - before[kind] for kind in TASK_KINDS}
+    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """seed: the base pool, the exam and the base student, from what params name.
 
 Exam rows, and those of the further exams, never enter the pool; a base row that meets one is an
-error or a drop, as params say. A row that no student can use is dropped with its reason.
+error or a drop, as params say. A row that no student can use is dropped with its reason, before
+any is held out: it is no exam question either.
 """
 
 from lion import base, counting, decontamination, domains, jsonl, project, stage
@@ -13,11 +14,11 @@ def seed(work: stage.Work) -> str:
     work.check(ask_hub=True)
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
-    found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
-    further = base.further_exams(settings.decontaminate)
-    guard = decontamination.guard([*exam, *further], settings.decontaminate)
     tokens = counting.counter(settings.quality, settings.student)
     found, flawed = base.usable(found, settings.quality, tokens)
+    found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
+    further = base.further_exams(settings.decontaminate, settings.exams)
+    guard = decontamination.guard([*exam, *further], settings.decontaminate)
     pool, leaked = base.clean(found, guard, settings.seed.on_contaminated)
     dropped += flawed + leaked
     pool = [domains.labelled(row) for row in pool]

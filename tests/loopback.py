@@ -7,7 +7,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -77,6 +77,18 @@ def says(
     return Told(body=json.dumps(document).encode(), delay=delay)
 
 
+def embeds(
+    numbers: Sequence[float] | str, *, tokens: int | None = 4, model: str = "told-1"
+) -> Told:
+    """Answer with one embedding: numbers, or text as it is."""
+    shown = numbers if isinstance(numbers, str) else list(numbers)
+    entry = {"object": "embedding", "index": 0, "embedding": shown}
+    document: dict[str, Any] = {"object": "list", "data": [entry], "model": model}
+    if tokens is not None:
+        document["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return Told(body=json.dumps(document).encode())
+
+
 def refuses(
     status: int, message: str = "no", *, code: str | None = None, headers: Any = None
 ) -> Told:
@@ -134,6 +146,7 @@ class ChatServer:
     def route(self, router: web.UrlDispatcher) -> None:
         """Say which paths there are."""
         router.add_post("/v1/chat/completions", self.handle)
+        router.add_post("/v1/embeddings", self.handle)
 
     @classmethod
     @contextmanager

@@ -187,7 +187,7 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
     asked = {"question_id": 1, "text": "How do I learn to play the organ?", "category": "generic"}
     other = write_rows(tmp_path / "vicuna.jsonl", [asked])
     settings = configure({"decontaminate.against": [str(tmp_path / "insects.json"), other]})
-    found = base.further_exams(settings.decontaminate)
+    found = base.further_exams(settings.decontaminate, settings.exams)
     assert [(one.category, one.origin) for one in found] == [
         ("insects", "exam"),
         ("generic", "exam"),
@@ -197,8 +197,9 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
     assert kept == pool[1:]
     assert found[1].id in (leaked[0].detail or "")
     broken = write_rows(tmp_path / "broken.jsonl", [asked, "{"])
+    settings = configure({"decontaminate.against": [broken]})
     with pytest.raises(DataError, match=r"broken\.jsonl:2"):
-        base.further_exams(configure({"decontaminate.against": [broken]}).decontaminate)
+        base.further_exams(settings.decontaminate, settings.exams)
 
 
 def test_rows_that_no_student_can_use_are_dropped_with_their_flaw(configure: Configure) -> None:
@@ -260,3 +261,19 @@ def test_a_hub_students_commit_is_pinned(
     base.write_student(Path("data/base"), settings.student, [], 0)
     assert student.Pointer.read(Path("data/base")).revision == "cd" * 20
     assert asked == [("Qwen/Qwen3-0.6B", None)]
+
+
+def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """It would be learnt as it is; an answer that the teacher replaces does not matter."""
+    broken = {"instruction": "Ring a bell", "output": "Ding \x07"}
+    sound = {"instruction": "Beat a drum", "output": "Dum"}
+    write_rows(tmp_path / "a.jsonl", [broken, sound])
+    for answers, reasons in (("keep", ["control"]), ("ask", [])):
+        settings = own(configure, str(tmp_path / "a.jsonl"), answers=answers)
+        found, _ = base.pool(settings.seed, 0)
+        kept, dropped = base.usable(found, settings.quality, None)
+        assert [row.reason for row in dropped] == reasons
+        assert len(kept) + len(dropped) == 2
+    assert base.usable(found[:1], settings.quality, None)[1] == []

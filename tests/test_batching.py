@@ -358,8 +358,15 @@ with Ledger(Path(path)) as ledger:
 
 @pytest.mark.parametrize(
     ("points", "echoes"),
-    [(("uploaded", "create", "created", "errors"), True), (("created",), False)],
-    ids=["everywhere", "a provider that drops metadata"],
+    [
+        pytest.param(
+            ("uploaded", "create", "created", "errors"),
+            True,
+            id="everywhere",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("created",), False, id="a provider that drops metadata"),
+    ],
 )
 def test_nothing_is_submitted_twice_whenever_the_asking_is_killed(
     server: BatchServer, opened: Open, tmp_path: Path, points: tuple[str, ...], echoes: bool

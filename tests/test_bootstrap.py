@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from composer import compose
 from fixtures import ROOT, Workplace
-from loopback import Call, ChatServer, Told, refuses, says
+from loopback import Call, ChatServer, Told, embeds, refuses, says
 from pipeline import Project
 
 from lion import base, check, decontamination, jsonl, planning, project, summary
@@ -197,6 +197,49 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
     assert [row for row in pool() if guard.meets(row["messages"][-1]["content"])] == []
 
 
+def test_a_seed_that_cannot_be_used_is_dropped_with_its_reason(start: Start) -> None:
+    assert bootstrap(start(rows=[*MINE, {"instruction": "Ring the bell \x07 at noon"}])).startswith(
+        "5 seeds and 35 new tasks"
+    )
+    assert jsonl.read_document(project.metrics("0", "bootstrap"))["dropped"] == {"control": 1}
+
+
+def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
+    start: Start, chat_server: ChatServer
+) -> None:
+    """A text is embedded by its length: two of the same length are one. Some lengths are unsafe."""
+    jitter = random.Random(1)
+
+    def answer(call: Call) -> Told:
+        if "input" in call.body:
+            one = [0.0] * 200
+            one[len(call.body["input"]) % 200] = 1.0
+            return embeds(one)
+        if "safe or unsafe" in call.question:
+            instruction = call.question.split("\n[End ")[0].partition("\n[Request ")[2]
+            return says("safe" if len(instruction) % 4 else "Unsafe.")
+        return replace(composed(call), delay=jitter.random() / 50)
+
+    chat_server.answer = answer
+    gate = {"model": None, "limit": 0.5, "endpoint": {
+        "base_url": chat_server.url, "model": "e", "api_key_env": None, "request": {}}}  # fmt: skip
+    generate = {"novelty": 0.7, "near_duplicates": gate, "safety": True, "min_acceptance": 0.0}
+    work = start(size=20, entry={"generate": generate})
+    assert bootstrap(work).startswith("5 seeds and 15 new tasks")
+    first = project.BOOTSTRAPPED.read_bytes()
+    made = pool()[5:]
+    lengths = [len(row["messages"][0]["content"]) for row in pool()]
+    assert len(set(lengths)) >= len(made)
+    assert all(row["closest"][1] == 0.0 for row in made)
+    told = jsonl.read_document(project.metrics("0", "bootstrap"))
+    for reason in ("near_duplicate", "unsafe"):
+        assert told["open"].get(reason, 0) + told["classification"].get(reason, 0) > 0
+    assert told["safety"]["requests"] >= 15
+    project.ledger().unlink()
+    bootstrap(Work("bootstrap", "0", work.settings))
+    assert project.BOOTSTRAPPED.read_bytes() == first
+
+
 # --- before it runs ---------------------------------------------------------------------------
 
 
@@ -261,6 +304,7 @@ def test_the_table_counts_it_in_the_base(start: Start) -> None:
 # --- under DVC --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dvc_runs_it_before_seed_and_again_where_its_size_changes(
     tmp_path: Path, chat_server: ChatServer
 ) -> None:

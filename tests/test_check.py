@@ -288,6 +288,13 @@ def test_every_planted_problem_is_told_at_once(workplace: Workplace) -> None:
         assert told in found
 
 
+def test_exams_that_cannot_be_read_are_told(workplace: Workplace) -> None:
+    for name, told in (("inputs/bbh", "no such folder"), ("inputs", "no file of BBH")):
+        settings = workplace.params({"exams.students": ["1"], "exams.folders": [name]})
+        (found,) = check.offline(settings)
+        assert found.startswith("exams.folders: inputs") and told in found
+
+
 # --- asking -----------------------------------------------------------------------------------
 
 
@@ -386,3 +393,35 @@ def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplac
     assert disk.needed(last, ask_hub=False).staying == 2 * 1000
     adapters = workplace.params({"student.model": "student", "tune.method": "lora"})
     assert disk.needed(adapters, ask_hub=False) == disk.Room(students=0, staying=0, states=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "problems"),
+    [
+        ('{"evidence": "", "score_of_assistant_1": 1, "score_of_assistant_2": 1}', 0),
+        ("ready", 1),
+    ],
+)
+def test_a_referee_that_does_not_keep_to_schemas_is_told(
+    workplace: Workplace, chat_server: ChatServer, said: str, problems: int
+) -> None:
+    chat_server.answer = says(said)
+    found = served(workplace, chat_server, **{"referee.form": "schema"})
+    assert len(found) == problems
+    assert all("Set referee.form: text" in one for one in found)
+    sent = [call.body.get("response_format") for call in chat_server.calls]
+    assert sent.count(None) == len(sent) - 1
+
+
+def test_what_the_gates_of_generation_need_is_looked_for(workplace: Workplace) -> None:
+    endpoint = {"base_url": "https://api.example.com/v1", "model": "e", "api_key_env": "E_KEY",
+                "request": {}}  # fmt: skip
+    gate = {"model": None, "endpoint": endpoint, "limit": 0.9}
+    (line,) = check.offline(workplace.params({"generate.near_duplicates": gate}))
+    assert line.startswith("generate.near_duplicates.endpoint: no key. Set the environment")
+    local = {**gate, "model": "encoder", "endpoint": None}
+    own = {"iterations.2.generate": {"near_duplicates": local}}
+    (line,) = check.offline(workplace.params(own))
+    assert line.startswith("iterations.2.generate.near_duplicates.model: there is no folder")
+    (line,) = check.offline(workplace.params({"generate.safety": True}))
+    assert "the embedded referee knows nothing of safety" in line

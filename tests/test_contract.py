@@ -39,6 +39,8 @@ STAGE_FILES = {
     "split": "stages/discrimination/split.py",
     "generate": "stages/generation/generate.py",
     "evaluate": "stages/evaluate.py",
+    "calibrate": "stages/discrimination/calibrate.py",
+    "examine": "stages/examine.py",
     "report": "stages/report.py",
 }
 SECTION_OF = {"tune_at": "tune", "generate_at": "generate", "bootstrap_filters": "generate"}
@@ -144,7 +146,7 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     read = {name for name in sections(path) if name in document("params.yaml")}
     # what check looks at decides no output, but the folder that seed reads its files from
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
-    if "lion/judging.py" in closure(str(path.relative_to(ROOT))):
+    if {"lion/judging.py", "lion/safety.py"} & closure(str(path.relative_to(ROOT))):
         read |= {"referee", "random_seed"}
     if "lion/sitting.py" in closure(str(path.relative_to(ROOT))):
         read |= {"student", "answering", "random_seed"}
@@ -218,7 +220,7 @@ def test_only_figures_lie_where_the_report_looks() -> None:
 def test_dvc_metrics_shows_few_figures() -> None:
     """`dvc metrics show` is a table of one screen: the exam's headline and the split."""
     shown = {path.split("/")[-1] for body in stages().values() for path in body.get("metrics", [])}
-    assert shown == {"exam.json", "split.json"}
+    assert shown == {"exam.json", "split.json", "reasoning.json"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Hard, easy or undecided: worked examples of the gap, and when the loop stops."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lion.discrimination import (
     Audit,
     agreement,
     audit,
+    contradictions,
     measures,
     selected,
     stop_reason,
@@ -188,3 +190,30 @@ def test_an_agreement_that_nobody_audited_is_not_known() -> None:
     full = agreement(Audit(100, 0, 0, 0))
     assert full is not None
     assert full.value == 1.0
+
+
+def test_a_half_judged_instruction_is_treated_as_params_say() -> None:
+    rows = [
+        Review("a", "teacher_first", 9, 6, None, ""),
+        Review("a", "student_first", None, None, "no_scores", ""),
+    ]
+    selections = [Selection("a", "both_orders", "teacher_first")]
+    (undecided,) = selected(selections, rows, 1.0)
+    (decided,) = selected(selections, rows, 1.0, "one_order")
+    assert (undecided.difficulty, undecided.gap) == ("undecided", None)
+    assert (decided.difficulty, decided.gap, decided.basis) == ("hard", 3, "one_order")
+    nothing = [replace(row, teacher_score=None, student_score=None, reason="x") for row in rows]
+    (still,) = selected(selections, nothing, 1.0, "one_order")
+    assert still.difficulty == "undecided"
+
+
+def test_orders_that_prefer_different_sides_are_counted() -> None:
+    def pair(name: str, first: float, second: float) -> list[Review]:
+        return [
+            Review(name, order, 5 + gap, 5, None, "")
+            for order, gap in zip(ORDERS, (first, second), strict=True)
+        ]
+
+    rows = [*pair("a", 1, -1), *pair("b", 1, 2), *pair("c", 1, 0), *pair("d", -2, 3)]
+    rows += [Review("e", "teacher_first", 9, 1, None, "")]
+    assert contradictions(rows) == {"both_orders": 4, "contradictory": 2}

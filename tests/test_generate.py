@@ -1,14 +1,16 @@
 """The stage `generate`: an endpoint that fails is no dry well."""
 
+import re
 from pathlib import Path
 
 import pytest
 from fixtures import Workplace
-from loopback import Call, ChatServer, Told, refuses, says
+from loopback import Call, ChatServer, Told, embeds, refuses, says
 
 from lion import jsonl, project, teacher
 from lion.errors import TooManyDroppedError
 from lion.records import Answer, Instruction, Verdict
+from lion.settings import Embedder, NearDuplicates
 from lion.stage import Work
 from stages.generation.generate import generate
 
@@ -46,6 +48,8 @@ def work(workplace: Workplace, chat_server: ChatServer) -> Work:
     ]
     jsonl.write(Path("data/0/cache_pool.jsonl"), cache)
     jsonl.write(Path("data/1/verdicts.jsonl"), verdicts)
+    unjudged = [Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in rows]
+    jsonl.write(Path("data/0/verdicts.jsonl"), unjudged)
     jsonl.write(project.EXAM, [])
     jsonl.write_document(project.FURTHER_EXAMS, {"items": []})
     jsonl.write_document(Path("data/1/stop.json"), {"stop": False, "reason": None})
@@ -90,3 +94,143 @@ def test_words_of_other_servers_for_an_end_are_no_flaw(work: Work, chat_server: 
         f"Write line {call.number} of a song about {call.number * 7} lions", finish_reason="eos"
     )
     assert generate(work).startswith("12 new hard, 8 new easy")
+
+
+def gated(work: Work, chat_server: ChatServer, unsafe: str = "^$") -> Work:
+    """Return the stage with both further gates, all of their servers on loopback.
+
+    A text is embedded by its digits, so that texts with the same ones are the same; what matches
+    `unsafe` is called so.
+    """
+
+    def answer(call: Call) -> Told:
+        if "input" in call.body:
+            digits = [int(digit) + 1 for digit in re.findall(r"\d", call.body["input"])]
+            return embeds([sum(digits), *digits, *[0] * 9][:9])
+        if "safe or unsafe" in call.question:
+            return says("unsafe" if re.search(unsafe, call.question) else "safe")
+        return fresh(call)
+
+    chat_server.answer = answer
+    endpoint = {"base_url": chat_server.url, "model": "e-1", "api_key_env": None, "request": {}}
+    settings = work.settings
+    generate_ = settings.generate.model_copy(
+        update={
+            "near_duplicates": NearDuplicates(
+                model=None, endpoint=Embedder(**endpoint), limit=0.9999
+            ),
+            "safety": True,
+        }
+    )
+    referee = settings.referee.model_copy(update={"base_url": chat_server.url, "api_key_env": None})
+    changed = settings.model_copy(update={"generate": generate_, "referee": referee})
+    return Work("generate", "1", changed)
+
+
+def test_the_further_gates_are_asked_once_and_told_in_the_funnel(
+    work: Work, chat_server: ChatServer
+) -> None:
+    here = gated(work, chat_server, unsafe=r"line \d*3 ")
+    assert generate(here).startswith("12 new hard, 8 new easy")
+    told = jsonl.read_document(project.metrics("1", "generate"))
+    rows = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
+    unsafe = told["hard"].get("unsafe", 0) + told["easy"].get("unsafe", 0)
+    assert unsafe > 0
+    assert not [row for row in rows if re.search(r"line \d*3 ", row.messages[0]["content"])]
+    assert all(row.closest is not None for row in rows)
+    judged = [call for call in chat_server.calls if "safe or unsafe" in str(call.body)]
+    assert told["safety"]["requests"] == len(judged) == 20 + unsafe
+    embedded = [call.body["input"] for call in chat_server.calls if "input" in call.body]
+    assert len(embedded) == len(set(embedded)) == told["embedder"]["requests"]
+    assert told["embedder"]["pool"] == 10 + 20 + unsafe
+    for kind in ("hard", "easy"):
+        assert told[kind]["asked"] == sum(told[kind].values()) - told[kind]["asked"]
+    assert chat_server.distinct == len(chat_server.calls)
+    asked = len(chat_server.calls)
+    assert generate(Work("generate", "1", here.settings)).startswith("12 new hard, 8 new easy")
+    assert len(chat_server.calls) == asked, "all of it is in the ledger"
+
+
+def test_near_duplicates_name_their_neighbour(work: Work, chat_server: ChatServer) -> None:
+    here = gated(work, chat_server)
+    answer = chat_server.answer
+    assert callable(answer)
+    chat_server.answer = lambda call: (
+        says(f"Compose verse no. {call.number % 7} for {'a choir ' * (call.number % 5)}, friend")
+        if not {"input"} & set(call.body) and "safe or unsafe" not in call.question
+        else answer(call)
+    )
+    generate(here)
+    dropped = jsonl.read(Path("data/1/dropped.generate.jsonl"), dict)[:-1]
+    near = [row for row in dropped if row["reason"] == "near_duplicate"]
+    known = {
+        row.id
+        for path in ("data/0/cache_pool.jsonl", "data/1/train_pool.jsonl")
+        for row in jsonl.read(Path(path), Instruction.from_row)
+    }
+    assert near
+    assert all(row["detail"].split(" at ")[0] in known for row in near)
+
+
+def test_a_referee_that_is_down_stops_the_stage(work: Work, chat_server: ChatServer) -> None:
+    here = gated(work, chat_server)
+    answer = chat_server.answer
+    assert callable(answer)
+    chat_server.answer = lambda call: (
+        refuses(503, "Down.") if "safe or unsafe" in str(call.body) else answer(call)
+    )
+    with pytest.raises(TooManyDroppedError, match="http_503"):
+        generate(here)
+    assert not Path("data/1/train_pool.jsonl").exists()
+
+
+def test_a_stopped_loop_asks_no_gate(work: Work, chat_server: ChatServer) -> None:
+    jsonl.write_document(Path("data/1/stop.json"), {"stop": True, "reason": "nothing is hard"})
+    generate(gated(work, chat_server))
+    assert chat_server.calls == []
+
+
+def test_a_round_that_keeps_nothing_is_the_last_whatever_params_accept(
+    work: Work, chat_server: ChatServer
+) -> None:
+    filters = work.settings.generate.model_copy(update={"min_acceptance": 0.0})
+    chat_server.answer = says("Always the very same new instruction")
+    settings = work.settings.model_copy(update={"generate": filters})
+    assert "the well is dry" in generate(Work("generate", "1", settings))
+
+
+@pytest.mark.parametrize(
+    ("feedback", "drawn", "prompts"),
+    [
+        ("adversarial", {"hard": {1}, "easy": {0}}, {"hard", "easy"}),
+        ("uniform", {"hard": {0, 1}, "easy": {0, 1}}, {"hard"}),
+        ("uniform-mixed", {"hard": {0, 1}, "easy": {0, 1}}, {"hard", "easy"}),
+        ("balanced", {"hard": {0, 1}, "easy": {0, 1}}, {"hard"}),
+    ],
+)
+def test_without_feedback_parents_come_from_the_whole_cache_pool(
+    work: Work,
+    chat_server: ChatServer,
+    feedback: str,
+    drawn: dict[str, set[int]],
+    prompts: set[str],
+) -> None:
+    """Odd rows are hard. One-way imitation knows one prompt; the row's slot still is its origin."""
+    asked: list[str] = []
+
+    def answer(call: Call) -> Told:
+        asked.append(call.body["messages"][-1]["content"])
+        return fresh(call)
+
+    chat_server.answer = answer
+    generate_ = work.settings.generate.model_copy(update={"feedback": feedback})
+    settings = work.settings.model_copy(update={"generate": generate_})
+    generate(Work("generate", "1", settings))
+    rows = jsonl.read(Path("data/0/cache_pool.jsonl"), Instruction.from_row)
+    place = {row.id: number for number, row in enumerate(rows)}
+    new = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
+    found = {
+        kind: {place[row.parent or ""] % 2 for row in new if row.origin == kind} for kind in drawn
+    }
+    assert found == drawn
+    assert {"easy" if "rarer" in text else "hard" for text in asked} == prompts

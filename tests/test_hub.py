@@ -152,6 +152,7 @@ def use(hub: Hub, folder: Path, models: list[tuple[str, str | None]], **env: str
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_base_model_is_taken_from_a_hub_and_again_from_its_cache(
     hub: Hub, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def cached(project: Project) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_student_makes_room_and_the_run_goes_on_without_it(
     finished: Finished, tmp_path: Path
 ) -> None:

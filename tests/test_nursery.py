@@ -2,16 +2,20 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fixtures import Configure
 
 from lion.decontamination import Decontamination
+from lion.near_duplicates import NearDuplicates, Vector
 from lion.nursery import FUNNEL, Nursery, lineages
 from lion.pools import draw
+from lion.quality import Flaw
 from lion.records import KINDS, Dropped, Instruction, Kind
+from lion.wire import Failure
 
 Made = Callable[..., Nursery]
 
@@ -97,6 +101,52 @@ def test_the_cache_is_not_made_again(nursery: Made, text: str, reason: str) -> N
     assert not here.judge("hard", CACHE[0], text)
     assert reasons(here) == [reason]
     assert CACHE[2].id in (here.dropped[0].detail or "")
+
+
+class ByLength:
+    """An embedder for which two texts point the same way if they have as many letters."""
+
+    def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
+        one = np.eye(400, dtype=np.float32)
+        return [Failure("http_400", "no") if "!" in text else one[len(text)] for text in texts]
+
+    def used(self) -> dict[str, int]:
+        return {}
+
+
+def nearly(nursery: Nursery) -> Nursery:
+    nursery.near = NearDuplicates(0.9, ByLength())
+    nursery.near.fill([(row.id, row.messages[0]["content"]) for row in nursery.cache])
+    return nursery
+
+
+def test_what_is_new_by_its_words_may_be_known_by_its_meaning(nursery: Made) -> None:
+    here = nearly(nursery())
+    length = len(task(2))
+    assert not here.judge("hard", CACHE[0], "x " * (length // 2) + "x" * (length % 2))
+    assert here.judge("hard", CACHE[0], "words of quite another length than those are")
+    assert not here.judge("easy", CACHE[4], "as many letters yet no word in common so 123")
+    assert not here.judge("easy", CACHE[4], "this one is not embedded at all, sadly!")
+    assert reasons(here) == ["near_duplicate", "near_duplicate", "http_400"]
+    assert here.dropped[0].detail == f"{CACHE[0].id} at 1.0000"
+    assert here.dropped[1].detail == f"{here.kept[0].id} at 1.0000"
+    assert here.kept[0].closest == (CACHE[0].id, 0.0)
+    assert Instruction.from_row(here.kept[0].to_row()) == here.kept[0]
+    assert here.counts("easy")["near_duplicate"] == 1
+
+
+def test_what_is_withdrawn_is_counted_and_stays_known(nursery: Made) -> None:
+    here = nursery(per_parent=1)
+    assert here.judge("hard", CACHE[0], task(7))
+    assert here.judge("easy", CACHE[4], task(8))
+    here.withdraw({here.kept[0].id: Flaw("unsafe", "unsafe")})
+    assert [row.origin for row in here.kept] == ["easy"]
+    assert here.funnel["hard"] == {"asked": 1, "unsafe": 1, "kept": 0}
+    assert (here.wanted("hard"), here.wanted("easy")) == (5, 4)
+    assert here.dropped[0].text == task(7)
+    assert not here.judge("hard", CACHE[0], task(7)), "the parent is open, the text is known"
+    assert reasons(here) == ["unsafe", "duplicate"]
+    assert here.judge("hard", CACHE[0], task(9)), "what was withdrawn does not fill its parent"
 
 
 def test_the_limit_of_novelty_decides(nursery: Made) -> None:
@@ -293,3 +343,31 @@ def test_the_funnel_tells_also_what_did_not_happen(nursery: Made) -> None:
     assert list(here.counts("hard")) == [*FUNNEL, "kept"]
     assert sum(here.counts("hard").values()) == 2
     assert set(here.counts("easy").values()) == {0}
+
+
+def test_progress_weighs_hard_parents_alone(nursery: Made) -> None:
+    here = nursery(choice="progress", hard=3000, easy=3000, round=3000)
+    here.progress = {CACHE[0].id: 3.0, CACHE[1].id: 1.0, CACHE[2].id: 0.0}
+    hard = Counter(parent.id for parent, _ in here.choose("hard"))
+    easy = Counter(parent.id for parent, _ in here.choose("easy"))
+    assert CACHE[2].id not in hard
+    assert hard[CACHE[0].id] / hard[CACHE[1].id] == pytest.approx(3.0, rel=0.2)
+    assert all(easy[row.id] == pytest.approx(1000, rel=0.15) for row in CACHE[3:])
+
+
+def test_one_prompt_for_both_kinds_never_asks_the_same_twice(nursery: Made) -> None:
+    """Else the ledger has the reply, and it is a duplicate."""
+    here = nursery(feedback="uniform", hard=50, easy=50)
+    here.parents = {"hard": CACHE, "easy": CACHE}
+    drawn = [(parent.id, at) for kind in KINDS for parent, at in here.choose(kind)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_balanced_draws_evenly_over_domains(nursery: Made) -> None:
+    here = nursery(feedback="balanced", hard=3000, round=3000)
+    labels = ["write poem", "write poem", "write song"]
+    here.parents["hard"] = [
+        replace(row, domain=label) for row, label in zip(CACHE, labels, strict=False)
+    ]
+    drawn = Counter(parent.domain for parent, _ in here.choose("hard"))
+    assert drawn["write poem"] == pytest.approx(1500, rel=0.1)

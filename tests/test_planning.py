@@ -82,6 +82,25 @@ def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     assert (need.calls, need.known) == (70, 30)
 
 
+def test_the_gates_of_generation_are_planned(workplace: Workplace) -> None:
+    """The pool is embedded once; then what is made, and what is kept goes to the referee."""
+    endpoint = {"base_url": "http://localhost:9/v1", "model": "e", "api_key_env": None,
+                "request": {}}  # fmt: skip
+    gate = {"model": None, "endpoint": endpoint, "limit": 0.9}
+    sizes = {"generate.hard": 30, "generate.easy": 15}
+    gates = {"generate.near_duplicates": gate, "generate.safety": True}
+    found = planned(workplace.params({**SMALL, **sizes, **gates}))
+    assert found["generate@1", "embedder"].calls == 100 + 50
+    assert found["generate@2", "embedder"].calls == 50
+    assert found["generate@2", "embedder"].completion_tokens == 0
+    assert found["generate@2", "embedder"].nanodollars is None
+    assert found["generate@2", "safety"].calls == 45
+    assert found["generate@2", "safety"].nanodollars == 0  # the embedded referee
+    local = {**gate, "model": "folder", "endpoint": None}
+    found = planned(workplace.params({**SMALL, "generate.near_duplicates": local}))
+    assert not {role for _, role in found} & {"embedder", "safety"}
+
+
 def test_tokens_are_measured_where_the_role_was_asked_before(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
     assert planned(settings)["teach@3", "teacher"].basis == "estimated"

@@ -38,14 +38,14 @@ def test_a_key_that_stands_twice_is_refused(
 def test_anchors_and_merges_are_yaml_too(workplace: Workplace) -> None:
     """A section may be written once and used again."""
     path = workplace.path / "params.yaml"
-    text = path.read_text().replace("referee:\n", "referee: &judge\n", 1)
+    text = path.read_text().replace("\nteacher:\n", "\nteacher: &asked\n", 1)
     start = text.index("generator:\n")
     stop = text.index("student:\n")
-    text = text[:start] + "generator: {<<: *judge, model: oracle-2}\n\n" + text[stop:]
+    text = text[:start] + "generator: {<<: *asked, model: oracle-2}\n\n" + text[stop:]
     path.write_text(text)
     found = project.load_settings()
     assert found.generator.model == "oracle-2"
-    assert found.generator.request == found.referee.request
+    assert found.generator.request == found.teacher.request
 
 
 @pytest.mark.parametrize(

@@ -165,13 +165,14 @@ class Loop:
 def _params(url: str, folder: Path) -> dict[str, Any]:
     asked = {"base_url": url, "model": "told-1", "api_key_env": VARIABLE, "send_seed": True}
     return {
-        **{role: {**asked, "request": {}} for role in ("teacher", "referee", "generator")},
+        **{role: {**asked, "request": {}} for role in ("teacher", "generator")},
+        "referee": {**asked, "request": {}, "form": "text"},
         "inputs": str(FILES),
         "seed.source": [str(FILES / name) for name in POOL],
         "seed.answers": "keep",
         "seed.on_contaminated": "drop",
         "exam": {"file": str(EXAM), "size": 1, "scorer": {"kind": "referee", "option": None}},
-        "decontaminate": {"whole": True, "ngram": 13},
+        "decontaminate": {"whole": True, "ngram": 13, "against": []},
         "student.model": str(folder),
         "respond.limit": 100,
         "answering.max_tokens": 8,

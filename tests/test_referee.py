@@ -9,7 +9,7 @@ from fixtures import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import judging, prompts, referee
+from lion import judging, prompts, referee, scores
 from lion.records import ORDERS, Answer
 from lion.settings import Scorer
 from lion.wire import Failure, Reply
@@ -124,27 +124,27 @@ UNREAD = {
 }
 
 
-@pytest.mark.parametrize(("text", "scores"), READ.values(), ids=READ)
-def test_scores_are_read(text: str, scores: tuple[float, float]) -> None:
-    assert referee.read_scores(text) == scores
+@pytest.mark.parametrize(("text", "expected"), READ.values(), ids=READ)
+def test_scores_are_read(text: str, expected: tuple[float, float]) -> None:
+    assert scores.from_text(text) == expected
 
 
 @pytest.mark.parametrize(("text", "reason"), UNREAD.values(), ids=UNREAD)
 def test_what_holds_no_two_scores_has_a_reason(text: str, reason: str) -> None:
-    assert referee.read_scores(text) == reason
+    assert scores.from_text(text) == reason
 
 
 @given(st.text(max_size=30), st.integers(1, 10), st.integers(1, 10), st.text("\n \t", max_size=3))
 def test_the_asked_form_is_read_after_any_evidence(
     evidence: str, first: int, second: int, tail: str
 ) -> None:
-    scores = f"Score of Assistant 1: {first}\nScore of Assistant 2: {second}"
-    assert referee.read_scores(f"{evidence}\n{scores}{tail}") == (first, second)
+    lines = f"Score of Assistant 1: {first}\nScore of Assistant 2: {second}"
+    assert scores.from_text(f"{evidence}\n{lines}{tail}") == (first, second)
 
 
 @given(st.text("Asistant 12:/\n*0.,-Score of", max_size=60))
 def test_whatever_is_read_lies_between_1_and_10(text: str) -> None:
-    found = referee.read_scores(text)
+    found = scores.from_text(text)
     assert isinstance(found, str) or all(1 <= score <= 10 for score in found)
 
 
@@ -155,7 +155,7 @@ def test_whatever_is_read_lies_between_1_and_10(text: str) -> None:
 def test_long_texts_are_read_at_once(text: str) -> None:
     """No reply makes the parser's time explode."""
     began = time.perf_counter()
-    referee.read_scores(text)
+    scores.from_text(text)
     assert time.perf_counter() - began < 1
 
 
@@ -225,15 +225,15 @@ def test_the_scores_that_the_prompt_asks_for_are_read(templates: prompts.Prompts
     text = referee.request("q", "a", "b", "teacher_first", templates).messages[-1]["content"]
     last = text.strip().splitlines()[-2:]
     reply = "\n".join(last).replace("<score>", "8", 1).replace("<score>", "6", 1)
-    assert referee.read_scores(reply) == (8, 6)
+    assert scores.from_text(reply) == (8, 6)
 
 
 def test_a_verifying_scorer_stands_for_both_orders() -> None:
     for teacher, student in itertools.product((True, False), repeat=2):
         found = referee.verified("a", teacher, student, "exact")
         assert [row.order for row in found] == list(ORDERS)
-        scores = (10.0 if teacher else 1.0, 10.0 if student else 1.0)
-        assert {(row.teacher_score, row.student_score) for row in found} == {scores}
+        expected = (10.0 if teacher else 1.0, 10.0 if student else 1.0)
+        assert {(row.teacher_score, row.student_score) for row in found} == {expected}
         assert all(row.reason is None for row in found)
 
 

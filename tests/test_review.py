@@ -14,14 +14,14 @@ from lion.stage import Work
 from stages.discrimination.review import review
 from stages.discrimination.split import split
 
-_ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)
+ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)
 RIGHT, NEAR, FAR = "right", "near", "far"
 SCORES = {RIGHT: 9, NEAR: 8, FAR: 2}
 
 
 def judge(call: Call) -> Told:
     """Score both answers by their first word; favour the first place by one."""
-    first, second = (SCORES[answer.split()[0]] for answer in _ANSWER.findall(call.question))
+    first, second = (SCORES[answer.split()[0]] for answer in ANSWER.findall(call.question))
     return says(f"Score of Assistant 1: {first + 1}\nScore of Assistant 2: {second}")
 
 

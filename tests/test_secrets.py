@@ -42,10 +42,11 @@ def project(tmp_path: Path, repeating: ChatServer, monkeypatch: pytest.MonkeyPat
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     (project.root / "inputs" / "tasks.jsonl").write_text(text)
     endpoint = {"base_url": repeating.url, "api_key_env": VARIABLE, "send_seed": True}
-    roles = ("teacher", "referee", "generator")
+    roles = ("teacher", "generator")
     project.edit(
         {
             **{role: {**endpoint, "model": "m-1", "request": {}} for role in roles},
+            "referee": {**endpoint, "model": "m-1", "request": {}, "form": "text"},
             "seed.source": ["inputs/tasks.jsonl"],
             "exam": {"file": None, "size": 1, "scorer": {"kind": "exact", "option": None}},
             "seed.holdout": 10,

@@ -7,6 +7,7 @@ import pytest
 from fixtures import Configure
 
 from lion import decontamination
+from lion.quality import Flaw
 from lion.records import Dropped, Instruction, Message
 from lion.seedbed import Draw, Seedbed, Task
 from lion.selfinstruct import TASK_KINDS, TaskKind
@@ -51,6 +52,7 @@ def bed(configure: Configure) -> Any:
             given,
             decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[])),
             {kind: random.Random(3) for kind in TASK_KINDS},
+            settings.quality,
         )
 
     return made
@@ -131,6 +133,8 @@ def test_what_was_made_is_shown_in_later_rounds(bed: Any) -> None:
         ("Seed 1 about 7, please", "not_novel"),
         ("Answer this: how many moons has the planet Mars?", "contaminated"),
         ("half \ud800 of a pair, and more", "malformed"),
+        ("Describe a bell \x07 that rings at noon", "control"),
+        ("Tell me what CafÃ© and naÃ¯ve mean in French", "mojibake"),
     ],
 )
 def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> None:
@@ -139,6 +143,22 @@ def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> No
     assert made.judge(draw, [text]) == 0
     assert reasons(made) == [reason]
     assert made.funnel[draw.kind] == {"asked": 1, reason: 1}
+
+
+def test_a_task_that_is_withdrawn_is_counted_and_made_again(bed: Any) -> None:
+    made = bed(seeds(2, 8))
+    draw = made.choose([])[0]
+    wanted = made.wanted(draw.kind)
+    texts = ["Describe a lake at night, please", "Count to ten in Welsh and back"]
+    assert made.judge(draw, texts) == 2
+    first, second = made.made
+    made.withdraw({first.id: Flaw("unsafe", "Unsafe.")})
+    assert (made.made, made.wanted(draw.kind)) == ([second], wanted - 1)
+    assert made.funnel[draw.kind] == {"asked": 2, "kept": 1, "unsafe": 1}
+    assert [(row.reason, row.id, row.detail) for row in made.dropped] == [
+        ("unsafe", first.id, "Unsafe.")
+    ]
+    assert made.judge(draw, texts[:1]) == 0
 
 
 def test_new_tasks_are_new_against_each_other_whatever_their_kind(bed: Any) -> None:

@@ -102,6 +102,10 @@ def test_what_is_no_mapping_is_refused(document_: object) -> None:
         ({"iterations.2.tune": {"steps": 0}}, "iterations.2.tune.steps: "),
         ({"iterations.2.tune": {"epochs": 1.0}}, "iterations.2.tune: set exactly one of"),
         ({"base.tune": {"optimizer": "adamw"}}, "base.tune: `matrix_learning_rate` goes with"),
+        (
+            {"generate.feedback": "uniform", "generate.choice": "progress"},
+            "generate: choice `progress` reads verdicts",
+        ),
         ({"tune.epochs": 3.0}, "tune: set exactly one of `epochs` and `steps`"),
         ({"tune.optimizer": "adamw"}, "tune: `matrix_learning_rate` goes with"),
         ({"teacher.request": {"seed": 3}}, "teacher: request.seed is set by Lion itself"),

@@ -1,17 +1,15 @@
-"""`lion show`: filters and orders against plain Python, and calibration against scipy."""
+"""`lion show`: filters and orders against plain Python."""
 
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 from pooled import drawn, instruction, project, verdict
-from scipy.stats import spearmanr
 
-from lion import calibration, jsonl
+from lion import jsonl
 from lion.cli import main
 from lion.records import Answer
 
@@ -107,44 +105,3 @@ def test_the_terminal_gets_no_control_characters(tmp_path: Path) -> None:
     assert "\\x1b[31m" in told and "\\u202e" in told and "\\x07bell" in told
     assert "[bold]text[/bold]" in told
     assert not set(told) & {"\x1b", "\u202e", "\x07"}
-
-
-def test_calibration_is_that_of_plain_python() -> None:
-    rng = random.Random(1)
-    scores = {f"{n:016x}": [rng.randint(1, 10) for _ in range(4)] for n in range(60)}
-    reviews = [
-        (identity, order, float(t), float(s))
-        for identity, (a, b, c, d) in scores.items()
-        for order, t, s in (("teacher_first", a, b), ("student_first", c, d))
-    ]
-    unread = [("f" * 16, "teacher_first", None, None), ("f" * 16, "student_first", 5.0, 5.0)]
-    frame = pl.DataFrame(
-        [*reviews, *unread], ["id", "order", "teacher_score", "student_score"], orient="row"
-    )
-    texts = {identity: (rng.randint(1, 20), rng.randint(1, 20)) for identity in scores}
-    answers = pl.DataFrame(
-        [(identity, "w " * long, "w " * short) for identity, (long, short) in texts.items()],
-        ["id", "answer", "text"],
-        orient="row",
-    )
-    found = calibration.measure(frame, answers)
-    gaps = {identity: (a - b, c - d) for identity, (a, b, c, d) in scores.items()}
-    assert found.judged == 60
-    assert found.unread == pytest.approx(1 / 122)
-    assert found.contradictory == sum(x * y < 0 for x, y in gaps.values()) / 60
-    assert found.tied == sum(x + y == 0 for x, y in gaps.values()) / 60
-    ahead = sum((scores[i][0] - scores[i][1]) + (scores[i][3] - scores[i][2]) for i in gaps) / 120
-    assert found.first_ahead == pytest.approx(ahead)
-    longer = [texts[identity][0] - texts[identity][1] for identity in gaps]
-    expected = spearmanr([x + y for x, y in gaps.values()], longer).statistic
-    assert found.length == pytest.approx(expected)
-
-
-def test_a_referee_that_never_wavers_has_no_correlation() -> None:
-    frame = pl.DataFrame(
-        [("a", "teacher_first", 5.0, 5.0), ("a", "student_first", 5.0, 5.0)],
-        ["id", "order", "teacher_score", "student_score"],
-        orient="row",
-    )
-    found = calibration.measure(frame, pl.DataFrame({"id": ["a"], "answer": ["x"], "text": ["y"]}))
-    assert (found.judged, found.tied, found.length) == (1, 1.0, None)

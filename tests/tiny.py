@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BertConfig,
+    BertModel,
     GemmaConfig,
     GemmaForCausalLM,
     GPT2Config,
@@ -158,6 +160,20 @@ def model(architecture: str = "llama", seed: int = 0) -> Any:
 def folder(path: Path, architecture: str = "llama", template: str | None = CHATML) -> Path:
     """Write a student to `path` and return it."""
     student.save(model(architecture), tokenizer(template), path)
+    return path
+
+
+def encoder(path: Path, seed: int = 0) -> Path:
+    """Write a sentence encoder with drawn weights to `path`: the mean of its states."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    torch.manual_seed(seed)
+    sizes = {key: value for key, value in _SIZES.items() if not key.endswith("_token_id")}
+    BertModel(BertConfig(**sizes)).save_pretrained(path)
+    tokenizer(None, pad_token="</s>").save_pretrained(path)
+    body = Transformer(str(path))
+    SentenceTransformer(modules=[body, Pooling(32, "mean")]).save(str(path))
     return path
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from lion import scores
 from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
 from lion.records import Message, read_messages
@@ -53,6 +54,7 @@ class Request:
     messages: list[Message]
     seed: int
     max_tokens: int | None
+    keys: tuple[str, ...] | None = None
 
 
 def read_request(raw: bytes) -> Request:
@@ -73,12 +75,13 @@ def read_request(raw: bytes) -> Request:
         messages=_messages(body.get("messages")),
         seed=_whole(body, "seed", None) or 0,
         max_tokens=min((limit for limit in limits if limit is not None), default=None),
+        keys=_keys(body.get("response_format")),
     )
 
 
 def completion(request: Request) -> dict[str, Any]:
     """Answer a request with the protocol's object; a function of the request alone."""
-    whole = reply(request.messages, request.seed, MODELS[request.model])
+    whole = reply(request.messages, request.seed, MODELS[request.model], request.keys)
     text = _first_words(whole, request.max_tokens)
     asked = sum(len(message["content"].split()) for message in request.messages)
     answered = len(text.split())
@@ -135,6 +138,15 @@ def _joined(content: object) -> object:
     if not all(isinstance(text, str) for text in texts):
         raise RequestError(400, "only parts of type `text` are read", "messages", None)
     return "".join(map(str, texts))
+
+
+def _keys(asked: object) -> tuple[str, ...] | None:
+    """Return the keys of the one schema that is kept to, a verdict's; None where none is asked."""
+    if asked is None or (isinstance(asked, dict) and asked.get("type") == "text"):
+        return None
+    if asked != scores.SCHEMA:
+        raise RequestError(400, "only a verdict's JSON schema is known", "response_format", None)
+    return tuple(scores.SCHEMA["json_schema"]["schema"]["properties"])
 
 
 def _whole(body: dict[str, Any], key: str, least: int | None) -> int | None:

@@ -59,13 +59,24 @@ MODELS: Mapping[str, Temper] = {
 }
 
 
-def reply(messages: Sequence[Message], seed: int, temper: Temper = EXACT) -> str:
-    """Reply to a conversation that ends with a user's turn, in the role its prompt asks for."""
+def reply(
+    messages: Sequence[Message],
+    seed: int,
+    temper: Temper = EXACT,
+    keys: Sequence[str] | None = None,
+) -> str:
+    """Reply to a conversation that ends with a user's turn, in the role its prompt asks for.
+
+    `keys` are those of the JSON object that was asked for: a text, then two whole numbers.
+    """
     prompt = messages[-1]["content"]
     parts, frame = _dissect(prompt)
     if _REQUEST in parts and all(mark in parts for mark in _ANSWERS):
         first, second = (parts[mark] for mark in _ANSWERS)
-        return _judge(parts[_REQUEST], first, second, temper, _random(messages, seed))
+        evidence, scores = _judge(parts[_REQUEST], first, second, temper, _random(messages, seed))
+        return _as_json(keys, evidence, scores) if keys else _as_text(evidence, scores)
+    if keys:
+        return _as_json(keys, _answer(prompt), [1, 1])
     if _GIVEN in parts:
         frames = [frame, *(message["content"] for message in messages[:-1])]
         rarer = any(map(_RARER.search, frames))
@@ -127,7 +138,19 @@ def _generate(given: str, random: Random, *, rarer: bool) -> str:
 # Referee
 
 
-def _judge(request: str, first: str, second: str, temper: Temper, random: Random) -> str:
+def _as_json(keys: Sequence[str], evidence: str, scores: Sequence[int]) -> str:
+    return json.dumps(dict(zip(keys, (evidence, *scores), strict=True)))
+
+
+def _as_text(evidence: str, scores: Sequence[int]) -> str:
+    lines = [f"Score of Assistant {number}: {one}" for number, one in enumerate(scores, start=1)]
+    return "\n".join([evidence, *lines])
+
+
+def _judge(
+    request: str, first: str, second: str, temper: Temper, random: Random
+) -> tuple[str, list[int]]:
+    """Return the evidence and the two scores."""
     task = solve(request)
     if task is None:
         evidence = [
@@ -144,10 +167,7 @@ def _judge(request: str, first: str, second: str, temper: Temper, random: Random
         _erring(scores[0] + temper.position_bias, temper, random),
         _erring(scores[1], temper, random),
     ]
-    evidence += [
-        f"Score of Assistant {number}: {score}" for number, score in enumerate(scores, start=1)
-    ]
-    return "\n".join(evidence)
+    return "\n".join(evidence), scores
 
 
 def _finding(score: int) -> str:

@@ -113,6 +113,46 @@ def quality(pairs: Sequence[tuple[float, float]], bootstrap: Bootstrap) -> Estim
     return _bootstrapped([students, teachers], _relative, bootstrap, paired=True)
 
 
+def mean(values: Sequence[float], bootstrap: Bootstrap) -> Estimate | None:
+    """Return the mean, in the values' unit; None where there are none."""
+    return _bootstrapped([values], _mean_of_means, bootstrap, paired=True)
+
+
+def paired(
+    first: Sequence[float],
+    second: Sequence[float],
+    statistic: Callable[..., Any],
+    bootstrap: Bootstrap,
+) -> Estimate | None:
+    """Return a statistic of two columns, whose rows are resampled together; None without rows.
+
+    `statistic(first, second, axis=-1)` takes arrays (..., rows) and returns (...).
+    """
+    return _bootstrapped([first, second], statistic, bootstrap, paired=True)
+
+
+def auc(
+    positives: Sequence[float], negatives: Sequence[float], bootstrap: Bootstrap
+) -> Estimate | None:
+    """Return the chance that a positive's score is above a negative's, a tie counting half.
+
+    The area under the ROC curve, from ranks (Hanley and McNeil 1982). The two columns' rows are
+    resampled together. None without rows.
+    """
+    return paired(positives, negatives, _area, bootstrap)
+
+
+def _area(positives: Any, negatives: Any, axis: int) -> Any:
+    import numpy as np
+    from scipy.stats import rankdata
+
+    count, other = positives.shape[axis], negatives.shape[axis]
+    ranks = rankdata(np.concatenate([positives, negatives], axis=axis), axis=axis)
+    least = count * (count + 1) / 2
+    own = np.take(ranks, np.arange(count), axis=axis).sum(axis=axis)
+    return (own - least) / (count * other)
+
+
 def _by_category(rows: Sequence[tuple[str | None, bool | None]]) -> Mapping[str, list[bool]]:
     marks: dict[str, list[bool]] = {}
     for category, mark in rows:

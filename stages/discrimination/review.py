@@ -5,13 +5,18 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 
 from collections.abc import Sequence
 
-from lion import frugal, jsonl, judging, stage
+from lion import calibration, discrimination, frugal, jsonl, judging, project, stage
 from lion.judging import Pair
 from lion.records import Answer, Instruction, Order, Review, Selection, Verdict, reasons
 
+_Found = dict[tuple[str, Order], list[Review]]
+
 
 def review(work: stage.Work) -> str:
-    """Write selection.jsonl, a row per response that gets a verdict, and the reviews they need."""
+    """Write selection.jsonl, a row per response that gets a verdict, and the reviews they need.
+
+    And what the reviews tell of their referee.
+    """
     settings = work.settings
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
@@ -31,6 +36,10 @@ def review(work: stage.Work) -> str:
     work.write_dropped(dropped)
     counts = {"responses": len(pairs), "judged": len(selected), "reviews": len(reviews)}
     work.write_metrics({**counts, "dropped": reasons(dropped), "referee": used})
+    longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
+    alike = {identity for identity, same in _compared(pairs) if same}
+    trusted = calibration.figures(reviews, longer, alike)
+    jsonl.write_document(project.metrics(work.iteration, "calibration"), trusted)
     return (
         f"{len(reviews):,} reviews for {len(selected):,} of {len(pairs):,} responses, "
         f"{len(dropped):,} without scores"
@@ -52,24 +61,30 @@ def _by_referee(
     drawn = frugal.select(_compared(pairs), before, tau, rules, random_seed=seed, depth=work.depth)
     at_once = [(by_id[row.id], order) for row in drawn for order in frugal.orders(row)]
     with work.asker("referee", settings.referee) as asker:
-        found = _keyed(judging.ask(asker, at_once, share))
+        found = _keyed(judging.ask(asker, at_once, share, samples=rules.samples))
         selected = [
-            frugal.settle(
-                row, found[row.id, row.first], tau, rules, random_seed=seed, depth=work.depth
-            )
+            frugal.settle(row, _first(found, row), tau, rules, random_seed=seed, depth=work.depth)
             if row.basis == "one_order"
             else row
             for row in drawn
         ]
         wanted = [(row.id, order) for row in selected for order in frugal.orders(row)]
         later = [(by_id[id], order) for id, order in wanted if (id, order) not in found]
-        found |= _keyed(judging.ask(asker, later, share))
+        found |= _keyed(judging.ask(asker, later, share, samples=rules.samples))
         used = asker.account.versioned()
-    return selected, [found[key] for key in wanted], used
+    return selected, [review for key in wanted for review in found[key]], used
 
 
-def _keyed(reviews: Sequence[Review]) -> dict[tuple[str, Order], Review]:
-    return {(row.id, row.order): row for row in reviews}
+def _keyed(reviews: Sequence[Review]) -> _Found:
+    found: _Found = {}
+    for row in reviews:
+        found.setdefault((row.id, row.order), []).append(row)
+    return found
+
+
+def _first(found: _Found, row: Selection) -> Review:
+    """Return what the samples of a row's first order come to."""
+    return discrimination.pooled(found[row.id, row.first])[0]
 
 
 if __name__ == "__main__":

@@ -6,9 +6,27 @@ stops, and the metrics say how many are lacking. An endpoint that fails is no dr
 `generate.max_dropped` the stage stops.
 """
 
-from lion import chat, counting, decontamination, generator, jsonl, pools, project, prompts, stage
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lion import (
+    chat,
+    counting,
+    decontamination,
+    embeddings,
+    generator,
+    jsonl,
+    pools,
+    progress,
+    project,
+    prompts,
+    safety,
+    stage,
+)
 from lion.nursery import Nursery
 from lion.records import KINDS, Instruction, Kind, Verdict
+from lion.safety import Safety
 from lion.wire import Failure, Outcome, Request
 
 Asked = tuple[Kind, Instruction, Request]
@@ -17,7 +35,8 @@ Asked = tuple[Kind, Instruction, Request]
 def generate(work: stage.Work) -> str:
     """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
     stop = jsonl.read_document(work.data("stop.json"))
-    nursery = _nursery(work)
+    history = _history(work)
+    nursery = _nursery(work, history)
     used = _fill(work, nursery, list(KINDS) if stop["stop"] else [])
     short = {kind: 0 if stop["stop"] else nursery.wanted(kind) for kind in KINDS}
     jsonl.write(work.data("train_pool.jsonl"), nursery.kept)
@@ -27,8 +46,9 @@ def generate(work: stage.Work) -> str:
             "new": len(nursery.kept),
             **{kind: nursery.counts(kind) for kind in KINDS},
             "short": short,
+            "resisting": progress.resisting(history.before, history.now),
             "stopped": stop["reason"],
-            "generator": used,
+            **used,
         }
     )
     hard, easy = (nursery.funnel[kind]["kept"] for kind in KINDS)
@@ -39,36 +59,70 @@ def generate(work: stage.Work) -> str:
     return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
 
 
-def _nursery(work: stage.Work) -> Nursery:
-    settings = work.settings
+@dataclass(frozen=True, slots=True)
+class _History:
+    """The Cache Pool, the verdicts on it, and the rows with a gap now and an iteration before."""
+
+    cache: list[Instruction]
+    verdicts: list[Verdict]
+    before: list[progress.Judged]
+    now: list[progress.Judged]
+
+
+def _history(work: stage.Work) -> _History:
     cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
     verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
+    earlier = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
+    before, now = (progress.judged(cache, found) for found in (earlier, verdicts))
+    return _History(cache, verdicts, before, now)
+
+
+def _nursery(work: stage.Work, history: _History) -> Nursery:
+    settings = work.settings
+    generate = settings.generate_at(work.iteration)
+    parents = pools.parents(history.cache, history.verdicts, generate.feedback)
+    weights: dict[str, float] = {}
+    if generate.choice == "progress":
+        weights = progress.weights(parents["hard"], history.before, history.now)
     exams = jsonl.read(project.EXAM, Instruction.from_row)
     further = jsonl.read_document(project.FURTHER_EXAMS)["items"]
     exams += [Instruction.from_row(row) for row in further]
     return Nursery(
         iteration=work.iteration,
         depth=work.depth,
-        settings=settings.generate_at(work.iteration),
-        parents=pools.parents(cache, verdicts),
-        cache=cache,
+        settings=generate,
+        parents=parents,
+        cache=history.cache,
         guard=decontamination.guard(exams, settings.decontaminate),
         rng=pools.draw(random_seed=settings.random_seed, purpose="generate", depth=work.depth),
         quality=settings.quality,
         tokens=counting.counter(settings.quality, settings.student),
-        gaps={one.id: one.gap for one in verdicts if one.gap is not None},
+        gaps={one.row.id: one.gap for one in history.now},
+        progress=weights,
     )
 
 
-def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, int]:
-    """Ask round after round until enough is kept, of the kinds that are not `dry`."""
+def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, Mapping[str, int]]:
+    """Ask round after round until enough is kept, of the kinds that are not `dry`.
+
+    Return what was used in each role.
+    """
     templates = prompts.load(project.PROMPTS / "generator", "generator")
-    with work.asker("generator", work.settings.generator) as asker:
+    wanted = sum(nursery.wanted(kind) for kind in KINDS if kind not in dry)
+    pool = [(row.id, chat.transcript(row.messages)) for row in nursery.cache]
+    with (
+        work.asker("generator", work.settings.generator) as asker,
+        embeddings.gate(work, nursery.settings, pool, wanted) as near,
+        safety.gate(work, nursery.settings, wanted) as guard,
+    ):
+        nursery.near = near
         while asked := _round(nursery, dry, templates):
             allowed = _allowed_failures(nursery, asker.account.failed)
             outcomes = asker.ask([request for _, _, request in asked], max_failed=allowed)
-            dry += _judge(nursery, asked, outcomes)
-        return asker.account.versioned()
+            dry += _judge(nursery, asked, outcomes, guard)
+        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
+        gates = {embeddings.ROLE: near, safety.ROLE: guard}
+        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
 
 
 def _allowed_failures(nursery: Nursery, failed: int) -> int:
@@ -80,23 +134,39 @@ def _allowed_failures(nursery: Nursery, failed: int) -> int:
 
 def _round(nursery: Nursery, dry: list[Kind], templates: prompts.Prompts) -> list[Asked]:
     return [
-        (kind, parent, generator.request(chat.transcript(parent.messages), kind, templates, sample))
+        (kind, parent, _request(parent, nursery.prompt(kind), templates, sample))
         for kind in KINDS
         if kind not in dry
         for parent, sample in nursery.choose(kind)
     ]
 
 
-def _judge(nursery: Nursery, asked: list[Asked], outcomes: list[Outcome]) -> list[Kind]:
+def _request(parent: Instruction, prompt: Kind, templates: prompts.Prompts, sample: int) -> Request:
+    return generator.request(chat.transcript(parent.messages), prompt, templates, sample)
+
+
+def _judge(
+    nursery: Nursery, asked: list[Asked], outcomes: list[Outcome], guard: Safety | None
+) -> list[Kind]:
     """Judge a round's candidates in the order of their requests; return the kinds found dry."""
-    tried: dict[Kind, list[bool]] = {}
-    for (kind, parent, _), outcome in zip(asked, outcomes, strict=True):
-        found = generator.candidate(outcome, parent.id, nursery.settings)
-        kept = nursery.judge(kind, parent, found)
-        if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
-            tried.setdefault(kind, []).append(kept)
+    before = {kind: nursery.funnel[kind]["kept"] for kind in KINDS}
+    known = len(nursery.kept)
+    found = [
+        generator.candidate(outcome, parent.id, nursery.settings)
+        for (_, parent, _), outcome in zip(asked, outcomes, strict=True)
+    ]
+    if nursery.near is not None:
+        nursery.near.expect([one for one in found if isinstance(one, str)])
+    for (kind, parent, _), one in zip(asked, found, strict=True):
+        nursery.judge(kind, parent, one)
+    if guard is not None:
+        nursery.withdraw(guard.flaws(nursery.kept[known:]))
+    # an endpoint that fails says nothing of the well
+    answered = (not isinstance(outcome, Failure) for outcome in outcomes)
+    tried = Counter(kind for (kind, _, _), one in zip(asked, answered, strict=True) if one)
     least = nursery.settings.min_acceptance
-    return [kind for kind, kept in tried.items() if sum(kept) < least * len(kept)]
+    kept = {kind: nursery.funnel[kind]["kept"] - before[kind] for kind in KINDS}
+    return [kind for kind, count in tried.items() if not kept[kind] or kept[kind] < least * count]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""BBH and AGIEval as task files of lm-eval (EleutherAI), with our prompts and the paper's rule.
+
+So that any model runs in a harness that others know, on local data alone, and our figures can be
+checked against it. lm-eval itself is an optional extra; nothing here imports it.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from lion.chat import paper_prompt
+from lion.evaluation import choices
+from lion.evaluation.reasoning import Item
+
+_NO_OPTION = "[no option]"
+"""The target of an item whose own target is no option: nothing that is extracted equals it."""
+
+
+def write(items: Sequence[Item], out: Path, *, max_tokens: int, chat: bool) -> int:
+    """Write each task's rows and two task files (generated, likelihood), a group for each exam.
+
+    `chat`: the bare question, for a chat template; else the paper's prompt format. Returns the
+    number of task files.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    known = choices.letters(items)
+    groups: dict[str, list[str]] = {}
+    for (exam, task), found in groupby(items, key=lambda one: (one.exam, one.task)):
+        data = (out / f"{exam}_{task}.jsonl").absolute()
+        data.write_bytes(b"".join(orjson.dumps(_row(one, chat)) + b"\n" for one in found))
+        generated = _generated(known[exam, task], max_tokens)
+        for kind, settings in (("", generated), ("_likelihood", _LIKELIHOOD)):
+            name = f"lion_{exam}_{task}{kind}"
+            _write(out / f"{name}.yaml", {"task": name, **_common(data), **settings})
+            groups.setdefault(f"lion_{exam}{kind}", []).append(name)
+    for group, tasks in groups.items():
+        metrics = [{"metric": metric, "weight_by_size": False} for metric in _metric(group)]
+        for one in metrics:
+            one["filter_list"] = ["none" if group.endswith("_likelihood") else "first_letter"]
+        _write(
+            out / f"{group}.yaml", {"group": group, "task": tasks, "aggregate_metric_list": metrics}
+        )
+    return sum(map(len, groups.values()))
+
+
+def _metric(group: str) -> list[str]:
+    return ["acc"] if group.endswith("_likelihood") else ["exact_match"]
+
+
+def _row(item: Item, chat: bool) -> dict[str, Any]:
+    messages = item.instruction().messages
+    return {
+        "prompt": messages[0]["content"] if chat else paper_prompt(messages),
+        "letters": list(item.letters),
+        "answer": item.answer or _NO_OPTION,
+    }
+
+
+def _common(data: Path) -> dict[str, Any]:
+    return {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
+        "test_split": "test",
+        "doc_to_text": "{{prompt}}",
+        "target_delimiter": "",
+        "num_fewshot": 0,
+        "metadata": {"version": 1},
+    }
+
+
+def _generated(letters: str, max_tokens: int) -> dict[str, Any]:
+    pattern = {"function": "regex", "regex_pattern": f"([{letters}])", "group_select": 0}
+    return {
+        "output_type": "generate_until",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": max_tokens},
+        "filter_list": [
+            {"name": "first_letter", "filter": [pattern, {"function": "take_first"}]},
+        ],
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+
+
+_LIKELIHOOD: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_choice": "{{letters}}",
+    "doc_to_target": "{{answer}}",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

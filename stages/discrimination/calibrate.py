@@ -1,0 +1,90 @@
+"""calibrate: the referee judges answers that are known, and a second one judges what it judged.
+
+Only in the iterations that params name; nothing of it decides what the loop does.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lion import calibrating, jsonl, judging, pools, project, stage
+from lion.evaluation.measures import Bootstrap
+from lion.judging import Pair
+from lion.records import Answer, Instruction, Review, Row, Tally, Verdict, reasons
+from lion.settings import Referee
+
+_Judged = tuple[list[Review], dict[str, int]]
+
+
+def calibrate(work: stage.Work) -> str:
+    """Write the reviews of the anchors and of the second referee, and what they come to."""
+    settings = work.settings
+    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
+    anchors = _anchors(work) if verdicts else []  # a loop that has stopped spends nothing
+    known, by_known = _judge(work, anchors, None)
+    compared = _drawn(work, verdicts) if settings.calibrate.second else []
+    again, by_second = _judge(work, compared, settings.calibrate.second)
+    dropped = judging.dropped([*known, *again], "calibrate")
+    share = settings.evaluate.max_dropped
+    stage.check_dropped(dropped, share, len(known) + len(again), "evaluate.max_dropped")
+    # closing rows keep the files from being empty where nothing was asked
+    jsonl.write(work.data("anchor_reviews.jsonl"), [*known, Tally("calibrate", 0)])
+    jsonl.write(work.data("second_reviews.jsonl"), [*again, Tally("calibrate", 0)])
+    work.write_dropped(dropped)
+    tau = jsonl.read_document(project.metrics(work.iteration, "agreement"))["noise"]["tau"]
+    evaluate = settings.evaluate
+    bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
+    ours = {row.id: row for row in verdicts}
+    truth = calibrating.against_truth(known, tau, bootstrap)
+    second = calibrating.against_second(ours, again, tau, bootstrap)
+    used = {"referee": by_known, "second": by_second, "dropped": reasons(dropped)}
+    work.write_metrics({"anchors": truth, "against_second": second, **used})
+    return _sentence(truth, second)
+
+
+def _judge(work: stage.Work, pairs: Sequence[Pair], second: Referee | None) -> _Judged:
+    if not pairs:
+        return [], {}
+    return judging.by_referee(work, pairs, work.settings.evaluate.max_dropped, second)
+
+
+def _anchors(work: stage.Work) -> list[Pair]:
+    """Return the anchors: the same in every iteration, so that the ledger knows them."""
+    settings = work.settings
+    limit, seed = settings.calibrate.anchor_rows, settings.random_seed
+    source = settings.calibrate.anchors
+    if source is None:
+        return []
+    if source == calibrating.EXAM:
+        exam = jsonl.read(project.EXAM, Instruction.from_row)
+        return calibrating.made(exam, settings.exam.scorer, limit, seed)
+    rng = pools.draw(random_seed=seed, purpose="anchors", depth=0)
+    return pools.sample(calibrating.read(Path(source)), limit, rng)
+
+
+def _drawn(work: stage.Work, verdicts: Sequence[Verdict]) -> list[Pair]:
+    """Return what the second referee judges, of what the first one decided in both orders."""
+    settings = work.settings
+    decided = [row.id for row in verdicts if row.gap is not None and row.basis == "both_orders"]
+    rng = pools.draw(random_seed=settings.random_seed, purpose="second", depth=work.depth)
+    drawn = pools.sample(decided, settings.calibrate.second_rows, rng)
+    # the iteration's own Cache Pool: it holds all that was judged, with the same answers
+    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction.from_row)
+    responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
+    rows, answers = {row.id: row for row in cache}, {row.id: row for row in responses}
+    return [judging.pair(rows[identity], answers[identity]) for identity in drawn]
+
+
+def _sentence(truth: Row, second: Row) -> str:
+    return (
+        f"{truth['rows']} anchors{_percent(truth['accuracy'], ', the right answer ahead in')}; "
+        f"{second['rows']} rows before a second referee"
+        f"{_percent(second['agreement'], ', who agrees on')}"
+    )
+
+
+def _percent(estimate: Mapping[str, float] | None, told: str) -> str:
+    return "" if estimate is None else f"{told} {100 * estimate['value']:.1f} %"
+
+
+if __name__ == "__main__":
+    stage.main("calibrate", calibrate)

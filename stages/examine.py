@@ -1,0 +1,38 @@
+"""examine: a student sits BBH and AGIEval, where params say so."""
+
+from lion import console, examining, jsonl, project, stage
+from lion.evaluation import choices
+from lion.evaluation.measures import Bootstrap
+from lion.records import Tally
+
+
+def examine(work: stage.Work) -> str:
+    """Write what the student chose, and each exam's macro average and tasks."""
+    settings = work.settings
+    items = examining.read(settings.exams)
+    with console.progress(f"examine@{work.iteration}: student") as update:
+        sat = examining.sit(
+            items,
+            student=work.data("student"),
+            settings=settings.student,
+            exams=settings.exams,
+            answering=settings.answering,
+            random_seed=settings.random_seed,
+            keep=project.kept_answers(work.name),
+            progress=update,
+        )
+    evaluate = settings.evaluate
+    found = choices.figures(
+        sat.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
+    )
+    # the closing row keeps the file from being empty where letters were scored
+    written: list[jsonl.Writable] = [*(sat.answers or []), Tally("examine", 0)]
+    jsonl.write(work.data("examine_responses.jsonl"), written)
+    work.write_metrics({"scoring": settings.exams.scoring, "exams": found})
+    averages = {exam: one["average"] for exam, one in found.items()}
+    jsonl.write_document(project.metrics(work.iteration, "reasoning"), averages)
+    return "; ".join(choices.sentence(exam, one) for exam, one in found.items())
+
+
+if __name__ == "__main__":
+    stage.main("examine", examine)
