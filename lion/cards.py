@@ -81,7 +81,8 @@ def _loss(run: Run) -> Card | None:
             ]
     if not values:
         return None
-    return card("Training loss", "by optimiser step", plot=plots.loss(values), wide=True)
+    note = f"faint: each point; strong: the mean of the {plots.SMOOTH} nearest"
+    return card("Training loss", note, plot=plots.loss(values), wide=True)
 
 
 def exam(run: Run) -> Iterator[Card | None]:

@@ -38,9 +38,9 @@ def _gaps(run: Run) -> Card | None:
         gaps = frames.verdicts(path).get_column("gap").drop_nulls()
         if gaps.is_empty():  # the base has no verdicts
             continue
-        counts = dict(gaps.cut(_EDGES, labels=_BANDS).value_counts().iter_rows())
+        counts = Counter(pl.Series(_EDGES).search_sorted(gaps))
         values += [
-            {"iteration": line.iteration, "part": band, "rows": counts.get(band, 0), "rank": rank}
+            {"iteration": line.iteration, "part": band, "rows": counts[rank], "rank": rank}
             for rank, band in enumerate(_BANDS)
         ]
     if not values:

@@ -36,7 +36,7 @@ def referee(run: Run) -> Iterator[Card | None]:
 def _table(
     run: Run, title: str, note: str, cells: Mapping[str, _Cell], read: Callable[[Run, str], Figures]
 ) -> Card | None:
-    """Return a column an iteration, a row a figure; None where no iteration has any."""
+    """Return a column an iteration, a row a figure that some iteration has; None without any."""
     found = {line.iteration: read(run, line.iteration) for line in run.lineage}
     known = {name: figures for name, figures in found.items() if figures}
     if not known:
@@ -44,6 +44,7 @@ def _table(
     rows = [
         [name, *(_cell(show, figures.get(name)) for figures in known.values())]
         for name, show in cells.items()
+        if any(figures.get(name) is not None for figures in known.values())
     ]
     return card(title, note, table={"columns": ["iteration", *known], "rows": rows})
 
@@ -77,11 +78,11 @@ def _of_truth(run: Run, iteration: str) -> Figures:
     if not anchors.get("rows") and not second.get("rows"):
         return {}
     return {
-        "anchors": anchors.get("rows"),
+        "anchors": anchors.get("rows") or None,
         "the right answer is ahead": anchors.get("accuracy"),
         "its gap reaches tau": anchors.get("hard"),
         "area under the curve": anchors.get("auc"),
-        "rows before a second referee": second.get("rows"),
+        "rows before a second referee": second.get("rows") or None,
         "it agrees on hard and easy": second.get("agreement"),
         "points for the teacher's own answers": second.get("self_preference"),
     }

@@ -143,7 +143,8 @@ def _funnel(before: Row | None, after: Row | None) -> Iterator[tuple[str, ...]]:
     for kind in ("hard", "easy"):
         sides = [(one or {}).get(kind) or {} for one in (before, after)]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
-            yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
+            if any(one.get(name) for one in sides):  # most reasons drop nothing
+                yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
 
 
 def _count(number: int | None) -> str:

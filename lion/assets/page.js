@@ -45,13 +45,21 @@ const ink = {labelColor: "var(--dim)", titleColor: "var(--dim)", labelFontSize: 
 const config = {
   background: null, font: "system-ui, sans-serif", view: {stroke: null}, range: {category: [...Array(11)].map((_, n) => `var(--c${n + 1})`)},
   axis: {...ink, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)"},
-  legend: {...ink, orient: "top", title: null, symbolType: "circle", columns: 4, labelLimit: 180, symbolOpacity: 1}, header: ink,
+  legend: {...ink, orient: "top", title: null, symbolType: "circle", labelLimit: 150, symbolOpacity: 1}, header: ink,
   text: {fill: "var(--fg)"},
 };
 
+// as many as are as wide as the longest label
+function legendColumns({data, encoding, layer}, width) {
+  const field = (encoding ?? layer[0].encoding).color?.field;
+  const longest = Math.max(...data.values.map(value => String(value[field] ?? "").length));
+  return Math.max(1, Math.floor((width - 60) / Math.min(180, 30 + 7 * longest)));
+}
+
 async function draw() {
   for (const [place, plot] of waiting) {
-    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config, tooltip: {disableDefaultStyle: true}};
+    const legend = {...config.legend, columns: legendColumns(plot, place.clientWidth)};
+    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config: {...config, legend}, tooltip: {disableDefaultStyle: true}};
     await vegaEmbed(place, plot, options);
     await new Promise(done => setTimeout(done));  // a key pressed meanwhile is answered first
   }
@@ -94,7 +102,8 @@ async function rows() {
 }
 
 const text = cell => cell.getValue() == null ? make("span", "-", "dim") : Object.assign(make("div", cell.getValue(), "text"), {dir: "auto"});
-const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() ?? "dim");
+const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() == null ? "dim" : "");
+const verdict = cell => make("span", cell.getValue() ?? "-", {hard: "hard", easy: "easy"}[cell.getValue()] ?? "dim");
 const byValue = (one, other) => one === other ? 0 : one == null ? -1 : other == null ? 1 : one < other ? -1 : 1;
 
 // what does not fit into a row stands below it: short facts on one line, answers on lines of their own
@@ -117,10 +126,11 @@ const columnsOf = about => [
   {title: "Teacher", field: "teacher", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Student", field: "student", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Gap", field: "gap", formatter: plain, width: 85, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
-  {title: "Verdict", field: "verdict", formatter: plain, width: 95, responsive: 1},
+  {title: "Verdict", field: "verdict", formatter: verdict, width: 95, responsive: 1},
   {title: about, field: "domain", formatter: plain, width: 150, responsive: 4},
   {title: "Origin", field: "origin", formatter: plain, width: 90, responsive: 3},
   {title: "Iter.", field: "iteration", formatter: plain, width: 75, responsive: 3},
+  {title: "Number", field: "number", visible: false},  // the pool's order, to sort by
 ].map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
 
 function pressable(element, act) {
