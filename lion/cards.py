@@ -12,7 +12,7 @@ from lion import plots, project, tables
 from lion.records import Row
 from lion.runs import Run
 from lion.summary import Line
-from lion.tables import DASH
+from lion.visible import DASH
 from lion.visible import line as one_line
 
 Card = dict[str, Any]

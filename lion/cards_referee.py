@@ -9,7 +9,7 @@ from typing import Any
 from lion.cards import Card, card
 from lion.records import Row
 from lion.runs import Run
-from lion.tables import DASH
+from lion.visible import DASH
 
 Figures = Mapping[str, Any]
 _Cell = Callable[[Any], str]

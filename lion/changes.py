@@ -18,8 +18,7 @@ from rich.text import Text
 from lion.difference import Comparison, Distribution, Moves, Sample, Spread
 from lion.difference import Group as Counted
 from lion.records import Row
-from lion.tables import DASH
-from lion.visible import clipped, inert, line
+from lion.visible import DASH, clipped, inert, line
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NAME = 40  # characters of a name

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lion import cards, cards_pools, cards_referee, tables
 from lion.records import Row
 from lion.runs import Run
-from lion.tables import DASH
+from lion.visible import DASH
 
 
 def overview(run: Run) -> Row:

@@ -32,10 +32,8 @@ function card({title, note, plot, table, wide}) {
   if (table) made.append(grid(table));
   if (plot) {
     const place = make("div", "", "plot");
-    place.setAttribute("role", "img");
-    place.setAttribute("aria-label", `${title}. ${note}`);
     made.append(place);
-    waiting.push([place, plot]);
+    waiting.push([place, {...plot, description: `${title}. ${note}`}]);  // which a screen reader has
   }
   return made;
 }
