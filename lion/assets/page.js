@@ -177,7 +177,11 @@ function searching(data) {
     if (known.size > 200) for (const old of [...known.keys()].slice(1)) known.delete(old);
     let start = sought;
     while (!known.has(start)) start = start.slice(0, -1);
-    if (start !== sought) known.set(sought, known.get(start).map((hit, number) => hit && soughtIn(data[number]).includes(sought)));
+    if (start !== sought) {
+      const before = known.get(start), found = new Uint8Array(data.length);
+      for (let n = 0; n < data.length; n++) if (before[n] && soughtIn(data[n]).includes(sought)) found[n] = 1;
+      known.set(sought, found);
+    }
     return known.get(sought);
   };
 }
@@ -194,8 +198,9 @@ function controls(table, data) {
   const wanted = () => {
     const hits = search(at("search").value.trim().toLowerCase()), least = at("gap").value === "" ? null : Number(at("gap").value);
     const chosen = ["verdict", "origin", "iteration", "domain"].map(name => [name, at(name).value]).filter(([, value]) => value);
-    table.setFilter(row => hits[row.number] && chosen.every(([name, value]) => row[name] === value)
-      && (least === null || (row.gap != null && row.gap >= least)));
+    const fits = row => chosen.every(([name, value]) => row[name] === value) && (least === null || (row.gap != null && row.gap >= least));
+    const all = !chosen.length && least === null;
+    table.setFilter(row => hits[row.number] && (all || fits(row)));
     at("count").textContent = `${table.getDataCount("active").toLocaleString("en")} of ${data.length.toLocaleString("en")} instructions`;
   };
   at("filters").addEventListener("input", event => event.target.id !== "sort" && wanted());
