@@ -60,14 +60,14 @@ def _of_reviews(run: Run, iteration: str) -> Figures:
     agreement = run.metrics(iteration, "agreement").get("noise") or {}
     repeated = told.get("repeated") or {}
     return {
-        "rows": told["rows"],
-        "the order decides": told["flip_rate"],
+        "judged in both orders": told["rows"],
+        "the better side depends on the order": told["flip_rate"],
         "ties": told["tie_rate"],
-        "worth of the first place": told["position_bias"],
+        "points for standing first": told["position_bias"],
         "correlation of gap and length": told["length_correlation"],
-        "noise of a gap": told["noise"],
-        "gaps within the noise of tau": agreement.get("within"),
-        "agreement when repeated": repeated.get("agreement"),
+        "noise of a gap, points": told["noise"],
+        "verdicts within the noise": agreement.get("within"),
+        "repeated judgements agree": repeated.get("agreement"),
     }
 
 
@@ -79,10 +79,10 @@ def _of_truth(run: Run, iteration: str) -> Figures:
         return {}
     return {
         "anchors": anchors.get("rows") or None,
-        "the right answer is ahead": anchors.get("accuracy"),
+        "right answer ahead": anchors.get("accuracy"),
         "its gap reaches tau": anchors.get("hard"),
-        "area under the curve": anchors.get("auc"),
-        "rows before a second referee": second.get("rows") or None,
+        "area under the curve (AUC)": anchors.get("auc"),
+        "judged by a second referee, too": second.get("rows") or None,
         "it agrees on hard and easy": second.get("agreement"),
         "points for the teacher's own answers": second.get("self_preference"),
     }
@@ -108,21 +108,21 @@ def _estimate(show: Callable[[float], str]) -> _Cell:
 
 
 _OF_REVIEWS: Mapping[str, _Cell] = {
-    "rows": "{:,}".format,
-    "the order decides": _percent,
+    "judged in both orders": "{:,}".format,
+    "the better side depends on the order": _percent,
     "ties": _percent,
-    "worth of the first place": _points,
+    "points for standing first": _points,
     "correlation of gap and length": _points,
-    "noise of a gap": "{:.2f}".format,
-    "gaps within the noise of tau": _percent,
-    "agreement when repeated": _percent,
+    "noise of a gap, points": "{:.2f}".format,
+    "verdicts within the noise": _percent,
+    "repeated judgements agree": _percent,
 }
 _OF_TRUTH: Mapping[str, _Cell] = {
     "anchors": "{:,}".format,
-    "the right answer is ahead": _estimate(_percent),
+    "right answer ahead": _estimate(_percent),
     "its gap reaches tau": _estimate(_percent),
-    "area under the curve": _estimate("{:.3f}".format),
-    "rows before a second referee": "{:,}".format,
+    "area under the curve (AUC)": _estimate("{:.3f}".format),
+    "judged by a second referee, too": "{:,}".format,
     "it agrees on hard and easy": _estimate(_percent),
     "points for the teacher's own answers": _estimate(_points),
 }
