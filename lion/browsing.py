@@ -11,8 +11,7 @@ from rich.text import Text
 
 from lion.errors import SettingsError
 from lion.records import Row
-from lion.tables import DASH
-from lion.visible import clipped, inert
+from lion.visible import DASH, clipped, inert
 
 CLIP = 400  # characters of a text, unless it is asked for whole
 ORDERS = ("pool", "gap", "-gap", "length", "-length")

@@ -12,7 +12,7 @@ from lion import plots, project, tables
 from lion.records import Row
 from lion.runs import Run
 from lion.summary import Line
-from lion.tables import DASH
+from lion.visible import DASH
 from lion.visible import line as one_line
 
 Card = dict[str, Any]
@@ -81,7 +81,8 @@ def _loss(run: Run) -> Card | None:
             ]
     if not values:
         return None
-    return card("Training loss", "by optimiser step", plot=plots.loss(values), wide=True)
+    note = f"faint: each point; strong: the mean of the {plots.SMOOTH} nearest"
+    return card("Training loss", note, plot=plots.loss(values), wide=True)
 
 
 def exam(run: Run) -> Iterator[Card | None]:
@@ -89,13 +90,18 @@ def exam(run: Run) -> Iterator[Card | None]:
     values = [
         {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": accuracy}
         for line in run.lineage
-        for category, accuracy in (run.metrics(line, "evaluate").get("categories") or {}).items()
+        for category, accuracy in (
+            run.metrics(line.iteration, "evaluate").get("categories") or {}
+        ).items()
         if accuracy is not None
     ]
     if values:
         note = "the student's accuracy by category and iteration"
         yield card("Categories", note, plot=plots.scores(values))
-    sat = {line.iteration: run.metrics(line, "examine").get("exams") or {} for line in run.lineage}
+    sat = {
+        line.iteration: run.metrics(line.iteration, "examine").get("exams") or {}
+        for line in run.lineage
+    }
     for name in dict.fromkeys(name for found in sat.values() for name in found):
         yield _tasks(name, {key: found[name] for key, found in sat.items() if name in found})
 
@@ -127,7 +133,7 @@ def cost(run: Run) -> Iterator[Card | None]:
     for line in run.lineage:
         totals: dict[str, int] = {}
         for stage, role in _ROLES.items():
-            used = run.metrics(line, stage).get(role) or {}
+            used = run.metrics(line.iteration, stage).get(role) or {}
             totals[role] = totals.get(role, 0) + _tokens(used)
         tokens += [
             {"row": line.iteration, "part": role, "amount": amount, "rank": rank}

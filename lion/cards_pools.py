@@ -1,9 +1,8 @@
-"""The report page's cards of pools and verdicts: gaps, calibration, funnel, drift."""
+"""The report page's cards of pools and verdicts: hard share, gaps, funnel, drift."""
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -11,7 +10,6 @@ from lion import frames, plots, project
 from lion.cards import Card, card, point
 from lion.records import KINDS, Row
 from lion.runs import Run
-from lion.tables import DASH
 from lion.visible import line as one_line
 
 OTHERS = "others"
@@ -19,26 +17,10 @@ _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their u
 _EDGES = (0.0, 1.0, 3.0, 6.0)
 _NAME = 40  # characters
 _PARTS = 10  # domains that are told apart; the rest are one
-_REFEREE = {
-    "rows": ("judged in both orders", ",d"),
-    "flip_rate": ("the better side depends on the order", ".1%"),
-    "position_bias": ("points for standing first", "+.2f"),
-    "tie_rate": ("ties", ".1%"),
-    "length_correlation": ("correlation of gap and length", "+.2f"),
-    "noise": ("noise of a gap, points", ".2f"),
-}
-"""A row's name for each figure of metrics/k/calibration.json, and its format."""
-_BESIDE = (
-    ("agreement", ("noise", "within"), "verdicts within the noise"),
-    ("calibrate", ("anchors", "accuracy", "value"), "anchors: right answer ahead"),
-    ("calibrate", ("anchors", "auc", "value"), "anchors: AUC"),
-    ("calibrate", ("against_second", "agreement", "value"), "a second referee agrees"),
-)
-"""Shares that other stages' metrics have: stage, where, a row's name."""
 
 
 def difficulty(run: Run) -> Iterator[Card | None]:
-    """Yield hard share, gaps, calibration."""
+    """Yield hard share and gaps."""
     hard = [
         point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
     ]
@@ -46,7 +28,6 @@ def difficulty(run: Run) -> Iterator[Card | None]:
         note = "share of the verdicts whose gap reaches tau"
         yield card("Hard share", note, plot=plots.by_iteration(hard, "share", ".0%"))
     yield _gaps(run)
-    yield _calibration(run)
 
 
 def _gaps(run: Run) -> Card | None:
@@ -69,38 +50,6 @@ def _gaps(run: Run) -> Card | None:
     return card("Gaps", note, plot=plots.shares(values, _BANDS, graded=True))
 
 
-def _calibration(run: Run) -> Card | None:
-    """Return what the reviews say of their referee, by iteration."""
-    found = {line.iteration: run.metrics(line, "calibration") for line in run.lineage}
-    known = {name: told for name, told in found.items() if told.get("rows")}
-    if not known:
-        return None
-    rows = [
-        [told, *(_figure(one.get(name), form) for one in known.values())]
-        for name, (told, form) in _REFEREE.items()
-    ]
-    judged = [line for line in run.lineage if line.iteration in known]
-    for stage, path, told in _BESIDE:
-        values = [_at(run.metrics(line, stage), path) for line in judged]
-        if any(value is not None for value in values):
-            rows.append([told, *(_figure(value, ".1%") for value in values)])
-    table = {"columns": ["iteration", *known], "rows": rows}
-    note = "of the instructions judged in both orders; scores are from 1 to 10"
-    return card("Calibration of the referee", note, table=table, wide=True)
-
-
-def _at(document: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    """Return the figure at `path` of a stage's metrics; None where there is none."""
-    found: Any = document
-    for name in path:
-        found = (found or {}).get(name)
-    return found if isinstance(found, float | int) else None
-
-
-def _figure(value: float | None, form: str) -> str:
-    return DASH if value is None else format(value, form)
-
-
 def pools(run: Run) -> Iterator[Card | None]:
     """Yield the funnel of generation, and the drift of what the rows are about."""
     yield _funnel(run)
@@ -110,7 +59,7 @@ def pools(run: Run) -> Iterator[Card | None]:
 def _funnel(run: Run) -> Card | None:
     values: list[Row] = []
     for line in run.lineage:
-        document = run.metrics(line, "generate")
+        document = run.metrics(line.iteration, "generate")
         for kind in KINDS:
             funnel: Mapping[str, int] = document.get(kind) or {}
             parts = {"kept": funnel.get("kept", 0), **funnel}

@@ -18,8 +18,7 @@ from rich.text import Text
 from lion.difference import Comparison, Distribution, Moves, Sample, Spread
 from lion.difference import Group as Counted
 from lion.records import Row
-from lion.tables import DASH
-from lion.visible import clipped, inert, line
+from lion.visible import DASH, clipped, inert, line
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NAME = 40  # characters of a name
@@ -143,7 +142,8 @@ def _funnel(before: Row | None, after: Row | None) -> Iterator[tuple[str, ...]]:
     for kind in ("hard", "easy"):
         sides = [(one or {}).get(kind) or {} for one in (before, after)]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
-            yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
+            if any(one.get(name) for one in sides):  # most reasons drop nothing
+                yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
 
 
 def _count(number: int | None) -> str:

@@ -159,7 +159,7 @@ def _figures(one: "Submission", state: "State | None", problem: str) -> dict[str
 
 def _table(found: Sequence[tuple["Submission", "State | None", str]]) -> "Table":
     from lion.money import grid
-    from lion.tables import DASH
+    from lion.visible import DASH
 
     table = grid("stage", "model", "batch", "status", "requests", "done", "failed", "until (UTC)")
     for one, state, _ in found:

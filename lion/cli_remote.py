@@ -52,7 +52,7 @@ def verify_remote(
 def _table(found: "Verified") -> "Table":
     from rich.table import Table
 
-    from lion.tables import DASH
+    from lion.visible import DASH
 
     table = Table(box=None, pad_edge=False)
     for name in ("where", "state", "iteration", "stage", "file", "object"):

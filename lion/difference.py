@@ -241,25 +241,26 @@ def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
         "student's score": pl.col("student_mean"),
         "gap": pl.col("gap"),
     }
-    rows = {
-        name: [side.rows.select(one) for side in (before, after)] for name, one in of_rows.items()
-    }
-    verdicts = {
-        name: [_selected(side.verdicts, one) for side in (before, after)]
-        for name, one in of_verdicts.items()
-    }
-    found = (_distribution(name, *pair) for name, pair in {**rows, **verdicts}.items())
+    first, second = (
+        {**_selected(side.rows, of_rows), **_selected(side.verdicts, of_verdicts)}
+        for side in (before, after)
+    )
+    found = (_distribution(name, first[name], second[name]) for name in first)
     return tuple(one for one in found if one is not None)
 
 
-def _selected(frame: pl.DataFrame | None, what: pl.Expr) -> pl.DataFrame:
-    return pl.DataFrame({"none": []}) if frame is None else frame.select(what)
+def _selected(frame: pl.DataFrame | None, what: Mapping[str, pl.Expr]) -> dict[str, pl.Series]:
+    """Return the figures that there are, by name; all in one query, so that cores share it."""
+    if frame is None:
+        return {name: pl.Series(name, [], dtype=pl.Float64) for name in what}
+    found = frame.select(one.cast(pl.Float64).alias(name) for name, one in what.items())
+    return {name: found.get_column(name).drop_nulls() for name in what}
 
 
-def _distribution(name: str, before: pl.DataFrame, after: pl.DataFrame) -> Distribution | None:
+def _distribution(name: str, before: pl.Series, after: pl.Series) -> Distribution | None:
     """Return both spreads, binned over the range of both; None where neither side has a figure."""
-    sides = [one.to_series().cast(pl.Float64).drop_nulls() for one in (before, after)]
-    both = pl.concat([one.alias(name) for one in sides])
+    sides = (before, after)
+    both = pl.concat(sides)
     if both.is_empty():
         return None
     low, high = _float(both.min()), _float(both.max())

@@ -11,9 +11,8 @@ from rich.text import Text
 from lion.chat import transcript
 from lion.provenance import Made
 from lion.records import Instruction, Review
-from lion.tables import DASH
 from lion.tracing import Life, Round
-from lion.visible import inert, line
+from lion.visible import DASH, inert, line
 
 _SHORT = 100  # characters of another row's text
 _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}

@@ -15,7 +15,8 @@ from lion.disk import Room
 from lion.ledger import Amount
 from lion.planning import Need
 from lion.settings import Budget
-from lion.tables import DASH, dollars
+from lion.tables import dollars
+from lion.visible import DASH
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 

@@ -78,11 +78,8 @@ class Nursery:
         return target - self.funnel[kind]["kept"]
 
     def prompt(self, kind: Kind) -> Kind:
-        """Return which prompt new instructions of `kind` are asked with.
-
-        One-way imitation has one only: the same domain, the same task type.
-        """
-        return "hard" if self.settings.feedback in ("uniform", "balanced") else kind
+        """Return which prompt new instructions of `kind` are asked with (see `prompt_of`)."""
+        return prompt_of(kind, self.settings)
 
     def choose(self, kind: Kind) -> Iterator[tuple[Instruction, int]]:
         """Yield the parents of one round, each with its sample index, one per call.
@@ -226,6 +223,14 @@ def _by_domain(rows: Sequence[Instruction]) -> dict[str | None, list[Instruction
     for row in rows:
         found.setdefault(row.domain, []).append(row)
     return found
+
+
+def prompt_of(kind: Kind, settings: Generate) -> Kind:
+    """Return which prompt asks for new instructions of `kind`.
+
+    One-way imitation has one only: the same domain, the same task type.
+    """
+    return "hard" if settings.feedback in ("uniform", "balanced") else kind
 
 
 def lineages(rows: Sequence[Instruction]) -> dict[str, str]:

@@ -5,10 +5,10 @@ A figure that is not known is a dash; a plot without a figure is left out.
 
 from collections.abc import Iterator
 
-from lion import cards, cards_pools, tables
+from lion import cards, cards_pools, cards_referee, tables
 from lion.records import Row
 from lion.runs import Run
-from lion.tables import DASH
+from lion.visible import DASH
 
 
 def overview(run: Run) -> Row:
@@ -16,6 +16,7 @@ def overview(run: Run) -> Row:
     sections = {
         "Progress": cards.progress(run),
         "Hard and easy": cards_pools.difficulty(run),
+        "Referee": cards_referee.referee(run),
         "Pools": cards_pools.pools(run),
         "Exam": cards.exam(run),
         "Cost": cards.cost(run),

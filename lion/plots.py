@@ -15,6 +15,7 @@ _STUDENT, _TEACHER = "var(--student)", "var(--teacher)"
 _BANDS = [f"var(--s{number})" for number in range(1, 6)]
 _SHADES = [f"var(--a{number})" for number in range(1, 6)]
 _HEIGHT, _BAR = 220, 26  # pixels
+SMOOTH = 9  # points of a curve of training
 
 
 def against_teacher(values: Sequence[Row]) -> Spec:
@@ -50,15 +51,38 @@ def _layers(values: Sequence[Row], title: str, format: str, colour: Spec) -> Spe
 
 
 def loss(values: Sequence[Row]) -> Spec:
-    """Return the training loss by step. Values: iteration, step, loss."""
+    """Return the training loss by step: faint as it was, and smooth. Values: iteration, step, loss.
+
+    Smooth is the mean of the nearest `SMOOTH` points.
+    """
+    x_axis = {"title": "optimiser step", "grid": False}
+    x = {"field": "step", "type": "quantitative", "axis": x_axis}
+    y = {"type": "quantitative", "axis": {"title": "mean loss"}}
+    hue = {
+        "field": "iteration",
+        "type": "nominal",
+        "sort": None,
+        "legend": {"symbolType": "stroke"},
+    }
+    near = {
+        "window": [{"op": "mean", "field": "loss", "as": "smooth"}],
+        "frame": [-(SMOOTH // 2), SMOOTH // 2],
+        "groupby": ["iteration"],
+        "sort": [{"field": "step"}],
+    }
     return _spec(
         values,
-        mark={"type": "line", "tooltip": True},
-        encoding={
-            "x": {"field": "step", "type": "quantitative", "axis": {"title": "optimiser step"}},
-            "y": {"field": "loss", "type": "quantitative", "axis": {"title": "mean loss"}},
-            "color": {"field": "iteration", "type": "nominal", "sort": None},
-        },
+        transform=[near],
+        layer=[
+            {
+                "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.25, "tooltip": True},
+                "encoding": {"x": x, "y": {**y, "field": "loss"}, "color": hue},
+            },
+            {
+                "mark": {"type": "line", "tooltip": True},
+                "encoding": {"x": x, "y": {**y, "field": "smooth"}, "color": hue},
+            },
+        ],
     )
 
 
@@ -67,7 +91,6 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
     scale: Spec = {"domain": list(order)}
     if graded:
         scale["range"] = _BANDS
-    legend = {"legend": {"columns": len(order)}} if graded else {}
     return _spec(
         values,
         mark={"type": "bar", "tooltip": True},
@@ -79,7 +102,7 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
                 "stack": "normalize",
                 "axis": {"title": "share", "format": ".0%"},
             },
-            "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale, **legend},
+            "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale},
             "order": {"field": "rank", "type": "quantitative"},
         },
     )

@@ -9,11 +9,14 @@ import os
 from collections.abc import Hashable
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from lion.errors import SettingsError
-from lion.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from lion.settings import Settings
 
 PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
@@ -49,8 +52,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_settings(path: Path = PARAMS) -> Settings:
+def load_settings(path: Path = PARAMS) -> "Settings":
     """Read and validate params.yaml. Raises SettingsError."""
+    from lion.settings import read_settings  # its library takes a while: what reads none waits not
+
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError as error:

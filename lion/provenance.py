@@ -59,7 +59,7 @@ def _requests(
     settings: Settings, own: Instruction, parent: Instruction, templates: Prompts
 ) -> Iterator[Request]:
     """Yield the requests that may have brought `own`, in the order in which they were made."""
-    kind = KINDS[KINDS.index(own.origin)]
+    kind = nursery.prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
     first = settings.depth(own.iteration) * nursery.SAMPLES_PER_DEPTH
     for sample in range(first, first + _ASKINGS):
         yield generator.request(transcript(parent.messages), kind, templates, sample)

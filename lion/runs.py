@@ -29,9 +29,9 @@ class Run:
         """Whether rows say what they are about; else their seeds' categories stand for it."""
         return bool(self.rows.get_column("domain").is_not_null().any())
 
-    def metrics(self, line: Line, stage: str) -> Row:
-        """Return a stage's metrics of a line; empty where there are none."""
-        return revisions.document(self.tree, project.metrics(line.iteration, stage))
+    def metrics(self, iteration: str, stage: str) -> Row:
+        """Return a stage's metrics of an iteration; empty where there are none."""
+        return revisions.document(self.tree, project.metrics(iteration, stage))
 
 
 def run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:

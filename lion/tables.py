@@ -12,8 +12,8 @@ from lion import discrimination
 from lion.evaluation.measures import Estimate
 from lion.pricing import NANO
 from lion.summary import Judge, Line
+from lion.visible import DASH
 
-DASH = "-"
 _SWAMPED = 0.5  # share of verdicts within the noise
 _COLUMNS = (
     "iter",

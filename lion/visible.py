@@ -6,6 +6,8 @@ become their escape, as Python writes it. Pure.
 
 import re
 
+DASH = "-"  # stands for what is not known
+
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but tab and newline
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, overrides, isolates

@@ -1,200 +1,398 @@
-"""The report page in a real browser: it reads, sorts, searches and filters; attacks stay text."""
+"""The report page in a real browser: it loads, sorts, searches and filters, and runs no text."""
 
+import random
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any
 
-import pooled
 import pytest
-from pipeline import Project
+from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, sync_playwright
-from running import Finished
+from pooled import WORDS, instruction, project, verdict
 
-from lion import reporting, revisions
-from lion.records import Answer
+from lion import jsonl, page
+from lion.cli import main
+from lion.records import Answer, Instruction
+from lion.visible import clipped, inert
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PHONE = {"width": 390, "height": 844}
-ATTACKS = {
-    "script": "<script>window.owned = 1</script>",
-    "handler": '<img src=x onerror="window.owned = 2">',
-    "link": '<a href="javascript:window.owned=3">click</a> [here](javascript:window.owned=3)',
-    "template": "</script><script>window.owned = 4</script>${window.owned=4}{{window.owned=4}}",
-    "bidi": "safe \u202egnihtemos esle\u202c and \u2066more\u2069",
-    "giant": "x" * 1_000_000,
-    "css": "</style><style>body{display:none}</style>",
-    "svg": '<svg onload="window.owned=5"><animate onbegin="window.owned=5"/></svg>',
-    "comment": "<!-- <script> --><!--><img src=x onerror=window.owned=6>",
-    "json": '"}]}</script><script>window.owned=7</script>\\u003cscript\\u003e\u2028',
-}
-
+CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+ATTACKS = {
+    "script": "<script>window.harm = 'script'</script>",
+    "event handler": "<img src=x onerror=\"window.harm='handler'\"><b onmouseover=alert(1)>b</b>",
+    "javascript link": "<a href=\"javascript:window.harm='link'\">go</a> [go](javascript:alert(1))",
+    "template breakout": "${window.harm='t'} $styles {{constructor.constructor('alert(1)')()}}"
+    " `${alert(1)}` </template></textarea>",
+    "bidi": "user \u202e live \u2066 evil \u200f end",
+    "giant token": "A" * 300_000,
+    "css": "</style><style>* { display: none !important }</style><i style='position: fixed'>x</i>",
+    "svg": "<svg onload=\"window.harm='svg'\"><script>window.harm='svg'</script></svg>",
+    "comment": "<!-- <script> --> <!--[if true]> --!> <![CDATA[ x ]]>",
+    "json breakout": """"}]</script><script>window.harm = 'json'</script>\u2028\\u003c""",
+}
+SIZE = 240
+
+
+@dataclass
+class Watched:
+    """A page in a browser, and what should not have happened: messages, errors, requests."""
+
+    page: Page
+    noise: list[str] = field(default_factory=list)
+
+    def count(self) -> int:
+        """Return how many instructions the page says it shows."""
+        found = re.match(r"[\d,]+", self.page.inner_text("#count"))
+        assert found is not None
+        return int(found[0].replace(",", ""))
+
+    def texts(self) -> list[str]:
+        """Return the instructions of the page of the table that is shown."""
+        return self.page.locator(".tabulator-cell[tabulator-field=text]").all_inner_texts()
+
+    def gaps(self) -> list[str]:
+        """Return the gaps of the same rows."""
+        return self.page.locator(".tabulator-cell[tabulator-field=gap]").all_inner_texts()
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[Instruction]:
+    """Rows of which the first ones attack: by their text, answer and domain."""
+    rng = random.Random(0)
+    planted = [
+        instruction(f"{name}: {text}", domain=clipped(text, 300), answer=text, category=text[:300])
+        for name, text in ATTACKS.items()
+    ]
+    return planted + [
+        instruction(
+            f"{' '.join(rng.choices(WORDS, k=6))} {number}",
+            str(number % 3),
+            domain=rng.choice(["writing", "code", "skip", "dim"]),
+            answer=" ".join(rng.choices(WORDS, k=rng.randint(1, 60))),
+        )
+        for number in range(SIZE - len(planted))
+    ]
+
+
+@pytest.fixture(scope="module")
+def gaps(pool: list[Instruction]) -> dict[str, float | None]:
+    """Return the gap of each judged row."""
+    rng = random.Random(1)
+    return {row.id: rng.choice([None, 0.0, 0.5, 1.0, 3.0, 7.5]) for row in pool[: SIZE - 40]}
+
+
+@pytest.fixture(scope="module")
+def written(
+    pool: list[Instruction],
+    gaps: dict[str, float | None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Write the page of a made-up run, as `lion report` does."""
+    root = tmp_path_factory.mktemp("page")
+    responses = [Answer(row.id, row.answer.text[::-1], "stop", "s") for row in pool if row.answer]
+    for key in ("0", "1", "2"):
+        judged = [] if key == "0" else [verdict(*one) for one in gaps.items()]
+        project(root, key, pool, judged, responses if judged else ())
+        (root / "metrics" / key).mkdir(parents=True)
+        for stage, document in figures(int(key)).items():
+            jsonl.write_document(root / "metrics" / key / f"{stage}.json", document)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        done = CliRunner().invoke(main, ["report", "--out", "page.html"])
+    assert done.exit_code == 0, done.stderr
+    return root / "page.html"
+
+
+def figures(key: int) -> dict[str, dict[str, Any]]:
+    """Return what stages tell of an iteration; the names in it attack, too."""
+    funnel = {"asked": 30, "kept": 20, "duplicate": 10, ATTACKS["svg"]: 5}
+    return {
+        "evaluate": {
+            "accuracy": 0.2 + 0.1 * key,
+            "accuracy_interval": {"low": 0.1 + 0.1 * key, "high": 0.3 + 0.1 * key},
+            "teacher_accuracy": 0.95,
+            "quality": 50.0 + key,
+            "categories": dict.fromkeys(ATTACKS.values(), 0.1 * (key + 1)),
+        },
+        "split": {"hard_share": 0.5 - 0.1 * key, "mean_gap": 1.0},
+        "generate": {"hard": funnel, "easy": funnel, "new": 40},
+        "calibration": {
+            "rows": 10 * key,
+            "flip_rate": 0.25,
+            "position_bias": 0.5,
+            "tie_rate": 0.1,
+            "length_correlation": None,
+            "noise": 0.75,
+            "repeated": None,
+        },
+    }
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Yield a Chromium without a window."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
-@contextmanager
-def opened(browser: Browser, page: Path, **options: Any) -> Iterator[Page]:
-    """Yield the page once all is drawn. Leaving it, the console was silent and nothing fetched."""
-    told: list[str] = []
-    with browser.new_context(reduced_motion="reduce", **options) as context:
-        shown = context.new_page()
-        shown.on("console", lambda message: told.append(message.text))
-        shown.on("pageerror", lambda error: told.append(str(error)))
-        shown.on("request", lambda request: told.append(request.url))
-        shown.goto(page.as_uri())
-        shown.wait_for_selector("html[data-ready=yes]")
-        yield shown
-        assert [one for one in told if one != page.as_uri()] == []
+def opened(browser: Browser, path: Path, *, ready: bool = True, **options: Any) -> Watched:
+    """Return the page, once it is ready where that is asked for."""
+    watched = Watched(browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options}))
+    seen, noise = watched.page, watched.noise
+    seen.on("console", lambda message: noise.append(f"console: {message.text}"))
+    seen.on("pageerror", lambda error: noise.append(f"error: {error}"))
+    seen.on("dialog", lambda dialog: (noise.append("dialog"), dialog.dismiss()))
+    seen.on("request", lambda request: noise.append(f"request: {request.url[:200]}"))
+    seen.goto(path.as_uri())
+    if ready:
+        seen.wait_for_selector("html[data-ready=yes]")
+    return watched
 
 
 @pytest.fixture(scope="module")
-def page(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the page of a real run, as `lion report` writes it."""
-    out = tmp_path_factory.mktemp("report") / "index.html"
-    project: Project = finished.project
-    written = project.run("lion.cli", "report", "--out", str(out))
-    assert written.code == 0, written.output
-    return out
-
-
-def counted(shown: Page) -> int:
-    """Return how many instructions are left."""
-    return int(shown.inner_text("#count").split()[0].replace(",", ""))
-
-
-def cells(shown: Page, field: str) -> list[str]:
-    return shown.locator(f".tabulator-row [tabulator-field={field}]").all_inner_texts()
-
-
-def test_it_draws_every_plot_and_has_every_row(
-    browser: Browser, page: Path, finished: Finished
-) -> None:
-    with opened(browser, page) as shown:
-        plots = shown.locator(".plot")
-        assert plots.count() >= 6
-        for number in range(plots.count()):
-            marks = plots.nth(number).locator("svg path, svg rect").count()
-            assert marks > 3, plots.nth(number).get_attribute("aria-label")
-        assert counted(shown) == len(finished.project.rows("1/cache_pool.jsonl"))
-
-
-def test_it_searches_filters_and_sorts(browser: Browser, page: Path, finished: Finished) -> None:
-    pool = finished.project.rows("1/cache_pool.jsonl")
-    verdicts = {row["id"]: row for row in finished.project.rows("1/verdicts.jsonl")}
-    with opened(browser, page) as shown:
-        text = pool[7]["messages"][0]["content"]
-        shown.fill("#search", text.upper())
-        assert counted(shown) == sum(text in row["messages"][0]["content"] for row in pool)
-        shown.fill("#search", "")
-
-        hard = {one for one, row in verdicts.items() if row["difficulty"] == "hard"}
-        shown.select_option("#verdict", "hard")
-        assert counted(shown) == len(hard & {row["id"] for row in pool}) > 0
-        shown.select_option("#sort", "gap desc")
-        gaps = [float(text) for text in cells(shown, "gap")]
-        assert gaps == sorted(gaps, reverse=True)
-        shown.click("button[type=reset]")
-        assert counted(shown) == len(pool)
-
-
-def test_a_keyboard_is_enough(browser: Browser, page: Path) -> None:
-    with opened(browser, page) as shown:
-        shown.locator(".tabulator-row").first.press("Enter")
-        shown.wait_for_selector("#detail[open]")
-        assert re.match(r"lion trace [0-9a-f]{16}$", shown.inner_text("#detail-command"))
-        shown.keyboard.press("Escape")
-        shown.wait_for_selector("#detail", state="hidden")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_can_be_read_in_the_dark(
-    browser: Browser, page: Path, scheme: str
-) -> None:
-    """Contrast as WCAG 2 computes it: 4.5 at least for plain text."""
-    with opened(browser, page, viewport=PHONE, color_scheme=scheme) as shown:
-        assert shown.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        colours = shown.evaluate("""() => [getComputedStyle(document.body).color,
-            getComputedStyle(document.querySelector(".card")).backgroundColor]""")
-        assert contrast(*colours) >= 4.5
-
-
-def test_it_prints_without_its_controls(browser: Browser, page: Path) -> None:
-    with opened(browser, page) as shown:
-        shown.emulate_media(media="print")
-        assert not shown.locator("#filters").is_visible()
-        assert shown.locator(".card").first.is_visible()
-        assert shown.pdf()[:4] == b"%PDF"
-
-
-def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours, 1 to 21 (WCAG 2, relative luminance)."""
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
-    linear = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    ]
-    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-# --- what models and colleagues may write
+def shared(browser: Browser, written: Path) -> Iterator[Watched]:
+    """Yield one page for all tests that leave it as they found it."""
+    watched = opened(browser, written)
+    yield watched
+    watched.page.close()
 
 
 @pytest.fixture
-def attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the page of a pool in which every text, domain and category is an attack."""
-    rows = [
-        pooled.instruction(f"{name} {text}", domain=text[:200], category=text[:200], answer=text)
-        for name, text in ATTACKS.items()
-    ]
-    responses = [
-        Answer(row.id, text, "stop", None) for row, text in zip(rows, ATTACKS.values(), strict=True)
-    ]
-    verdicts = [pooled.verdict(row.id, 3.0) for row in rows]
-    pooled.project(tmp_path, "1", rows, verdicts, responses)
-    pooled.project(tmp_path, "0", rows)
-    monkeypatch.chdir(tmp_path)
-    out = tmp_path / "index.html"
-    with revisions.opened() as trees:
-        reporting.write(trees.place("workspace:1"), out)
-    return out
+def seen(shared: Watched) -> Watched:
+    """Return the page with nothing typed, chosen or opened."""
+    shared.page.keyboard.press("Escape")
+    shared.page.click("#filters button[type=reset]")
+    shared.page.wait_for_function("n => document.querySelector('#count').textContent.startsWith(n)",
+                                  arg=f"{SIZE}")  # fmt: skip
+    return shared
 
 
-def test_planted_attacks_stay_text(browser: Browser, attacked: Path) -> None:
-    with opened(browser, attacked) as shown:
-        assert counted(shown) == len(ATTACKS)
-        for name in ATTACKS:
-            shown.fill("#search", f"{name} ")
-            assert counted(shown) >= 1
-            shown.locator(".tabulator-row").first.click()
-            shown.wait_for_selector("#detail[open]")
-            shown.keyboard.press("Escape")
-        assert shown.evaluate("window.owned") is None
-        assert shown.locator("img, main script, main style, main a[href^=javascript]").count() == 0
-        assert shown.locator("#instructions svg").count() == 0
-        shown.fill("#search", "script <script>")
-        assert cells(shown, "text") == [f"script {ATTACKS['script']}"]
-        shown.fill("#search", "bidi")
-        assert "\u202e" not in cells(shown, "text")[0], "shown by name, not obeyed"
-    assert attacked.stat().st_size < 3_000_000, "a giant is cut"
+def test_the_page_opens_in_silence_and_fetches_nothing(shared: Watched, written: Path) -> None:
+    assert shared.noise == [f"request: {written.as_uri()}"]
+    assert shared.page.inner_text("#count") == f"{SIZE} instructions"
 
 
-def test_the_policy_lets_nothing_else_run(attacked: Path) -> None:
-    text = attacked.read_text(encoding="utf-8")
-    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
-    assert found is not None
-    assert found[1].startswith("default-src 'none'; script-src 'sha256-")
-    assert "unsafe" not in found[1]
+def test_every_plot_is_drawn_with_its_figures(shared: Watched) -> None:
+    plots = shared.page.locator(".plot")
+    titles = [told.split(".")[0] for told in plots.evaluate_all(
+        "all => all.map(one => one.getAttribute('aria-label'))")]  # fmt: skip
+    expected = ["Student against teacher on the exam", "Quality", "Hard share", "Gaps"]
+    assert titles == [*expected, "Generation", "Drift of the pool", "Categories"]
+    marks = plots.evaluate_all("all => all.map(one => one.querySelectorAll('svg path').length)")
+    assert min(marks) > 3
+    points = (
+        plots.nth(1)
+        .locator("[aria-roledescription=point]")
+        .evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    )
+    assert [float(point.rsplit(" ", 1)[1]) for point in points] == [50, 51, 52]
+
+
+def test_the_referees_card_has_what_the_metrics_say(shared: Watched) -> None:
+    told = shared.page.locator("article", has_text="Calibration of the referee").inner_text()
+    assert re.search(r"rows\s+10\s+20", told)
+    assert re.search(r"the order decides\s+25.0%", told)
+    assert "correlation of gap and length" not in told  # no iteration knows it
+
+
+def test_a_search_finds_what_plain_python_finds(seen: Watched, pool: list[Instruction]) -> None:
+    seen.page.locator("#search").press_sequentially("River S")
+    wanted = [row for row in pool if "river s" in sought(row)]
+    assert 0 < len(wanted) < SIZE
+    assert seen.count() == len(wanted)
+    assert seen.texts() == [text(row) for row in wanted[:25]]
+    for _ in range(4):
+        seen.page.keyboard.press("Backspace")
+    assert seen.count() == sum("riv" in sought(row) for row in pool)
+
+
+def test_filters_keep_what_plain_python_keeps(
+    seen: Watched, pool: list[Instruction], gaps: dict[str, float | None]
+) -> None:
+    seen.page.select_option("#verdict", "hard")
+    seen.page.fill("#gap", "3")
+    seen.page.select_option("#domain", "code")
+    wanted = [row for row in pool if (gaps.get(row.id) or 0) >= 3 and row.domain == "code"]
+    assert 0 < len(wanted) < SIZE
+    assert seen.count() == len(wanted)
+    assert seen.texts() == [text(row) for row in wanted[:25]]
+
+
+def test_a_sort_is_that_of_plain_python(
+    seen: Watched, pool: list[Instruction], gaps: dict[str, float | None]
+) -> None:
+    known = sorted((gap for gap in gaps.values() if gap is not None), reverse=True)
+    seen.page.select_option("#sort", "gap desc")
+    assert [float(one) for one in seen.gaps()] == known[:25]
+    seen.page.select_option("#sort", "number desc")
+    assert seen.texts() == [text(row) for row in pool[:-26:-1]]
+
+
+def test_the_whole_page_is_used_by_keyboard(seen: Watched) -> None:
+    """Sort by a column's head, open a row, close it, turn the page: no mouse."""
+    head = seen.page.locator(".tabulator-col[tabulator-field=gap]")
+    head.focus()
+    seen.page.keyboard.press("Enter")
+    assert set(seen.gaps()) == {"7.5"}
+    row = seen.page.locator(".tabulator-row").first
+    row.focus()
+    seen.page.keyboard.press("Enter")
+    assert seen.page.locator("#detail").is_visible()
+    assert seen.page.evaluate("document.activeElement.textContent") == "Close"
+    seen.page.keyboard.press("Escape")
+    assert not seen.page.locator("#detail").is_visible()
+    assert row.evaluate("one => one === document.activeElement")
+    seen.page.locator(".tabulator-page[data-page=next]").focus()
+    seen.page.keyboard.press("Enter")
+    assert seen.page.locator(".tabulator-page.active").inner_text() == "2"
+
+
+def test_the_first_key_skips_to_the_instructions(browser: Browser, written: Path) -> None:
+    watched = opened(browser, written, ready=False)
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.textContent") == "Skip to the instructions"
+    watched.page.keyboard.press("Enter")
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.id") == "search"
+    watched.page.close()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_shown_as_its_text(
+    name: str, seen: Watched, pool: list[Instruction], written: Path
+) -> None:
+    row = pool[list(ATTACKS).index(name)]
+    seen.page.fill("#search", row.id)
+    assert seen.count() == 1
+    seen.page.locator(".tabulator-row").click()
+    shown = seen.page.locator("#detail .whole").evaluate_all("all => all.map(o => o.textContent)")
+    assert row.answer is not None
+    texts = [row.messages[0]["content"], row.answer.text, row.answer.text[::-1]]
+    assert shown == [clipped(inert(one), page.CLIP) for one in texts]
+    assert seen.page.evaluate("window.harm") is None
+    assert seen.noise == [f"request: {written.as_uri()}"]
+
+
+def test_no_attack_became_an_element(shared: Watched) -> None:
+    """Also where plots, tables, choices and heads show the names of domains and categories."""
+    shared.page.select_option(".tabulator-page-size", "100")
+    made = "#table script, #table svg, #table img, #table a, #table style, img, iframe, object, b i"
+    assert shared.page.locator(f"{made}, [onload], [onerror], [onmouseover]").count() == 0
+    assert shared.page.locator("a:not([href^='#'])").count() == 0
+    assert shared.page.locator("[style*=fixed]").count() == 0
+    assert shared.page.locator("body").is_visible()
+    told = shared.page.evaluate("document.documentElement.textContent")
+    assert "\u202e" not in told and "\u2066" not in told
+    assert shared.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_policy_stops_what_would_come_in(browser: Browser, written: Path) -> None:
+    """What an attack would need is refused even to a script of the page itself."""
+    watched = opened(browser, written, ready=False)
+    refused = watched.page.evaluate(
+        """async () => {
+          const refused = [];
+          document.addEventListener("securitypolicyviolation",
+            event => refused.push(event.effectiveDirective));
+          const script = document.createElement("script"), picture = new Image();
+          script.textContent = "window.harm = 'inline'";
+          document.body.append(script);
+          picture.src = "http://127.0.0.1:9/x.png";
+          document.body.setAttribute("onclick", "window.harm = 'handler'");
+          document.body.click();
+          await fetch("http://127.0.0.1:9/").catch(() => 0);
+          await new Promise(done => setTimeout(done, 100));
+          return refused;
+        }"""
+    )
+    assert {"script-src-elem", "script-src-attr", "img-src", "connect-src"} <= set(refused)
+    assert watched.page.evaluate("window.harm") is None
+    watched.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read_in_both_schemes(scheme: Any, seen: Watched) -> None:
+    """The contrast is that of WCAG 2.2, level AA."""
+    seen.page.emulate_media(color_scheme=scheme)
+    back = luminance(seen, ".card", "backgroundColor")
+    shades = {name: luminance(seen, name) for name in ("body", ".note", ".hard", ".easy", "a")}
+    seen.page.emulate_media(color_scheme="null")
+    assert (back < 0.5) == (scheme == "dark")
+    for name, shade in shades.items():
+        low, high = sorted([back, shade])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
+def luminance(watched: Watched, selector: str, style: str = "color") -> float:
+    """Return the relative luminance, 0 to 1 (WCAG 2.2), of an element's colour."""
+    shade = watched.page.evaluate(
+        "([selector, style]) => getComputedStyle(document.querySelector(selector))[style]",
+        [selector, style],
+    )
+    parts = [int(one) / 255 for one in re.findall(r"\d+", shade)[:3]]
+    line = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return 0.2126 * line[0] + 0.7152 * line[1] + 0.0722 * line[2]
+
+
+def test_the_page_fits_a_phone(browser: Browser, written: Path, pool: list[Instruction]) -> None:
+    """At 390 px nothing is cut off, and each row still shows both answers."""
+    watched = opened(browser, written, viewport={"width": 390, "height": 844}, has_touch=True)
+    assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wide = watched.page.locator(".plot svg text").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert max(wide) <= 390
+    plain = pool[-1]
+    watched.page.fill("#search", plain.id)
+    shown = watched.page.locator(".tabulator-row").inner_text()
+    assert plain.answer is not None
+    assert "Teacher" in shown and plain.answer.text[:40] in shown
+    heights = watched.page.locator("#filters input, #filters select").evaluate_all(
+        "all => all.map(one => one.offsetHeight)"
+    )
+    assert min(heights) >= 24  # target size, WCAG 2.2, level AA
+    watched.page.close()
+
+
+def test_print_is_ink_on_paper(seen: Watched) -> None:
+    seen.page.emulate_media(media="print", color_scheme="dark")
+    hidden = [seen.page.locator(name).is_visible() for name in ("nav", "#filters", "#detail")]
+    paper, ink = luminance(seen, "body", "backgroundColor"), luminance(seen, "body")
+    printed = seen.page.pdf()
+    seen.page.emulate_media(media="null", color_scheme="null")
+    assert hidden == [False, False, False]
+    assert paper == 1 and ink < 0.1
+    assert printed.startswith(b"%PDF")
+
+
+def test_the_libraries_are_the_versions_that_are_named() -> None:
+    folder = Path(page.__file__).parent / "assets"
+    named = dict(re.findall(r"\| `([\w.-]+)`.*?\| ([\d.]+) \|", (folder / "README.md").read_text()))
+    assert len(named) == 4
+    for name, version in named.items():
+        assert version in (folder / name).read_text(encoding="utf-8"), name
+
+
+def test_the_same_run_is_the_same_page(written: Path) -> None:
+    again = written.with_name("again.html")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(written.parent)
+        CliRunner().invoke(main, ["report", "--out", str(again)])
+    assert again.read_bytes() == written.read_bytes()
+
+
+def text(row: Instruction) -> str:
+    return row.messages[0]["content"]
+
+
+def sought(row: Instruction) -> str:
+    """Return what a search looks into: the id and the texts as the page has them."""
+    assert row.answer is not None
+    texts = [row.messages[0]["content"], row.answer.text]
+    return "\n".join([row.id, *(clipped(inert(one), page.CLIP) for one in texts)]).lower()

@@ -32,10 +32,8 @@ function card({title, note, plot, table, wide}) {
   if (table) made.append(grid(table));
   if (plot) {
     const place = make("div", "", "plot");
-    place.setAttribute("role", "img");
-    place.setAttribute("aria-label", `${title}. ${note}`);
     made.append(place);
-    waiting.push([place, plot]);
+    waiting.push([place, {...plot, description: `${title}. ${note}`}]);  // which a screen reader has
   }
   return made;
 }
@@ -45,13 +43,21 @@ const ink = {labelColor: "var(--dim)", titleColor: "var(--dim)", labelFontSize: 
 const config = {
   background: null, font: "system-ui, sans-serif", view: {stroke: null}, range: {category: [...Array(11)].map((_, n) => `var(--c${n + 1})`)},
   axis: {...ink, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)"},
-  legend: {...ink, orient: "top", title: null, symbolType: "circle", columns: 4, labelLimit: 180, symbolOpacity: 1}, header: ink,
+  legend: {...ink, orient: "top", title: null, symbolType: "circle", labelLimit: 150, symbolOpacity: 1}, header: ink,
   text: {fill: "var(--fg)"},
 };
 
+// as many as are as wide as the longest label
+function legendColumns({data, encoding, layer}, width) {
+  const field = (encoding ?? layer[0].encoding).color?.field;
+  const longest = Math.max(...data.values.map(value => String(value[field] ?? "").length));
+  return Math.max(1, Math.floor((width - 60) / Math.min(180, 30 + 7 * longest)));
+}
+
 async function draw() {
   for (const [place, plot] of waiting) {
-    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config, tooltip: {disableDefaultStyle: true}};
+    const legend = {...config.legend, columns: legendColumns(plot, place.clientWidth)};
+    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config: {...config, legend}, tooltip: {disableDefaultStyle: true}};
     await vegaEmbed(place, plot, options);
     await new Promise(done => setTimeout(done));  // a key pressed meanwhile is answered first
   }
@@ -80,21 +86,33 @@ function overview() {
 // --- the instructions
 
 async function rows() {
-  const coded = at("rows").textContent.trim();
+  const coded = at("rows").textContent;
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(coded) : Uint8Array.from(atob(coded), one => one.charCodeAt(0));
   at("rows").remove();
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const columns = await new Response(stream).json(), names = Object.keys(columns);
-  return columns.id.map((_, number) => {
-    const row = {number};
-    for (const name of names) row[name] = columns[name][number];
-    row.sought = `${row.id}\n${row.text}\n${row.teacher ?? ""}\n${row.student ?? ""}`.toLowerCase();
-    return row;
-  });
+  const unpacked = new DecompressionStream("gzip"), writer = unpacked.writable.getWriter();
+  writer.write(bytes);  // all at once: a stream of parts takes half as long again
+  writer.close();
+  const json = new TextDecoder().decode(await new Response(unpacked.readable).arrayBuffer());
+  const {id, text, teacher, student, gap, verdict, judged, origin, parent, iteration, domain} = JSON.parse(json);
+  return id.map((one, n) => ({
+    number: n, id: one, text: text[n], teacher: teacher[n], student: student[n], gap: gap[n], verdict: verdict[n], judged: judged[n],
+    origin: origin[n], parent: parent[n], iteration: iteration[n], domain: domain[n], sought: null,
+  }));
+}
+
+// what a search looks into: made when first asked for, or while nothing else is to be done
+const soughtIn = row => row.sought ??= `${row.id}\n${row.text}\n${row.teacher ?? ""}\n${row.student ?? ""}`.toLowerCase();
+
+async function prepare(data) {
+  for (let start = 0; start < data.length; start += 2000) {
+    data.slice(start, start + 2000).forEach(soughtIn);
+    await new Promise(done => setTimeout(done));  // a key pressed meanwhile is answered first
+  }
 }
 
 const text = cell => cell.getValue() == null ? make("span", "-", "dim") : Object.assign(make("div", cell.getValue(), "text"), {dir: "auto"});
-const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() ?? "dim");
+const plain = cell => make("span", cell.getValue() ?? "-", cell.getValue() == null ? "dim" : "");
+const verdict = cell => make("span", cell.getValue() ?? "-", {hard: "hard", easy: "easy"}[cell.getValue()] ?? "dim");
 const byValue = (one, other) => one === other ? 0 : one == null ? -1 : other == null ? 1 : one < other ? -1 : 1;
 
 // what does not fit into a row stands below it: short facts on one line, answers on lines of their own
@@ -117,10 +135,11 @@ const columnsOf = about => [
   {title: "Teacher", field: "teacher", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Student", field: "student", formatter: text, widthGrow: 3, minWidth: 180, responsive: 2},
   {title: "Gap", field: "gap", formatter: plain, width: 85, hozAlign: "right", responsive: 1, headerSortStartingDir: "desc"},
-  {title: "Verdict", field: "verdict", formatter: plain, width: 95, responsive: 1},
+  {title: "Verdict", field: "verdict", formatter: verdict, width: 95, responsive: 1},
   {title: about, field: "domain", formatter: plain, width: 150, responsive: 4},
   {title: "Origin", field: "origin", formatter: plain, width: 90, responsive: 3},
   {title: "Iter.", field: "iteration", formatter: plain, width: 75, responsive: 3},
+  {title: "Number", field: "number", visible: false},  // the pool's order, to sort by
 ].map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
 
 function pressable(element, act) {
@@ -158,7 +177,11 @@ function searching(data) {
     if (known.size > 200) for (const old of [...known.keys()].slice(1)) known.delete(old);
     let start = sought;
     while (!known.has(start)) start = start.slice(0, -1);
-    if (start !== sought) known.set(sought, known.get(start).map((hit, number) => hit && data[number].sought.includes(sought)));
+    if (start !== sought) {
+      const before = known.get(start), found = new Uint8Array(data.length);
+      for (let n = 0; n < data.length; n++) if (before[n] && soughtIn(data[n]).includes(sought)) found[n] = 1;
+      known.set(sought, found);
+    }
     return known.get(sought);
   };
 }
@@ -175,8 +198,9 @@ function controls(table, data) {
   const wanted = () => {
     const hits = search(at("search").value.trim().toLowerCase()), least = at("gap").value === "" ? null : Number(at("gap").value);
     const chosen = ["verdict", "origin", "iteration", "domain"].map(name => [name, at(name).value]).filter(([, value]) => value);
-    table.setFilter(row => hits[row.number] && chosen.every(([name, value]) => row[name] === value)
-      && (least === null || (row.gap != null && row.gap >= least)));
+    const fits = row => chosen.every(([name, value]) => row[name] === value) && (least === null || (row.gap != null && row.gap >= least));
+    const all = !chosen.length && least === null;
+    table.setFilter(row => hits[row.number] && (all || fits(row)));
     at("count").textContent = `${table.getDataCount("active").toLocaleString("en")} of ${data.length.toLocaleString("en")} instructions`;
   };
   at("filters").addEventListener("input", event => event.target.id !== "sort" && wanted());
@@ -201,7 +225,8 @@ async function browse() {
   at("count").textContent = `${data.length.toLocaleString("en")} instructions`;
   controls(table, data);
   document.documentElement.dataset.browsable = "yes";
+  return data;
 }
 
 overview();
-browse().then(draw).then(() => document.documentElement.dataset.ready = "yes");
+browse().then(data => draw().then(() => prepare(data))).then(() => document.documentElement.dataset.ready = "yes");
