@@ -196,8 +196,8 @@ def test_every_plot_is_drawn_with_its_figures(shared: Watched) -> None:
 
 def test_the_referees_card_has_what_the_metrics_say(shared: Watched) -> None:
     told = shared.page.locator("article", has_text="Calibration of the referee").inner_text()
-    assert re.search(r"rows\s+10\s+20", told)
-    assert re.search(r"the order decides\s+25.0%", told)
+    assert re.search(r"judged in both orders\s+10\s+20", told)
+    assert re.search(r"depends on the order\s+25.0%", told)
     assert "correlation of gap and length" not in told  # no iteration knows it
 
 
