@@ -16,6 +16,7 @@ from running import (  # noqa: F401 - pytest finds fixtures by name
     finished,
     finishing,
     killing,
+    prompting,
     tiny_project,
     workers,
 )

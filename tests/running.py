@@ -67,7 +67,6 @@ def _slower(project: Project) -> None:
 
 EDITS = {
     "added": _added,
-    "prompted": _prompted,
     "slower": _slower,
 }
 
@@ -76,7 +75,7 @@ EDITS = {
 def _start_at_once(request: pytest.FixtureRequest) -> None:
     """Start what the collected tests will ask for."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    for name in ("finishing", "killing", "changing", "branching"):
+    for name in ("finishing", "killing", "changing", "branching", "prompting"):
         if name in wanted:
             request.getfixturevalue(name)
 
@@ -137,6 +136,17 @@ def branching(
     """Queue a branch of the first iteration."""
     root = tmp_path_factory.mktemp("branched") / "project"
     return workers.submit(_change_and_run, finishing, root, _branched)
+
+
+@pytest.fixture(scope="session")
+def prompting(
+    finishing: "Future[Finished]",
+    workers: ThreadPoolExecutor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Future[Changed]":
+    """Queue another prompt of the referee, under which the loop stops."""
+    root = tmp_path_factory.mktemp("prompted") / "project"
+    return workers.submit(_change_and_run, finishing, root, _prompted)
 
 
 def _finish(project: Project) -> Finished:

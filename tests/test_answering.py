@@ -344,6 +344,7 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
     assert {Path(name).name for name in found} == set(partial.CODE)
 
 
+@pytest.mark.slow
 def test_processes_share_the_batches_and_change_no_answer(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
     alone = ask(folder, temperature=1.0, batch_size=1)

@@ -165,7 +165,7 @@ def test_a_lasting_trouble_is_a_failure_with_its_reason(
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_a_wish_of_the_server_is_honoured(chat_server: ChatServer, opened: Open, form: str) -> None:
-    wished = int(time.time() + 4)  # a date has whole seconds
+    wished = int(time.time() + 2.5)  # a date has whole seconds
     value = "0.4" if form == "seconds" else formatdate(wished, usegmt=True)
     chat_server.answer = in_turn(refuses(429, headers={"Retry-After": value}), says("fine"))
     with opened(max_wait=8.0) as asker:

@@ -497,6 +497,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     server: BatchServer, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

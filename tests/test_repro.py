@@ -127,11 +127,10 @@ def test_a_branch_asks_again_only_what_differs(branching: "Future[Changed]") -> 
     assert outs["data/1/student"] != outs["data/1b/student"]
 
 
-def test_the_referees_prompt_reruns_what_it_decides(
-    changing: "dict[str, Future[Changed]]",
-) -> None:
+@pytest.mark.slow
+def test_the_referees_prompt_reruns_what_it_decides(prompting: "Future[Changed]") -> None:
     """Reviews, evaluations and what follows: no base is taught or tuned, no response is written."""
-    rerun = changing["prompted"].result().run.stages
+    rerun = prompting.result().run.stages
     expected = {"base-evaluate", *loop("1"), *loop("2"), "report"} - {"respond@1"}
     assert set(rerun) == expected
 
@@ -143,9 +142,10 @@ def test_an_iterations_learning_rate_reruns_its_tuning(
     assert slower.run.stages == ["tune@1", "evaluate@1", "report"]
 
 
-def test_where_nothing_is_hard_the_loop_stops(changing: "dict[str, Future[Changed]]") -> None:
+@pytest.mark.slow
+def test_where_nothing_is_hard_the_loop_stops(prompting: "Future[Changed]") -> None:
     """Later stages ask nothing and train nothing, down to the end of the list of iterations."""
-    project = changing["prompted"].result().project
+    project = prompting.result().project
     for key in ("1", "2"):
         assert [project.calls(f"{stage}@{key}") for stage in ("generate", "teach")] == [0, 0]
         assert project.rows(f"{key}/train_pool.jsonl") == []
@@ -154,10 +154,9 @@ def test_where_nothing_is_hard_the_loop_stops(changing: "dict[str, Future[Change
     assert project.calls("review@2") == 0
 
 
-def test_a_stopped_iterations_student_is_the_one_before(
-    changing: "dict[str, Future[Changed]]",
-) -> None:
-    project = changing["prompted"].result().project
+@pytest.mark.slow
+def test_a_stopped_iterations_student_is_the_one_before(prompting: "Future[Changed]") -> None:
+    project = prompting.result().project
     for key, previous in (("1", "0"), ("2", "1")):
         folder = project.root / "data" / key / "student"
         assert [path.name for path in folder.iterdir()] == ["pointer.json"]
@@ -168,8 +167,9 @@ def test_a_stopped_iterations_student_is_the_one_before(
         )
 
 
-def test_the_table_says_that_the_loop_stopped(changing: "dict[str, Future[Changed]]") -> None:
-    table = changing["prompted"].result().project.run("lion.cli", "table")
+@pytest.mark.slow
+def test_the_table_says_that_the_loop_stopped(prompting: "Future[Changed]") -> None:
+    table = prompting.result().project.run("lion.cli", "table")
     assert table.code == 0
     assert "Iteration 1 stopped: nothing is hard: no gap reaches tau = 7." in table.output
     assert "Iteration 2 stopped:" in table.output
@@ -237,6 +237,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_embedded_teacher(
 # --- experiments
 
 
+@pytest.mark.slow
 def test_an_experiment_elsewhere_asks_the_same_ledger(finished: Finished, tmp_path: Path) -> None:
     """`dvc exp run --temp` works in a copy that it deletes: what was paid for is paid for."""
     project = finished.project.copy(tmp_path / "project")

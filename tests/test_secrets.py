@@ -64,6 +64,7 @@ def _repro(project: Project) -> Run:
     return project.repro("base-teach")
 
 
+@pytest.mark.slow
 def test_no_file_and_no_message_holds_the_key(project: Project, repeating: ChatServer) -> None:
     """A row is dropped with the server's words, others are asked again; then the key is refused."""
     run = _repro(project)

@@ -237,6 +237,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError(f"no server at {url} after {_PATIENCE:.0f} s")
 
 
+@pytest.mark.slow
 def test_transformers_serve_is_asked_like_any_other(
     served: tuple[str, str], configure: Configure, tmp_path: Path
 ) -> None:
