@@ -28,6 +28,8 @@ def test_a_benchmark_explains_itself(
 ) -> None:
     """In this process: two dozen interpreters would be a quarter of a minute."""
     monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])  # which a script extends
+    for other in SCRIPTS:  # tests/ has modules of the same names
+        monkeypatch.delitem(sys.modules, other.stem, raising=False)
     monkeypatch.setattr(sys, "argv", [str(script), "--help"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(script), run_name="__main__")

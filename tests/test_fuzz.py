@@ -1,7 +1,6 @@
 """Foreign bytes, mutated: what was read or a reason, never another error (tests/foreign.py)."""
 
 import json
-from pathlib import Path
 
 import pytest
 from foreign import TARGETS
