@@ -232,8 +232,8 @@ def _responses(before: Side, after: Side) -> pl.DataFrame:
 
 def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
     of_rows = {
-        "words of an instruction": pl.col("text").str.count_matches(r"\S+"),
-        "words of an answer": pl.col("answer").str.count_matches(r"\S+"),
+        "characters of an instruction": pl.col("text").str.len_chars(),
+        "characters of an answer": pl.col("answer").str.len_chars(),
         "nearest (ROUGE-L F)": pl.col("nearest"),
     }
     of_verdicts = {

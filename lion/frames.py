@@ -55,20 +55,23 @@ def pool(path: Path) -> pl.DataFrame:
 def verdicts(path: Path) -> pl.DataFrame:
     """Return verdicts: id, teacher_mean, student_mean, gap, difficulty. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, **_SCORES, "difficulty": pl.String}
-    return _read(path, schema, Verdict.from_row).drop("format")
+    return _read(path, schema, Verdict.from_row)
 
 
 def answers(path: Path) -> pl.DataFrame:
     """Return answers: id, text. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, "text": pl.String}
-    return _read(path, schema, Answer.from_row).drop("format")
+    return _read(path, schema, Answer.from_row)
 
 
 def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], object]) -> pl.DataFrame:
     if path.stat().st_size == 0:  # the loop had stopped
-        return pl.DataFrame(schema=schema)
+        return pl.DataFrame(schema=schema).drop("format")
+    # Lines, then one decoding: `read_ndjson` takes four times as long over nested rows.
+    row = pl.col("row").str.json_decode(pl.Struct(dict(schema)))
+    rows = pl.scan_lines(path, name="row").filter(pl.col("row") != "")
     try:
-        frame = pl.read_ndjson(path, schema=schema)
+        frame = rows.select(row).unnest("row").collect()
     except pl.exceptions.PolarsError as error:
         jsonl.read(path, from_row)
         raise DataError(f"{path}: cannot be read as a table: {error}") from error
@@ -76,4 +79,4 @@ def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], objec
     if not wrong.is_empty():
         jsonl.read(path, from_row)
         raise DataError(f"{path}: rows without an id or of another format")
-    return frame.unique("id", keep="first", maintain_order=True)
+    return frame.drop("format").unique("id", keep="first", maintain_order=True)

@@ -1,6 +1,7 @@
 """What a place names, gathered into frames: its pool, verdicts, answers and figures. Reads only."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +21,19 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
     if place.file is not None:
         return Side(str(place.file), frames.pool(place.file))
     tree, iteration = place.tree, revisions.iteration_of(place)
+    verdicts, responses = (
+        tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
+    )
+    rows = _local_pool(tree, iteration, pool)
+    with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
+        judged = readers.submit(frames.verdicts, verdicts) if verdicts else None
+        answered = readers.submit(frames.answers, responses) if responses else None
+        read = frames.pool(rows)
     return Side(
         name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
-        rows=_pool(tree, iteration, pool),
-        verdicts=_frame(tree, project.data(iteration, "verdicts.jsonl"), frames.verdicts),
-        responses=_frame(tree, project.data(iteration, "responses.jsonl"), frames.answers),
+        rows=read,
+        verdicts=judged.result() if judged else None,
+        responses=answered.result() if answered else None,
         generated=_metrics(tree, iteration, "generate"),
         exam=_metrics(tree, iteration, "evaluate"),
     )
@@ -42,7 +51,9 @@ def judged(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
-    return _with_verdicts(_pool(tree, iteration, pool), [one for one in found if one is not None])
+    return _with_verdicts(
+        frames.pool(_local_pool(tree, iteration, pool)), [one for one in found if one is not None]
+    )
 
 
 def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
@@ -67,9 +78,9 @@ def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFram
     return pool.join(latest, on="id", how="left", maintain_order="left")
 
 
-def _pool(tree: Tree, iteration: str, pool: PoolName) -> pl.DataFrame:
+def _local_pool(tree: Tree, iteration: str, pool: PoolName) -> Path:
     path = project.data(iteration, f"{pool}_pool.jsonl")
-    found = _frame(tree, path, frames.pool)
+    found = tree.local(path)
     if found is None:
         raise DataError(
             f"{path}: {tree.name} has no such file: no run made it, or nothing brought it here. "
