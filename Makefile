@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-test
 	ruff format --check .
 	mypy
 
-proof: $(VENV)/.installed   ## the mechanism test on this CPU, some hours, resumable; writes docs/results.md
+proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/results.md
 	python bench/proof.py
 
 $(VENV)/bin/python:
@@ -33,6 +33,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-proof: pyproject.toml $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --editable '.[proof]'
 	touch $@
 
 clean:   ## remove the environment; data and ledger stay

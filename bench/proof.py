@@ -34,9 +34,10 @@ def main() -> None:
     frozen.check()
     if not options.report:
         run(options)
-    from proving import report
+    from proving import plots, report
 
     if set(options.seeds) <= set(frozen.SEEDS):
+        plots.write(report.read(options.folder), ROOT / "docs" / "plots")
         print(json.dumps(report.write(options.folder, ROOT / "docs" / "results.md")))
 
 

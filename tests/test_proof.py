@@ -13,7 +13,7 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from proving import arms, frozen, loop, money, report  # noqa: E402
+from proving import arms, frozen, loop, money, plots, report  # noqa: E402
 
 from lion import jsonl  # noqa: E402
 from lion.errors import DataError  # noqa: E402
@@ -106,6 +106,23 @@ def test_differences_are_paired_and_have_students_interval(told: tuple[str, Any]
     assert [float(one) for one in found.groups()] == pytest.approx(
         [100 * 4 / 300, 100 * expected.low, 100 * expected.high], abs=0.06
     )
+
+
+def test_plots_show_every_arm_and_difference_that_ran(
+    told: tuple[str, Any], tmp_path: Path
+) -> None:
+    """The same results draw the same bytes."""
+    found = report.read(tmp_path)
+    for folder in ("one", "other"):
+        plots.write(found, tmp_path / folder)
+    money, differences = ((tmp_path / "one" / name).read_text() for name in report.PLOTS)
+    for arm in ("adversarial", "same mix", "progress"):
+        assert f">{arm}</text>" in money
+    assert ">balanced</text>" not in money
+    assert re.findall(r">(\S.*? - .*?), equal", differences) == ["adversarial - same mix"]
+    for name in report.PLOTS:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+        assert f"](plots/{name})" in told[0]
 
 
 def test_one_seed_has_no_interval_and_decides_nothing(told: tuple[str, Any]) -> None:

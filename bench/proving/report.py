@@ -12,6 +12,11 @@ from proving import frozen, money
 from proving.arms import ABLATIONS, ALL, FULL_SPEND, MAIN, SPEND, TOKENS, Sizes
 
 SKEWS = (0.0, 0.65, 1.3)
+PLOTS = {
+    "quality-against-money.svg": "Accuracy against cents spent, a curve an arm",
+    "differences.svg": "Paired differences with their intervals",
+}
+"""Files of plots/ beside the report (see `plots`), and what they show."""
 _WORST = 7
 _CONFIDENCE = 0.95
 
@@ -75,16 +80,22 @@ def read(folder: Path) -> Results:
 
 
 def write(folder: Path, path: Path) -> dict[str, Any]:
-    """Write the report; return the line that ends the bench."""
+    """Write the report, which shows the files of `PLOTS`; return the line that ends the bench."""
     found = read(folder)
-    skews = [skew for skew in SKEWS if any(known == skew for _, known in found)]
-    parts = [_opening(found, skews)]
+    skews = ran(found)
+    images = [f"![{told}](plots/{name})\n" for name, told in PLOTS.items()]
+    parts = [_opening(found, skews), *images]
     for skew in skews:
         parts += [f"## Skew {skew:g}\n", _arms(found, skew), _differences(found, skew)]
         parts += [_money(found, skew), _families(found, skew)]
     parts += [_losses(found, skews), _ablations(found), _missing(found)]
     path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
     return _line(found)
+
+
+def ran(found: Results) -> list[float]:
+    """Return the skews of which there are results."""
+    return [skew for skew in SKEWS if any(known == skew for _, known in found)]
 
 
 def last(one: Mapping[str, Any]) -> float:
@@ -185,7 +196,7 @@ def _money(found: Results, skew: float) -> str:
         results = list(found.get((arm.name, skew), {}).values())
         if results:
             points = [[one["iterations"][at] for one in results] for at in range(3)]
-            cells = [f"{_accuracy(point):.1f} for {_cents(point):.1f}" for point in points]
+            cells = [f"{_accuracy(point):.1f} for {cents(point):.1f}" for point in points]
             lines.append(f"| {' | '.join([arm.name, *cells])} |")
     return "\n".join(lines) + "\n"
 
@@ -194,7 +205,8 @@ def _accuracy(point: Sequence[Mapping[str, Any]]) -> float:
     return 100 * fmean(one["accuracy"] for one in point)
 
 
-def _cents(point: Sequence[Mapping[str, Any]]) -> float:
+def cents(point: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean of what was spent up to there, in cents."""
     return 100 * fmean(sum(one["dollars"].values()) for one in point)
 
 
