@@ -12,7 +12,7 @@ run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
 test: $(VENV)/.installed-test lint   ## set up, then the fast tests
 	pytest -rs -m "not slow"
 
-test-all: $(VENV)/.installed-test lint   ## the slow ones too
+test-all: $(VENV)/.installed-test-slow lint   ## the slow ones too
 	pytest -rs
 
 lint: $(VENV)/.installed-test
@@ -33,6 +33,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-test-slow: pyproject.toml $(VENV)/.installed-test
+	$(VENV)/bin/pip install --quiet --editable '.[test,test-slow]'
 	touch $@
 
 $(VENV)/.installed-proof: pyproject.toml $(VENV)/.installed

@@ -53,6 +53,14 @@ def mend() -> bool:
     return True
 
 
+def absent(folder: Path) -> list[Path]:
+    """Return the outputs under `folder` that dvc.lock names and that are not there."""
+    content = PATH.read_bytes() if PATH.exists() else b""
+    stages = yaml.load(content, yaml.CSafeLoader)["stages"] if _has_stages(content) else {}
+    outs = [Path(out["path"]) for one in stages.values() for out in one.get("outs", [])]
+    return [out for out in outs if out.is_relative_to(folder) and not out.exists()]
+
+
 def _kept() -> Path:
     project.home().mkdir(parents=True, exist_ok=True)
     return project.home() / "dvc.lock"

@@ -80,16 +80,19 @@ class Revision:
             return copy
         if not self.has(path):
             return None
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.files.get_file(path.as_posix(), str(copy))
-        except OSError as error:  # DVC's own name for lost bytes is a FileNotFoundError
-            copy.unlink(missing_ok=True)
-            raise DataError(
-                f"{path} of {self.name}: neither the cache nor the remote has it ({error}). "
-                "`dvc fetch --all-commits`, or `dvc push` where it was made, may help."
-            ) from error
+        self.copy(path, copy)
         return copy
+
+    def copy(self, path: Path, to: Path) -> None:
+        """Write what the revision has at `path`. Raises DataError where its bytes are nowhere."""
+        with jsonl.replacing(to) as temporary:
+            try:
+                self.files.get_file(path.as_posix(), str(temporary))
+            except OSError as error:  # DVC's own name for lost bytes is a FileNotFoundError
+                raise DataError(
+                    f"{path} of {self.name}: neither the cache nor the remote has it ({error}). "
+                    "`dvc fetch --all-commits`, or `dvc push` where it was made, may help."
+                ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,18 @@ def _open(revision: str) -> DVCFileSystem:
             "`git log --oneline` and `dvc exp list` name revisions."
         ) from error
     return files
+
+
+def bring(paths: Sequence[Path]) -> None:
+    """Write outputs that dvc.lock names into the workspace, from the cache or else the remote.
+
+    A stage may do so where `dvc pull` may not: its `dvc repro` holds the locks. Raises DataError.
+    """
+    from dvc.api import DVCFileSystem
+
+    here = Revision(WORKSPACE, DVCFileSystem(), Path())
+    for path in paths:
+        here.copy(path, path)
 
 
 def iterations(tree: Tree) -> Mapping[str, str | None]:

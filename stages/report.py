@@ -4,11 +4,12 @@ The list of iterations comes from params, never from the files that happen to li
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars
 
-from lion import console, jsonl, project, stage, summary, tables
+from lion import console, jsonl, lockfile, project, revisions, stage, summary, tables
 
 _COLUMNS = (
     "iteration",
@@ -30,6 +31,7 @@ _COLUMNS = (
 def report(work: stage.Work) -> str:
     """Write report/progress.csv and report/loss.csv."""
     iterations = {name: one.previous for name, one in work.settings.iterations.items()}
+    _complete([project.BASE, *iterations])
     lines = summary.lines(iterations)
     rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]
     _write(Path("report/progress.csv"), polars.DataFrame(rows, infer_schema_length=None))
@@ -44,6 +46,17 @@ def report(work: stage.Work) -> str:
     if project.TABLE_FOLLOWS not in os.environ:
         console.stdout.print(tables.closing(lines))
     return f"{len(lines)} iterations side by side; `lion table` prints them again"
+
+
+def _complete(iterations: Sequence[str]) -> None:
+    """Bring the metrics that this clone never pulled.
+
+    DVC fetches no file for a stage that depends on a folder, so a figure of an older iteration
+    would be a hole after `dvc repro --pull --allow-missing`.
+    """
+    missing = [one for name in iterations for one in lockfile.absent(Path("metrics") / name)]
+    if missing:
+        revisions.bring(missing)
 
 
 def _write(path: Path, frame: polars.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""A team shares a remote: what is damaged there is found, named and mended; two clones go on."""
+"""A team shares a remote: what is damaged there is found, named and mended."""
 
 import json
 import random
@@ -117,28 +117,3 @@ def test_a_remote_that_is_not_mounted_is_not_mended(shared: Project, tmp_path: P
     assert told.code == 1
     assert "nothing is there. Mount it" in told.output
     assert not (tmp_path / "remote").exists()
-
-
-@pytest.mark.slow
-def test_two_clones_share_a_remote_and_a_line_of_work(shared: Project, tmp_path: Path) -> None:
-    """Push, clone, pull, nothing to do; an iteration there is pulled here, and asks nobody."""
-    shared.commit()
-    theirs = shared.clone(tmp_path / "theirs")
-    assert theirs.dvc("pull").code == 0
-    again = theirs.repro()
-    assert (again.code, again.stages, theirs.replies()) == (0, [], 0), again.output
-
-    theirs.append_iteration("2", "1")
-    more = theirs.repro("--pull", "--allow-missing")
-    assert more.code == 0, more.output
-    assert {stage.partition("@")[2] for stage in more.stages} == {"2", ""}
-    assert theirs.dvc("push").code == 0
-    theirs.commit()
-
-    shared.git("pull", "--quiet", "--no-rebase", str(theirs.root), "HEAD")
-    paid = shared.replies()
-    assert shared.dvc("pull").code == 0
-    done = shared.repro()
-    assert (done.code, done.stages) == (0, []), done.output
-    assert shared.replies() == paid
-    assert shared.outs() == theirs.outs()
