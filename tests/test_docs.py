@@ -186,7 +186,7 @@ def test_the_tutorial_of_ones_own_is_walked_from_top_to_bottom(tmp_path: Path) -
     follow(mine, lines[:1])
     tiny.folder(tmp_path / "student")
     tasks = families.pool(150, random_seed=5, skew=0.5)
-    rows = [{"instruction": task.text} for task in tasks]
+    rows = [{"instruction": task.instruction} for task in tasks]
     jsonl_lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     (mine.root / "inputs" / "my_instructions.jsonl").write_text(jsonl_lines, encoding="utf-8")
     (mine.root / "prices.yaml").write_text("oracle-1: {input: 0.1, output: 0.4}\n")

@@ -1,6 +1,7 @@
 """A team of two over a folder, a bucket and a server with SSH: docs/sharing.md, done."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,37 @@ def test_a_clone_that_pulled_nothing_goes_on(mine: Project, remote: Remote, tmp_
     mine.append_iteration("2", "1")
     assert mine.repro().code == 0
     assert mine.outs() == theirs.outs()  # the table of all iterations, too
+
+
+@pytest.mark.parametrize("remote", ["folder"], indirect=True)
+def test_two_lines_of_work_are_merged(mine: Project, remote: Remote, tmp_path: Path) -> None:
+    """As docs/sharing.md has it: both lines of params.yaml, either dvc.lock; nobody is asked."""
+    theirs = cloned(mine, remote, tmp_path / "theirs")
+    for side, key in ((mine, "2a"), (theirs, "2b")):
+        side.append_iteration(key, "1")
+        done = side.repro("--pull", "--allow-missing")
+        assert done.code == 0, done.output
+        assert side.dvc("push", "--run-cache").code == 0
+        side.commit()
+
+    with pytest.raises(subprocess.CalledProcessError):
+        mine.git("pull", "--quiet", "--no-rebase", str(theirs.root), "HEAD")
+    conflicts = mine.git("diff", "--name-only", "--diff-filter=U").split()
+    assert conflicts == ["dvc.lock", "params.yaml"]
+    mine.git("checkout", "--quiet", "--ours", "dvc.lock", "params.yaml")
+    mine.append_iteration("2b", "1")
+    paid = mine.replies()
+    done = mine.repro("--pull", "--allow-missing")
+    assert done.code == 0, done.output
+    assert mine.replies() == paid
+    mine.commit()
+
+    ours = mine.outs()
+    assert {"data/2a/student", "data/2b/student"} <= ours.keys()
+    other = theirs.outs()
+    assert [path for path in other if "/2b/" in path and ours[path] != other[path]] == []
+    again = mine.repro()
+    assert (again.code, again.stages) == (0, []), again.output
 
 
 def test_a_damaged_object_is_found_and_mended(mine: Project) -> None:
