@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test test-all lint proof clean
+LOWEST := .venv-lowest
+
+.PHONY: run test test-all test-lowest lint proof clean
 
 run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
 	lion run
@@ -14,6 +16,9 @@ test: $(VENV)/.installed-test lint   ## set up, then the fast tests
 
 test-all: $(VENV)/.installed-test-slow lint   ## the slow ones too
 	pytest -rs
+
+test-lowest: $(LOWEST)/.installed   ## the fast tests with the lowest versions that pyproject.toml allows
+	PATH=$(CURDIR)/$(LOWEST)/bin:$$PATH pytest -rs -m "not slow"
 
 lint: $(VENV)/.installed-test
 	ruff check .
@@ -39,9 +44,18 @@ $(VENV)/.installed-test-slow: pyproject.toml $(VENV)/.installed-test
 	$(VENV)/bin/pip install --quiet --editable '.[test,test-slow]'
 	touch $@
 
+$(LOWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra test pyproject.toml \
+		--output-file $(LOWEST)/versions.txt
+	$(LOWEST)/bin/pip install --quiet --requirement $(LOWEST)/versions.txt
+	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
 $(VENV)/.installed-proof: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --editable '.[proof]'
 	touch $@
 
 clean:   ## remove the environment; data and ledger stay
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST)
