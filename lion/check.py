@@ -139,7 +139,12 @@ def _prompt_problems(_: Settings) -> Iterator[str]:
 
 
 def _lock_problems() -> Iterator[str]:
-    if not lockfile.is_whole():
+    if lockfile.in_conflict():
+        yield (
+            "dvc.lock: git could not merge it. `git checkout --ours dvc.lock` (or --theirs), then "
+            "`dvc repro --pull --allow-missing` brings what the other side has run"
+        )
+    elif not lockfile.is_whole():
         yield (
             "dvc.lock: cut off, as dvc leaves it when it is killed while writing; `lion run` puts "
             "the last whole one back"

@@ -5,6 +5,7 @@ or a part, and refuses whatever it is asked from then on. So each stage keeps a 
 """
 
 import os
+import re
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from lion import jsonl, project
 
 PATH = Path("dvc.lock")
+_CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
 
 
 def keep() -> None:
@@ -39,12 +41,17 @@ def is_whole() -> bool:
     return True
 
 
+def in_conflict() -> bool:
+    """Tell whether git left its marks in dvc.lock: which side counts is not ours to say."""
+    return PATH.exists() and _CONFLICT.search(PATH.read_bytes()) is not None
+
+
 def mend() -> bool:
-    """Put the copy in the place of a dvc.lock that is not whole; tell whether it was not.
+    """Put the copy in the place of a dvc.lock that was cut off; tell whether it was.
 
     Where no stage has kept one it is set aside in `.lion/`: DVC's run-cache knows what has run.
     """
-    if is_whole():
+    if is_whole() or in_conflict():
         return False
     PATH.replace(_kept().with_suffix(".damaged"))
     if _kept().exists():

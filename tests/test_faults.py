@@ -216,6 +216,16 @@ def test_a_lock_of_which_nothing_is_kept_is_set_aside() -> None:
     assert lockfile.is_whole()
 
 
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lock_that_git_could_not_merge_is_left_to_its_reader() -> None:
+    """The copy of the last stage's start would be a silent choice of one side, less a stage."""
+    lockfile.keep()
+    both = b"\n".join((b"<<<<<<< HEAD", LOCK, b"=======", LOCK, b">>>>>>> theirs", b""))
+    lockfile.PATH.write_bytes(both)
+    assert not lockfile.mend()
+    assert lockfile.PATH.read_bytes() == both
+
+
 def test_the_lock_of_an_experiment_elsewhere_is_not_kept(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
