@@ -6,7 +6,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 LOWEST := .venv-lowest
 
-.PHONY: run test test-all test-lowest lint proof clean
+.PHONY: setup run test test-all test-lowest lint proof clean
+
+setup: $(VENV)/.installed   ## the environment alone
 
 run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
 	lion run

@@ -132,9 +132,7 @@ class Trees:
         """Return the files of `revision`. Raises RevisionError where there is none."""
         if revision in ("", WORKSPACE):
             return self._workspace
-        return Revision(
-            revision, _open(revision), self._folder / str(len(list(self._folder.iterdir())))
-        )
+        return Revision(revision, _open(revision), Path(tempfile.mkdtemp(dir=self._folder)))
 
 
 @contextmanager

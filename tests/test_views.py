@@ -40,6 +40,19 @@ def test_dvc_compares_two_revisions(compared: Project) -> None:
     assert "HEAD~1" in page
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_lion_diff_reads_each_revision_as_dvc_does(compared: Project, turned: bool) -> None:
+    """The same iteration of two revisions: the same paths, other contents. DVC is the oracle."""
+    between = ("HEAD", "HEAD~1") if turned else ("HEAD~1", "HEAD")
+    metrics = json.loads(compared.dvc("metrics", "diff", "--json", *between).output)
+    accuracy = metrics["metrics/1/exam.json"]["accuracy"]
+    told = compared.run("lion.cli", "diff", "--json", *between).output
+    before, after = json.loads(told[told.index("{") : told.rindex("}") + 1])["exam"]
+    assert before["accuracy"] == pytest.approx(accuracy["old"])
+    assert after["accuracy"] == pytest.approx(accuracy["new"])
+    assert before["accuracy"] != after["accuracy"]
+
+
 def test_experiments_are_shown_by_what_changed(compared: Project) -> None:
     shown = compared.dvc("exp", "show", "--only-changed", "--num", "2", "--csv")
     assert shown.code == 0, shown.output
