@@ -33,6 +33,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV): PyTorch, transformers and DVC take some minutes"
 	$(VENV)/bin/pip install --quiet --editable .
 	touch $@
 

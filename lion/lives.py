@@ -107,4 +107,5 @@ def _text(text: str) -> RenderableType:
 
 
 def _short(one: Instruction) -> RenderableType:
-    return _text(f"{one.id} {one.origin} {one.iteration}  {line(transcript(one.messages), _SHORT)}")
+    said = line(transcript(one.messages), _SHORT)
+    return _text(f"{one.id}  {one.origin}, iteration {one.iteration}: {said}")

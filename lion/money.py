@@ -69,8 +69,8 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
     advice = Text(
         "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
         "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
-        "asked only where the first calls for it. Replies in the ledger are free. Batches: the "
-        "minutes are the most that they take.",
+        "asked only where the first calls for it. Replies in the ledger are free. min: of asking, "
+        "of batches the most that they take; the student's own minutes come on top.",
         style="dim",
     )
     return Group(table, told, advice)

@@ -37,6 +37,11 @@ def test_a_second_run_runs_nothing_and_pays_nothing(finished: Finished) -> None:
     assert finished.project.replies() == finished.replies
 
 
+def test_git_is_offered_dvcs_lock_and_nothing_else(finished: Finished) -> None:
+    """What a run writes is ignored beforehand, so that DVC writes no .gitignore of its own."""
+    assert finished.project.git("status", "--porcelain").split() == ["??", "dvc.lock"]
+
+
 def test_the_pools_grow_by_what_was_taught(finished: Finished) -> None:
     """The Train Pool is replaced by the new rows, the Cache Pool is the old one and they."""
     rows = finished.project.rows
