@@ -73,5 +73,6 @@ def _told(found: "Verified", left: list["Damage"]) -> str:
     if not left:
         return told
     return (
-        f"{told}. Run `lion verify-remote --repair` where the cache is whole; else rerun the stage."
+        f"{told}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
+        "what is whole in the cache or in the remote; else rerun the stage."
     )
