@@ -66,7 +66,7 @@ def build_llama(folder: Path, texts: Sequence[str]) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion import student
+    from lion.model import student
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -101,8 +101,8 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     """Write the embedded student, trained on few steps, to `folder`; return texts to answer."""
     import yaml
 
-    from lion import chat, student, tuning
     from lion.embedded import families, recipe
+    from lion.model import chat, student, tuning
     from lion.records import Instruction
     from lion.settings import read_settings
 
@@ -138,7 +138,7 @@ def _turn(text: str) -> Any:
 
 
 def _loaded(options: dict[str, Any]) -> tuple[Any, Any, list[list[int]]]:
-    from lion import chat, student
+    from lion.model import chat, student
 
     settings = _student(options)
     model, tokenizer = student.load(Path(options["student"]), settings)
@@ -227,7 +227,7 @@ def _number(name: str) -> int:
 
 def ours(options: dict[str, Any]) -> list[str]:
     """Answer as the stages do."""
-    from lion import answering
+    from lion.model import answering
     from lion.records import Instruction
     from lion.settings import Answering
 
@@ -254,7 +254,7 @@ CONTENDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def take_part(name: str, file: Path) -> None:
     """Run one contender on the options in `file`, and write what it did over them."""
-    from lion import student
+    from lion.model import student
 
     student.load_libraries()
     options = json.loads(file.read_text(encoding="utf-8"))

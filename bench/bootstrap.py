@@ -32,8 +32,8 @@ from composer import compose  # noqa: E402 - as above
 from loopback import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
-from lion.chat import transcript  # noqa: E402
-from lion.novelty import words  # noqa: E402
+from lion.instructions.novelty import words  # noqa: E402
+from lion.model.chat import transcript  # noqa: E402
 
 _NEAR = 0.02
 

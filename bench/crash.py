@@ -25,8 +25,8 @@ import endpoint
 
 def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     """Ask everything and write the answers; say when asking begins."""
-    from lion.api import Asker
-    from lion.ledger import Ledger
+    from lion.asking.api import Asker
+    from lion.asking.ledger import Ledger
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply, Request
 

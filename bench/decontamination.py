@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lion import sources
-from lion.chat import transcript
-from lion.decontamination import Decontamination, parted
+from lion.instructions import sources
+from lion.instructions.decontamination import Decontamination, parted
+from lion.model.chat import transcript
 
 MOST = 10.0  # seconds
 NGRAM = 13

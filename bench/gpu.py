@@ -5,10 +5,10 @@
 A random Llama (1b: 1.1 G parameters; tiny: for a look whether the script starts), made-up text, in
 bfloat16 where the machine computes in it.
 
-tuning      tokens a second of lion.tuning, and 6 x parameters x tokens a second beside the
+tuning      tokens a second of lion.model.tuning, and 6 x parameters x tokens a second beside the
             matrix-product ceiling (model FLOPs utilisation)
-answering   answered tokens a second of lion.answering with the engine that it chooses, `generate`
-            in fixed batches, and raw vLLM where it is installed; loading counts for each
+answering   answered tokens a second of lion.model.answering with the engine that it chooses,
+            `generate` in fixed batches, and raw vLLM where it is installed; loading counts for each
 
 Each contender runs in a process of its own. --out writes the table as Markdown, with the hardware's
 name and the day. The last line of each claim is one JSON object.
@@ -60,7 +60,7 @@ def build(folder: Path, size: str) -> int:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion import student
+    from lion.model import student
 
     config = LlamaConfig(
         **SIZES[size], max_position_embeddings=4096, bos_token_id=0, eos_token_id=1
@@ -104,9 +104,9 @@ def tuning(options: Options) -> dict[str, float]:
     """Tune; return tokens, and seconds after the first steps."""
     import tiny
 
-    from lion import student
-    from lion.chat import Encoder
-    from lion.tuning import tune
+    from lion.model import student
+    from lion.model.chat import Encoder
+    from lion.model.tuning import tune
 
     folder = Path(options["folder"])
     encoder = Encoder(student.load_tokenizer(folder, settings()), "paper")
@@ -137,7 +137,7 @@ def ours(options: Options) -> dict[str, float]:
     """Answer as the stages do."""
     import tiny
 
-    from lion import answering
+    from lion.model import answering
     from lion.records import Instruction
 
     rows = [
@@ -156,7 +156,7 @@ def generate(options: Options) -> dict[str, float]:
     """Answer by `generate` in fixed batches, padded on the left."""
     import torch
 
-    from lion import student
+    from lion.model import student
 
     model, tokenizer = student.load(Path(options["folder"]), settings())
     tokenizer.padding_side, tokenizer.pad_token = "left", "</s>"

@@ -41,8 +41,8 @@ _MEGABYTE = 1 << 20
 
 def asker(options: argparse.Namespace) -> None:
     """Ask, and print memory at every tenth."""
-    from lion.api import Asker
-    from lion.ledger import Ledger
+    from lion.asking.api import Asker
+    from lion.asking.ledger import Ledger
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
@@ -94,7 +94,7 @@ def served(options: argparse.Namespace) -> Iterator[str]:
         with endpoint.running("calm", options.latency) as url:
             yield url
         return
-    from lion.transport import Transport
+    from lion.asking.transport import Transport
 
     async def send(_: Transport, body: bytes) -> tuple[bytes, dict[str, str]]:
         await asyncio.sleep(options.latency)

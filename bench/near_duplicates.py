@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lion.near_duplicates import DIGITS, NearDuplicates, Vector
-from lion.novelty import Neighbour
+from lion.instructions.near_duplicates import DIGITS, NearDuplicates, Vector
+from lion.instructions.novelty import Neighbour
 from lion.wire import Failure
 
 

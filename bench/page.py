@@ -22,8 +22,8 @@ from pathlib import Path
 import polars as pl
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from lion import page
 from lion.records import Row
+from lion.views import page
 
 MEGABYTES, READY, SEARCH = 30, 2.0, 0.1
 ROUNDS = 5

@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion import prompts, referee, scores
+from lion import prompts, scores
 from lion.embedded import families
 from lion.embedded.oracle import reply
+from lion.judgement import referee
 
 REVIEWS = Path("../shared/data/vicuna80/reviews/review_alpaca-13b_vicuna-13b.jsonl")
 LEAST_READ, LEAST_BY_SCHEMA = 0.995, 0.999

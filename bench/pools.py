@@ -18,8 +18,9 @@ from pathlib import Path
 
 import orjson
 
-from lion import base, domains, jsonl, project, quality, sources
-from lion.chat import transcript
+from lion import base, jsonl, project
+from lion.instructions import domains, quality, sources
+from lion.model.chat import transcript
 from lion.records import Instruction
 
 MOST_SECONDS, MOST_GB = 20.0, 2.0

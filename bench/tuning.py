@@ -11,7 +11,7 @@ TRL's ways are left out. The rows are drawn from real instructions (--data), or 
 folder is not there. Each way runs in a process of its own, one after the other. The last line is
 one JSON object. Ways:
 
-ours             lion.tuning
+ours             lion.model.tuning
 authors          the paper's: transformers.Trainer, each random batch padded to its longest
 authors-grouped  the same with the Trainer's length grouping
 trl              TRL's SFTTrainer, as it comes
@@ -74,7 +74,7 @@ def make(folder: Path, data: Path, rows: int, length: int) -> tuple[int, float]:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion.chat import Encoder
+    from lion.model.chat import Encoder
 
     pairs = texts(data, 5000)
     backend = Tokenizer(models.BPE())
@@ -122,10 +122,10 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     """Tune with Lion; return when each step ended, and its real tokens."""
     import torch
 
-    from lion.chat import Example
-    from lion.collation import draw_order
+    from lion.model.chat import Example
+    from lion.model.collation import draw_order
+    from lion.model.tuning import tune
     from lion.settings import Student
-    from lion.tuning import tune
 
     threads = torch.get_num_threads()
     sys.path.insert(0, str(ROOT / "tests"))

@@ -13,8 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lion import project, scaling
-from lion.pricing import Prices
+from lion import project
+from lion.asking.pricing import Prices
+from lion.views import scaling
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scaling.md"

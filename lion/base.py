@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import hub, pools, quality, sources
-from lion.chat import transcript
-from lion.counting import Count
-from lion.decontamination import Decontamination
 from lion.errors import DataError
 from lion.evaluation import reasoning
+from lion.instructions import pools, quality, sources
+from lion.instructions.decontamination import Decontamination
+from lion.instructions.shapes import SourceRow
+from lion.model import hub
+from lion.model.chat import transcript
+from lion.model.counting import Count
+from lion.model.student import Pointer, load_libraries
 from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
 from lion.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
-from lion.shapes import SourceRow
-from lion.student import Pointer, load_libraries
 
 if TYPE_CHECKING:
     from lion.embedded import families

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from lion import disk, inspection, lockfile, project, prompts, scores
+from lion import lockfile, project, prompts, scores
 from lion.endpoints import ROLES, generations, near_duplicates
 from lion.endpoints import endpoints as named_endpoints
 from lion.errors import BudgetError, LionError, ModelError, SettingsError
+from lion.model import disk, inspection
 from lion.records import Message
 from lion.settings import EMBEDDED, Endpoint, Referee, Settings
 from lion.wire import Failure, Reply, Request
@@ -66,8 +67,8 @@ def endpoints(settings: Settings) -> list[str]:
 
     Past the ledger, since the question is whether the endpoint answers today: one paid call each.
     """
-    from lion.api import Asker
-    from lion.ledger import Ledger
+    from lion.asking.api import Asker
+    from lion.asking.ledger import Ledger
 
     problems: list[str] = []
     asked: list[tuple[str, str, Request]] = []
@@ -102,8 +103,8 @@ def _keeps_to_schema(reply: Reply) -> bool:
 
 def _batch_problems(settings: Settings) -> Iterator[str]:
     """Look whether there is a Batch API where one is to be used; that costs nothing."""
-    from lion.batches import Provider
-    from lion.transport import Transport
+    from lion.asking.batches import Provider
+    from lion.asking.transport import Transport
 
     async def look(endpoint: Endpoint) -> None:
         transport = Transport(endpoint, settings.api)
@@ -165,7 +166,7 @@ def _key_problems(settings: Settings) -> Iterator[str]:
 
 
 def _gate_problems(settings: Settings) -> Iterator[str]:
-    from lion import embeddings
+    from lion.instructions import embeddings
 
     for place, gate in near_duplicates(settings):
         yield from embeddings.problems(place, gate)
@@ -231,7 +232,7 @@ def _sown_problems(settings: Settings, grown: str) -> Iterator[str]:
 
 
 def _row_count(name: str) -> int:
-    from lion import sources
+    from lion.instructions import sources
 
     try:
         return len(sources.read_rows(Path(name)).rows)
@@ -281,7 +282,7 @@ def _source_problems(settings: Settings) -> Iterator[str]:
     if settings.seed.source == EMBEDDED:
         yield from _too_small(settings, settings.seed.size)
         return
-    from lion import sources  # brings polars, which the embedded tasks do not need
+    from lion.instructions import sources  # brings polars, which the embedded tasks do not need
 
     rows = 0
     for name in settings.seed.source:
@@ -320,7 +321,7 @@ def _exam_problems(settings: Settings) -> Iterator[str]:
     kind = settings.exam.scorer.kind
     if problems or kind in ("referee", "json_schema"):
         return
-    from lion import sources
+    from lion.instructions import sources
 
     rows = sources.read_rows(Path(name)).rows
     bare = [row.line for row in rows if row.expected is None]
@@ -332,7 +333,7 @@ def _exam_problems(settings: Settings) -> Iterator[str]:
 
 
 def _file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
-    from lion import sources
+    from lion.instructions import sources
 
     try:
         loaded = sources.read_rows(Path(name))
@@ -368,7 +369,7 @@ def _too_small(settings: Settings, rows: int) -> Iterator[str]:
 
 
 def _scorer_problems(settings: Settings) -> Iterator[str]:
-    from lion.evaluation import scorers
+    from lion.judgement import scorers
 
     scorer = settings.exam.scorer
     option = scorer.option or ""
@@ -390,7 +391,7 @@ def _calibrate_problems(settings: Settings) -> Iterator[str]:
     calibrate = settings.calibrate
     if not calibrate.iterations:
         return
-    from lion import calibrating
+    from lion.judgement import calibrating
 
     yield from calibrating.problems(settings)
     second = calibrate.second
@@ -435,9 +436,9 @@ def _has_accelerator() -> bool:
 
 def _budget_problems(settings: Settings) -> Iterator[str]:
     """Ask, for each role, what the first call will ask: the most that a call can cost."""
-    from lion.ledger import cap
-    from lion.pricing import Prices
-    from lion.purse import Purse
+    from lion.asking.ledger import cap
+    from lion.asking.pricing import Prices
+    from lion.asking.purse import Purse
 
     prices = Prices.load(project.PRICES)
     told = set()

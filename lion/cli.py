@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lion import (
-    __version__,
-    cli_batch,
-    cli_exam,
-    cli_money,
-    cli_pools,
-    cli_remote,
-    cli_student,
-    console,
-)
+from lion import __version__, console
+from lion.commands import batch, exam, money, pools, remote, student
 
 if TYPE_CHECKING:
     from lion.settings import Settings
@@ -126,7 +118,7 @@ def profile(name: str | None, force: bool) -> None:
     lion profile             list them
     lion profile ci          one small iteration
     """
-    from lion import profiles
+    from lion.commands import profiles
 
     with console.error_boundary():
         if name is None:
@@ -157,20 +149,20 @@ def serve_teacher(port: int, host: str) -> None:
         application.serve(host, port, os.environ.get(TOKEN))
 
 
-main.add_command(cli_pools.diff)
-main.add_command(cli_pools.show)
-main.add_command(cli_pools.trace)
-main.add_command(cli_pools.report)
-main.add_command(cli_student.chat)
-main.add_command(cli_student.export)
-main.add_command(cli_student.delta)
-main.add_command(cli_student.serve_student)
-main.add_command(cli_money.plan)
-main.add_command(cli_money.ledger)
-main.add_command(cli_money.costs)
-main.add_command(cli_batch.batch)
-main.add_command(cli_remote.verify_remote)
-main.add_command(cli_exam.exam)
+main.add_command(pools.diff)
+main.add_command(pools.show)
+main.add_command(pools.trace)
+main.add_command(pools.report)
+main.add_command(student.chat)
+main.add_command(student.export)
+main.add_command(student.delta)
+main.add_command(student.serve_student)
+main.add_command(money.plan)
+main.add_command(money.ledger)
+main.add_command(money.costs)
+main.add_command(batch.batch)
+main.add_command(remote.verify_remote)
+main.add_command(exam.exam)
 
 
 def _environment() -> dict[str, str]:
@@ -206,7 +198,9 @@ def _refuse_problems(offline: bool) -> "Settings":
 
 def _make_room(dry_run: bool) -> None:
     """Remove the students that `hardware.keep` does not keep, and say what that freed."""
-    from lion import keeping, project, summary
+    from lion import project
+    from lion.commands import keeping
+    from lion.views import summary
 
     settings = project.load_settings()
     lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
@@ -218,7 +212,8 @@ def _make_room(dry_run: bool) -> None:
 
 def _write_page() -> None:
     """Write the report page, where there is a pool to show."""
-    from lion import project, reporting, revisions
+    from lion import project
+    from lion.views import reporting, revisions
 
     if not project.data(project.BASE, "cache_pool.jsonl").exists():
         return
@@ -228,7 +223,8 @@ def _write_page() -> None:
 
 
 def _print_table(as_json: bool) -> None:
-    from lion import project, summary, tables
+    from lion import project
+    from lion.views import summary, tables
 
     settings = project.load_settings()
     lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})

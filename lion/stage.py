@@ -24,7 +24,7 @@ from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 
 if TYPE_CHECKING:
-    from lion.api import Asker
+    from lion.asking.api import Asker
 
 _WAY_BACK = (
     "DVC removed this stage's outputs before it ran; `dvc checkout` brings the last ones back. "
@@ -80,9 +80,11 @@ class Work:
     def asker(self, role: str, endpoint: Endpoint) -> Iterator[Asker]:
         """Yield an asker of `endpoint` with a progress bar; record what it did."""
         self.check()
-        from lion.api import Asker  # brings the HTTP client, which half of the stages do not need
-        from lion.ledger import Ledger, cap
-        from lion.pricing import Prices
+        from lion.asking.api import (
+            Asker,  # brings the HTTP client, which half of the stages do not need
+        )
+        from lion.asking.ledger import Ledger, cap
+        from lion.asking.pricing import Prices
 
         settings = self.settings
         with (

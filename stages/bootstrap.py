@@ -10,26 +10,15 @@ from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
-from lion import (
-    base,
-    counting,
-    decontamination,
-    embeddings,
-    jsonl,
-    pools,
-    project,
-    prompts,
-    safety,
-    selfinstruct,
-    sources,
-    stage,
-)
+from lion import base, jsonl, project, prompts, stage
+from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct, sources
+from lion.instructions.safety import Safety
+from lion.instructions.seedbed import Draw, Seedbed, Task
+from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.instructions.wells import Well
+from lion.model import counting
 from lion.records import Dropped, instruction_id, reasons
-from lion.safety import Safety
-from lion.seedbed import Draw, Seedbed, Task
-from lion.selfinstruct import TASK_KINDS, TaskKind
 from lion.settings import Bootstrap
-from lion.wells import Well
 from lion.wire import Failure, Outcome
 
 

@@ -6,8 +6,11 @@ on `evaluate.quality` rows. Where a row carries no checkable answer there is no 
 
 from dataclasses import replace
 
-from lion import jsonl, judging, pools, project, prompts, sitting, stage, teacher
+from lion import jsonl, project, prompts, stage, teacher
 from lion.evaluation import examination
+from lion.instructions import pools
+from lion.judgement import judging
+from lion.model import sitting
 from lion.records import Answer, Dropped, Instruction, reasons
 
 _HEADLINE = ("accuracy", "teacher_accuracy", "quality")  # what `dvc metrics` shows

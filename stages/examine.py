@@ -1,8 +1,8 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
-from lion import console, examining, jsonl, project, stage
-from lion.evaluation import choices
-from lion.evaluation.measures import Bootstrap
+from lion import console, jsonl, project, stage
+from lion.evaluation import choices, examining
+from lion.judgement.measures import Bootstrap
 from lion.records import Tally
 
 

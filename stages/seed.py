@@ -5,7 +5,9 @@ error or a drop, as params say. A row that no student can use is dropped with it
 any is held out: it is no exam question either.
 """
 
-from lion import base, counting, decontamination, domains, jsonl, project, stage
+from lion import base, jsonl, project, stage
+from lion.instructions import decontamination, domains
+from lion.model import counting
 from lion.records import Verdict, reasons
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from loopback import Call, ChatServer, Told
 
-from lion.api import Asker
-from lion.ledger import Cap, Ledger
+from lion.asking.api import Asker
+from lion.asking.ledger import Cap, Ledger
 from lion.settings import Api, Endpoint, Modes
 from lion.wire import Outcome, Reply, Request
 

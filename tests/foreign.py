@@ -12,10 +12,12 @@ from pathlib import Path
 
 from pipeline import ROOT
 
-from lion import batches, jsonl, maintenance, project, scores, sources, wire
+from lion import jsonl, project, scores, wire
+from lion.asking import batches, maintenance
+from lion.asking.ledger import Ledger
 from lion.errors import LionError
 from lion.evaluation import reasoning, vicuna
-from lion.ledger import Ledger
+from lion.instructions import sources
 from lion.records import Instruction, Verdict
 
 FORMATS = ROOT / "tests" / "formats"

@@ -15,9 +15,10 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import norm
 
-from lion import calibration, prompts, referee, wire
+from lion import prompts, wire
 from lion.embedded.families import FAMILIES, LEVELS, draw
 from lion.embedded.oracle import EXACT, Temper, reply
+from lion.judgement import calibration, referee
 from lion.records import ORDERS, Instruction, Order, Review
 from lion.wire import Reply
 

@@ -12,11 +12,11 @@ import torch
 from scipy import stats
 from transformers import LlamaForCausalLM
 
-from lion import decoding, engines, partial, student
-from lion.answering import Task, answer
-from lion.chat import Encoder
-from lion.decoding import InverseSampling, uniforms
 from lion.errors import DataError, ModelError
+from lion.model import decoding, engines, partial, student
+from lion.model.answering import Task, answer
+from lion.model.chat import Encoder
+from lion.model.decoding import InverseSampling, uniforms
 from lion.records import Answer, Instruction
 
 SETTINGS = tiny.student_settings()
@@ -91,7 +91,7 @@ def test_an_instruction_that_stands_twice_is_answered_twice(tmp_path: Path) -> N
 
 def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> None:
     """The end of turn that training supervises is the one at which answering stops."""
-    from lion.tuning import tune
+    from lion.model.tuning import tune
 
     folder = tiny.folder(tmp_path / "base")
     encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
@@ -340,7 +340,7 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
     """What decides an answer: all that `answering` imports, types and what params say apart."""
     from test_contract import closure
 
-    found = closure("lion/answering.py") - {"lion/partial.py", "lion/hub.py"}
+    found = closure("lion/model/answering.py") - {"lion/model/partial.py", "lion/model/hub.py"}
     assert {Path(name).name for name in found} == set(partial.CODE)
 
 

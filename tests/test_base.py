@@ -10,11 +10,12 @@ import pytest
 from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
-from lion import base, jsonl, student
-from lion.chat import transcript
-from lion.decontamination import guard
+from lion import base, jsonl
 from lion.embedded import families
 from lion.errors import DataError
+from lion.instructions.decontamination import guard
+from lion.model import student
+from lion.model.chat import transcript
 from lion.records import Answer, Instruction
 from lion.settings import Settings
 

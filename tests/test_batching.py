@@ -17,16 +17,18 @@ from click.testing import CliRunner, Result
 from fixtures import Configure, Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import base, batches, batching, check, jsonl, maintenance, planning, project
-from lion.api import Asker
-from lion.batching import alone
+from lion import base, check, jsonl, project
+from lion.asking import batches, batching, maintenance
+from lion.asking.api import Asker
+from lion.asking.batching import alone
+from lion.asking.ledger import Amount, Cap, Ledger
+from lion.asking.pricing import Price, Prices
+from lion.asking.submitted import Submitted
 from lion.cli import main
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
-from lion.ledger import Amount, Cap, Ledger
-from lion.pricing import Price, Prices
 from lion.settings import Endpoint
 from lion.stage import Work
-from lion.submitted import Submitted
+from lion.views import planning
 from lion.wire import Outcome, Reply, Request
 from stages.imitation.teach import teach
 

@@ -13,13 +13,15 @@ from fixtures import ROOT, Workplace
 from loopback import Call, ChatServer, Told, embeds, refuses, says
 from pipeline import Project
 
-from lion import base, check, decontamination, jsonl, planning, project, summary
+from lion import base, check, jsonl, project
+from lion.asking.ledger import Ledger
+from lion.asking.pricing import Prices
 from lion.errors import DataError, TooManyDroppedError
-from lion.ledger import Ledger
-from lion.pricing import Prices
+from lion.instructions import decontamination
 from lion.records import Dropped
 from lion.settings import Settings
 from lion.stage import Work
+from lion.views import planning, summary
 from stages.bootstrap import bootstrap
 
 POOL = str(project.BOOTSTRAPPED)

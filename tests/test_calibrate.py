@@ -11,14 +11,16 @@ from fixtures import Configure, Workplace
 from loopback import Call, ChatServer, Told, says
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion import calibrating, check, endpoints, jsonl, planning, project, tables
+from lion import check, endpoints, jsonl, project
+from lion.asking.ledger import Ledger
+from lion.asking.pricing import Prices
 from lion.errors import DataError, SettingsError
-from lion.ledger import Ledger
-from lion.pricing import Prices
+from lion.judgement import calibrating
 from lion.records import Instruction, Review
 from lion.settings import Scorer
 from lion.stage import Work
-from lion.summary import lines
+from lion.views import planning, tables
+from lion.views.summary import lines
 from stages.discrimination.calibrate import calibrate
 from stages.discrimination.split import split
 

@@ -8,9 +8,8 @@ import judges
 import pytest
 from fixtures import Configure
 
-from lion import calibration, discrimination
 from lion.embedded.oracle import MODELS, Temper
-from lion.evaluation import measures
+from lion.judgement import calibration, discrimination, measures
 from lion.records import ORDERS, Review, Verdict
 
 NOISY, BIASED = MODELS["oracle-1-noisy"], Temper(noise=1.0, position_bias=2.0)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 
-from lion.chat import PREAMBLE, Encoder, fold_system, paper_prompt, transcript
 from lion.errors import DataError, ModelError
+from lion.model.chat import PREAMBLE, Encoder, fold_system, paper_prompt, transcript
 from lion.records import Message, Role
 
 

@@ -11,8 +11,9 @@ import pytest
 from fixtures import Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import check, disk
-from lion.ledger import Ledger
+from lion import check
+from lion.asking.ledger import Ledger
+from lion.model import disk
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
 

@@ -1,7 +1,7 @@
 """dvc.yaml, params.yaml and the code say the same."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ NEUTRAL = {
     # modules that decide no output, each with its reason; the closure does not go through them
     "lion/errors.py": "messages only",
     "lion/console.py": "what a person sees",
-    "lion/tables.py": "what a person sees",
+    "lion/views/tables.py": "what a person sees",
     "lion/stage.py": "the frame: arguments, lock, settings, record",
     "lion/project.py": "paths, which dvc.yaml itself names",
     "lion/settings.py": "what it reads are params, which stages declare",
@@ -22,11 +22,11 @@ NEUTRAL = {
     "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
-    "lion/ledger.py": "keeps bytes; its keys are made in wire",
-    "lion/api.py": "sends what wire builds; the embedded teacher behind it is named in params",
-    "lion/launcher.py": "starts processes; the batches are the same however many share them",
-    "lion/tuning_process.py": "hands a launched process what the stage would pass itself",
-    "lion/states.py": "what a killed training goes on from; it ends with the same weights",
+    "lion/asking/ledger.py": "keeps bytes; its keys are made in wire",
+    "lion/asking/api.py": "sends what wire builds; the embedded teacher is named in params",
+    "lion/model/launcher.py": "starts processes; the batches are the same however many share them",
+    "lion/model/tuning_process.py": "hands a launched process what the stage would pass itself",
+    "lion/model/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
     "lion/evaluation/__init__.py": "empty",
     "lion/embedded/__init__.py": "empty",
@@ -64,7 +64,11 @@ def kind(stage: str) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     """Yield the project's files that `path` imports, those inside functions too, types apart."""
-    for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from _files(_nodes(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _files(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -122,9 +126,10 @@ def test_declared_modules_are_the_import_closure(stage: str) -> None:
 
 def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.tune` reaches, but what made the examples: those are in the key."""
-    from lion import states
+    from lion.model import states
 
-    assert {f"lion/{name}" for name in states._CODE} == closure("lion/tuning.py") - {"lion/chat.py"}
+    reached = closure("lion/model/tuning.py") - {"lion/model/chat.py"}
+    assert {f"lion/model/{name}" for name in states._CODE} == reached
 
 
 def sections(path: Path) -> set[str]:
@@ -148,9 +153,10 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     read = {name for name in sections(path) if name in document("params.yaml")}
     # what check looks at decides no output, but the folder that seed reads its files from
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
-    if {"lion/judging.py", "lion/safety.py"} & closure(str(path.relative_to(ROOT))):
+    asks_the_referee = {"lion/judgement/judging.py", "lion/instructions/safety.py"}
+    if asks_the_referee & closure(str(path.relative_to(ROOT))):
         read |= {"referee", "random_seed"}
-    if "lion/sitting.py" in closure(str(path.relative_to(ROOT))):
+    if "lion/model/sitting.py" in closure(str(path.relative_to(ROOT))):
         read |= {"student", "answering", "random_seed"}
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
     overrides = {"iterations"} if stage in ("tune", "generate") else set()
@@ -249,3 +255,50 @@ def test_profiles_have_the_keys_of_params(profile: Path) -> None:
 
 def test_the_default_profile_is_params_as_committed() -> None:
     assert (ROOT / "profiles/default.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+LAYERS = (
+    # each package imports those before it, never one after it; what a function imports when it
+    # runs is apart, for it may start what lies above (the frame of a stage starts its checks)
+    "lion",
+    "lion/model",
+    "lion/embedded",
+    "lion/asking",
+    "lion/instructions",
+    "lion/judgement",
+    "lion/evaluation",
+    "lion/views",
+    "lion/commands",
+    "lion: what composes them",
+    "stages",
+)
+COMPOSED = {
+    "lion/base.py": "the base pool, the exam and the base student, from all that params name",
+    "lion/check.py": "looks at everything before anything is spent",
+    "lion/cli.py": "puts the commands together",
+    "lion/endpoints.py": "every endpoint that params name",
+}
+
+
+def layer(path: str) -> int:
+    """Return the place of a file's package in `LAYERS`."""
+    if path in COMPOSED:
+        return LAYERS.index("lion: what composes them")
+    return max(n for n, name in enumerate(LAYERS) if path.startswith(f"{name}/"))
+
+
+def imported_first(path: Path) -> set[str]:
+    """Return the project's files that `path` imports before any of its functions runs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {name for name in _files(tree.body) if not name.endswith("__init__.py")}
+
+
+@pytest.mark.parametrize("folder", ["lion", "stages"])
+def test_imports_point_one_way(folder: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / folder).rglob("*.py")
+        for name in imported_first(path)
+        if layer(name) > layer(str(path.relative_to(ROOT)))
+    }
+    assert not wrong

@@ -1,4 +1,4 @@
-"""Claims about lion.decontamination, against a plain search through every question."""
+"""Claims about lion.instructions.decontamination, against a plain search through every question."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lion.decontamination import SHORT, Decontamination, Meeting, normalised, parted
+from lion.instructions.decontamination import SHORT, Decontamination, Meeting, normalised, parted
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RIVER = "Which river flows through the city of Vienna?"

@@ -8,8 +8,8 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from lion import delta, student
 from lion.errors import ModelError
+from lion.model import delta, student
 
 
 def saved(path: Path, seed: int, dtype: torch.dtype = torch.float32) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from lion.discrimination import (
+from lion.judgement.discrimination import (
     Audit,
     agreement,
     audit,

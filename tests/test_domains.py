@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import sources
-from lion.domains import domain
+from lion.instructions import sources
+from lion.instructions.domains import domain
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 

@@ -12,12 +12,13 @@ import tiny
 from fixtures import Configure
 from loopback import Call, ChatServer, Told, embeds, refuses
 
-from lion import embeddings, wire
-from lion.api import Asker
-from lion.embeddings import Asked, Encoder
+from lion import wire
+from lion.asking.api import Asker
+from lion.asking.ledger import Cap, Ledger
+from lion.asking.pricing import Price, Prices
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
-from lion.ledger import Cap, Ledger
-from lion.pricing import Price, Prices
+from lion.instructions import embeddings
+from lion.instructions.embeddings import Asked, Encoder
 from lion.settings import Embedder
 from lion.wire import Failure, Reply
 

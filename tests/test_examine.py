@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from fixtures import Workplace
 from loopback import Call, ChatServer, Told, says
 
-from lion import base, chat, cli, decontamination, jsonl, likelihood, student
-from lion.evaluation import reasoning
+from lion import base, cli, jsonl
+from lion.evaluation import likelihood, reasoning
+from lion.instructions import decontamination
+from lion.model import chat, student
 from lion.stage import Work
 from stages.examine import examine
 

@@ -8,12 +8,12 @@ import tiny
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lion import exporting, student
-from lion.answering import Task, answer
-from lion.chat import Encoder
 from lion.errors import ModelError
+from lion.model import exporting, student
+from lion.model.answering import Task, answer
+from lion.model.chat import Encoder
+from lion.model.tuning import tune
 from lion.records import Message
-from lion.tuning import tune
 
 SETTINGS = tiny.student_settings()
 QUESTIONS = ("Reverse the letters: c a f b", "What is 17 plus 25?", "Say yes")

@@ -20,7 +20,8 @@ from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import stage_process
 from running import Finished
 
-from lion import console, jsonl, lockfile, student, written
+from lion import console, jsonl, lockfile, written
+from lion.model import student
 
 # --- a teacher that lies ---------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lion import jsonl, maintenance
+from lion import jsonl
+from lion.asking import maintenance
+from lion.asking.ledger import Ledger
 from lion.errors import AskError, DataError
-from lion.ledger import Ledger
 from lion.records import Answer, Dropped, Instruction, Review, Row, Verdict
 
 FORMATS = Path(__file__).parent / "formats"

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pooled import instruction
 
-from lion import frames, jsonl
+from lion import jsonl
 from lion.errors import DataError
 from lion.records import Answer, Instruction
+from lion.views import frames
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 PIECES = st.sampled_from(['"', "\\", "\\u0041", "\n", "\u2028", "\x00", "}]", '{"a": [1', "null"])

@@ -10,8 +10,9 @@ from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import frugal, project, prompts, referee
-from lion.discrimination import measures, selected, verdicts
+from lion import project, prompts
+from lion.judgement import frugal, referee
+from lion.judgement.discrimination import measures, selected, verdicts
 from lion.records import ORDERS, Review, Selection, Verdict
 from lion.settings import Review as Rules
 from lion.wire import Reply

@@ -3,7 +3,8 @@
 import pytest
 from fixtures import ROOT, Configure
 
-from lion import generator, prompts
+from lion import prompts
+from lion.instructions import generator
 from lion.records import KINDS, Dropped
 from lion.wire import Failure, Reply
 

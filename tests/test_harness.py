@@ -11,9 +11,9 @@ import pytest
 import yaml
 from fixtures import ROOT
 
-from lion.chat import paper_prompt
 from lion.evaluation import choices, harness
 from lion.evaluation.reasoning import Item
+from lion.model.chat import paper_prompt
 
 ITEMS = [
     Item("bbh", "snarks", 1, "q", ("a", "b"), "B", "(B)"),

@@ -13,9 +13,10 @@ from fixtures import Workplace
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from lion import inspection, stage, student
+from lion import stage
 from lion.errors import ModelError, SettingsError
-from lion.student import Pointer
+from lion.model import inspection, student
+from lion.model.student import Pointer
 
 SETTINGS = tiny.student_settings()
 
@@ -86,7 +87,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
     """In a process of its own: the hub's library reads HF_HUB_OFFLINE when it is imported."""
     code = (
         "import sys\n"
-        "from lion import inspection\n"
+        "from lion.model import inspection\n"
         "from lion.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
         "                   prompt_format='auto', dtype='float32', threads=None, endpoint=None)\n"

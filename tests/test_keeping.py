@@ -6,8 +6,8 @@ import pytest
 from pipeline import Project
 from running import Finished
 
-from lion import keeping
-from lion.keeping import Tuned
+from lion.commands import keeping
+from lion.commands.keeping import Tuned
 
 LINE = [Tuned("0", None, 0.2), Tuned("1", "0", 0.6), Tuned("2", "1", 0.6), Tuned("3", "2", 0.5)]
 

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from fixtures import ROOT
 
-from lion.answering import Task, answer
+from lion.model.answering import Task, answer
 from lion.records import Instruction
 
 KILLS = 20
@@ -42,7 +42,7 @@ def test_twenty_kills_change_no_answer(tmp_path: Path, monkeypatch: pytest.Monke
     # environment's path alone
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_kills", "lion.decoding"])
+    context.set_forkserver_preload(["test_kills", "lion.model.decoding"])
     draw = random.Random(0)
     landed = seen = 0
     for kill in range(KILLS):

@@ -15,11 +15,11 @@ from accelerate.utils import DistributedType
 from pydantic import ValidationError
 from test_tuning import SETTINGS, examples, run
 
-from lion import launcher, student, tuning_process
 from lion.errors import ModelError, SettingsError
+from lion.model import launcher, student, tuning_process
+from lion.model.trainer import LionTrainer
+from lion.model.tuning import TuneReport
 from lion.settings import Hardware, Launcher
-from lion.trainer import LionTrainer
-from lion.tuning import TuneReport
 
 ROOT = Path(__file__).parents[1]
 READY = sorted((ROOT / "launchers").glob("*.yaml"))
@@ -41,7 +41,7 @@ def launched(folder: Path, at: Path, hardware: Hardware, **changes: Any) -> Tune
         label="tune@1",
     )
     job = at / "states" / "job"
-    launcher.launch(hardware.launcher, "lion.tuning_process", str(job), cpu=True)
+    launcher.launch(hardware.launcher, "lion.model.tuning_process", str(job), cpu=True)
     return tuning_process.read_report(job)
 
 
@@ -132,7 +132,7 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
         config=str(config),
         start=["srun", "--nodes=2"],
     ).launcher
-    words = launcher.command(several, "lion.tuning_process", "job", cpu=False)
+    words = launcher.command(several, "lion.model.tuning_process", "job", cpu=False)
     assert words[:2] == ["srun", "--nodes=2"]
     parsed = launch_command_parser().parse_args(
         words[words.index("accelerate.commands.launch") + 1 :]
@@ -140,14 +140,14 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
     assert (parsed.num_processes, parsed.num_machines, parsed.rdzv_backend) == (16, 2, "c10d")
     assert (parsed.main_process_ip, parsed.main_process_port) == ("node-0", 29500)
     assert parsed.config_file == str(config)
-    assert parsed.module and parsed.training_script == "lion.tuning_process"
+    assert parsed.module and parsed.training_script == "lion.model.tuning_process"
     assert parsed.training_script_args == ["job"]
 
 
 def test_a_missing_configuration_is_named() -> None:
     absent = tiny.hardware(processes=2, config="launchers/none.yaml").launcher
     with pytest.raises(SettingsError, match=r"no file launchers/none\.yaml"):
-        launcher.command(absent, "lion.tuning_process", cpu=True)
+        launcher.command(absent, "lion.model.tuning_process", cpu=True)
 
 
 def test_a_failing_process_ends_the_launch_with_an_error() -> None:

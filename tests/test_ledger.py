@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lion.asking.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 from lion.errors import AskError
-from lion.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 
 
 def key(number: int | str) -> bytes:

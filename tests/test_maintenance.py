@@ -9,9 +9,10 @@ import polars
 import pytest
 from loopback import says
 
-from lion import maintenance, wire
+from lion import wire
+from lion.asking import maintenance
+from lion.asking.ledger import Amount, Call, Entry, FailedCall, Ledger
 from lion.errors import DataError
-from lion.ledger import Amount, Call, Entry, FailedCall, Ledger
 
 URL = "https://api.example.com/v1"
 

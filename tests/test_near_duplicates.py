@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.near_duplicates import DIGITS, NearDuplicates, Vector
-from lion.novelty import Neighbour
+from lion.instructions.near_duplicates import DIGITS, NearDuplicates, Vector
+from lion.instructions.novelty import Neighbour
 from lion.wire import Failure
 
 LOST = Failure("http_400", "too long")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from fixtures import Configure
 
-from lion.decontamination import Decontamination
-from lion.near_duplicates import NearDuplicates, Vector
-from lion.nursery import FUNNEL, Nursery, lineages
-from lion.pools import draw
-from lion.quality import Flaw
+from lion.instructions.decontamination import Decontamination
+from lion.instructions.near_duplicates import NearDuplicates, Vector
+from lion.instructions.nursery import FUNNEL, Nursery, lineages
+from lion.instructions.pools import draw
+from lion.instructions.quality import Flaw
 from lion.records import KINDS, Dropped, Instruction, Kind
 from lion.wire import Failure
 

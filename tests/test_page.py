@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, sync_playwright
 from pooled import WORDS, instruction, project, verdict
 
-from lion import jsonl, page
+from lion import jsonl
 from lion.cli import main
 from lion.records import Answer, Instruction
+from lion.views import page
 from lion.visible import clipped, inert
 
 CHROMIUM = which("chromium") or which("chromium-browser")

@@ -6,12 +6,13 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion import base, jsonl, planning, project, prompts, teacher, wire
+from lion import base, jsonl, project, prompts, teacher, wire
+from lion.asking.ledger import Call, Entry, Ledger
+from lion.asking.pricing import Price, Prices
 from lion.cli import main
-from lion.ledger import Call, Entry, Ledger
-from lion.planning import Need
-from lion.pricing import Price, Prices
 from lion.settings import Settings
+from lion.views import planning
+from lion.views.planning import Need
 
 SMALL = {"seed.size": 100, "exam.size": 40, "respond.limit": 50, "evaluate.quality": 10}
 ALL = {f"{stage}@{key}" for stage in ("teach", "review", "generate", "evaluate") for key in "0123"}

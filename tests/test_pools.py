@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.pools import draw, grow, holdout, parents, replayed, sample
+from lion.instructions.pools import draw, grow, holdout, parents, replayed, sample
 from lion.records import Instruction, Verdict
 
 

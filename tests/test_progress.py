@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from lion.domains import labelled
 from lion.embedded import families
-from lion.progress import FLOOR, Judged, judged, resisting, weights
+from lion.instructions.domains import labelled
+from lion.instructions.progress import FLOOR, Judged, judged, resisting, weights
 from lion.records import Instruction, Verdict
 
 LETTERS = [" ".join(one) for one in product("abcd", repeat=3)]
@@ -76,7 +76,7 @@ def test_relatives_are_of_the_same_family() -> None:
     """In the laboratory, whose labels of domains do not tell its families apart, words do."""
     import numpy as np
 
-    from lion import progress
+    from lion.instructions import progress
 
     tasks = families.pool(1000, random_seed=901, skew=1.3)
     index = progress._index([row(task.instruction) for task in tasks])

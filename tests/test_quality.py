@@ -11,8 +11,9 @@ from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import counting, quality
 from lion.errors import ModelError, SettingsError
+from lion.instructions import quality
+from lion.model import counting
 from lion.settings import Quality
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"

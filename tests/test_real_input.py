@@ -23,7 +23,8 @@ from test_secrets import KEY, VARIABLE, leaks
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lion import sources, student
+from lion.instructions import sources
+from lion.model import student
 
 FILES = ROOT.parent / "shared" / "data" / "instructions"
 EXAM = FILES / "user_oriented_252.jsonl"

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import inspection, student
-from lion.chat import Encoder
 from lion.embedded import recipe
+from lion.model import inspection, student
+from lion.model.chat import Encoder
 from lion.records import canonical_text
 
 TEXTS = [

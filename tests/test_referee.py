@@ -9,7 +9,8 @@ from fixtures import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import judging, prompts, referee, scores
+from lion import prompts, scores
+from lion.judgement import judging, referee
 from lion.records import ORDERS, Answer
 from lion.settings import Scorer
 from lion.wire import Failure, Reply

@@ -3,7 +3,8 @@
 import pytest
 from fixtures import ROOT
 
-from lion import prompts, safety
+from lion import prompts
+from lion.instructions import safety
 from lion.wire import Failure, Reply
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pipeline import ROOT
 
-from lion import project, scaling
-from lion.pricing import Prices
+from lion import project
+from lion.asking.pricing import Prices
+from lion.views import scaling
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Claims about lion.evaluation.scorers: worked marks, and states instead of guesses."""
+"""Claims about lion.judgement.scorers: worked marks, and states instead of guesses."""
 
 import json
 from fractions import Fraction
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError, SettingsError
-from lion.evaluation.scorers import NO_EXPECTED, Mark, marker, score
+from lion.judgement.scorers import NO_EXPECTED, Mark, marker, score
 from lion.settings import Scorer
 
 EXACT = Scorer(kind="exact", option=None)

@@ -5,9 +5,10 @@ import json
 import pytest
 from fixtures import ROOT
 
-from lion import prompts, referee, scores
+from lion import prompts, scores
 from lion.embedded import families
 from lion.embedded.oracle import reply
+from lion.judgement import referee
 from lion.records import ORDERS
 from lion.wire import Reply
 

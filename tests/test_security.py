@@ -15,10 +15,11 @@ from aiohttp.test_utils import unused_port
 from pipeline import ROOT
 from running import Finished
 
-from lion import console, project, serving
+from lion import console, project
 from lion.addresses import TOKEN, is_loopback
 from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
+from lion.model import serving
 from lion.records import Instruction
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")

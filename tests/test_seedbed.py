@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from fixtures import Configure
 
-from lion import decontamination
-from lion.quality import Flaw
+from lion.instructions import decontamination
+from lion.instructions.quality import Flaw
+from lion.instructions.seedbed import Draw, Seedbed, Task
+from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.records import Dropped, Instruction, Message
-from lion.seedbed import Draw, Seedbed, Task
-from lion.selfinstruct import TASK_KINDS, TaskKind
 from lion.settings import Bootstrap, Decontaminate
 
 ENTRY: dict[str, Any] = {

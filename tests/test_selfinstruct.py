@@ -5,7 +5,8 @@ import re
 import pytest
 from fixtures import ROOT, Configure
 
-from lion import prompts, selfinstruct
+from lion import prompts
+from lion.instructions import selfinstruct
 from lion.prompts import fence
 from lion.records import Dropped
 from lion.settings import Generate

@@ -12,9 +12,10 @@ from fixtures import Workplace
 from loopback import ChatServer, refuses, says
 from test_servers import wait_for
 
-from lion import served, serving, sitting, stage, student
-from lion.answering import Task, answer
+from lion import stage
 from lion.errors import EndpointError, ModelError
+from lion.model import served, serving, sitting, student
+from lion.model.answering import Task, answer
 from lion.settings import Settings
 
 

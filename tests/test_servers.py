@@ -24,9 +24,9 @@ import pytest
 from fixtures import Configure
 
 from lion import wire
-from lion.api import Asker
+from lion.asking.api import Asker
+from lion.asking.ledger import Ledger
 from lion.errors import EndpointError
-from lion.ledger import Ledger
 from lion.settings import Endpoint
 from lion.wire import Failure, Reply, Request, Usage
 

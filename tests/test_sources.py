@@ -1,4 +1,4 @@
-"""Claims about lion.sources: real files whole, broken rows named, nothing lost."""
+"""Claims about lion.instructions.sources: real files whole, broken rows named, nothing lost."""
 
 import gzip
 import io
@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
+from lion.instructions.shapes import SourceRow
+from lion.instructions.sources import Loaded, looser_key, read_rows, split_duplicates
 from lion.records import Message, canonical_text
-from lion.shapes import SourceRow
-from lion.sources import Loaded, looser_key, read_rows, split_duplicates
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 

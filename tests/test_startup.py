@@ -46,7 +46,7 @@ def test_help_loads_nothing_slow() -> None:
 
 
 def test_what_is_looked_for_would_be_found() -> None:
-    assert "openai" in loaded("import lion.api")
+    assert "openai" in loaded("import lion.asking.api")
 
 
 def test_help_appears_at_once() -> None:

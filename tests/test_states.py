@@ -12,8 +12,8 @@ import tiny
 import torch
 from test_tuning import SETTINGS, digests, examples, run
 
-from lion import states, student, tuning_process
-from lion.chat import Example
+from lion.model import states, student, tuning_process
+from lion.model.chat import Example
 
 HARDWARE = tiny.hardware(save_every=2)
 CASES: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ def run_to(
     step: int, folder: Path, states_in: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
 ) -> None:
     """Train, and die once `step` steps are made."""
-    from lion import trainer
+    from lion.model import trainer
 
     def die(self: Any, model: Any, inputs: Any, count: Any = None) -> Any:
         if self.state.global_step >= step:
@@ -76,7 +76,7 @@ def steps_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
 ) -> list[int]:
     """Train with the states of `tmp_path` and return the steps from which steps were made."""
-    from lion import trainer
+    from lion.model import trainer
 
     seen: list[int] = []
 
@@ -165,7 +165,7 @@ def test_killed_twenty_times_at_random_it_ends_as_if_undisturbed(tmp_path: Path)
 
 def command(job: Path) -> list[str]:
     """Return what does a job in one process, with as many threads as that process likes."""
-    return [sys.executable, "-m", "lion.tuning_process", str(job)]
+    return [sys.executable, "-m", "lion.model.tuning_process", str(job)]
 
 
 def write_job(folder: Path, at: Path, **changes: Any) -> Path:

@@ -8,9 +8,9 @@ import tiny
 import torch
 from huggingface_hub import constants
 
-from lion import student
 from lion.errors import ModelError
-from lion.student import Pointer, Source
+from lion.model import student
+from lion.model.student import Pointer, Source
 
 SETTINGS = tiny.student_settings()
 

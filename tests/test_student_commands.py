@@ -11,11 +11,12 @@ from huggingface_hub import ModelCard
 from loopback import ChatServer, refuses
 from transformers import AutoModelForCausalLM
 
-from lion import jsonl, project, serving
+from lion import jsonl, project
 from lion.cli import main
 from lion.errors import ModelError
+from lion.model import serving
+from lion.model.student import Pointer
 from lion.records import Answer, Instruction
-from lion.student import Pointer
 
 
 def lion(*arguments: str, says: str = "") -> Result:

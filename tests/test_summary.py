@@ -10,8 +10,9 @@ import pytest
 from fixtures import Workplace
 from rich.console import Console
 
-from lion import jsonl, project, summary, tables
-from lion.summary import Line
+from lion import jsonl, project
+from lion.views import summary, tables
+from lion.views.summary import Line
 
 ITERATIONS = {"1": "0", "2": "1"}
 

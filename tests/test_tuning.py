@@ -14,13 +14,13 @@ import tiny
 import torch
 from torch.nn import functional
 
-from lion import student
-from lion.chat import Encoder, Example
-from lion.collation import Packed, Padded, draw_order
 from lion.errors import DataError, ModelError
-from lion.optimizers import MuonAdamW, muon_adamw, orthogonal
+from lion.model import student
+from lion.model.chat import Encoder, Example
+from lion.model.collation import Packed, Padded, draw_order
+from lion.model.optimizers import MuonAdamW, muon_adamw, orthogonal
+from lion.model.tuning import TuneReport, fit, tune
 from lion.settings import Hardware
-from lion.tuning import TuneReport, fit, tune
 
 SETTINGS = tiny.student_settings()
 HARDWARE = tiny.hardware()
@@ -365,7 +365,7 @@ def test_packing_changes_nothing_but_the_padding(tmp_path: Path, architecture: s
 
 
 def test_a_layer_that_carries_a_state_on_is_never_packed() -> None:
-    from lion import tuning
+    from lion.model import tuning
 
     model = tiny.model()
     assert tuning._packs(model, tiny.hardware(packing="always"))

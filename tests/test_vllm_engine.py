@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import pytest
 import tiny
 
-from lion import engines, student
-from lion.answering import Task, answer
-from lion.chat import Encoder
 from lion.errors import ModelError
-from lion.tuning import tune
+from lion.model import engines, student
+from lion.model.answering import Task, answer
+from lion.model.chat import Encoder
+from lion.model.tuning import tune
 
 SETTINGS = tiny.student_settings()
 ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Say no")]

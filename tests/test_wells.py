@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.wells import Well
+from lion.instructions.wells import Well
 
 
 def test_a_last_round_that_keeps_none_by_chance_is_no_dry_well() -> None:

@@ -23,7 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from lion import student
+from lion.model import student
 from lion.records import Instruction
 from lion.settings import Answering, Hardware, Student, Tune
 

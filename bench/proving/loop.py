@@ -14,27 +14,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from lion import (
-    answering,
-    base,
-    chat,
-    decontamination,
-    discrimination,
-    domains,
-    frugal,
-    generator,
-    jsonl,
-    pools,
-    progress,
-    project,
-    prompts,
-    referee,
-    student,
-    teacher,
-    tuning,
-)
+from lion import base, jsonl, project, prompts, teacher
 from lion.embedded import families
-from lion.nursery import Nursery
+from lion.instructions import decontamination, domains, generator, pools, progress
+from lion.instructions.nursery import Nursery
+from lion.judgement import discrimination, frugal, referee
+from lion.model import answering, chat, student, tuning
 from lion.records import KINDS, Answer, Instruction, Review, Selection, Verdict
 from lion.settings import Review as Rules
 from lion.settings import Settings

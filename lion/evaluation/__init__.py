@@ -1,1 +1,1 @@
-"""How good a student is: scorers, intervals, quality against the teacher."""
+"""Exams: the loop's own, open-ended ones, BBH and AGIEval; items, answers, figures."""

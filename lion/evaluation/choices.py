@@ -13,9 +13,9 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Literal
 
-from lion.evaluation import measures
-from lion.evaluation.measures import Bootstrap
 from lion.evaluation.reasoning import OFFICIAL, Item
+from lion.judgement import measures
+from lion.judgement.measures import Bootstrap
 from lion.records import Row
 
 Extraction = Literal["first_letter", "stated"]

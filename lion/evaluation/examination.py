@@ -6,9 +6,8 @@ Figures are Python numbers or None: where nothing could be marked there is no fi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lion import discrimination
-from lion.evaluation import measures, scorers
-from lion.evaluation.measures import Bootstrap, Estimate
+from lion.judgement import discrimination, measures, scorers
+from lion.judgement.measures import Bootstrap, Estimate
 from lion.records import Answer, Instruction, Review, Row
 from lion.settings import Evaluate, Scorer
 

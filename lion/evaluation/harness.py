@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import yaml
 
-from lion.chat import paper_prompt
 from lion.evaluation import choices
 from lion.evaluation.reasoning import Item
+from lion.model.chat import paper_prompt
 
 _NO_OPTION = "[no option]"
 """The target of an item whose own target is no option: nothing that is extracted equals it."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lion.evaluation import measures
-from lion.evaluation.measures import Bootstrap, Estimate
+from lion.judgement import measures
+from lion.judgement.measures import Bootstrap, Estimate
 from lion.records import Row
 
 _RIDGE = 0.1

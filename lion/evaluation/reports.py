@@ -8,9 +8,9 @@ from rich.table import Table
 
 from lion import scores
 from lion.evaluation import open_ended
-from lion.evaluation.measures import Bootstrap
 from lion.evaluation.open_ended import Compared
 from lion.evaluation.vicuna import Question, ReadReview
+from lion.judgement.measures import Bootstrap
 from lion.records import Row
 
 DASH = "-"

@@ -6,9 +6,11 @@ Only in the iterations that params name; nothing of it decides what the loop doe
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lion import calibrating, jsonl, judging, pools, project, stage
-from lion.evaluation.measures import Bootstrap
-from lion.judging import Pair
+from lion import jsonl, project, stage
+from lion.instructions import pools
+from lion.judgement import calibrating, judging
+from lion.judgement.judging import Pair
+from lion.judgement.measures import Bootstrap
 from lion.records import Answer, Instruction, Review, Row, Tally, Verdict, reasons
 from lion.settings import Referee
 

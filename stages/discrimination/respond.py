@@ -1,6 +1,8 @@
 """respond: the student of the iteration before sits the Cache Pool, or a drawn part of it."""
 
-from lion import jsonl, pools, sitting, stage, student
+from lion import jsonl, stage
+from lion.instructions import pools
+from lion.model import sitting, student
 from lion.records import Instruction
 
 

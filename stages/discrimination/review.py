@@ -5,8 +5,9 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 
 from collections.abc import Sequence
 
-from lion import calibration, discrimination, frugal, jsonl, judging, project, stage
-from lion.judging import Pair
+from lion import jsonl, project, stage
+from lion.judgement import calibration, discrimination, frugal, judging
+from lion.judgement.judging import Pair
 from lion.records import Answer, Instruction, Order, Review, Selection, Verdict, reasons
 
 _Found = dict[tuple[str, Order], list[Review]]

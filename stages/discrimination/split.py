@@ -3,7 +3,8 @@
 from collections import Counter
 from dataclasses import asdict
 
-from lion import calibration, discrimination, jsonl, project, stage
+from lion import jsonl, project, stage
+from lion.judgement import calibration, discrimination
 from lion.records import Review, Selection, Verdict
 
 

@@ -10,24 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lion import (
-    chat,
-    counting,
-    decontamination,
-    embeddings,
-    generator,
-    jsonl,
-    pools,
-    progress,
-    project,
-    prompts,
-    safety,
-    stage,
-)
-from lion.nursery import Nursery
+from lion import jsonl, project, prompts, stage
+from lion.instructions import decontamination, embeddings, generator, pools, progress, safety
+from lion.instructions.nursery import Nursery
+from lion.instructions.safety import Safety
+from lion.instructions.wells import Well
+from lion.model import chat, counting
 from lion.records import KINDS, Instruction, Kind, Verdict
-from lion.safety import Safety
-from lion.wells import Well
 from lion.wire import Failure, Outcome, Request
 
 Asked = tuple[Kind, Instruction, Request]

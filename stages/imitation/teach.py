@@ -1,6 +1,7 @@
 """teach: the teacher answers the new instructions; the Cache Pool grows by them."""
 
-from lion import jsonl, pools, project, prompts, stage, teacher
+from lion import jsonl, project, prompts, stage, teacher
+from lion.instructions import pools
 from lion.records import Answer, Dropped, Instruction, reasons
 
 

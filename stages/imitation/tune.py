@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from lion import chat, jsonl, pools, project, stage, student
+from lion import jsonl, project, stage
 from lion.errors import DataError
+from lion.instructions import pools
+from lion.model import chat, student
 from lion.records import Dropped, Instruction, reasons
 from lion.settings import Student, Tune
 
 if TYPE_CHECKING:
-    from lion.tuning import TuneReport
+    from lion.model.tuning import TuneReport
 
 _CURVE = {
     "step": polars.Int64,
@@ -35,7 +37,7 @@ def tune(work: stage.Work) -> str:
     if not fresh:
         return _stand_still(work)
     student.load_libraries("transformers.trainer")  # and torch, which standing still does not need
-    from lion import tuning_run
+    from lion.model import tuning_run
 
     tune_settings = work.settings.tune_at(work.iteration)
     rows = fresh + pools.replayed_at(
@@ -71,7 +73,7 @@ def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[
 
 def _refuse_too_long(examples: list[chat.Example], settings: Tune) -> None:
     """Raise TooManyDroppedError before a step is made where too many examples are left out."""
-    from lion import tuning
+    from lion.model import tuning
 
     left_out = set(tuning.fit(examples, settings).too_long)
     longest = settings.max_length

@@ -1,0 +1,264 @@
+"""Asking in batches: submit, leave, come back, keep what was done, and say what is left.
+
+A batch takes up to a day, so nothing waits for one: a run submits and ends with
+BatchesPendingError; a later one keeps what came back in the same ledger, under the same keys, as if
+it had been asked live. What is left over, and too little to wait another day for, is asked live.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+
+from filelock import FileLock, Timeout
+
+from lion import console, wire
+from lion.asking import batches, purse
+from lion.asking.account import Account
+from lion.asking.batches import Line, Provider, State
+from lion.asking.calling import Item
+from lion.asking.ledger import Call, Entry, FailedCall, Ledger
+from lion.asking.purse import Purse
+from lion.asking.submitted import PREPARED, Submission, Submitted
+from lion.asking.transport import Transport
+from lion.errors import BatchesPendingError, BusyError, EndpointError
+from lion.settings import Api
+from lion.wire import Failure, Usage
+
+_TIMES = 2
+"""Batches that a request is put into: a third day would say the same as the second."""
+_LINES = 500  # settled in one transaction
+_PATIENCE = 600.0  # seconds that another process may take to submit
+
+Make = Callable[[bytes], Item]
+
+
+@dataclass(slots=True)
+class Batching:
+    """The batches of one endpoint and model, of whichever stage.
+
+    Raises EndpointError where the provider refuses, AskError where the ledger cannot be used.
+    """
+
+    api: Api
+    transport: Transport
+    purse: Purse
+    ledger: Ledger
+    stage: str = ""
+    account: Account = field(default_factory=Account)
+    _book: Submitted = field(init=False)
+    _provider: Provider = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the two sides: what we remember, and what the provider has."""
+        self._book = Submitted(self.ledger)
+        self._provider = Provider(self.transport, self.api)
+
+    async def bring(self, keys: Sequence[bytes], make: Make, distinct: int) -> None:
+        """Keep what batches did for `keys`, and submit what is worth another one.
+
+        Returns where none is at work on them: what is still missing is to be asked live. `make`
+        gives a key's request; `distinct` is how many the stage asks for in all. Raises
+        BatchesPendingError, and BudgetError where nothing more may be asked.
+        """
+        with alone(self.ledger):
+            at_work = await self.fetch()
+            known = self.ledger.known(keys)
+            missing = [key for key in keys if key not in known]
+            awaited = self._book.awaited(missing)
+            fresh = self._worth([key for key in missing if key not in awaited], distinct)
+            if fresh:
+                at_work += await self._submit(fresh, make, at_work)
+                if not at_work:
+                    raise purse.reached(self.ledger)
+        if fresh or awaited:
+            raise self._pending(len(fresh) + len(awaited), at_work)
+
+    def _worth(self, left: Sequence[bytes], distinct: int) -> list[bytes]:
+        """Return those of `left` that go into a batch: none where so few are not worth a day."""
+        tried = self._book.tried(left)
+        fresh = [key for key in left if tried[key] < _TIMES]
+        enough = len(fresh) >= self.api.batch_least and len(fresh) > self.api.batch_tail * distinct
+        return fresh if enough else []
+
+    async def fetch(self) -> list[State]:
+        """Keep what every batch of this endpoint brought; return those still at work.
+
+        Raises EndpointError, after all others are kept, where one was refused as a whole.
+        """
+        refused: list[EndpointError] = []
+        at_work: list[State] = []
+        for one in self._book.open(self.purse.endpoint):
+            state = await self.look(one)
+            if not state.has_ended:
+                at_work.append(state)
+            elif state.status == "failed":
+                refused += self._undo(one, state)
+            else:
+                await self._keep(one, state)
+        if refused:
+            raise refused[0]
+        return at_work
+
+    async def look(self, one: Submission) -> State:
+        """Return a batch's state; one that a crash left unmade, or hid, is made or found first."""
+        if one.batch is None:
+            return await self._create(one, look_first=True)
+        state = await self._provider.state(one.batch)
+        if state.status != one.status:
+            self._book.note(one.token, status=state.status, file=one.file, batch=one.batch)
+        return state
+
+    async def _create(self, one: Submission, *, look_first: bool) -> State:
+        file = one.file
+        if file is None:  # a file whose name a crash hid stays unused: the provider drops it
+            file = await self._provider.upload(f"lion-{one.token}", self._book.requests(one.token))
+            self._book.note(one.token, status=PREPARED, file=file, batch=None)
+        state = await self._provider.create(one.token, file, look_first=look_first)
+        self._book.note(one.token, status=state.status, file=file, batch=state.batch)
+        return state
+
+    async def _submit(self, keys: list[bytes], make: Make, at_work: list[State]) -> list[State]:
+        """Submit what the budget and the provider's queue allow, in files of the allowed size.
+
+        A queue that was full lately takes half as much as it refused, one batch at a time.
+        """
+        refused = self._book.queue_refused(self.purse.endpoint, batches.QUEUE_FULL)
+        if refused is not None and at_work:
+            return []
+        most = batches.MOST_REQUESTS if refused is None else max(1, refused // 2)
+        made: list[State] = []
+        for piece in _pieces((make(key) for key in keys), most):
+            count = self._prepare(piece)
+            made += [
+                await self._create(one, look_first=False)
+                for one in self._book.open(self.purse.endpoint)
+                if one.status == PREPARED
+            ]
+            if count < len(piece) or refused is not None:
+                break
+        return made
+
+    def _prepare(self, piece: Sequence[Item]) -> int:
+        spend = self.purse
+        most = [spend.most(item.body) for item in piece] if spend.is_capped else None
+        return self._book.prepare(spend.endpoint, self.stage, piece, most, spend.cap)
+
+    def _undo(self, one: Submission, state: State) -> list[EndpointError]:
+        """Take back a batch that failed as a whole; a full queue is no error, but a wait."""
+        code, told = state.errors[0] if state.errors else ("unknown", "no reason is told.")
+        words = self.transport.without_key(told)
+        self._book.undo(one.token, f"{code}: {words}")
+        if code == batches.QUEUE_FULL:
+            console.say(f"{self.transport.who}: the queue for batches was full: {words}")
+            return []
+        return [
+            EndpointError(
+                f"{self.transport.who}: batch {state.batch} of {one.requests:,} requests failed "
+                f"before it began: {code}: {words} Nothing of it is billed. Mend the cause and "
+                "run again, or set api.mode of this role to live."
+            )
+        ]
+
+    async def _keep(self, one: Submission, state: State) -> None:
+        """Keep every reply and every failure of a batch that has ended."""
+        path = self.ledger.path.with_name(f"batch-{one.token}.jsonl")
+        try:
+            for file in state.files:
+                await self._provider.download(file, path)
+                with path.open("rb") as lines:
+                    while chunk := list(islice(lines, _LINES)):
+                        read = (batches.read_line(raw) for raw in chunk)
+                        self._settle(one, [line for line in read if line is not None])
+        finally:
+            path.unlink(missing_ok=True)
+        silent = Failure(f"batch_{state.status}", "the batch ended without a line for it")
+        rest = [Line(key, None, silent) for key in self._book.sent(one.token)]
+        for start in range(0, len(rest), _LINES):
+            self._settle(one, rest[start : start + _LINES])
+        self._book.close(one.token, state.status)
+
+    def _settle(self, one: Submission, lines: Sequence[Line]) -> None:
+        """Keep a few lines; those not ours, or settled before a crash, are passed over."""
+        unsettled = self._book.unsettled(one.token, [line.key for line in lines])
+        entries = []
+        for line in lines:
+            if line.key in unsettled:
+                item, reservation = unsettled.pop(line.key)
+                entries.append(self._entry(one, item, reservation, line))
+        self._book.settle(one.token, entries)
+        for entry in entries:
+            self._count(entry)
+
+    def _entry(
+        self, one: Submission, item: Item, reservation: int | None, line: Line
+    ) -> Entry | FailedCall:
+        if line.reply is None:  # the provider bills replies alone
+            failure = line.failure or Failure("batch_unread", "")
+            detail = self.transport.without_key(failure.detail)
+            return FailedCall(item.key, failure.reason, detail, _call(one, None, 0, reservation))
+        usage, outcome = wire.usage(line.reply), wire.parse(line.reply)
+        call = _call(one, usage, self.purse.spent(usage), reservation)
+        if isinstance(outcome, Failure) and not wire.is_final(outcome):
+            return FailedCall(item.key, outcome.reason, outcome.detail, call)
+        return Entry(item.key, item.body, item.sample, line.reply, call)
+
+    def _count(self, entry: Entry | FailedCall) -> None:
+        """Count a call; its seconds are a queue's, and would spoil the latencies."""
+        self.account.calls += 1
+        self.account.nanodollars += entry.call.nanodollars or 0
+        self.account.unpriced += entry.call.nanodollars is None
+        if isinstance(entry, FailedCall):
+            self.account.wasted += 1
+            self.account.billed += entry.call.nanodollars != 0
+
+    def _pending(self, waiting: int, at_work: Sequence[State]) -> BatchesPendingError:
+        done = sum(state.done + state.failed for state in at_work)
+        total = sum(state.total for state in at_work)
+        ends = [state.expires_at for state in at_work if state.expires_at]
+        until = f"{datetime.fromtimestamp(max(ends), UTC):%Y-%m-%d %H:%M} UTC" if ends else "a day"
+        told = {1: "1 batch is"}.get(len(at_work), f"{len(at_work)} batches are")
+        return BatchesPendingError(
+            f"{waiting:,} requests wait for batches of {self.transport.who}: {told} at work, "
+            f"{done:,} of {total:,} done. Run `dvc repro` again after {until}, or as soon as "
+            "`lion batch` shows that all is done; nothing has to run until then."
+        )
+
+
+@contextmanager
+def alone(ledger: Ledger) -> Iterator[None]:
+    """Let one process at a time submit and fetch, or two would make a batch of one file.
+
+    Raises BusyError. Nobody holds the lock while a batch is at work.
+    """
+    path = ledger.path.with_name("batches.lock")
+    try:
+        with FileLock(path, timeout=_PATIENCE):
+            yield
+    except Timeout as error:
+        raise BusyError(
+            f"another process has been submitting or fetching batches for {_PATIENCE:.0f} s. Wait "
+            f"for it or end it; the lock is {path}."
+        ) from error
+
+
+def _call(one: Submission, usage: Usage | None, cost: int | None, reservation: int | None) -> Call:
+    prompt, completion = (usage.prompt, usage.completion) if usage else (None, None)
+    who = (one.endpoint, one.model, one.stage)
+    return Call(*who, prompt, completion, cost, reservation=reservation)
+
+
+def _pieces(items: Iterator[Item], most: int) -> Iterator[list[Item]]:
+    """Yield `items` in lists that fit a file each."""
+    piece: list[Item] = []
+    size = 0
+    for item in items:
+        line = len(item.body) + batches.FRAME
+        if piece and (len(piece) >= most or size + line > batches.MOST_BYTES):
+            yield piece
+            piece, size = [], 0
+        piece.append(item)
+        size += line
+    if piece:
+        yield piece

@@ -1,0 +1,236 @@
+"""What was sent in batches and has not come back: remembered in the ledger's file.
+
+Every step is on disk before the next one is taken, so that a crash never hides a batch that is
+paid for. Knows keys, bytes and the provider's names, and asks nobody (see `batching`).
+"""
+
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lion.asking.calling import Item
+from lion.asking.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
+from lion.settings import Endpoint
+
+PREPARED = "prepared"
+"""Written down, and perhaps uploaded; whether the provider made a batch of it is not known."""
+_CHUNK = 500
+_COLUMNS = "token, endpoint, model, api_key_env, stage, requests, file, batch, status, detail, at"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One batch of ours. `token` is our name for it, `file` and `batch` are the provider's.
+
+    `status` is `prepared`, or what the provider last said; `detail` what it said of a failure.
+    """
+
+    token: str
+    endpoint: str
+    model: str
+    api_key_env: str | None
+    stage: str
+    requests: int
+    file: str | None
+    batch: str | None
+    status: str
+    detail: str
+    at: str
+
+    @property
+    def who(self) -> Endpoint:
+        """Whom to ask for it: address, model and key are all that a batch is fetched with."""
+        return Endpoint(
+            base_url=self.endpoint,
+            model=self.model,
+            api_key_env=self.api_key_env,
+            send_seed=False,
+            request={},
+        )
+
+
+class Submitted:
+    """The batches in a ledger. Every method raises AskError where the file cannot be used."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def prepare(
+        self,
+        who: Endpoint,
+        stage: str,
+        items: Sequence[Item],
+        most: Sequence[Amount] | None,
+        cap: Cap,
+    ) -> int:
+        """Write down a batch of `items` and set aside `most` of each, in one transaction.
+
+        Returns how many of them the budget allows: the others are left out.
+        """
+        token = secrets.token_hex(16)
+        with self._ledger.transaction() as connection:
+            numbers = [None] * len(items) if most is None else self._ledger.reserve(most, cap)
+            pairs = zip(items, numbers, strict=True)
+            rows = [
+                (token, item.key, item.body, item.sample, number)
+                for item, number in pairs
+                if most is None or number is not None
+            ]
+            if not rows:
+                return 0
+            connection.execute(
+                "INSERT INTO batches (token, endpoint, model, api_key_env, stage, requests, status)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (token, who.base_url, who.model, who.api_key_env, stage, len(rows), PREPARED),
+            )
+            connection.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?)", rows)
+        return len(rows)
+
+    def open(self, who: Endpoint | None = None) -> list[Submission]:
+        """Return what has not come back, the oldest first; of one endpoint and model, or of all."""
+        with self._ledger.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM batches WHERE NOT closed ORDER BY rowid"  # noqa: S608 - our own columns
+            )
+            found = [Submission(*row) for row in rows]
+        return [
+            one
+            for one in found
+            if who is None or (one.endpoint, one.model) == (who.base_url, who.model)
+        ]
+
+    def note(self, token: str, *, status: str, file: str | None, batch: str | None) -> None:
+        """Remember what the provider said."""
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE batches SET status = ?, file = ?, batch = ? WHERE token = ?",
+                (status, file, batch, token),
+            )
+
+    def requests(self, token: str) -> list[tuple[bytes, bytes]]:
+        """Return key and body of every request of a batch that is not settled."""
+        with self._ledger.transaction() as connection:
+            return connection.execute(
+                "SELECT key, request FROM batched WHERE token = ? AND request IS NOT NULL"
+                " ORDER BY rowid",
+                (token,),
+            ).fetchall()
+
+    def sent(self, token: str) -> list[bytes]:
+        """Return the keys of a batch that are not settled."""
+        query = "SELECT key FROM batched WHERE token = ? AND request IS NOT NULL ORDER BY rowid"
+        with self._ledger.transaction() as connection:
+            return [key for (key,) in connection.execute(query, (token,))]
+
+    def unsettled(self, token: str, keys: Sequence[bytes]) -> dict[bytes, tuple[Item, int | None]]:
+        """Return those of `keys` (a few hundred) that a batch has not settled, by key.
+
+        Each with its request and the number of what is set aside for it.
+        """
+        marks = ",".join("?" * len(keys))
+        query = (
+            "SELECT key, request, sample, reservation FROM batched"  # noqa: S608 - question marks
+            f" WHERE token = ? AND request IS NOT NULL AND key IN ({marks})"
+        )
+        with self._ledger.transaction() as connection:
+            rows = connection.execute(query, (token, *keys)).fetchall()
+        return {key: (Item(key, body, sample), number) for key, body, sample, number in rows}
+
+    def settle(self, token: str, entries: Sequence[Entry | FailedCall]) -> None:
+        """Keep what came back, and forget that it is awaited, in one transaction."""
+        with self._ledger.transaction() as connection:
+            self._ledger.write(entries)
+            connection.executemany(
+                "DELETE FROM batched WHERE token = ? AND key = ?",
+                [(token, one.key) for one in entries if isinstance(one, Entry)],
+            )
+            connection.executemany(  # the row stays: this key was tried in a batch once
+                "UPDATE batched SET request = NULL, reservation = NULL WHERE token = ? AND key = ?",
+                [(token, one.key) for one in entries if isinstance(one, FailedCall)],
+            )
+
+    def close(self, token: str, status: str, detail: str = "") -> None:
+        """End a batch, all of which is settled."""
+        with self._ledger.transaction() as connection:
+            _close(connection, token, status, detail)
+
+    def undo(self, token: str, detail: str) -> None:
+        """End a batch that the provider refused as a whole: nothing of it was asked or billed."""
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "DELETE FROM reserved WHERE id IN"
+                " (SELECT reservation FROM batched WHERE token = ? AND reservation IS NOT NULL)",
+                (token,),
+            )
+            connection.execute("DELETE FROM batched WHERE token = ?", (token,))
+            _close(connection, token, "failed", detail)
+
+    def forget(self, one: Submission) -> int:
+        """Give a batch up, as calls that may have been billed; return how many requests it had."""
+        with self._ledger.transaction() as connection:
+            rows = connection.execute(
+                "SELECT key, tokens, nanodollars, reservation FROM batched"
+                " LEFT JOIN reserved ON reserved.id = reservation"
+                " WHERE token = ? AND request IS NOT NULL",
+                (one.token,),
+            ).fetchall()
+            lost = [
+                FailedCall(
+                    key,
+                    "batch_forgotten",
+                    one.batch or one.token,
+                    Call(
+                        one.endpoint,
+                        one.model,
+                        one.stage,
+                        prompt=tokens or None,
+                        nanodollars=money or None,
+                        reservation=number,
+                    ),
+                )
+                for key, tokens, money, number in rows
+            ]
+            self.settle(one.token, lost)
+            _close(connection, one.token, "forgotten", "")
+        return len(lost)
+
+    def awaited(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that are in an open batch."""
+        return set(self._count(keys, "request IS NOT NULL"))
+
+    def tried(self, keys: Sequence[bytes]) -> Counter[bytes]:
+        """Return how often each of `keys` came back from a batch without a reply."""
+        return self._count(keys, "request IS NULL")
+
+    def _count(self, keys: Sequence[bytes], which: str) -> Counter[bytes]:
+        found: Counter[bytes] = Counter()
+        with self._ledger.transaction() as connection:
+            for start in range(0, len(keys), _CHUNK):
+                chunk = keys[start : start + _CHUNK]
+                marks = ",".join("?" * len(chunk))
+                query = f"SELECT key FROM batched WHERE {which} AND key IN ({marks})"  # noqa: S608 - our own words and question marks
+                found.update(key for (key,) in connection.execute(query, chunk))
+        return found
+
+    def queue_refused(self, who: Endpoint, reason: str) -> int | None:
+        """Return the requests of the newest batch that failed for `reason` within a day, or None.
+
+        Older ones say nothing of today's limits.
+        """
+        with self._ledger.transaction() as connection:
+            row = connection.execute(
+                "SELECT requests FROM batches WHERE endpoint = ? AND model = ? AND detail LIKE ?"
+                " AND at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')"
+                " ORDER BY rowid DESC LIMIT 1",
+                (who.base_url, who.model, f"{reason}%"),
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+
+def _close(connection: sqlite3.Connection, token: str, status: str, detail: str) -> None:
+    connection.execute(
+        "UPDATE batches SET status = ?, detail = ?, closed = 1 WHERE token = ?",
+        (status, detail, token),
+    )

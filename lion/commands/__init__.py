@@ -1,0 +1,1 @@
+"""The `lion` commands, in groups; `lion.cli` puts them together."""

@@ -1,0 +1,131 @@
+"""The model card of an exported student, filled in from the run: nothing here is made up.
+
+Reads pools, metrics and params; what the run does not know is said to be unknown.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from lion import __version__, jsonl, project
+from lion.errors import ModelError
+from lion.model import hub
+from lion.model import student as students
+from lion.records import Instruction
+from lion.settings import EMBEDDED, Endpoint, Settings
+from lion.views import summary
+from lion.views.summary import Line
+
+UNKNOWN = "unknown"
+
+
+def card(settings: Settings, iteration: str, licence: str | None) -> str:
+    """Return the text of README.md for iteration `iteration`'s student.
+
+    `licence` is the owner's word; without it the base model's own card is asked. Raises ModelError
+    where there is no such student, DataError where its pool is damaged.
+    """
+    from huggingface_hub import ModelCardData
+
+    base = students.resolve(project.BASE_STUDENT)
+    found = licence or _licence_of(base)
+    data = ModelCardData(
+        base_model=None if settings.student.model == EMBEDDED else settings.student.model,
+        library_name="transformers",
+        license=None if found == UNKNOWN else found,
+        pipeline_tag="text-generation",
+        tags=["distillation", "lion"],
+    )
+    parts = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# Student {iteration}\n\nDistilled with Lion {__version__}, by the method of *Lion: "
+        "Adversarial Distillation of Proprietary LLMs* (EMNLP 2023).",
+        "## Lineage\n\n" + "\n".join(_lineage(settings, iteration, base)),
+        "## Scores\n\n" + "\n".join(_scores(settings, iteration)),
+        "## Data\n\n" + "\n".join(_data(settings, iteration)),
+        "## Licences\n\n" + "\n".join(_licences(settings, found)),
+        f"## Params\n\n```yaml\n{_params(settings)}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def chain(settings: Settings, iteration: str) -> list[str]:
+    """Return the iterations that lead to `iteration`, the base first."""
+    names = [iteration]
+    while names[-1] != project.BASE:
+        names.append(settings.iterations[names[-1]].previous)
+    return names[::-1]
+
+
+def _lineage(settings: Settings, iteration: str, base: students.Source) -> Iterator[str]:
+    model = settings.student.model
+    described = "the embedded recipe, drawn at random" if model == EMBEDDED else model
+    commit = f" at {base.revision}" if base.revision else ""
+    names = " → ".join(f"student {name}" for name in chain(settings, iteration))
+    yield f"{described}{commit} → {names}"
+    for role in ("teacher", "referee", "generator"):
+        endpoint: Endpoint = getattr(settings, role)
+        yield f"\n{role.capitalize()}: {endpoint.model} at {endpoint.base_url}"
+
+
+def _scores(settings: Settings, iteration: str) -> Iterator[str]:
+    every = {name: one.previous for name, one in settings.iterations.items()}
+    lines = {line.iteration: line for line in summary.lines(every)}
+    yield "| iteration | new rows | hard share | accuracy | teacher's | quality |"
+    yield "|---|---|---|---|---|---|"
+    for name in chain(settings, iteration):
+        yield "| " + " | ".join(_cells(lines[name])) + " |"
+    yield f"\nAccuracy by `{settings.exam.scorer.kind}` on {settings.exam.file or 'held-out rows'};"
+    yield "quality is the referee's scores of the student over the teacher's. A dash is not known."
+
+
+def _cells(line: Line) -> list[str]:
+    shares = (line.hard_share, line.accuracy, line.teacher_accuracy, line.quality)
+    told = ["-" if line.train_pool is None else f"{line.train_pool:,}"]
+    hard, *others = shares
+    told.append("-" if hard is None else f"{hard:.1%}")
+    return [line.iteration, *told, *("-" if one is None else f"{one:.1f} %" for one in others)]
+
+
+def _data(settings: Settings, iteration: str) -> Iterator[str]:
+    path = project.data(iteration, "cache_pool.jsonl")
+    origins = Counter(row.origin for row in jsonl.read(path, Instruction.from_row))
+    told = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
+    source = settings.seed.source
+    files = "the embedded task families" if source == EMBEDDED else ", ".join(source)
+    yield f"Cache Pool: {sum(origins.values()):,} instructions with the teacher's answers ({told})."
+    yield f"Seeds: {files}. No row of the exam was trained on."
+
+
+def _licences(settings: Settings, licence: str) -> Iterator[str]:
+    yield f"* base model: {licence}"
+    files = settings.seed.source
+    yield "* seeds: " + (
+        "made by this project (Apache-2.0)"
+        if files == EMBEDDED
+        else f"{UNKNOWN}; ask who gave them"
+    )
+    if settings.teacher.base_url != EMBEDDED:
+        yield f"* answers: the terms of {settings.teacher.model}'s provider apply to their use"
+
+
+def _licence_of(base: students.Source) -> str:
+    """Return what the base model's own card names, or that it is unknown."""
+    from huggingface_hub import ModelCard
+
+    folder = Path(base.base)
+    if folder.is_dir() and not (folder / "README.md").is_file():
+        return UNKNOWN
+    try:
+        with hub.translated(base.base):
+            found = ModelCard.load(folder / "README.md" if folder.is_dir() else base.base)
+    except ModelError:
+        return UNKNOWN  # offline, or gone: the card says so
+    return str(found.data.to_dict().get("license", UNKNOWN))
+
+
+def _params(settings: Settings) -> str:
+    text: str = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+    return text

@@ -1,0 +1,173 @@
+"""`lion exam`: standard examinations outside the pipeline, of files that exist already."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from lion import console
+
+_CONFIDENCE, _RESAMPLES = 0.95, 2000
+_Folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(short_help="Standard exams: open-ended reviews, BBH and AGIEval.")
+def exam() -> None:
+    """Read the reviews and answers of standard examinations.
+
+    \b
+    lion exam reviews question.jsonl reviews.jsonl
+    lion exam reasoning inputs/bbh inputs/agieval --student data/3/student
+    """
+
+
+@exam.command("open", short_help="Let the referee compare answers to open questions.")
+@click.argument("questions", type=_File)
+@click.argument("reference")
+@click.argument("candidate")
+@click.option(
+    "--setting",
+    type=click.Choice(["1", "2"]),
+    default="2",
+    show_default=True,
+    help="1: scores first, the reference first; 2: evidence first, both orders.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def open_(questions: Path, reference: str, candidate: str, setting: str, as_json: bool) -> None:
+    """Let params.yaml's referee compare CANDIDATE's answers to QUESTIONS with REFERENCE's.
+
+    \b
+    lion exam open question.jsonl answer_gpt35.jsonl data/3/student
+    lion exam open question.jsonl teacher data/3/student --setting 1
+
+    Both are a file of answers, a student's folder, or `teacher`, the endpoint of params.yaml.
+    Replies are kept in the ledger: the same exam again is free.
+    """
+    from lion import project
+    from lion.evaluation import open_exam, reports, vicuna
+    from lion.stage import Work
+
+    with console.error_boundary():
+        work = Work("exam", project.BASE, project.load_settings())
+        document = open_exam.sit(
+            work, vicuna.questions(questions), reference, candidate, setting == "1"
+        )
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            console.stdout.print(reports.open_table(document))
+
+
+@exam.command(short_help="Let a student sit BBH or AGIEval.")
+@click.argument("folders", type=_Folder, nargs=-1, required=True)
+@click.option("--student", type=_Folder, required=True, help="A checkpoint's folder.")
+@click.option(
+    "--scoring",
+    type=click.Choice(["first_letter", "stated", "likelihood"]),
+    default="first_letter",
+    show_default=True,
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def reasoning(
+    folders: tuple[Path, ...],
+    student: Path,
+    scoring: Literal["first_letter", "stated", "likelihood"],
+    max_tokens: int,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Let --student sit the official files in FOLDERS, zero-shot; print each task beside chance.
+
+    Prompt format and precision are those of params.yaml's `student`.
+    """
+    from lion import project
+    from lion.evaluation import choices, examining, reports
+    from lion.judgement.measures import Bootstrap
+    from lion.settings import Exams
+
+    names = [str(folder) for folder in folders]
+    exams = Exams(students=[], folders=names, scoring=scoring, max_tokens=max_tokens)
+    with console.error_boundary():
+        settings = project.load_settings()
+        with console.progress("exam") as update:
+            sat = examining.sit(
+                examining.read(exams),
+                student=student,
+                settings=settings.student,
+                exams=exams,
+                answering=settings.answering.model_copy(update={"batch_size": batch_size}),
+                random_seed=settings.random_seed,
+                progress=update,
+            )
+        document = choices.figures(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            for name, found in document.items():
+                console.stdout.print(reports.reasoning_table(name, found))
+
+
+@exam.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
+@click.argument("folders", type=_Folder, nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--chat/--paper", default=True, help="Bare questions, or the paper's prompt format.")
+def lm_eval(folders: tuple[Path, ...], out: Path, max_tokens: int, chat: bool) -> None:
+    """Write the official files in FOLDERS as task files, for lm-eval to run on any model.
+
+    \b
+    lion exam lm-eval inputs/bbh --out tasks
+    lm_eval --model hf --model_args pretrained=data/3/student --include_path tasks \\
+      --tasks lion_bbh,lion_bbh_likelihood --apply_chat_template
+    """
+    from lion.evaluation import harness, reasoning
+
+    with console.error_boundary():
+        items = [item for folder in folders for item in reasoning.read(folder)]
+        count = harness.write(items, out, max_tokens=max_tokens, chat=chat)
+    console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
+
+
+@exam.command(short_help="What a file of reviews comes to.")
+@click.argument("questions", type=_File)
+@click.argument("reviews", type=_File)
+@click.option("--candidate", type=click.Choice(["1", "2"]), default="1", show_default=True)
+@click.option("--answers", type=_File, nargs=2, help="Answers of assistants 1 and 2, for length.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def reviews(
+    questions: Path,
+    reviews: Path,
+    candidate: str,
+    answers: tuple[Path, Path] | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Print the sums, the quality and the win rates of REVIEWS, by the categories of QUESTIONS.
+
+    From the scores that the file brings, and from those read in its texts; every difference
+    between the two is listed. The quality is that of --candidate against the other one.
+    """
+    from lion.evaluation import reports, vicuna
+    from lion.judgement.measures import Bootstrap
+
+    with console.error_boundary():
+        asked = vicuna.questions(questions)
+        by_key = {one.key: one for one in vicuna.reviews(reviews)}
+        found = vicuna.join(asked, by_key, reviews)
+        written = (
+            [vicuna.join(asked, vicuna.answers(path), path) for path in answers]
+            if answers
+            else None
+        )
+        document = reports.of_reviews(
+            asked, found, written, int(candidate), Bootstrap(_CONFIDENCE, _RESAMPLES, seed)
+        )
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            console.stdout.print(reports.reviews_table(document))

@@ -1,0 +1,133 @@
+"""`lion chat`: a conversation with a student in the terminal, the teacher beside it if asked for.
+
+What is written streams as it is generated. Nothing is kept; the teacher's replies are in the ledger
+as all of its replies.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, TextStreamer
+
+from lion import project, prompts
+from lion import teacher as teachers
+from lion.asking.api import Asker
+from lion.asking.ledger import Ledger, cap
+from lion.asking.pricing import Prices
+from lion.errors import DataError
+from lion.model import student as students
+from lion.model.chat import Encoder
+from lion.model.decoding import device
+from lion.records import Instruction, Message
+from lion.settings import Settings
+from lion.visible import inert
+from lion.wire import Failure
+
+Reply = Callable[[list[Message]], str]
+
+
+class _Inert(TextStreamer):
+    """Streams to the terminal, where what would act on it is written as its escape."""
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        """Print a piece of the answer."""
+        super().on_finalized_text(inert(text), stream_end)
+
+
+class Talker:
+    """A loaded student that answers one conversation at a time, and shows each word at once."""
+
+    def __init__(self, folder: Path, settings: Settings, temperature: float) -> None:
+        """Load the student. Raises ModelError."""
+        model, self._tokenizer = students.load(folder, settings.student)
+        self._model: Any = model.to(device())  # type: ignore[arg-type]  # transformers'
+        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
+        self._encoder = Encoder(self._tokenizer, settings.student.prompt_format)
+        self._max_tokens = settings.answering.max_tokens
+        self._temperature = temperature
+
+    def __call__(self, messages: list[Message]) -> str:
+        """Write the answer to standard output as it comes, and return it. Raises DataError."""
+        prompt = torch.tensor([self._encoder.prompt(messages)], device=self._model.device)
+        sampled: dict[str, Any] = (
+            {"do_sample": True, "temperature": self._temperature, "top_k": 0}
+            if self._temperature
+            else {"do_sample": False}
+        )
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
+                    max_new_tokens=self._max_tokens,
+                    eos_token_id=self._encoder.stops,
+                    pad_token_id=self._encoder.end_of_turn,
+                    **sampled,
+                ),
+                streamer=_Inert(self._tokenizer, skip_prompt=True, skip_special_tokens=True),
+            )
+        written = output[0, prompt.shape[1] :]
+        return str(self._tokenizer.decode(written, skip_special_tokens=True)).strip()
+
+
+@contextmanager
+def teacher(settings: Settings) -> Iterator[Reply]:
+    """Yield the teacher: asked as in the loop, its replies in the ledger. Raises AskError."""
+    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
+    with (
+        Ledger(project.ledger()) as ledger,
+        Asker(
+            settings.teacher,
+            settings.api,
+            ledger,
+            settings.random_seed,
+            stage="chat",
+            prices=Prices.load(project.PRICES),
+            cap=cap(settings.budget),
+        ) as asker,
+    ):
+
+        def reply(messages: list[Message]) -> str:
+            row = Instruction.new(messages, origin="seed", iteration=project.BASE)
+            [outcome] = asker.ask([teachers.request(row, templates)])
+            if isinstance(outcome, Failure):
+                return f"(no answer: {outcome.reason}: {outcome.detail})"
+            return outcome.text
+
+        yield reply
+
+
+def talk(
+    listen: Callable[[], str | None],
+    say: Callable[[str], None],
+    student: Reply,
+    teacher: Reply | None,
+) -> int:
+    """Answer what `listen` brings until it brings None; return the number of turns.
+
+    Both see the student's side of the conversation. An empty line begins a new one. What the chat
+    template refuses is told, and the conversation goes on without it.
+    """
+    messages: list[Message] = []
+    turns = 0
+    while (said := listen()) is not None:
+        if not said.strip():
+            messages = []
+            say("(a new conversation)")
+            continue
+        asked: list[Message] = [*messages, {"role": "user", "content": said}]
+        say("student:")
+        try:
+            answer = student(asked)
+        except DataError as error:
+            say(str(error))
+            continue
+        if teacher is not None:
+            say(f"teacher:\n{teacher(asked)}")
+        messages = [*asked, {"role": "assistant", "content": answer}]
+        turns += 1
+    return turns

@@ -1,0 +1,68 @@
+"""A student sits BBH and AGIEval: items in, one text or letter each, figures out.
+
+Through the same answering path as the pool's examination. Writes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lion.evaluation import choices, reasoning
+from lion.evaluation.choices import Choice
+from lion.evaluation.reasoning import Item
+from lion.model import student as students
+from lion.records import Answer
+from lion.settings import Answering, Exams, Student
+
+if TYPE_CHECKING:
+    from lion.model.answering import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Sat:
+    """What a student chose for each item, and what it wrote (None: by likelihood)."""
+
+    choices: list[Choice]
+    answers: list[Answer] | None
+
+
+def read(exams: Exams) -> list[Item]:
+    """Return the items of all folders, in their order. Raises DataError."""
+    return [item for folder in exams.folders for item in reasoning.read(Path(folder))]
+
+
+def sit(
+    items: Sequence[Item],
+    *,
+    student: Path,
+    settings: Student,
+    exams: Exams,
+    answering: Answering,
+    random_seed: int,
+    keep: Path | None = None,
+    progress: "Progress | None" = None,
+) -> Sat:
+    """Let the student in folder `student` sit the exams, in batches as `answering` says.
+
+    Greedy: one item has one answer. Batches that are done are kept in `keep` (see `answering`); by
+    likelihood none are. Raises ModelError, and DataError where a template refuses.
+    """
+    students.load_libraries()
+    if exams.scoring == "likelihood":
+        from lion.evaluation import likelihood
+
+        found = likelihood.likeliest(
+            items,
+            student=student,
+            settings=settings,
+            batch_size=answering.batch_size,
+            progress=progress,
+        )
+        return Sat([Choice(*pair) for pair in zip(items, found, strict=True)], None)
+    from lion.model.answering import Task, answer
+
+    greedy = answering.model_copy(update={"temperature": 0.0, "max_tokens": exams.max_tokens})
+    task = Task(student, settings, greedy, random_seed, student.parent.name)
+    answers = answer([item.instruction() for item in items], task, keep, progress)
+    return Sat(choices.choose(items, [one.text for one in answers], exams.scoring), answers)

@@ -1,0 +1,95 @@
+"""The referee's word on whether a new instruction is safe; optional.
+
+Each one that every other gate let in is asked once, through the ledger. A reply that is neither
+`safe` nor `unsafe` is no permission: the instruction is dropped, with a reason of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from lion import project, prompts
+from lion.instructions.quality import Flaw
+from lion.model.chat import transcript
+from lion.prompts import Prompts, fence
+from lion.records import Message
+from lion.settings import Generate
+from lion.wire import Failure, Outcome, Request
+
+if TYPE_CHECKING:
+    from lion.asking.api import Asker
+    from lion.stage import Work
+
+ROLE: Literal["safety"] = "safety"
+
+_MARKS = re.compile(r"[\s*_`\"'.]+")
+
+
+class Row(Protocol):
+    """An instruction or a task."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Its conversation."""
+        ...
+
+
+def request(text: str, templates: Prompts) -> Request:
+    """Return the question of whether an instruction is safe."""
+    asked = templates.render("user.txt", fence=fence(text), instruction=text)
+    return Request(templates.conversation(asked))
+
+
+def verdict(outcome: Outcome) -> Flaw | None:
+    """Return why an instruction is dropped, or None where the referee calls it safe.
+
+    `unsafe`: it says so. `safety_unclear`: the call failed, or the reply is not that one word.
+    """
+    if isinstance(outcome, Failure):
+        return Flaw("safety_unclear", f"{outcome.reason}: {outcome.detail}")
+    word = _MARKS.sub(" ", outcome.text).strip().lower()
+    if word == "safe":
+        return None
+    return Flaw("unsafe" if word == "unsafe" else "safety_unclear", outcome.text[:200])
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """The referee, asked of texts; `allowed` calls may fail in all."""
+
+    asker: Asker
+    templates: Prompts
+    allowed: int
+
+    def flaws(self, rows: Sequence[Row]) -> dict[str, Flaw]:
+        """Return why rows are dropped, by id, of those that are. Raises as the asker does."""
+        requests = [request(transcript(row.messages), self.templates) for row in rows]
+        left = max(0, self.allowed - self.asker.account.failed)
+        found = map(verdict, self.asker.ask(requests, max_failed=left))
+        return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
+
+    def used(self) -> Mapping[str, int]:
+        """Return requests and tokens."""
+        return self.asker.account.versioned()
+
+
+@contextmanager
+def gate(work: Work, settings: Generate, wanted: int) -> Iterator[Safety | None]:
+    """Yield the gate, or None where params ask for none; `wanted` texts are to be made."""
+    if not (settings.safety and wanted):
+        yield None
+        return
+    from lion.stage import allowed_failures
+
+    templates = prompts.load(project.PROMPTS / ROLE, ROLE)
+    with work.asker(ROLE, work.settings.referee) as asker:
+        yield Safety(asker, templates, allowed_failures(settings.max_dropped, wanted))

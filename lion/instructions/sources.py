@@ -1,0 +1,284 @@
+"""Read the user's files of instructions, for a base pool or an exam, and lose no row silently.
+
+One JSON object per line, a JSON array of them, CSV or Parquet, as they are or compressed (.gz,
+.zst); `shapes` says which objects are instructions. Every row becomes a `SourceRow` or a `Problem`
+that names file and line. Does not decide what follows from a problem or a duplicate, nor make ids.
+
+JSON and CSV are not read with polars, which guesses where we must not
+(measured with polars 2.1): `3`, `1.50` and `[1]` in a column of texts become "3", "1.5" and "[1]";
+a lone surrogate becomes NUL; an absent key is a null; a broken line is reported without its number;
+and the real files of 18,000 rows take it as long. Parquet files carry their types, so there is
+nothing to guess, and polars reads those.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lion.errors import DataError
+from lion.instructions import shapes
+from lion.instructions.shapes import Problem, SourceRow
+from lion.records import Message
+
+_WHITE = " \t\r\n"
+_PACKED = (".gz", ".zst")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_LISTED = re.compile(rb"\s*\[")
+_SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")
+_ESCAPED = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file holds: each of its rows is in one of the two, in the file's order.
+
+    A self-instruct object is as many rows as it has instances.
+    """
+
+    rows: tuple[SourceRow, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_rows(path: Path) -> Loaded:
+    """Read the instructions of `path`: `.parquet`, `.csv`, `.tsv`, else JSON.
+
+    Which JSON it is shows in the first character, not in the name. Blank lines are no rows. Raises
+    DataError where the file as a whole cannot be read, or where a broken array leaves no way of
+    telling where its next row begins.
+    """
+    rows: list[SourceRow] = []
+    problems: list[Problem] = []
+    file = str(path)
+    for line, value in _objects(path):
+        for outcome in [value] if isinstance(value, Problem) else shapes.rows(value, file, line):
+            if isinstance(outcome, Problem):
+                problems.append(outcome)
+            else:
+                rows.append(outcome)
+    return Loaded(tuple(rows), tuple(problems))
+
+
+def looser_key(messages: Iterable[Message]) -> tuple[str, ...]:
+    """Return what two instructions share that count as duplicates.
+
+    Roles and contents, case folded, NFKC, white space folded: looser than an id, which keeps all
+    three. Roles and contents take turns.
+    """
+    key: list[str] = []
+    for message in messages:
+        key += message["role"], _loose(message["content"])
+    return tuple(key)
+
+
+def split_duplicates(
+    rows: Iterable[SourceRow],
+) -> tuple[list[SourceRow], list[tuple[SourceRow, SourceRow]]]:
+    """Return the first row of each `looser_key`, and every later one beside the first it repeats.
+
+    Each row given is in exactly one of the two lists, in its order.
+    """
+    first: dict[tuple[str, ...], SourceRow] = {}
+    duplicates = []
+    for row in rows:
+        known = first.setdefault(looser_key(row.messages), row)
+        if known is not row:
+            duplicates.append((row, known))
+    return list(first.values()), duplicates
+
+
+def _loose(text: str) -> str:
+    if text.isascii():
+        lower = text.lower()
+        plain = lower.isprintable() and "  " not in lower  # nothing to fold, as in most rows
+        return lower.strip() if plain else " ".join(lower.split())
+    once = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", once).split())
+
+
+# --- from bytes to JSON values ---------------------------------------------------------------
+
+
+def _objects(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the line and the value of every object, or a Problem in the value's place."""
+    kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
+    content = _content(path)
+    if kind == ".parquet":
+        yield from _parquet(path, content)
+        return
+    # A byte order mark is no part of the text; some editors and Excel write it.
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}:1: this is UTF-16; save the file as UTF-8")
+    if kind in _DELIMITERS:
+        yield from _table(path, content, _DELIMITERS[kind])
+    elif _LISTED.match(content):
+        yield from _array(path, content)
+    else:
+        yield from _lines(path, content)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked. Raises DataError."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if path.suffix not in _PACKED:
+        return packed
+    try:
+        return gzip.decompress(packed) if path.suffix == ".gz" else _from_zstd(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); check the file") from error
+
+
+def _from_zstd(packed: bytes) -> bytes:
+    """Unpack all frames. Raises EOFError for one that is cut off, OSError for one that breaks."""
+    import zstandard  # only for files of its kind
+
+    parts: list[bytes] = []
+    while packed:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            parts.append(frame.decompress(packed))
+        except zstandard.ZstdError as error:
+            raise OSError(str(error)) from error
+        if not frame.eof:
+            raise EOFError("the file ends inside a frame")
+        packed = frame.unused_data
+    return b"".join(parts)
+
+
+def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
+    if _SPREAD.match(content):
+        yield _document(path, content)
+        return
+    # Only \n ends a line: U+2028 and its kind are legal inside JSON texts.
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if line.isspace():
+            continue
+        try:
+            yield number, orjson.loads(line)
+            continue
+        except orjson.JSONDecodeError:
+            pass  # the standard library reads more, and says where a line breaks
+        try:
+            yield number, json.loads(line.removesuffix(b"\n").decode())
+        except UnicodeDecodeError as error:
+            yield number, Problem(str(path), number, f"not UTF-8 at byte {error.start + 1}")
+        except (ValueError, RecursionError) as error:
+            yield number, Problem(str(path), number, f"broken JSON: {_fault(error)}")
+
+
+def _document(path: Path, content: bytes) -> tuple[int, Any]:
+    """Return an object over several lines, which only an exam's file may be."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or "examples" not in value:
+        raise DataError(
+            f"{path}: an object over several lines; a JSON array, or one object per line, is "
+            "expected"
+        )
+    return 1, value
+
+
+def _array(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+    decoder = json.JSONDecoder()
+    at, line, counted = _after_white(text, text.index("[") + 1), 1, 0
+    while text[at : at + 1] != "]":
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise _broken_array(path, error.lineno, _fault(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise _broken_array(path, line, _fault(error)) from error
+        yield line, value
+        at = _next_in_array(path, text, _after_white(text, at))
+    rest = _after_white(text, at + 1)
+    if rest < len(text):
+        line = text.count("\n", 0, rest) + 1
+        raise _broken_array(path, line, "the array has ended, the file has not")
+
+
+def _next_in_array(path: Path, text: str, at: int) -> int:
+    """Return where the next row, or the closing bracket, begins; `at` is behind a row."""
+    if text[at : at + 1] == "]":
+        return at
+    if text[at : at + 1] == ",":
+        at = _after_white(text, at + 1)
+        if text[at : at + 1] != "]":
+            return at
+    line = text.count("\n", 0, at) + 1
+    raise _broken_array(path, line, "a comma and a row, or `]`, is expected")
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a JSON text and in which column, without its own line count."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return str(error)
+
+
+def _broken_array(path: Path, line: int, what: str) -> DataError:
+    return DataError(
+        f"{path}:{line}: broken JSON: {what}; the rows from here on cannot be told apart: mend the "
+        "file, or write one object per line (JSONL)"
+    )
+
+
+def _after_white(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in _WHITE:
+        at += 1
+    return at
+
+
+def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a table with a header; an empty cell is absent, a number is text."""
+    csv.field_size_limit(sys.maxsize)
+    # what is not UTF-8 becomes halves of surrogate pairs, which nothing else in the text can be
+    text = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    at = 1
+    try:
+        for row in reader:
+            line, at = at + 1, reader.line_num
+            if None in row:
+                yield line, Problem(str(path), line, "more cells than the header has")
+            elif any(_ESCAPED.search(cell or "") for cell in row.values()):
+                yield line, Problem(str(path), line, "not UTF-8")
+            else:
+                yield line, row
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{at + 1}: broken CSV: {error}; the rows from here on cannot be told apart: "
+            "mend the file"
+        ) from error
+
+
+def _parquet(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
+    import polars  # slow to import, and most files are JSON
+    from polars.exceptions import PolarsError
+
+    try:
+        frame = polars.read_parquet(content)
+    except (OSError, PolarsError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error}); check the file") from error
+    yield from enumerate(frame.iter_rows(named=True), start=1)

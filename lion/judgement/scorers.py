@@ -1,0 +1,246 @@
+"""Is an answer right? One marker per kind of scorer, for rows that carry a checkable answer.
+
+An answer that cannot be read is a wrong answer, with a reason; a row that cannot be marked is not
+marked, with a reason, and never counts as wrong. Does not count (see `measures`), and does not ask
+the referee, whose judgement is no mark.
+"""
+
+import importlib
+import json
+import re
+import sys
+import unicodedata
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn, assert_never
+
+from lion.errors import DataError, SettingsError
+from lion.settings import Scorer
+
+NO_EXPECTED = "no expected answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Right, wrong, or None for a row that cannot be marked; `reason` says why, where not plain."""
+
+    correct: bool | None
+    reason: str | None = None
+
+
+Marker = Callable[[str, str | None], Mark]
+
+
+def score(answer: str, expected: str | None, scorer: Scorer, row: str) -> Mark:
+    """Mark `answer` against `expected`; `row` is the id that an error names.
+
+    exact: equal after NFC, with outer white space stripped and inner white space folded; case and
+    punctuation count. regex: the first group of the last match, compared likewise. number: the last
+    number of the answer against the last of `expected`, within the tolerance of the option (else
+    equal). json_schema: the answer is JSON that the schema allows; `expected` is not looked at.
+    function: what the user's function of (answer, expected) returns.
+
+    Raises SettingsError where the scorer itself cannot be used, and DataError where the user's
+    function fails.
+    """
+    try:
+        return marker(scorer)(answer, expected)
+    except DataError as error:
+        raise DataError(f"row {row}: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def marker(scorer: Scorer) -> Marker:
+    """Return the function that marks for `scorer`: patterns compiled, files read, code imported.
+
+    So `lion check` can call it before anything is spent. Raises SettingsError.
+    """
+    option = scorer.option or ""
+    match scorer.kind:
+        case "exact":
+            return _against_expected(_exact)
+        case "regex":
+            return _against_expected(_regex(option))
+        case "number":
+            return _against_expected(_number(option))
+        case "json_schema":
+            return _json_schema(option)
+        case "function":
+            return _against_expected(_function(option))
+        case "referee":
+            raise ValueError("the referee judges, it does not mark: ask lion.judgement.judging")
+    assert_never(scorer.kind)
+
+
+def _against_expected(mark: Callable[[str, str], Mark]) -> Marker:
+    def _mark(answer: str, expected: str | None) -> Mark:
+        if expected is None or not expected.strip():
+            return Mark(None, NO_EXPECTED)
+        if not answer.strip():
+            return Mark(False, "empty answer")
+        return mark(answer, expected)
+
+    return _mark
+
+
+def _refuse(scorer: str, what: str, error: Exception | None = None) -> NoReturn:
+    raise SettingsError(f"exam.scorer ({scorer}): {what}") from error
+
+
+# --- exact and regex -------------------------------------------------------------------------
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
+
+
+def _exact(answer: str, expected: str) -> Mark:
+    return Mark(_plain(answer) == _plain(expected))
+
+
+def _regex(option: str) -> Callable[[str, str], Mark]:
+    try:
+        pattern = re.compile(option)
+    except re.error as error:
+        _refuse("regex", f"option {option!r} is no regular expression ({error})", error)
+    if pattern.groups < 1:
+        _refuse("regex", f"option {option!r} has no group; put ( ) around the answer")
+
+    def _mark(answer: str, expected: str) -> Mark:
+        last = _last_match(pattern, answer)
+        if last is None:
+            return Mark(False, "the pattern is not in the answer")
+        if last.group(1) is None:
+            return Mark(False, "the pattern's first group is not in its last match")
+        return _exact(last.group(1), expected)
+
+    return _mark
+
+
+# --- number ----------------------------------------------------------------------------------
+
+# Commas, spaces of the narrow kind and apostrophes group thousands, a point begins the decimals.
+# The exponent is bounded so that no answer costs the memory of a billion digits.
+_NUMBER = re.compile(
+    r"(?:(?<![\w.])[-+])?"
+    r"(?:[0-9]{1,3}(?:([,'\u2019\u00a0\u2009\u202f])[0-9]{3})(?:\1[0-9]{3})*(?![0-9])|[0-9]+)"
+    r"(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?|(?:(?<![\w.])[-+])?(?<![\w])\.[0-9]+"
+)
+_GROUPING = re.compile("[,'\u2019\u00a0\u2009\u202f]")
+
+
+def _last_number(text: str) -> Fraction | None:
+    # NFKC would turn the narrow spaces into plain ones, which separate numbers; so digits only.
+    plain = "".join(
+        str(unicodedata.decimal(character)) if character.isdecimal() else character
+        for character in text.replace("\u2212", "-")
+    )
+    last = _last_match(_NUMBER, plain)
+    return None if last is None else Fraction(Decimal(_GROUPING.sub("", last.group())))
+
+
+def _number(option: str) -> Callable[[str, str], Mark]:
+    try:
+        tolerance = Decimal(option or "0")
+    except InvalidOperation as error:
+        _refuse("number", f"option {option!r} is no tolerance; a number or null is expected", error)
+    if not tolerance.is_finite() or tolerance < 0:
+        _refuse("number", f"option {option!r} is no tolerance; it is finite and not negative")
+
+    def _mark(answer: str, expected: str) -> Mark:
+        right, given = _last_number(expected), _last_number(answer)
+        if right is None:
+            return Mark(None, "no number in the expected answer")
+        if given is None:
+            return Mark(False, "no number in the answer")
+        return Mark(abs(given - right) <= Fraction(tolerance))
+
+    return _mark
+
+
+# --- json_schema -----------------------------------------------------------------------------
+
+
+def _json_schema(option: str) -> Marker:
+    import jsonschema  # slow to import, and few exams need it
+    import referencing
+
+    try:
+        schema = json.loads(Path(option).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        _refuse("json_schema", f"{option}: cannot be read as JSON ({error})", error)
+    if not isinstance(schema, dict):
+        _refuse("json_schema", f"{option}: a schema is an object")
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        _refuse("json_schema", f"{option}: no valid schema ({error.message})", error)
+    # An empty registry: a `$ref` never fetches anything from the network.
+    validator = kind(schema, registry=referencing.Registry())
+
+    def _mark(answer: str, _expected: str | None) -> Mark:
+        try:
+            value = json.loads(answer, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            return Mark(False, f"not JSON: {error}")
+        try:
+            problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        except referencing.exceptions.Unresolvable as error:
+            _refuse("json_schema", f"{option}: $ref {error.ref} is not in the file", error)
+        if problem is None:
+            return Mark(True)
+        return Mark(False, f"{problem.json_path}: {problem.message:.200}")
+
+    return _mark
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+# --- function --------------------------------------------------------------------------------
+
+
+def _function(option: str) -> Callable[[str, str], Mark]:
+    function = _import(option)
+
+    def _mark(answer: str, expected: str) -> Mark:
+        try:
+            result = function(answer, expected)
+        except Exception as error:  # the user's code may raise anything; none of it is ours
+            raise DataError(
+                f"the scorer {option} raised {type(error).__name__}: {error}; mend the function"
+            ) from error
+        if not isinstance(result, bool):
+            raise DataError(f"the scorer {option} returned {result!r:.60}; True or False is needed")
+        return Mark(result)
+
+    return _mark
+
+
+def _import(option: str) -> Callable[[str, str], Any]:
+    module, _, name = option.partition(":")
+    if not module or not name:
+        _refuse("function", f"option {option!r} is not of the form module:name")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a stage has it there, the command `lion` has not
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        _refuse("function", f"{module} has no {name} ({error})", error)
+    except Exception as error:  # importing runs the user's code, which may raise anything
+        _refuse("function", f"{module} cannot be imported ({type(error).__name__}: {error})", error)
+    if not callable(found):
+        _refuse("function", f"{option} is {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]  # its result is checked at every call

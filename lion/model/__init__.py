@@ -1,0 +1,1 @@
+"""The student: on disk, in training, answering, and behind a server."""

@@ -1,0 +1,228 @@
+"""Answering with transformers: `generate` on left-padded batches, with a cache that is not copied.
+
+A row's answer depends on the row, the student and the seed, and not on the rows beside it, up to
+the last bits of sums that kernels split by shape. A batch that does not fit in memory is halved.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.cache_utils import DynamicLayer
+
+from lion.errors import ModelError
+from lion.model.chat import Encoder
+from lion.model.engines import Prompt
+from lion.settings import Answering
+
+_ROUND = 32
+"""Tokens between two looks at which rows of a batch have ended and leave it."""
+_WORTH = 0.75
+"""Share of a batch that may be left for its rows to be moved together: moving copies the cache."""
+
+
+class Decoder:
+    """A loaded student that answers batches of prompts (an `engines.Engine`)."""
+
+    def __init__(
+        self, model: Any, tokenizer: Any, encoder: Encoder, answering: Answering, random_seed: int
+    ) -> None:
+        self._model = model.to(device())
+        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
+        self._tokenizer = tokenizer
+        self._answering = answering
+        self._random_seed = random_seed
+        self._filler = encoder.end_of_turn
+        self._context = context(model.config)
+        self._stops = set(encoder.stops)
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
+        """Return text and finish reason of each prompt; a batch too large is halved.
+
+        Raises ModelError where a single prompt does not fit in memory.
+        """
+        try:
+            generated = self._generate(prompts)
+        except torch.OutOfMemoryError as error:
+            if len(prompts) == 1:
+                raise ModelError(
+                    f"instruction {prompts[0].id} alone ({len(prompts[0].tokens)} tokens) does not "
+                    "fit in memory. Lower `answering.max_tokens`, or set `student.dtype: bfloat16`."
+                ) from error
+        else:
+            return [self._read(tokens) for tokens in generated]
+        # Outside of `except`: the traceback would keep the failed batch's tensors alive.
+        middle = len(prompts) // 2
+        return self(prompts[:middle]) + self(prompts[middle:])
+
+    @torch.inference_mode()
+    def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Return each prompt's tokens, generated in rounds that ended rows leave."""
+        width = max(len(prompt.tokens) for prompt in prompts)
+        longest = self._answering.max_tokens
+        if self._context is not None:
+            longest = min(longest, self._context - width)
+        done: list[list[int]] = [[] for _ in prompts]
+        if longest < 1:
+            return done
+        ids, mask = self._padded(prompts, width)
+        cache = _cache(self._model.config, width + longest)
+        draws = self._draws(prompts, longest)
+        rows = list(range(len(prompts)))
+        while rows and len(done[rows[0]]) < longest:
+            tokens = min(_ROUND, longest - len(done[rows[0]]))
+            ids = self._round(ids, mask, cache, tokens, draws, width)
+            for row, written in zip(rows, ids[:, width:].tolist(), strict=True):
+                done[row] = written
+            open_ = [at for at, row in enumerate(rows) if not self._stops.intersection(done[row])]
+            if len(open_) <= _WORTH * len(rows):
+                chosen = torch.tensor(open_, dtype=torch.long, device=ids.device)
+                cache.batch_select_indices(chosen)
+                ids, mask = ids[chosen], mask[chosen]
+                draws = None if draws is None else draws[chosen]
+                rows = [rows[at] for at in open_]
+            mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
+        return done
+
+    def _round(
+        self, ids: Tensor, mask: Tensor, cache: Any, tokens: int, draws: Tensor | None, width: int
+    ) -> Tensor:
+        """Return `ids` with at most `tokens` more columns."""
+        sampling = LogitsProcessorList()
+        if draws is not None:
+            sampling.append(InverseSampling(draws, self._answering.temperature, width))
+        generated: Tensor = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
+                max_new_tokens=tokens,
+                do_sample=False,
+                eos_token_id=sorted(self._stops),
+                pad_token_id=self._filler,
+            ),
+            logits_processor=sampling,
+        )
+        return generated
+
+    def _padded(self, prompts: Sequence[Prompt], width: int) -> tuple[Tensor, Tensor]:
+        """Return ids and mask of (rows, width), padded on the left."""
+        ids = torch.full((len(prompts), width), self._filler)
+        mask = torch.zeros((len(prompts), width), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt.tokens) :] = torch.tensor(prompt.tokens)
+            mask[row, width - len(prompt.tokens) :] = 1
+        return ids.to(self._model.device), mask.to(self._model.device)
+
+    def _draws(self, prompts: Sequence[Prompt], steps: int) -> Tensor | None:
+        """Return uniform numbers of (rows, steps), each row's its own; None where greedy."""
+        if self._answering.temperature == 0:
+            return None
+        draws = np.stack([uniforms(self._random_seed, prompt.id, steps) for prompt in prompts])
+        return torch.from_numpy(draws).to(self._model.device)
+
+    def _read(self, tokens: list[int]) -> tuple[str, str]:
+        """Cut generated tokens at the first stop, and decode what stands before."""
+        end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
+        text: str = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return text.strip(), "length" if end is None else "stop"
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
+    """A layer's keys and values in tensors made once, with room for all that will be written.
+
+    transformers' own layer concatenates: it copies the whole cache at every token, which costs
+    more than the attention. Its static one attends to the room that is still empty.
+    """
+
+    def __init__(self, room: int) -> None:
+        """Take the most tokens that a row may have."""
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers'
+        self._room = room
+        self._length = 0
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *args: Any,  # noqa: ARG002  # transformers'
+        **kwargs: Any,  # noqa: ARG002  # transformers'
+    ) -> tuple[Tensor, Tensor]:
+        """Write (rows, heads, new tokens, dimension) behind what is there; return all of it."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._all_keys, self._all_values = self._made(key_states), self._made(value_states)
+        end = self._length + key_states.shape[-2]
+        self._all_keys[..., self._length : end, :] = key_states
+        self._all_values[..., self._length : end, :] = value_states
+        self._length = end
+        self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the rows of `indices` alone."""
+        self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
+        end = self._length
+        self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]
+
+    def _made(self, states: Tensor) -> Tensor:
+        *sizes, _, dimension = states.shape
+        return states.new_empty((*sizes, self._room, dimension))
+
+
+class InverseSampling(LogitsProcessor):
+    """Samples exactly from softmax(logits / temperature) with one uniform number per row and step.
+
+    The token drawn is the first whose cumulative probability exceeds the number (inversion); all
+    others are forbidden, so that the greedy search that follows takes it. The numbers come with
+    the row, so that its sample does not depend on its batch.
+    """
+
+    def __init__(self, uniform: Tensor, temperature: float, width: int) -> None:
+        """Take (rows, steps) numbers of [0, 1) and the prompts' padded width in tokens."""
+        self._uniform = uniform
+        self._temperature = temperature
+        self._width = width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return (rows, vocabulary) scores that leave one token each."""
+        draw = self._uniform[:, input_ids.shape[1] - self._width, None]
+        cumulative = (scores.double() / self._temperature).softmax(-1).cumsum(-1)
+        # Rounding leaves the last sum a little off 1, and the number must fall below it.
+        chosen = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)
+        chosen = chosen.clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+
+
+def uniforms(random_seed: int, id: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return `count` numbers of [0, 1) that belong to instruction `id`, the same everywhere."""
+    digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).random(count)
+
+
+def context(config: Any) -> int | None:
+    """Return the most tokens that a model can look at, or None where it names no limit."""
+    found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found
+
+
+def _cache(config: Any, room: int) -> DynamicCache:
+    """Return a cache for rows of at most `room` tokens; layers that slide or recur stay as is."""
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+def device() -> torch.device:
+    """Return this process's device."""
+    from accelerate import PartialState
+
+    found: torch.device = PartialState().device
+    return found

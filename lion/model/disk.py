@@ -1,0 +1,42 @@
+"""The disk that a run's students take, as far as params and the student's size tell."""
+
+from dataclasses import dataclass
+
+from lion.model import inspection
+from lion.settings import Settings
+
+_HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
+_OF_STATE = 3  # float32 weights and AdamW's two moments
+_STATES = 2  # while one is written, the one before is whole
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes: of all students, in the workspace and in DVC's cache; of a training's states.
+
+    `staying` of the students' bytes are left where `hardware.keep` has made room after the run.
+
+    0 where the student's size is not known (`embedded`, a hub that does not answer).
+    """
+
+    students: int
+    staying: int
+    states: int
+
+
+def needed(settings: Settings, *, ask_hub: bool) -> Room:
+    """Return what full students and the states of one training take; adapters take next to none."""
+    return room(settings, inspection.weight_bytes(settings.student, ask_hub=ask_hub))
+
+
+def room(settings: Settings, weights: int) -> Room:
+    """Return the same for a student of `weights` bytes."""
+    methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
+    full = methods.count("full")
+    states = 0
+    if full and settings.hardware.save_every is not None:
+        states = _STATES * _OF_STATE * weights * _HALVES[settings.student.dtype]
+    ends = {*settings.iterations, "0"} - {one.previous for one in settings.iterations.values()}
+    staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[settings.hardware.keep]
+    staying = min(staying, full)
+    return Room(students=2 * full * weights, staying=2 * staying * weights, states=states)

@@ -1,0 +1,75 @@
+"""The student behind a server: asked as the teacher is, with the same asker and ledger.
+
+The model's name holds a hash of the student's bytes, so a server that still has another iteration's
+student refuses, and no reply of that one is ever taken from the ledger for this one's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lion.errors import EndpointError, ModelError
+from lion.model import partial
+from lion.model import student as students
+from lion.model.chat import Encoder
+from lion.records import Answer, Instruction
+from lion.settings import Served, Settings
+from lion.stage import Work
+from lion.wire import Failure, Outcome, Request
+
+_EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
+"""Failures of a teacher that a student's answer may be: it wrote nothing."""
+
+
+def model_name(student: Path, iteration: str) -> str:
+    """Return the name under which the student must be served. Raises ModelError."""
+    return f"student-{iteration}-{partial.fingerprint(student)[:12]}"
+
+
+def answers(
+    work: Work, rows: Sequence[Instruction], student: Path, iteration: str, random_seed: int
+) -> list[Answer]:
+    """Return the answer of the served student to each row, in order.
+
+    Raises EndpointError where the server does not have this student, ModelError where an answer
+    cannot be had.
+    """
+    settings = work.settings
+    served = _served(settings)
+    name = model_name(student, iteration)
+    sampling = {
+        "temperature": settings.answering.temperature,
+        "max_tokens": settings.answering.max_tokens,
+    }
+    tokenizer = students.load_tokenizer(student, settings.student)
+    encoder = Encoder(tokenizer, settings.student.prompt_format)
+    requests = [
+        # The sample index makes the protocol's seed, here one of each row's own.
+        Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
+        for row in rows
+    ]
+    try:
+        with work.asker("student", served.endpoint(name, sampling)) as asker:
+            outcomes = asker.ask(requests, max_failed=None)
+    except EndpointError as error:
+        raise EndpointError(
+            f"{error} The stage needs {name} at {served.base_url}: run "
+            f"`lion serve-student --iteration {iteration}` there, then again."
+        ) from error
+    return [_answer(*pair, name) for pair in zip(rows, outcomes, strict=True)]
+
+
+def _served(settings: Settings) -> Served:
+    if settings.student.endpoint is None:
+        raise ModelError("student.endpoint is null. Name a server there.")
+    return settings.student.endpoint
+
+
+def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:
+    if isinstance(outcome, Failure):
+        if outcome.reason not in _EMPTY:
+            raise ModelError(
+                f"the served student has no answer to {row.id}: {outcome.reason}: "
+                f"{outcome.detail:.200}. Look at the server; every reply is kept, so run again."
+            )
+        return Answer(row.id, "", _EMPTY[outcome.reason], name)
+    return Answer(row.id, outcome.text.strip(), outcome.finish_reason, outcome.model)

@@ -1,0 +1,81 @@
+"""`lion serve-student`: a checkpoint behind an OpenAI-compatible server, by the engine at hand.
+
+The student is exported first, so that the server has its merged weights, its chat template and its
+stops; it is served under the name that `served` asks for. vLLM where it is installed, else
+`transformers serve` on transformers' continuous batching.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lion import console, project
+from lion.addresses import TOKEN, is_loopback
+from lion.errors import ModelError
+from lion.model import exporting, served
+from lion.settings import Settings
+
+
+def serve(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
+    """Serve until interrupted; return the server's exit code. Raises ModelError."""
+    name = served.model_name(student, iteration)
+    words = command(name, host, port)
+    environment = guarded(host, Path(words[0]).name, os.environ)
+    folder = prepared(student, name, settings)
+    console.say(f"{name} at http://{host}:{port}/v1, by {Path(words[0]).name}")
+    done = subprocess.run(words, cwd=folder.parent, env=environment, check=False)  # noqa: S603  # our own words
+    return done.returncode
+
+
+def guarded(host: str, engine: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the server's environment: off loopback vLLM asks for the token, as its own variable.
+
+    Raises ModelError where others could reach a server that lets everybody in.
+    """
+    token = environment.get(TOKEN)
+    if is_loopback(host):
+        return dict(environment)
+    if not token:
+        raise ModelError(f"{host} can be reached by others: set {TOKEN} to what they have to send")
+    if engine != "vllm":
+        raise ModelError(
+            f"{host} can be reached by others, and `transformers serve` asks for no token. Serve "
+            "on loopback behind a proxy that does, or `pip install vllm`."
+        )
+    return {**environment, "VLLM_API_KEY": token}
+
+
+def prepared(student: Path, name: str, settings: Settings) -> Path:
+    """Export the student to `.lion/served/NAME`, unless it is there; remove what was served before.
+
+    The name holds a hash of the student's bytes.
+    """
+    folder = project.home() / "served" / name
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    if not folder.is_dir():
+        exporting.export(student, settings.student, folder)
+    return folder
+
+
+def command(name: str, host: str, port: int) -> list[str]:
+    """Return the words that serve the folder `name` of the working folder under its name.
+
+    Raises ModelError where no engine is installed.
+    """
+    place = ["--host", host, "--port", str(port)]
+    scripts = Path(sys.executable).parent
+    if importlib.util.find_spec("vllm") is not None:
+        return [str(scripts / "vllm"), "serve", name, "--served-model-name", name, *place]
+    missing = [one for one in ("fastapi", "uvicorn") if importlib.util.find_spec(one) is None]
+    if missing:
+        raise ModelError(
+            f"no engine to serve with: `transformers serve` lacks {', '.join(missing)}. Run "
+            "`pip install vllm` where there is a GPU, else `pip install 'transformers[serving]'`."
+        )
+    return [str(scripts / "transformers"), "serve", name, *place]

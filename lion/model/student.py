@@ -1,0 +1,365 @@
+"""The student on disk: what a student's folder means, how it is loaded and saved.
+
+A student's folder is one of
+
+* a Hugging Face checkpoint: config.json, *.safetensors, tokenizer files;
+* an adapter: adapter_config.json and adapter_model.safetensors, which name their base;
+* a pointer: pointer.json, which names a hub id, another folder or another iteration's student, so
+  that 14 GB are never copied.
+
+Weights are read from and written to safetensors only: a pickle can run code. torch and
+transformers are imported inside the functions that load or save, so that `resolve` costs nothing.
+Trains nothing (`tuning`), asks nothing (`answering`), looks nothing over (`inspection`).
+"""
+
+import gc
+import importlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from lion import jsonl, written
+from lion.errors import DataError, ModelError
+from lion.model.hub import translated
+from lion.records import Row
+from lion.settings import Student
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Read when torch is loaded, so it stands where everybody who loads torch passes by. By default its
+# threads burn their core while they wait: beside any other work a step then takes ten times longer.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+POINTER = "pointer.json"
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The content of pointer.json: whose weights a folder stands for.
+
+    `kind` says what `target` is: `hub` an id (with `revision`), `folder` a path (relative to the
+    working directory), `student` the name of an iteration (with the `reason`).
+    """
+
+    kind: Literal["hub", "folder", "student"]
+    target: str
+    revision: str | None = None
+    reason: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write `folder`/pointer.json."""
+        jsonl.write_document(folder / POINTER, self._to_row())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `folder`/pointer.json. Raises ModelError."""
+        path = folder / POINTER
+        try:
+            row = jsonl.read_document(path)
+        except DataError as error:
+            raise ModelError(str(error)) from error
+        kind = row.get("kind")
+        key = _TARGETS.get(kind) if isinstance(kind, str) else None
+        target = row.get(key) if key else None
+        if not isinstance(target, str) or not target:
+            raise ModelError(
+                f"{path}: expected a `kind` of {', '.join(_TARGETS)} with its "
+                f"{', '.join(_TARGETS.values())}. Rerun the stage that writes it."
+            )
+        return cls(kind, target, row.get("revision"), row.get("reason"))  # type: ignore[arg-type]  # a key of _TARGETS
+
+    def _to_row(self) -> Row:
+        row: Row = {"kind": self.kind, _TARGETS[self.kind]: self.target}
+        if self.kind == "hub":
+            row["revision"] = self.revision
+        if self.kind == "student":
+            row["reason"] = self.reason
+        return row
+
+
+_TARGETS = {"hub": "model", "folder": "path", "student": "iteration"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a student's weights really lie: a checkpoint folder or a hub id, and an adapter on it.
+
+    `base` is a folder's path where `revision` is None and such a folder exists, else a hub id.
+    """
+
+    base: str
+    revision: str | None = None
+    adapter: Path | None = None
+
+
+def resolve(folder: Path) -> Source:
+    """Follow pointers from `folder` to where the weights lie.
+
+    A pointer to another iteration is read beside: from data/3/student, iteration 2 is
+    data/2/student. Raises ModelError for what is missing, leads in a circle or is no student.
+    """
+    seen: list[Path] = []
+    while True:
+        if folder.absolute() in seen:
+            chain = " -> ".join(str(path) for path in [*seen, folder.absolute()])
+            raise ModelError(f"pointers lead in a circle: {chain}. Rerun the stage of one of them.")
+        seen.append(folder.absolute())
+        if not folder.is_dir():
+            raise ModelError(
+                f"{folder}: no such student. `dvc checkout` or `dvc pull` may have it."
+            )
+        if (folder / POINTER).is_file():
+            pointer = Pointer.read(folder)
+            if pointer.kind == "hub":
+                return Source(pointer.target, pointer.revision)
+            folder = _next(folder, pointer)
+        elif (folder / ADAPTER_CONFIG).is_file():
+            return _resolve_adapter(folder)
+        elif (folder / CONFIG).is_file():
+            return Source(str(folder))
+        else:
+            raise ModelError(
+                f"{folder}: neither {CONFIG}, {ADAPTER_CONFIG} nor {POINTER} lies there. "
+                "Point `student.model` at a Hugging Face checkpoint, or rerun the stage."
+            )
+
+
+def load_libraries(*more: str) -> None:
+    """Import torch, the models of transformers and the modules named, a fifth faster than else.
+
+    3,000 modules make Python's garbage collector go through a growing heap again and again, and
+    none of it is garbage: collection pauses, and what is loaded is out of its sight for good.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for name in ("torch", "transformers.modeling_utils", "transformers.generation", *more):
+            importlib.import_module(name)
+    finally:
+        gc.freeze()
+        if collecting:
+            gc.enable()
+
+
+def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return the student ready to answer, and its tokenizer. Raises ModelError."""
+    return load_model(folder, settings), load_tokenizer(folder, settings)
+
+
+def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
+    """Return the student ready to answer: weights in `settings.dtype`, an adapter merged in.
+
+    Raises ModelError.
+    """
+    source = resolve(folder)
+    model = load_base(source, settings, settings.dtype)
+    if source.adapter is not None:
+        model = merged(attach(model, source.adapter, trainable=False))
+    model.train(False)
+    return model
+
+
+def context(folder: Path, settings: Student) -> int | None:
+    """Return the most tokens that the student can look at, None where its config names no limit.
+
+    Raises ModelError.
+    """
+    from transformers import AutoConfig
+
+    source = resolve(folder)
+    with translated(source.base):
+        config = AutoConfig.from_pretrained(
+            source.base,
+            revision=source.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def device_kind() -> str:
+    """Return what this machine computes on, as `cpu` or `cuda`; kernels differ in last bits."""
+    import torch
+
+    found = torch.accelerator.current_accelerator()
+    return "cpu" if found is None else found.type
+
+
+def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":
+    """Return the student's tokenizer (an adapter's is its base's). Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    source = resolve(folder)
+    with translated(source.base):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source.base,
+            revision=source.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    return tokenizer
+
+
+def load_base(
+    source: Source, settings: Student, dtype: str, quantization: Any = None
+) -> "PreTrainedModel":
+    """Return the model without the adapter, its weights as `dtype`. Raises ModelError.
+
+    `quantization` is a configuration of transformers' for weights of fewer bits.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    _hide_progress_bars()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)  # figures depend on it: sums are split by thread
+    with translated(source.base):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source.base,
+            revision=source.revision,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=settings.trust_remote_code,
+            quantization_config=quantization,
+        )
+    return model
+
+
+def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
+    """Return `model` with the adapter of a folder on it (a PeftModel). Raises ModelError."""
+    peft = import_peft()
+    with translated(str(adapter)):
+        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+
+
+def merged(adapted: Any) -> "PreTrainedModel":
+    """Return the model of a PeftModel with the adapter added into its weights."""
+    model: PreTrainedModel = adapted.merge_and_unload()
+    model.requires_grad_(True)  # the adapter had frozen what is now whole again
+    return model
+
+
+def import_peft() -> Any:
+    """Return the optional module `peft`. Raises ModelError that says how to install it."""
+    try:
+        import peft
+    except ImportError as error:
+        raise ModelError(
+            "adapters need the library peft. In Lion's folder, run `pip install -e '.[lora]'`."
+        ) from error
+    return peft
+
+
+def save(
+    model: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    state_dict: "Mapping[str, torch.Tensor] | None" = None,
+) -> None:
+    """Write `model` to `folder`, which appears complete or not at all.
+
+    A PeftModel is written as its adapter alone, which names its base; anything else as a whole
+    checkpoint with its tokenizer. `state_dict` stands for the model's own weights where they are
+    gathered from several processes.
+    """
+    _hide_progress_bars()
+    with replacing(folder) as temporary:
+        model.save_pretrained(temporary, state_dict=state_dict)
+        if (temporary / ADAPTER_CONFIG).is_file():
+            _make_adapter_reproducible(temporary)
+        else:
+            tokenizer.save_pretrained(temporary)
+            if state_dict:
+                _record_dtype(temporary, next(iter(state_dict.values())))
+
+
+def stopped(folder: Path) -> str | None:
+    """Return why `folder` stands for an earlier iteration's student, or None where it does not.
+
+    Raises ModelError.
+    """
+    if not (folder / POINTER).is_file():
+        return None
+    pointer = Pointer.read(folder)
+    return pointer.reason if pointer.kind == "student" else None
+
+
+def _hide_progress_bars() -> None:
+    """Leave the terminal to our own progress."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+
+def _next(folder: Path, pointer: Pointer) -> Path:
+    if pointer.kind == "folder":
+        return Path(pointer.target).expanduser()
+    return folder.parent.parent / pointer.target / folder.name
+
+
+def _resolve_adapter(folder: Path) -> Source:
+    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG}: no `base_model_name_or_path`. Write its base there."
+        )
+    if not Path(base).is_dir():
+        return Source(base, config.get("revision"), folder)
+    source = resolve(Path(base))
+    if source.adapter is not None:
+        raise ModelError(
+            f"{folder}: its base {base} is an adapter too. Merge that one into a checkpoint first."
+        )
+    return Source(source.base, source.revision, folder)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, and let it take that one's place at the end.
+
+    What a killed writer of `folder` left is removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in jsonl.leftovers(folder):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        new = Path(name) / "new"
+        new.mkdir()
+        yield new
+        for path in new.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            # Swept away with the temporary folder, whatever happens next.
+            folder.rename(Path(name) / "old")
+        new.rename(folder)
+        written.note(folder)
+
+
+def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:
+    """Name in config.json the dtype of the weights as written; the model's own may differ."""
+    path = folder / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(weight.dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _make_adapter_reproducible(folder: Path) -> None:
+    """Sort what peft keeps in sets, and drop its empty model card: equal runs, equal bytes."""
+    path = folder / ADAPTER_CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in config.items():
+        if isinstance(value, list):
+            config[key] = sorted(value)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").unlink(missing_ok=True)

@@ -1,0 +1,330 @@
+"""Fine-tuning: examples in, a student's folder and its learning curve out.
+
+Loads the student, plans the batches (`collation`), rides on the Trainer (`trainer`), goes on from a
+state of a killed run (`states`), and writes the result. Draws no rows and encodes nothing
+(`chat.Encoder`), and starts no processes (`launcher`).
+"""
+
+import dataclasses
+import importlib.util
+import inspect
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from lion import console
+from lion.errors import DataError, ModelError
+from lion.model import states, trainer
+from lion.model import student as students
+from lion.model.chat import Example
+from lion.model.collation import Drawn, Packed, Padded, draw_order
+from lion.model.trainer import LionTrainer, Progress, Watch
+from lion.settings import Hardware, Student, Tune
+
+_FLASH = ("flash_attention_2", "flash_attention_3")
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The training at `step`: mean loss (nats a supervised token) since the last point.
+
+    `tokens` counts the supervised tokens seen so far.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TuneReport:
+    """What a training did, in full, whether or not it was killed on the way.
+
+    `too_long` are the ids of the examples above `max_length` that were left out, `truncated` of
+    those cut to it.
+    """
+
+    curve: tuple[CurvePoint, ...]
+    steps: int
+    tokens: int
+    examples: int
+    too_long: tuple[str, ...]
+    truncated: tuple[str, ...]
+
+
+def tune(
+    examples: Sequence[Example],
+    *,
+    student: Path,
+    out: Path,
+    settings: Student,
+    tune: Tune,
+    hardware: Hardware,
+    random_seed: int,
+    states_in: Path | None = None,
+    progress: Progress | None = None,
+) -> TuneReport:
+    """Fine-tune the student of folder `student` on `examples` and write the result to `out`.
+
+    `progress` is told (step, steps, loss) at every point of the curve. States go to a folder of
+    their own in `states_in`; a state of the same training found there is where it goes on. Equal
+    arguments on equal hardware with equal thread counts write equal bytes, killed or not. Called
+    by every process of a launch alike. Raises ModelError, SettingsError, and DataError where no
+    example is short enough.
+    """
+    _refuse_what_cannot_train(settings, tune)
+    fitting = fit(examples, tune)
+    source = students.resolve(student)
+    with _folder_of_states(
+        fitting.examples, source, states_in, settings, tune, hardware, random_seed
+    ) as (
+        folder,
+        lasting,
+    ):
+        arguments = trainer.arguments(
+            settings,
+            tune,
+            hardware,
+            examples=len(fitting.examples),
+            random_seed=random_seed,
+            folder=folder,
+            keep_states=lasting,
+        )
+        set_seed(random_seed)  # an adapter's first weights are drawn
+        model = _load(source, settings, tune)
+        tokenizer = students.load_tokenizer(student, settings)
+        ready = _trainer(model, tokenizer, arguments, fitting.examples, tune, hardware, progress)
+        ready.train(resume_from_checkpoint=_last_state(ready, folder) if lasting else None)
+    _save(ready, model, tokenizer, out, settings)
+    curve = [_point(logged) for logged in ready.state.log_history if "loss" in logged]
+    return TuneReport(
+        curve=tuple(curve),
+        steps=ready.state.global_step,
+        tokens=ready.supervised(ready.state.global_step),
+        examples=len(fitting.examples),
+        too_long=fitting.too_long,
+        truncated=fitting.truncated,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """The examples that are trained on, the ids of those cut for it, and of those left out."""
+
+    examples: list[Example]
+    truncated: tuple[str, ...]
+    too_long: tuple[str, ...]
+
+
+def fit(examples: Sequence[Example], tune: Tune) -> Fitting:
+    """Handle the examples above `tune.max_length` as `tune.too_long` says.
+
+    `truncate` cuts the end of the answer; an example without room for one token of it is left
+    out. Raises DataError where none is left, or where `error` meets one that is too long.
+    """
+    longest = tune.max_length
+    long = [example for example in examples if len(example.input_ids) > longest]
+    if long and tune.too_long == "error":
+        raise DataError(
+            f"{len(long)} of {len(examples)} examples are longer than {longest} tokens, the first: "
+            f"{long[0].id} with {len(long[0].input_ids)}. Raise `tune.max_length`, or set "
+            "`tune.too_long`."
+        )
+    cut = {e.id for e in long if tune.too_long == "truncate" and e.prompt_length < longest}
+    fitting = [
+        dataclasses.replace(example, input_ids=example.input_ids[:longest])
+        for example in examples
+        if len(example.input_ids) <= longest or example.id in cut
+    ]
+    if not fitting:
+        raise DataError(
+            f"none of {len(examples)} examples is at most {longest} tokens long. "
+            "Raise `tune.max_length`."
+        )
+    left_out = tuple(one.id for one in long if one.id not in cut)
+    return Fitting(fitting, tuple(one.id for one in long if one.id in cut), left_out)
+
+
+def _refuse_what_cannot_train(settings: Student, tune: Tune) -> None:
+    if settings.dtype == "float16" and not torch.accelerator.is_available():
+        raise ModelError("float16 trains on a GPU only. Set `student.dtype: float32` or bfloat16.")
+    if tune.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "tune.method: qlora needs the library bitsandbytes. In Lion's folder, run "
+            "`pip install -e '.[qlora]'`, or set `method: lora`."
+        )
+
+
+@contextmanager
+def _folder_of_states(
+    examples: Sequence[Example],
+    source: students.Source,
+    states_in: Path | None,
+    settings: Student,
+    tune: Tune,
+    hardware: Hardware,
+    random_seed: int,
+) -> Iterator[tuple[Path, bool]]:
+    """Yield the Trainer's folder, and whether it outlasts this process: only without sharding."""
+    if states_in is None or hardware.save_every is None or not states.readable():
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch), False
+        return
+    decisive = [
+        settings.model_dump(),
+        tune.model_dump(),
+        hardware.model_dump(exclude={"save_every"}),
+        random_seed,
+    ]
+    yield states_in / states.key(examples, source, decisive), True
+
+
+def _last_state(ready: LionTrainer, folder: Path) -> str | None:
+    """Return where to go on from; the main process clears up before the others look."""
+    with ready.accelerator.main_process_first():
+        found = states.last(folder)
+    if found is None:
+        return None
+    if ready.is_world_process_zero():
+        console.say(f"going on from step {states.step_of(found):,} of {ready.args.max_steps:,}")
+    return str(found)
+
+
+def _trainer(
+    model: Any,
+    tokenizer: Any,
+    arguments: TrainingArguments,
+    examples: Sequence[Example],
+    tune: Tune,
+    hardware: Hardware,
+    progress: Progress | None,
+) -> LionTrainer:
+    order = draw_order(
+        [len(example.input_ids) for example in examples],
+        batch_size=tune.batch_size,
+        batches=arguments.max_steps,
+        random_seed=arguments.seed,
+    )
+    drawn = Drawn(examples, order)
+    ready = LionTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=drawn,
+        data_collator=_collator(model, tokenizer, arguments, hardware),
+        tune=tune,
+        supervised=drawn.supervised(tune.batch_size),
+    )
+    ready.remove_callback(PrinterCallback)
+    ready.add_callback(Watch(progress if ready.is_world_process_zero() else None))
+    if arguments.save_strategy != "no":
+        ready.add_callback(states.Marks(ready.accelerator.wait_for_everyone))
+    return ready
+
+
+def _collator(
+    model: Any, tokenizer: Any, arguments: TrainingArguments, hardware: Hardware
+) -> Padded | Packed:
+    """Return how examples become tensors for this model, its attention kernel and its head."""
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    takes = inspect.signature(plain.forward).parameters
+    # Liger's own head makes no logits at all; remote code may not know which to keep.
+    whole = (
+        arguments.use_liger_kernel
+        or "logits_to_keep" not in takes
+        or not type(plain).__module__.startswith("transformers.")
+    )
+    if not whole and _packs(plain, hardware) and "position_ids" in takes:
+        return Packed()
+    masked = bool(getattr(plain.config, "output_router_logits", False))
+    return Padded(_pad_id(tokenizer), masked=masked, whole=whole)
+
+
+def _packs(model: Any, hardware: Hardware) -> bool:
+    """Tell whether examples stand behind one another: never where a layer carries a state on."""
+    if hardware.packing == "never" or getattr(model, "_is_stateful", False):
+        return False
+    return hardware.packing == "always" or model.config._attn_implementation in _FLASH
+
+
+def _point(logged: dict[str, Any]) -> CurvePoint:
+    return CurvePoint(
+        step=int(logged["step"]),
+        loss=float(logged["loss"]),
+        learning_rate=float(logged["learning_rate"]),
+        tokens=int(logged["tokens"]),
+    )
+
+
+def _load(source: students.Source, settings: Student, tune: Tune) -> Any:
+    """Return the model to be trained: all of it, or its adapter alone.
+
+    Weights that train are float32, and `dtype` is what they compute in: an update of 2e-5 is lost
+    in a bfloat16 weight.
+    """
+    if tune.method != "full":
+        quantization = _four_bits(settings) if tune.method == "qlora" else None
+        base = students.load_base(source, settings, settings.dtype, quantization)
+        if source.adapter is not None:
+            return students.attach(base, source.adapter, trainable=True)
+        return _new_adapter(base, source, tune)
+    model = students.load_base(source, settings, "float32")
+    if source.adapter is not None:
+        model = students.merged(students.attach(model, source.adapter, trainable=False))
+    return model
+
+
+def _four_bits(settings: Student) -> Any:
+    """Return QLoRA's quantization: NormalFloat4, scales quantized too (Dettmers et al., 2023)."""
+    from transformers import BitsAndBytesConfig
+
+    dtype = getattr(torch, settings.dtype)
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype,  # FSDP shards only what looks like its other weights
+    )
+
+
+def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
+    """Return `base` with a fresh low-rank adapter on every linear layer but the head."""
+    peft = students.import_peft()
+    if tune.method == "qlora":
+        base = peft.prepare_model_for_kbit_training(
+            base, use_gradient_checkpointing=tune.gradient_checkpointing
+        )
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=tune.lora_rank,
+        lora_alpha=2 * tune.lora_rank,
+        target_modules="all-linear",
+        base_model_name_or_path=source.base,
+        revision=source.revision,
+    )
+    return peft.get_peft_model(base, config)
+
+
+def _pad_id(tokenizer: Any) -> int:
+    """Return some id to pad with; it is masked, so any will do."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def _save(trained: Trainer, model: Any, tokenizer: Any, out: Path, settings: Student) -> None:
+    """Write the student from the main process, gathered where it was sharded."""
+    weights = trained.accelerator.get_state_dict(trained.model_wrapped)
+    if trained.is_world_process_zero():
+        dtype = getattr(torch, settings.dtype)
+        state = {name: weight.to(dtype) for name, weight in weights.items()}
+        students.save(model, tokenizer, out, state)
+    trained.accelerator.wait_for_everyone()

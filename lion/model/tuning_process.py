@@ -1,0 +1,136 @@
+"""One process of a launched tuning, started by accelerate: `-m lion.model.tuning_process JOB`.
+
+JOB is a folder with what the stage would have passed to `tuning.tune`; the main process writes the
+report into it. Every machine must see it, and the project, under the same path.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+from filelock import FileLock, Timeout
+
+from lion import console, jsonl
+from lion.errors import BusyError
+from lion.model import student
+from lion.settings import Hardware, Student, Tune
+
+if TYPE_CHECKING:
+    from lion.model.chat import Example
+    from lion.model.trainer import Progress
+    from lion.model.tuning import TuneReport
+
+_EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.json", "lock"
+
+
+def write_job(
+    job: Path,
+    examples: "Sequence[Example]",
+    *,
+    before: Path,
+    out: Path,
+    settings: Student,
+    tune: Tune,
+    hardware: Hardware,
+    random_seed: int,
+    states_in: Path,
+    label: str,
+) -> None:
+    """Write the folder `job`. Raises BusyError where processes of a killed run still use it."""
+    job.mkdir(parents=True, exist_ok=True)
+    with _alone(job):
+        (job / _REPORT).unlink(missing_ok=True)
+        with jsonl.replacing(job / _EXAMPLES) as temporary, temporary.open("wb") as file:
+            for example in examples:
+                file.write(orjson.dumps(example) + b"\n")
+        options = {
+            "student": str(before),
+            "out": str(out),
+            "settings": settings.model_dump(),
+            "tune": tune.model_dump(),
+            "hardware": hardware.model_dump(),
+            "random_seed": random_seed,
+            "states_in": str(states_in),
+            "label": label,
+        }
+        jsonl.write_document(job / _OPTIONS, options)
+
+
+def read_report(job: Path) -> "TuneReport":
+    """Return what the main process wrote. Raises DataError where it wrote nothing."""
+    from lion.model.tuning import CurvePoint, TuneReport
+
+    document = jsonl.read_document(job / _REPORT)
+    return TuneReport(
+        curve=tuple(CurvePoint(**point) for point in document["curve"]),
+        steps=document["steps"],
+        tokens=document["tokens"],
+        examples=document["examples"],
+        too_long=tuple(document["too_long"]),
+        truncated=tuple(document["truncated"]),
+    )
+
+
+def run(job: Path) -> None:
+    """Do the job as one of its processes; the main one shows progress and writes the report."""
+    student.load_libraries("transformers.trainer")
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    if not state.is_main_process:
+        _tune(job, None)
+        return
+    label = jsonl.read_document(job / _OPTIONS)["label"]
+    with _alone(job), console.progress(label) as update:
+        report = _tune(job, lambda step, steps, _loss: update(step, steps))
+        jsonl.write_document(job / _REPORT, dataclasses.asdict(report))
+
+
+def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
+    from lion.model import tuning
+
+    options = jsonl.read_document(job / _OPTIONS)
+    return tuning.tune(
+        _read_examples(job),
+        student=Path(options["student"]),
+        out=Path(options["out"]),
+        settings=Student(**options["settings"]),
+        tune=Tune(**options["tune"]),
+        hardware=Hardware(**options["hardware"]),
+        random_seed=options["random_seed"],
+        states_in=Path(options["states_in"]),
+        progress=progress,
+    )
+
+
+def _read_examples(job: Path) -> "list[Example]":
+    from lion.model.chat import Example
+
+    rows = (orjson.loads(line) for line in (job / _EXAMPLES).read_bytes().splitlines())
+    return [Example(row["id"], tuple(row["input_ids"]), row["prompt_length"]) for row in rows]
+
+
+@contextmanager
+def _alone(job: Path) -> Iterator[None]:
+    """Hold the job: after `kill -9` of the stage its processes run on, and two must not write."""
+    lock = FileLock(job / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BusyError(
+            f"processes of an earlier run still work on {job}. Wait for them or end them."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+if __name__ == "__main__":
+    with console.error_boundary():
+        run(Path(sys.argv[1]))

@@ -1,0 +1,66 @@
+"""A tuning as a stage runs it: in this process, or launched in several; and what it left behind.
+
+One path: both end in `tuning.tune` with the same arguments.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from lion import console, project
+from lion.model import launcher, states, tuning, tuning_process
+from lion.model.chat import Example
+from lion.model.tuning import TuneReport
+from lion.settings import Settings, Tune
+
+
+def run(
+    examples: Sequence[Example],
+    *,
+    student: Path,
+    out: Path,
+    settings: Settings,
+    tune: Tune,
+    random_seed: int,
+    name: str,
+) -> TuneReport:
+    """Do the tuning called `name` (such as `tune@1`); go on where a killed one left a state.
+
+    Raises as `tuning.tune`, and ModelError where a launched process fails.
+    """
+    hardware, kept = settings.hardware, project.states(name)
+    if not hardware.launcher.needed:
+        with console.progress(name) as update:
+            return tuning.tune(
+                examples,
+                student=student,
+                out=out,
+                settings=settings.student,
+                tune=tune,
+                hardware=hardware,
+                random_seed=random_seed,
+                states_in=kept,
+                progress=lambda step, steps, _loss: update(step, steps),
+            )
+    job = kept / "job"
+    tuning_process.write_job(
+        job,
+        examples,
+        before=student,
+        out=out,
+        settings=settings.student,
+        tune=tune,
+        hardware=hardware,
+        random_seed=random_seed,
+        states_in=kept,
+        label=name,
+    )
+    cpu = not torch.accelerator.is_available()
+    launcher.launch(hardware.launcher, tuning_process.__name__, str(job), cpu=cpu)
+    return tuning_process.read_report(job)
+
+
+def forget(name: str) -> None:
+    """Remove what the tuning called `name` kept for the case that it is killed."""
+    states.forget(project.states(name))

@@ -1,0 +1,93 @@
+"""Answering with vLLM's offline engine, where it is installed.
+
+Not run by the tests' machines, which have no GPU: what is tested is what vLLM is asked, against a
+stand-in of its documented API (LLM, SamplingParams, TokensPrompt, LoRARequest).
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lion.errors import ModelError
+from lion.model import student as students
+from lion.model.chat import Encoder
+from lion.model.engines import Prompt
+from lion.settings import Answering, Student
+
+
+class Vllm:
+    """A student that vLLM has loaded (an `engines.Engine`)."""
+
+    def __init__(
+        self,
+        student: Path,
+        settings: Student,
+        answering: Answering,
+        random_seed: int,
+        encoder: Encoder,
+    ) -> None:
+        self._vllm: Any = importlib.import_module("vllm")
+        self._answering = answering
+        self._random_seed = random_seed
+        self._stops = encoder.stops
+        source = students.resolve(student)
+        self._options: dict[str, Any] = {}
+        adapter: dict[str, Any] = {}
+        if source.adapter is not None:
+            lora = importlib.import_module("vllm.lora.request")
+            self._options["lora_request"] = lora.LoRARequest("student", 1, str(source.adapter))
+            adapter = {"enable_lora": True, "max_lora_rank": _rank(source.adapter)}
+        try:
+            self._model = self._vllm.LLM(
+                model=source.base,
+                revision=source.revision,
+                dtype=settings.dtype,
+                trust_remote_code=settings.trust_remote_code,
+                seed=random_seed,
+                generation_config="vllm",  # not the model's own penalties
+                **adapter,
+            )
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ModelError(
+                f"{student}: vLLM cannot load it: {error!s:.400}. Set "
+                "`answering.engine: transformers`."
+            ) from error
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
+        """Return text and finish reason of each prompt."""
+        answered = self._model.generate(
+            [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts],
+            [self._sampling(prompt) for prompt in prompts],
+            use_tqdm=False,
+            **self._options,
+        )
+        firsts = [request.outputs[0] for request in answered]
+        return [
+            (first.text.strip(), "stop" if first.finish_reason == "stop" else "length")
+            for first in firsts
+        ]
+
+    def _sampling(self, prompt: Prompt) -> Any:
+        """Return the parameters of one prompt; its seed is its own."""
+        return self._vllm.SamplingParams(
+            temperature=self._answering.temperature,
+            max_tokens=self._answering.max_tokens,
+            seed=seed(self._random_seed, prompt.id),
+            stop_token_ids=self._stops,
+            skip_special_tokens=True,
+        )
+
+
+def seed(random_seed: int, id: str) -> int:
+    """Return the seed (31 bits) of instruction `id`: a function of the two alone."""
+    digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _rank(adapter: Path) -> int:
+    config = json.loads((adapter / students.ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    rank: int = config["r"]
+    return rank

@@ -1,0 +1,165 @@
+"""The report page's cards of a student: progress, exams, cost. Pure but for the run that it reads.
+
+A card is a title, a note, and a plot or a table; None where there is no figure to show.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from lion import project
+from lion.records import Row
+from lion.views import plots, tables
+from lion.views.runs import Run
+from lion.views.summary import Line
+from lion.visible import DASH
+from lion.visible import line as one_line
+
+Card = dict[str, Any]
+_ROLES = {"teach": "teacher", "review": "referee", "generate": "generator", "evaluate": "referee"}
+
+
+def card(title: str, note: str, **content: Any) -> Card:
+    """Return a card; `content` is its plot or table, and `wide` where it takes a row."""
+    return {"title": title, "note": note, **content}
+
+
+def point(line: Line, value: float, interval: tuple[float, float] | None, **more: str) -> Row:
+    """Return a plot's point: iteration, value, low, high. Without an interval it has no width."""
+    low, high = interval or (value, value)
+    return {"iteration": line.iteration, "value": value, "low": low, "high": high, **more}
+
+
+def progress(run: Run) -> Iterator[Card | None]:
+    """Yield accuracy, quality, training loss, and the table of iterations."""
+    yield _accuracy(run)
+    yield _quality(run)
+    yield _loss(run)
+    columns, rows = tables.cells(run.lines)
+    yield card(
+        "The iterations",
+        "hard: share of verdicts; kept: share of the generator's candidates",
+        table={"columns": columns, "rows": rows},
+        wide=True,
+    )
+
+
+def _accuracy(run: Run) -> Card | None:
+    values: list[Row] = []
+    for line in run.lineage:
+        if line.teacher_accuracy is not None:
+            values.append(point(line, line.teacher_accuracy, None, who="teacher"))
+        if line.accuracy is not None:
+            values.append(point(line, line.accuracy, line.accuracy_interval, who="student"))
+    if not values:
+        return None
+    note = "macro accuracy, with its interval"
+    return card("Student against teacher on the exam", note, plot=plots.against_teacher(values))
+
+
+def _quality(run: Run) -> Card | None:
+    values = [
+        point(line, line.quality, line.quality_interval)
+        for line in run.lineage
+        if line.quality is not None
+    ]
+    if not values:
+        return None
+    spec = plots.by_iteration(values, "per cent", ".0f")
+    return card("Quality", "the referee's scores of the student over the teacher's", plot=spec)
+
+
+def _loss(run: Run) -> Card | None:
+    values: list[Row] = []
+    for line in run.lineage:
+        path = run.tree.local(project.metrics(line.iteration, "tune", "csv"))
+        if path is not None:
+            curve = pl.read_csv(path, schema_overrides={"step": pl.Int64, "loss": pl.Float64})
+            values += [
+                {"iteration": line.iteration, "step": step, "loss": loss}
+                for step, loss in curve.select("step", "loss").iter_rows()
+            ]
+    if not values:
+        return None
+    note = f"faint: each point; strong: the mean of the {plots.SMOOTH} nearest"
+    return card("Training loss", note, plot=plots.loss(values), wide=True)
+
+
+def exam(run: Run) -> Iterator[Card | None]:
+    """Yield the categories of the run's own exam, then the tasks of each exam of the field."""
+    values = [
+        {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": accuracy}
+        for line in run.lineage
+        for category, accuracy in (
+            run.metrics(line.iteration, "evaluate").get("categories") or {}
+        ).items()
+        if accuracy is not None
+    ]
+    if values:
+        note = "the student's accuracy by category and iteration"
+        yield card("Categories", note, plot=plots.scores(values))
+    sat = {
+        line.iteration: run.metrics(line.iteration, "examine").get("exams") or {}
+        for line in run.lineage
+    }
+    for name in dict.fromkeys(name for found in sat.values() for name in found):
+        yield _tasks(name, {key: found[name] for key, found in sat.items() if name in found})
+
+
+def _tasks(name: str, sat: Mapping[str, Row]) -> Card:
+    """Return an exam's tasks: a column a student, then chance, then the models of the paper."""
+    last = list(sat.values())[-1]
+    models = last["paper"]
+    rows = [["average", *(_one(found["average"]) for found in sat.values()), _one(last["chance"])]]
+    rows[0] += [_one(average) for average in models.values()]
+    for task, told in last["tasks"].items():
+        scores = (found["tasks"].get(task, {}).get("accuracy") for found in sat.values())
+        rows.append([one_line(task, 40), *map(_one, scores), _one(told["chance"])])
+        rows[-1] += [DASH] * len(models)  # the paper's table has averages alone
+    columns = ["task", *(f"student {key}" for key in sat), "chance"]
+    part = "a subset of its items, " if last["subset"] else ""
+    note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"
+    table = {"columns": [*columns, *(f"{model} (paper)" for model in models)], "rows": rows}
+    return card(one_line(name, 40), note, table=table, wide=True)
+
+
+def _one(number: float | None) -> str:
+    return DASH if number is None else f"{number:.1f}"
+
+
+def cost(run: Run) -> Iterator[Card | None]:
+    """Yield tokens by role, and what this machine did."""
+    tokens: list[Row] = []
+    for line in run.lineage:
+        totals: dict[str, int] = {}
+        for stage, role in _ROLES.items():
+            used = run.metrics(line.iteration, stage).get(role) or {}
+            totals[role] = totals.get(role, 0) + _tokens(used)
+        tokens += [
+            {"row": line.iteration, "part": role, "amount": amount, "rank": rank}
+            for rank, (role, amount) in enumerate(totals.items())
+        ]
+    if any(one["amount"] for one in tokens):
+        note = "tokens of the replies used, prompt and completion, whoever paid for them"
+        yield card("Tokens by role", note, plot=plots.amounts(tokens, "tokens"))
+    if any(line.calls is not None for line in run.lines):
+        rows = [
+            [line.iteration, count(line.calls), tables.cost(line), count(_whole(line.seconds))]
+            for line in run.lines
+        ]
+        table = {"columns": ["iteration", "calls", "cost", "seconds"], "rows": rows}
+        yield card("What this machine did", "calls made and paid here, and time", table=table)
+
+
+def _tokens(used: Row) -> int:
+    return int(used.get("prompt_tokens", 0)) + int(used.get("completion_tokens", 0))
+
+
+def count(number: int | None) -> str:
+    """Return a number for a cell; a dash where there is none."""
+    return DASH if number is None else f"{number:,}"
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)

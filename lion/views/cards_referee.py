@@ -1,0 +1,128 @@
+"""The report page's cards of the referee: what its reviews say of it, and what truth says.
+
+Reads metrics/k/calibration.json, agreement.json and calibrate.json; measures nothing itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lion.records import Row
+from lion.views.cards import Card, card
+from lion.views.runs import Run
+from lion.visible import DASH
+
+Figures = Mapping[str, Any]
+_Cell = Callable[[Any], str]
+
+
+def referee(run: Run) -> Iterator[Card | None]:
+    """Yield what the reviews say of the referee, then what known answers and another one say."""
+    yield _table(
+        run,
+        "Calibration of the referee",
+        "of the rows judged in both orders; points of the scale from 1 to 10",
+        _OF_REVIEWS,
+        _of_reviews,
+    )
+    yield _table(
+        run,
+        "The referee against truth",
+        "anchors are pairs of a right and a wrong answer; intervals are those of the exam",
+        _OF_TRUTH,
+        _of_truth,
+    )
+
+
+def _table(
+    run: Run, title: str, note: str, cells: Mapping[str, _Cell], read: Callable[[Run, str], Figures]
+) -> Card | None:
+    """Return a column an iteration, a row a figure that some iteration has; None without any."""
+    found = {line.iteration: read(run, line.iteration) for line in run.lineage}
+    known = {name: figures for name, figures in found.items() if figures}
+    if not known:
+        return None
+    rows = [
+        [name, *(_cell(show, figures.get(name)) for figures in known.values())]
+        for name, show in cells.items()
+        if any(figures.get(name) is not None for figures in known.values())
+    ]
+    return card(title, note, table={"columns": ["iteration", *known], "rows": rows})
+
+
+def _cell(show: _Cell, value: Any) -> str:
+    return DASH if value is None else show(value)
+
+
+def _of_reviews(run: Run, iteration: str) -> Figures:
+    told = run.metrics(iteration, "calibration")
+    if not told.get("rows"):  # nothing was judged in both orders
+        return {}
+    agreement = run.metrics(iteration, "agreement").get("noise") or {}
+    repeated = told.get("repeated") or {}
+    return {
+        "judged in both orders": told["rows"],
+        "the better side depends on the order": told["flip_rate"],
+        "ties": told["tie_rate"],
+        "points for standing first": told["position_bias"],
+        "correlation of gap and length": told["length_correlation"],
+        "noise of a gap, points": told["noise"],
+        "verdicts within the noise": agreement.get("within"),
+        "repeated judgements agree": repeated.get("agreement"),
+    }
+
+
+def _of_truth(run: Run, iteration: str) -> Figures:
+    told = run.metrics(iteration, "calibrate")
+    anchors: Row = told.get("anchors") or {}
+    second: Row = told.get("against_second") or {}
+    if not anchors.get("rows") and not second.get("rows"):
+        return {}
+    return {
+        "anchors": anchors.get("rows") or None,
+        "right answer ahead": anchors.get("accuracy"),
+        "its gap reaches tau": anchors.get("hard"),
+        "area under the curve (AUC)": anchors.get("auc"),
+        "judged by a second referee, too": second.get("rows") or None,
+        "it agrees on hard and easy": second.get("agreement"),
+        "points for the teacher's own answers": second.get("self_preference"),
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _points(number: float) -> str:
+    return f"{number:+.2f}"
+
+
+def _estimate(show: Callable[[float], str]) -> _Cell:
+    """Return how an estimate with its interval is shown."""
+
+    def shown(found: Figures) -> str:
+        if found["low"] is None:
+            return show(found["value"])
+        return f"{show(found['value'])} ({show(found['low'])} to {show(found['high'])})"
+
+    return shown
+
+
+_OF_REVIEWS: Mapping[str, _Cell] = {
+    "judged in both orders": "{:,}".format,
+    "the better side depends on the order": _percent,
+    "ties": _percent,
+    "points for standing first": _points,
+    "correlation of gap and length": _points,
+    "noise of a gap, points": "{:.2f}".format,
+    "verdicts within the noise": _percent,
+    "repeated judgements agree": _percent,
+}
+_OF_TRUTH: Mapping[str, _Cell] = {
+    "anchors": "{:,}".format,
+    "right answer ahead": _estimate(_percent),
+    "its gap reaches tau": _estimate(_percent),
+    "area under the curve (AUC)": _estimate("{:.3f}".format),
+    "judged by a second referee, too": "{:,}".format,
+    "it agrees on hard and easy": _estimate(_percent),
+    "points for the teacher's own answers": _estimate(_points),
+}

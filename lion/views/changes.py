@@ -1,0 +1,216 @@
+"""A comparison for a person: sections of a terminal's page, or of a pull request's comment.
+
+Figures come from `difference`. Texts that models wrote stay texts: inert on a terminal, and in
+Markdown behind a fence that they cannot close.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lion.records import Row
+from lion.views.difference import Comparison, Distribution, Moves, Sample, Spread
+from lion.views.difference import Group as Counted
+from lion.visible import DASH, clipped, inert, line
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_NAME = 40  # characters of a name
+_TEXT = 600  # characters of a sample
+_GROUPS = 15  # rows of a table before the rest are counted together
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table: its columns, of which the first says what it is about, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def as_json(found: Comparison) -> str:
+    """Return the comparison as one JSON object, for scripts."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+
+
+def as_text(found: Comparison) -> RenderableType:
+    """Return the comparison for a terminal of any width."""
+    parts: list[RenderableType] = [
+        Text(f"{found.before} → {found.after}", style="bold"),
+        *(Text(one) for one in headline(found)),
+    ]
+    for section in sections(found):
+        parts.append(_table(section))
+    for kind, samples in _by_kind(found.samples):
+        parts += [Text(), Text(kind.capitalize(), style="bold")]
+        parts += [_sample(one) for one in samples]
+    return Group(*parts)
+
+
+def as_markdown(found: Comparison) -> str:
+    """Return the comparison as Markdown for a pull request."""
+    parts = [f"### {_code(found.before)} → {_code(found.after)}", ""]
+    parts += [f"* {one}" for one in headline(found)]
+    for section in sections(found):
+        parts += ["", _pipe(section.columns)]
+        parts.append(_pipe(["---", *["---:"] * (len(section.columns) - 1)]))
+        parts += [_pipe([_code(row[0]), *row[1:]]) for row in section.rows]
+    for kind, samples in _by_kind(found.samples):
+        parts += ["", f"<details><summary>{kind.capitalize()}</summary>", ""]
+        parts += [_fenced("\n".join(_told(one))) for one in samples]
+        parts += ["", "</details>"]
+    return "\n".join(parts)
+
+
+def headline(found: Comparison) -> list[str]:
+    """Return what happened, one sentence a line."""
+    before, after = found.rows
+    told = [
+        f"{before:,} rows, then {after:,}: {found.added:,} added, {found.removed:,} removed, "
+        f"{found.kept:,} kept; the teacher's answer changed in {found.answers_changed:,}"
+    ]
+    if found.moves is not None:
+        told.append(_moves(found.moves))
+    if found.responses_compared:
+        told.append(
+            f"the student answers {found.responses_changed:,} of {found.responses_compared:,} "
+            "instructions otherwise"
+        )
+    return told + [one for one in (_exam(*found.exam),) if one]
+
+
+def _moves(moves: Moves) -> str:
+    if not moves.judged_by_both:
+        return "no instruction was judged on both sides"
+    change = "" if moves.gap_change is None else f"; mean gap {moves.gap_change:+.2f}"
+    undecided = f", {moves.undecided:,} undecided on a side" if moves.undecided else ""
+    return (
+        f"{moves.judged_by_both:,} judged on both sides: {moves.easy_to_hard:,} easy to hard, "
+        f"{moves.hard_to_easy:,} hard to easy, {moves.stayed_hard:,} still hard, "
+        f"{moves.stayed_easy:,} still easy{undecided}{change}"
+    )
+
+
+def _exam(before: Row | None, after: Row | None) -> str:
+    parts = []
+    for name, scale in (("accuracy", 100), ("quality", 1)):
+        pair = [None if one is None else one.get(name) for one in (before, after)]
+        if any(one is not None for one in pair):
+            told = [DASH if one is None else f"{scale * one:.1f} %" for one in pair]
+            parts.append(f"{name} {told[0]}, then {told[1]}")
+    return f"exam: {'; '.join(parts)}" if parts else ""
+
+
+def sections(found: Comparison) -> Iterator[Section]:
+    """Yield the tables that have something to say."""
+    for by in dict.fromkeys(group.by for group in found.groups):
+        groups = [one for one in found.groups if one.by == by]
+        yield Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
+    if found.parents:
+        parents = tuple(
+            (line(one.text or one.id, _NAME), one.id, f"{one.added:,}") for one in found.parents
+        )
+        yield Section(("parent", "id", "children added"), parents)
+    funnel = tuple(_funnel(*found.funnel))
+    if funnel:
+        yield Section(("generation", "before", "after"), funnel)
+    rows = tuple(row for one in found.distributions for row in _spreads(one))
+    yield Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
+
+
+def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:
+    """Yield the largest groups, and the sum of the others."""
+    shown = len(groups) if len(groups) <= _GROUPS else _GROUPS - 1
+    for one in groups[:shown]:
+        yield line(one.name or DASH, _NAME), *_counts([one])
+    if groups[shown:]:
+        yield f"{len(groups) - shown} others", *_counts(groups[shown:])
+
+
+def _counts(groups: Sequence[Counted]) -> Iterator[str]:
+    for name in ("before", "after", "added", "removed"):
+        yield f"{sum(getattr(one, name) for one in groups):,}"
+
+
+def _funnel(before: Row | None, after: Row | None) -> Iterator[tuple[str, ...]]:
+    for kind in ("hard", "easy"):
+        sides = [(one or {}).get(kind) or {} for one in (before, after)]
+        for name in dict.fromkeys([*sides[0], *sides[1]]):
+            if any(one.get(name) for one in sides):  # most reasons drop nothing
+                yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
+
+
+def _count(number: int | None) -> str:
+    return DASH if number is None else f"{number:,}"
+
+
+def _spreads(found: Distribution) -> Iterator[tuple[str, ...]]:
+    for name, spread in ((found.name, found.before), ("  after", found.after)):
+        yield (name, *[DASH] * 6) if spread is None else (name, *_figures(spread))
+
+
+def _figures(spread: Spread) -> tuple[str, ...]:
+    numbers = (spread.mean, spread.p10, spread.median, spread.p90)
+    most = max(spread.shares)
+    bars = "".join(_BARS[math.ceil(8 * share / most)] for share in spread.shares)
+    return f"{spread.count:,}", *(f"{one:,.2f}" for one in numbers), bars
+
+
+def _by_kind(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
+    for kind in dict.fromkeys(one.kind for one in samples):
+        yield kind, [one for one in samples if one.kind == kind]
+
+
+def _told(sample: Sample) -> list[str]:
+    """Return a sample's lines: its id and what changed, then its text."""
+    text = inert(clipped(sample.text, _TEXT))
+    if sample.kind in ("added", "removed"):
+        origin, parent = sample.before, sample.after  # of a row that one side alone has
+        return [f"{sample.id} {origin}{f', from {parent}' if parent else ''}", text]
+    if sample.kind == "answer changed":
+        old, new = (inert(clipped(str(one), _TEXT)) for one in (sample.before, sample.after))
+        return [sample.id, text, f"before: {old}", f"after: {new}"]
+    return [f"{sample.id} gap {sample.before}, then {sample.after}", text]
+
+
+def _sample(sample: Sample) -> RenderableType:
+    first, *rest = _told(sample)
+    return Group(Text(first, style="dim"), *(Padding(Text(one), (0, 0, 0, 2)) for one in rest))
+
+
+def _table(section: Section) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for number, name in enumerate(section.columns):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in section.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(text: str) -> str:
+    """Return a name as a code span that nothing in it can leave, in a table or out of it."""
+    if not text:
+        return ""
+    return f"`{text.replace('`', chr(39)).replace('|', chr(0x00A6))}`"
+
+
+def _fenced(text: str) -> str:
+    """Return `text` in a code block whose fence is longer than any run of backticks in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"

@@ -1,0 +1,99 @@
+"""What a place names, gathered into frames: its pool, verdicts, answers and figures. Reads only."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from lion import project
+from lion.errors import DataError
+from lion.records import Row
+from lion.views import frames, revisions
+from lion.views.difference import Side
+from lion.views.revisions import Place, Tree
+
+PoolName = Literal["cache", "train"]
+
+
+def side(place: Place, pool: PoolName = "cache") -> Side:
+    """Return one side of a comparison. Raises DataError and RevisionError."""
+    if place.file is not None:
+        return Side(str(place.file), frames.pool(place.file))
+    tree, iteration = place.tree, revisions.iteration_of(place)
+    verdicts, responses = (
+        tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
+    )
+    rows = _local_pool(tree, iteration, pool)
+    with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
+        judged = readers.submit(frames.verdicts, verdicts) if verdicts else None
+        answered = readers.submit(frames.answers, responses) if responses else None
+        read = frames.pool(rows)
+    return Side(
+        name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
+        rows=read,
+        verdicts=judged.result() if judged else None,
+        responses=answered.result() if answered else None,
+        generated=_metrics(tree, iteration, "generate"),
+        exam=_metrics(tree, iteration, "evaluate"),
+    )
+
+
+def judged(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
+    """Return a pool with what was last found out about each row, up to the place's iteration.
+
+    The columns of `frames.pool`, then teacher_mean, student_mean, gap, difficulty, judged (the
+    iteration of that verdict) and response (the student's answer that it judged); null where the
+    row was never judged. Raises DataError and RevisionError.
+    """
+    if place.file is not None:
+        return _with_verdicts(frames.pool(place.file), [])
+    tree, iteration = place.tree, revisions.iteration_of(place)
+    chain = revisions.lineage(revisions.iterations(tree), iteration)
+    found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
+    return _with_verdicts(
+        frames.pool(_local_pool(tree, iteration, pool)), [one for one in found if one is not None]
+    )
+
+
+def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
+    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), frames.verdicts)
+    responses = _frame(tree, project.data(iteration, "responses.jsonl"), frames.answers)
+    if verdicts is None or responses is None:
+        return None
+    return verdicts.with_columns(pl.lit(iteration).alias("judged")).join(
+        responses.rename({"text": "response"}), on="id", how="left"
+    )
+
+
+def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFrame:
+    none = pl.DataFrame(
+        schema={
+            "id": pl.String,
+            **dict.fromkeys(("teacher_mean", "student_mean", "gap"), pl.Float64),
+            **dict.fromkeys(("difficulty", "judged", "response"), pl.String),
+        }
+    )
+    latest = pl.concat([none, *found]).unique("id", keep="first", maintain_order=True)
+    return pool.join(latest, on="id", how="left", maintain_order="left")
+
+
+def _local_pool(tree: Tree, iteration: str, pool: PoolName) -> Path:
+    path = project.data(iteration, f"{pool}_pool.jsonl")
+    found = tree.local(path)
+    if found is None:
+        raise DataError(
+            f"{path}: {tree.name} has no such file: no run made it, or nothing brought it here. "
+            "`lion run`, `dvc checkout` or `dvc pull` may."
+        )
+    return found
+
+
+def _frame(tree: Tree, path: Path, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame | None:
+    local = tree.local(path)
+    return None if local is None else read(local)
+
+
+def _metrics(tree: Tree, iteration: str, stage: str) -> Row | None:
+    return revisions.document(tree, project.metrics(iteration, stage)) or None

@@ -1,0 +1,196 @@
+"""Tables of money for a person. Figures come from `planning`, `maintenance` and the ledger."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lion import jsonl, project
+from lion.asking import maintenance
+from lion.asking.ledger import Amount
+from lion.model.disk import Room
+from lion.settings import Budget
+from lion.views.planning import Need
+from lion.views.tables import dollars
+from lion.visible import DASH
+
+_SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
+
+
+def room(found: Room) -> str:
+    """Return the disk that the students need, as a sentence; a dash where it is not known."""
+    if not found.students and not found.states:
+        return "Disk: next to nothing, or not known."
+    return (
+        f"Disk: {found.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
+        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
+        f"{found.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
+    )
+
+
+def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:
+    """Return the plan as a table, with its sums and the budget beside them."""
+    if not found:
+        return Text("Nothing is left to be asked.")
+    table = grid("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
+    for need in found:
+        tokens = need.prompt_tokens + need.completion_tokens
+        table.add_row(
+            need.stage,
+            need.role if need.mode == "live" else f"{need.role}, batch",
+            f"{_SIGNS[need.reckoned]}{need.calls:,}",
+            f"{need.known:,}" if need.known else DASH,
+            f"{tokens:,}",
+            dollars(need.nanodollars),
+            f"{need.seconds / 60:,.1f}",
+            need.basis,
+        )
+    table.add_section()
+    unknown = sum(need.nanodollars is None for need in found)
+    table.add_row(
+        "all",
+        "",
+        f"{sum(need.calls for need in found):,}",
+        f"{sum(need.known for need in found):,}",
+        f"{sum(need.prompt_tokens + need.completion_tokens for need in found):,}",
+        dollars(sum(need.nanodollars or 0 for need in found), unknown),
+        f"{sum(need.seconds for need in found) / 60:,.1f}",
+        "",
+    )
+    told = Text(
+        f"Spent so far: {spent.calls:,} calls, {spent.tokens:,} tokens, "
+        f"{dollars(spent.nanodollars, spent.unpriced)}; "
+        f"{reserved.calls:,} calls in flight or interrupted. {_budget(budget)}"
+    )
+    advice = Text(
+        "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
+        "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
+        "asked only where the first calls for it. Replies in the ledger are free. min: of asking, "
+        "of batches the most that they take; the student's own minutes come on top.",
+        style="dim",
+    )
+    return Group(table, told, advice)
+
+
+def needs_as_json(found: Sequence[Need]) -> str:
+    """Return the plan as a JSON array."""
+    return json.dumps([asdict(need) for need in found], indent=2)
+
+
+def _budget(budget: Budget) -> str:
+    caps = {name: cap for name, cap in budget.model_dump().items() if cap is not None}
+    if not caps:
+        return "No budget is set."
+    return "Budget: " + ", ".join(f"{name} {cap:,}" for name, cap in caps.items()) + "."
+
+
+def ledger(
+    path: Path,
+    counts: tuple[int, Amount, Amount],
+    groups: Sequence[maintenance.Group],
+    failures: Mapping[str, int],
+    hits: float | None,
+) -> RenderableType:
+    """Return what `lion ledger` shows."""
+    replies, spent, reserved = counts
+    size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+    head = Text(
+        f"{path}: {replies:,} replies, {size / 1e6:,.1f} MB; {spent.calls:,} calls, "
+        f"{spent.tokens:,} tokens, {dollars(spent.nanodollars, spent.unpriced)}; "
+        f"hit rate {DASH if hits is None else f'{hits:.1%}'}"
+    )
+    table = grid("endpoint", "model", "calls", "failed", "tokens", "cost")
+    for group in groups:
+        table.add_row(
+            *(name or DASH for name in group.names),
+            f"{group.calls:,}",
+            f"{group.failed:,}",
+            f"{group.tokens:,}",
+            dollars(group.nanodollars, group.unpriced),
+        )
+    parts: list[RenderableType] = [head, table]
+    if failures:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in failures.items())
+        parts.append(Text(f"failed calls: {told}", style="dim"))
+    if reserved.calls:
+        parts.append(Text(f"{reserved.calls:,} calls in flight or interrupted", style="dim"))
+    return Group(*parts)
+
+
+def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> RenderableType:
+    """Return what every stage cost, and the money per accepted hard instruction."""
+    table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
+    for one in stages:
+        table.add_row(
+            one.names[0] or DASH,
+            f"{one.calls:,}",
+            f"{one.wasted:.1%}" if one.failed else DASH,
+            f"{one.tokens:,}",
+            dollars(one.nanodollars, one.unpriced),
+            *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (one.p50, one.p99)),
+        )
+    accepted, each = _each_hard(stages, iterations)
+    _, judged = _each_hard(_reviews(stages), iterations)
+    told, of_it = (DASH if one is None else dollars(*one) for one in (each, judged))
+    return Group(
+        table,
+        Text(
+            f"{accepted:,} hard instructions accepted; {told} for each of them, "
+            f"of it the referee's reviews {of_it}"
+        ),
+    )
+
+
+def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> str:
+    """Return the same as a JSON object."""
+    accepted, each = _each_hard(stages, iterations)
+    rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
+    for row in rows:
+        del row["names"]
+    _, judged = _each_hard(_reviews(stages), iterations)
+    document = {
+        "stages": rows,
+        "accepted_hard": accepted,
+        "nanodollars_per_hard": _if_known(each),
+        "review_nanodollars_per_hard": _if_known(judged),
+    }
+    return json.dumps(document, indent=2)
+
+
+def _if_known(each: tuple[int, int] | None) -> int | None:
+    """Return money of which nothing is unpriced, else None."""
+    return None if each is None or each[1] else each[0]
+
+
+def _reviews(stages: Sequence[maintenance.Group]) -> list[maintenance.Group]:
+    return [one for one in stages if (one.names[0] or "").startswith("review@")]
+
+
+def _each_hard(
+    stages: Sequence[maintenance.Group], iterations: Sequence[str]
+) -> tuple[int, tuple[int, int] | None]:
+    """Return the accepted hard instructions, and nanodollars and unpriced calls for each."""
+    accepted = sum(_accepted_hard(name) for name in iterations)
+    if not accepted:
+        return 0, None
+    unpriced = sum(one.unpriced for one in stages)
+    return accepted, (sum(one.nanodollars for one in stages) // accepted, unpriced)
+
+
+def _accepted_hard(name: str) -> int:
+    path = project.metrics(name, "generate")
+    document = jsonl.read_document(path) if path.exists() else {}
+    return int(document.get("hard", {}).get("kept", 0))
+
+
+def grid(*columns: str) -> Table:
+    """Return an empty table in the style of all; the first two columns hold words."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < 2 else "right")
+    return table

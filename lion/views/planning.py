@@ -1,0 +1,389 @@
+"""`lion plan`: what is still to be asked, and what that will cost. Asks nobody.
+
+Calls follow from params, and tokens from what earlier stages of the role needed, or from params;
+each line says which. Where a teacher's questions stand already, those in the ledger are free.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from lion import jsonl, project, prompts, teacher, wire
+from lion.asking.ledger import Ledger
+from lion.asking.pricing import Prices
+from lion.instructions.selfinstruct import TASK_KINDS
+from lion.records import KINDS, Instruction
+from lion.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
+from lion.wire import Usage
+
+_BYTES_A_TOKEN = 4
+_SHARE_OF_CAP = 0.5
+_CAP = 1024  # tokens, where `request` sets none
+_WORDS = 60  # tokens of an instruction that nobody has seen yet
+_WORD = 2  # tokens of a reply of one word
+_DAY = 86_400.0  # seconds that a batch may take
+_SECONDS = 3.0  # a call, where none was made yet
+
+Basis = Literal["measured", "estimated"]
+Reckoned = Literal["exactly", "about", "at_most"]
+_ASKING = {
+    "teacher": ("teach", "evaluate"),
+    "generator": ("generate",),
+    "referee": ("review",),
+    "embedder": ("generate", "bootstrap"),
+    "safety": ("generate", "bootstrap"),
+    "second": ("calibrate",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one stage will ask of one role.
+
+    `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
+    earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
+    from params; `about` where they do from what earlier iterations needed. Asked in batches,
+    `seconds` are the most that they take: a day for each, one after the other.
+    """
+
+    stage: str
+    role: str
+    calls: int
+    reckoned: Reckoned
+    known: int
+    prompt_tokens: int
+    completion_tokens: int
+    basis: Basis
+    nanodollars: int | None
+    seconds: float
+    mode: Mode = "live"
+
+
+_Asking = tuple[str, str, int]  # stage, role, calls
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Rows before an iteration (`cache`) and those of the exam, as known or as params say."""
+
+    base: int
+    exam: int
+
+
+def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices) -> list[Need]:
+    """Return what the `remaining` stages (such as `teach@1`) will ask, in the order of the loop."""
+    sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
+    found = []
+    for stage, role, calls in _asked(settings, sizes):
+        if stage not in remaining:
+            continue
+        endpoint = _endpoint(settings, stage, role)
+        known = _known(settings, stage, ledger) if role == "teacher" else 0
+        found.append(_need(settings, stage, role, endpoint, max(0, calls - known), known, prices))
+    return found
+
+
+def imagined(settings: Settings, rows: int, prices: Prices) -> list[Need]:
+    """Return what the whole loop would ask with a base pool of `rows`, were nothing known yet."""
+    return [
+        _need(settings, stage, role, _endpoint(settings, stage, role), calls, 0, prices)
+        for stage, role, calls in _asked(settings, _Sizes(rows, _exam_rows(settings)))
+    ]
+
+
+def _filters(settings: Settings, stage: str) -> Generate:
+    """Return the section `generate` as a stage that makes instructions has it."""
+    kind, _, name = stage.partition("@")
+    bootstraps = kind == "bootstrap"
+    return settings.bootstrap_filters(name) if bootstraps else settings.generate_at(name)
+
+
+def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
+    """Return whom a stage asks in a role; of safety that is the referee."""
+    if role == "second":
+        assert settings.calibrate.second is not None
+        return settings.calibrate.second
+    if role != "embedder":
+        endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)
+        return endpoint
+    gate = _filters(settings, stage).near_duplicates
+    assert gate is not None and gate.endpoint is not None
+    return gate.endpoint
+
+
+def _gates(settings: Settings, stage: str, known: int, made: int, new: int) -> Iterator[_Asking]:
+    """Yield what the gates of a stage ask of `made` candidates that become `new` rows.
+
+    `known` rows before them are embedded, unless an earlier stage has done so.
+    """
+    filters = _filters(settings, stage)
+    if filters.near_duplicates is not None and filters.near_duplicates.endpoint is not None:
+        yield stage, "embedder", known + made
+    if filters.safety:
+        yield stage, "safety", new
+
+
+def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
+    """Yield (stage, role, calls) of everything that the loop asks."""
+    for name, entry in settings.bootstrap.items():
+        sown = sum(_rows(seeds) for seeds in entry.seeds)
+        new = max(0, entry.size - sown)
+        made = new / _acceptance([name], "bootstrap", TASK_KINDS)
+        yield f"bootstrap@{name}", "generator", ceil(made / entry.per_call)
+        yield from _gates(settings, f"bootstrap@{name}", sown, round(made), new)
+    if settings.seed.answers == "ask":
+        yield "teach@0", "teacher", sizes.base
+    quality = min(settings.evaluate.quality, sizes.exam)
+    examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
+    yield "evaluate@0", "teacher", examined
+    yield "evaluate@0", "referee", 2 * quality
+    cache = {project.BASE: sizes.base}
+    kept = _acceptance(settings.iterations, "generate", KINDS)
+    for name in sorted(settings.iterations, key=settings.depth):
+        generate = settings.generate_at(name)
+        before = cache[settings.iterations[name].previous]
+        new = generate.hard + generate.easy
+        cache[name] = before + new
+        limit = settings.respond.limit
+        judged = before if limit is None else min(limit, before)
+        if settings.review.judge == "referee":
+            yield f"review@{name}", "referee", _reviews(settings, judged)
+        yield from _calibrating(settings, name, judged)
+        yield f"generate@{name}", "generator", round(new / kept)
+        first = settings.iterations[name].previous == project.BASE
+        known = before if first else 0
+        yield from _gates(settings, f"generate@{name}", known, round(new / kept), new)
+        yield f"teach@{name}", "teacher", new
+        yield f"evaluate@{name}", "referee", 2 * quality
+
+
+def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
+    """Yield what calibration asks: anchors once, for the ledger knows them in later iterations."""
+    calibrate = settings.calibrate
+    if name not in calibrate.iterations:
+        return
+    if calibrate.anchors is not None and name == calibrate.iterations[0]:
+        yield f"calibrate@{name}", "referee", 2 * calibrate.anchor_rows
+    if calibrate.second is not None:
+        yield f"calibrate@{name}", "second", 2 * min(calibrate.second_rows, judged)
+
+
+def _reviews(settings: Settings, responses: int) -> int:
+    """Return the reviews of so many responses: two of each one drawn, or as many as so far."""
+    limit = settings.review.limit
+    drawn = responses if limit is None else min(limit, responses)
+    each = None if _full(settings) else _reviews_each(settings)
+    return round(drawn * (2 * settings.review.samples if each is None else each))
+
+
+def _reviews_each(settings: Settings) -> float | None:
+    """Return the reviews per response drawn in the iterations so far; None where there is none."""
+    limit = settings.review.limit
+    reviews = drawn = 0
+    for name in settings.iterations:
+        document = _metrics(name, "review")
+        responses = document.get("responses", 0)
+        reviews += document.get("reviews", 0) if responses else 0
+        drawn += responses if limit is None else min(limit, responses)
+    return reviews / drawn if drawn else None
+
+
+def _full(settings: Settings) -> bool:
+    """Tell whether every response that is drawn is judged in both orders."""
+    return settings.review.margin is None and settings.review.same_answer == "ask"
+
+
+def _reckoned(settings: Settings, stage: str) -> Reckoned:
+    if stage.startswith(("bootstrap@", "generate@")):
+        return "about"
+    if stage.startswith("calibrate@"):
+        return "at_most"
+    if not stage.startswith("review@") or _full(settings):
+        return "exactly"
+    return "at_most" if _reviews_each(settings) is None else "about"
+
+
+def _acceptance(iterations: Iterable[str], stage: str, kinds: Sequence[str]) -> float:
+    """Return the share of candidates kept so far; nine tenths where none was made yet."""
+    kept = asked = 0
+    for name in iterations:
+        document = _metrics(name, stage)
+        for kind in kinds:
+            kept += document.get(kind, {}).get("kept", 0)
+            asked += document.get(kind, {}).get("asked", 0)
+    return max(0.05, kept / asked) if asked else 0.9
+
+
+def _need(
+    settings: Settings,
+    stage: str,
+    role: str,
+    endpoint: Endpoint,
+    calls: int,
+    known: int,
+    prices: Prices,
+) -> Need:
+    prompt, completion, basis = _tokens(settings, stage, role, endpoint)
+    usage = Usage(round(calls * prompt), round(calls * completion))
+    rounds = _rounds(settings, stage, calls)
+    mode = _mode(settings, role, ceil(calls / max(1, rounds)))
+    rates = prices.rates(endpoint, batch=mode == "batch")
+    cost = None if rates is None else rates.cost(usage)
+    seconds = rounds * _DAY if mode == "batch" else _duration(settings, calls, usage)
+    return Need(
+        stage=stage,
+        role=role,
+        calls=calls,
+        reckoned=_reckoned(settings, stage),
+        known=known,
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        basis=basis,
+        nanodollars=cost,
+        seconds=seconds,
+        mode=mode,
+    )
+
+
+def _rounds(settings: Settings, stage: str, calls: int) -> int:
+    """Return how many times a stage asks, each time after the replies to the last."""
+    if stage.startswith("bootstrap@"):
+        return ceil(calls / settings.bootstrap[project.BASE].round)
+    if stage.startswith("generate@"):
+        return ceil(calls / settings.generate.round)
+    return 2 if stage.startswith("review@") and settings.review.margin is not None else 1
+
+
+def _mode(settings: Settings, role: str, calls: int) -> Mode:
+    """Return how so many calls are asked: too few for a batch are asked live."""
+    mode: Mode = getattr(settings.api.mode, role, "live")  # the gates of generation are live
+    return mode if calls >= settings.api.batch_least else "live"
+
+
+def _tokens(
+    settings: Settings, stage: str, role: str, endpoint: Endpoint
+) -> tuple[float, float, Basis]:
+    """Return prompt and completion tokens of a call in this role, and how they are known."""
+    # many tasks a call: unlike the generator's others
+    bootstraps = stage.startswith("bootstrap@") and role == "generator"
+    requests = prompt = completion = 0
+    for name in (project.BASE, *settings.iterations):
+        for asking in ("bootstrap",) if bootstraps else _ASKING[role]:
+            used = _metrics(name, asking).get(role) or {}
+            requests += used.get("requests", 0) - used.get("replies_without_usage", 0)
+            prompt += used.get("prompt_tokens", 0)
+            completion += used.get("completion_tokens", 0)
+    if requests > 0:
+        return prompt / requests, completion / requests, "measured"
+    folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
+    texts = (project.PROMPTS / folder).glob("*.txt")
+    template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
+    if role == "embedder":
+        return template + _WORDS, 0, "estimated"
+    cap = wire.completion_cap(endpoint) or _CAP
+    if bootstraps:
+        entry = settings.bootstrap[project.BASE]
+        shown = _WORDS * (entry.from_seeds + entry.from_made)
+        return template + shown, min(cap, _WORDS * entry.per_call), "estimated"
+    if role == "safety":
+        return template + _WORDS, _WORD, "estimated"
+    answers = 2 * _SHARE_OF_CAP * cap if role in ("referee", "second") else 0
+    return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
+
+
+def _duration(settings: Settings, calls: int, usage: Usage) -> float:
+    """Return the seconds of so many calls at the limits of params."""
+    api = settings.api
+    paces = [calls * _latency(settings) / api.concurrency]
+    if api.requests_per_minute:
+        paces.append(60 * calls / api.requests_per_minute)
+    if api.tokens_per_minute:
+        paces.append(60 * (usage.prompt + usage.completion) / api.tokens_per_minute)
+    return max(paces)
+
+
+def _latency(settings: Settings) -> float:
+    """Return the median seconds of a call so far."""
+    found = []
+    for name in (project.BASE, *settings.iterations):
+        for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
+            path = project.run_record(f"{stage}@{name}")
+            if path.exists():
+                asked = jsonl.read_document(path)["asked"].values()
+                found += [one["p50"] for one in asked if one.get("p50")]
+    return sorted(found)[len(found) // 2] if found else _SECONDS
+
+
+def _known(settings: Settings, stage: str, ledger: Ledger) -> int:
+    """Return how many of a teacher's stage's questions, where they stand already, are answered."""
+    name, _, iteration = stage.partition("@")
+    path = project.data(iteration, "train_pool.jsonl") if name == "teach" else project.EXAM
+    if not path.exists():
+        return 0
+    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
+    keys = []
+    for row in jsonl.read(path, Instruction.from_row):
+        asked = teacher.request(row, templates)
+        body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
+        keys.append(wire.key(settings.teacher, body, asked.sample))
+    return len(ledger.look_up(keys))
+
+
+def _base_rows(settings: Settings) -> int:
+    pool = project.data(project.BASE, "train_pool.jsonl")
+    if pool.exists():
+        return len(jsonl.read(pool, Instruction.from_row))
+    if settings.seed.source == EMBEDDED:
+        return settings.seed.size
+    rows = sum(
+        settings.bootstrap[project.BASE].size
+        if settings.bootstrap and Path(name) == project.BOOTSTRAPPED
+        else _rows(name)
+        for name in settings.seed.source
+    )
+    return max(0, rows - (settings.seed.holdout if settings.exam.file is None else 0))
+
+
+def _exam_rows(settings: Settings) -> int:
+    if project.EXAM.exists():
+        return len(jsonl.read(project.EXAM, Instruction.from_row))
+    if settings.exam.file is None:
+        return settings.seed.holdout
+    if settings.exam.file == EMBEDDED:
+        return settings.exam.size
+    return _rows(settings.exam.file)
+
+
+def _rows(name: str) -> int:
+    from lion.instructions import sources
+
+    return len(sources.read_rows(Path(name)).rows)
+
+
+def _metrics(name: str, stage: str) -> Mapping[str, Any]:
+    path = project.metrics(name, stage)
+    return jsonl.read_document(path) if path.exists() else {}
+
+
+def remaining_stages() -> set[str]:
+    """Return the stages that `dvc repro` would run, or may run after those, as `teach@1`."""
+    import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        changed = set(repo.status())
+        graph = repo.index.graph
+        stale = {stage for stage in graph if stage.addressing in changed}
+        for stage in list(stale):
+            stale |= networkx.ancestors(graph, stage)  # DVC's arrows point to what is needed
+        names = {stage.addressing for stage in stale}
+    return {_named(name) for name in names}
+
+
+def _named(addressing: str) -> str:
+    """Return `teach@0` for DVC's `base-teach`, others as they are."""
+    if addressing.startswith("base-"):
+        return f"{addressing.removeprefix('base-')}@{project.BASE}"
+    return addressing

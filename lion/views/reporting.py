@@ -1,0 +1,29 @@
+"""The report page of a place, gathered and written to one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lion import __version__, jsonl
+from lion.views import gathering, overview, page, revisions, runs
+from lion.views.revisions import Place
+
+PAGE = Path("report/index.html")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: the file's size in bytes, the rows in it."""
+
+    size: int
+    rows: int
+
+
+def write(place: Place, out: Path) -> Written:
+    """Write the page of a run as far as `place`. Raises DataError and RevisionError."""
+    iteration = revisions.iteration_of(place)
+    run = runs.run(place.tree, iteration, gathering.judged(place))
+    footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
+    text = page.render(overview.overview(run), run.rows, footer).encode()
+    with jsonl.replacing(out) as temporary:
+        temporary.write_bytes(text)
+    return Written(len(text), run.rows.height)

@@ -1,0 +1,58 @@
+"""A run as far as one iteration, for pages: its lines, its metrics, its Cache Pool. Reads only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from lion import project
+from lion.records import Row
+from lion.views import revisions, summary
+from lion.views.revisions import Tree
+from lion.views.summary import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as far as `iteration`: its lines, those that lead there, and its Cache Pool.
+
+    `rows` are as `gathering.judged` has them, with a column `about` (see `described`).
+    """
+
+    tree: Tree
+    iteration: str
+    lines: Sequence[Line]
+    lineage: Sequence[Line]
+    rows: pl.DataFrame
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether rows say what they are about; else their seeds' categories stand for it."""
+        return bool(self.rows.get_column("domain").is_not_null().any())
+
+    def metrics(self, iteration: str, stage: str) -> Row:
+        """Return a stage's metrics of an iteration; empty where there are none."""
+        return revisions.document(self.tree, project.metrics(iteration, stage))
+
+
+def run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
+    """Return the run that led to `iteration`. Raises DataError."""
+    found = revisions.iterations(tree)
+    chain = revisions.lineage(found, iteration)
+    previous = {name: before for name, before in found.items() if before is not None}
+    lines = summary.lines(previous, lambda path: revisions.document(tree, path))
+    lineage = [line for line in lines if line.iteration in chain]
+    return Run(tree, iteration, lines, lineage, described(rows))
+
+
+def described(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with a column `about`: the domain, or else the category of the row's seed.
+
+    A pool has parents before their children, so one pass finds every seed.
+    """
+    if rows.get_column("domain").is_not_null().any():
+        return rows.with_columns(pl.col("domain").alias("about"))
+    found: dict[str, str | None] = {}
+    for identity, parent, category in rows.select("id", "parent", "category").iter_rows():
+        found[identity] = category if category is not None else found.get(parent)
+    return rows.with_columns(pl.Series("about", list(found.values()), dtype=pl.String))

@@ -1,0 +1,255 @@
+"""The closing table: the iterations side by side, for a person. Figures come from `summary`."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lion.asking.pricing import NANO
+from lion.judgement import discrimination
+from lion.judgement.measures import Estimate
+from lion.views.summary import Judge, Line
+from lion.visible import DASH
+
+_SWAMPED = 0.5  # share of verdicts within the noise
+_COLUMNS = (
+    "iter",
+    "train",
+    "cache",
+    "hard",
+    "kept",
+    "student",
+    "quality",
+    "calls",
+    "tokens",
+    "cost",
+    "sec",
+)
+N = TypeVar("N", int, float)
+
+
+def closing(lines: Sequence[Line]) -> RenderableType:
+    """Return the headline, the table, and what was dropped for which reason."""
+    parts: list[RenderableType] = [headline(lines), _table(lines)]
+    parts += [_dropped(line) for line in lines if line.dropped]
+    parts += [
+        Text(told, style="dim") for told in (*wasted(lines), *judging(lines), *trusted(lines))
+    ]
+    parts += [_note(text) for text in notes(lines)]
+    return Group(*parts)
+
+
+def headline(lines: Sequence[Line]) -> Text:
+    """Return student against teacher on the exam, and the money spent so far."""
+    examined = [line for line in lines if line.accuracy is not None or line.quality is not None]
+    if not examined:
+        return Text("No student has sat the exam yet.", style="bold")
+    last = examined[-1]
+    text = Text(f"Student {last.iteration} on the exam: ", style="bold")
+    if last.accuracy is not None:
+        text.append(_percent(last.accuracy), style="bold green")
+        text.append(f"{_between(last.accuracy_interval, 100)}, its teacher ")
+        text.append(_percent(last.teacher_accuracy))
+    if last.quality is not None:
+        text.append(".\nIts quality: " if last.accuracy is not None else "quality ")
+        text.append(f"{last.quality:.1f} %", style="bold green")
+        text.append(f"{_between(last.quality_interval, 1)} of the teacher's")
+    text.append(f". Spent: {spent(lines)}.")
+    return text
+
+
+def _between(interval: tuple[float, float] | None, scale: float) -> str:
+    """Return an interval in brackets, in per cent; nothing where there is none."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" ({scale * low:.1f} to {scale * high:.1f})"
+
+
+def notes(lines: Sequence[Line]) -> list[str]:
+    """Return where noise swamps verdicts, where the loop stopped, where quality did not rise."""
+    by_name = {line.iteration: line for line in lines}
+    told = []
+    for line in lines:
+        told += _swamped(line)
+        if line.stopped is not None:
+            told.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
+            continue
+        before = by_name.get(line.previous or "")
+        if before is None or before.quality is None or line.quality is None:
+            continue
+        if line.quality <= before.quality:
+            told.append(
+                f"Quality did not rise in iteration {line.iteration}: "
+                f"{before.quality:.1f} to {line.quality:.1f}."
+            )
+    return told
+
+
+def _swamped(line: Line) -> list[str]:
+    judge = line.judge
+    if judge is None or judge.within is None or judge.within < _SWAMPED:
+        return []
+    return [
+        f"The referee's noise swamps the verdicts of iteration {line.iteration}: "
+        f"{_percent(judge.within)} of the gaps lie within {judge.noise:.2f} of tau. "
+        "Raise review.samples or split.tau_noise, or name a better referee."
+    ]
+
+
+def trusted(lines: Sequence[Line]) -> list[str]:
+    """Return, for each iteration whose referee was asked, how far it can be trusted."""
+    return [_trusted(line.iteration, line.judge) for line in lines if line.judge is not None]
+
+
+def _trusted(iteration: str, judge: Judge) -> str:
+    length = DASH if judge.length_correlation is None else f"{judge.length_correlation:+.2f}"
+    return (
+        f"referee in {iteration}: {_percent(judge.flip_rate)} flip with the order, first place "
+        f"{judge.position_bias:+.2f}, ties {_percent(judge.tie_rate)}, length {length}, noise "
+        f"{judge.noise:.2f}, {_percent(judge.within)} of the verdicts within it"
+    )
+
+
+def wasted(lines: Sequence[Line]) -> list[str]:
+    """Return the share of the calls that brought nothing, where there are any."""
+    calls, lost, throttled, billed = (
+        sum(getattr(line, name) or 0 for line in lines)
+        for name in ("calls", "wasted", "throttled", "billed")
+    )
+    if not lost:
+        return []
+    return [
+        f"wasted calls: {lost:,} of {calls:,} ({_percent(lost / calls)}), {throttled:,} of them "
+        f"refused (429), {billed:,} of them perhaps billed"
+    ]
+
+
+def judging(lines: Sequence[Line]) -> list[str]:
+    """Return what the referee's reviews cost in all, and how far full judging would agree."""
+    found = [line.reviews for line in lines if line.reviews is not None]
+    hard = sum(one.hard for one in found)
+    if not hard:
+        return []
+    requests, tokens = (sum(getattr(one, name) for one in found) for name in ("requests", "tokens"))
+    nanodollars = _total([one.nanodollars for one in found])
+    unpriced = _total([one.unpriced for one in found])
+    each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
+    audits = [discrimination.Audit(**one.audit) for one in found]
+    known = discrimination.agreement(sum(audits[1:], start=audits[0]))
+    agree = "is not known (review.audit: 0)" if known is None else _percent(known.value)
+    if known is not None:
+        agree = f"{agree}{_between(_bounds(known), 100)}"
+    return [
+        f"judging: {requests:,} reviews, {tokens:,} tokens; for each of {hard:,} hard instructions "
+        f"accepted {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
+        f"agreement with judging all in both orders {agree}"
+    ]
+
+
+def _bounds(known: Estimate) -> tuple[float, float] | None:
+    """Return an estimate's interval; None where there is none, or nothing to estimate."""
+    if known.low is None or known.high is None or known.low == known.high:
+        return None
+    return known.low, known.high
+
+
+def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
+    """Return money as text; what is unknown is said to be, and never counts as nothing."""
+    if nanodollars is None or (unpriced and not nanodollars):
+        return "unknown"
+    if nanodollars == 0:
+        return "free"
+    digits = 4 if nanodollars < NANO // 10 else 2 if nanodollars < 1000 * NANO else 0
+    return f"${nanodollars / NANO:,.{digits}f}{' +?' if unpriced else ''}"
+
+
+def spent(lines: Sequence[Line]) -> str:
+    """Return what all iterations cost on this machine; a dash where nothing was asked here."""
+    here = [line for line in lines if line.calls is not None]
+    if not here:
+        return DASH
+    unpriced = sum(line.unpriced or 0 for line in here)
+    return dollars(sum(line.nanodollars or 0 for line in here), unpriced)
+
+
+def cost(line: Line) -> str:
+    """Return what an iteration's calls cost on this machine; a dash where there were none here."""
+    return DASH if line.calls is None else dollars(line.nanodollars, line.unpriced)
+
+
+def _table(lines: Sequence[Line]) -> Table:
+    """Return the table; eleven columns fit a terminal of 80."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
+    for number, name in enumerate(_COLUMNS):
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(line))
+    table.add_section()
+    table.add_row(
+        "all",
+        *[""] * 6,
+        _count(_total([line.calls for line in lines])),
+        _millions(_total([line.tokens for line in lines])),
+        spent(lines),
+        _number(_total([line.seconds for line in lines]), 0),
+    )
+    return table
+
+
+def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Return the table's columns and rows as texts, for another page than a terminal."""
+    return list(_COLUMNS), [_cells(line) for line in lines]
+
+
+def _cells(line: Line) -> list[str]:
+    return [
+        line.iteration,
+        _count(line.train_pool),
+        _count(line.cache_pool),
+        _percent(line.hard_share),
+        _percent(line.kept / line.asked if line.asked and line.kept is not None else None),
+        _percent(line.accuracy),
+        _percent(None if line.quality is None else line.quality / 100),
+        _count(line.calls),
+        _millions(line.tokens),
+        cost(line),
+        _number(line.seconds, 0),
+    ]
+
+
+def _total(figures: Sequence[N | None]) -> N | None:
+    """Return the sum, or None where a figure is unknown: a part is no total."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known[1:], start=known[0]) if known and len(known) == len(figures) else None
+
+
+def _dropped(line: Line) -> Text:
+    told = ", ".join(f"{reason} {count:,}" for reason, count in line.dropped.items())
+    return Text(f"dropped in {line.iteration}: {told}", style="dim")
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="yellow")
+
+
+def _percent(share: float | None) -> str:
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+def _count(number: int | None) -> str:
+    return DASH if number is None else f"{number:,}"
+
+
+def _millions(number: int | None) -> str:
+    """Return a count; from ten millions on in millions, for the table to fit."""
+    if number is None or number < 10_000_000:
+        return _count(number)
+    return f"{number / 1e6:,.0f} M"
+
+
+def _number(number: float | None, digits: int) -> str:
+    return DASH if number is None else f"{number:,.{digits}f}"
