@@ -55,8 +55,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
+        written.note(path, temporary)
         temporary.replace(path)
-        written.note(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -84,6 +85,7 @@ def test_an_endless_reply_does_not_fill_the_memory(chat_server: ChatServer, open
 
 _ASKING = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from lion import console
 from lion.api import Asker
@@ -182,6 +184,55 @@ def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
     assert written.changed() == [metrics, folder]
     metrics.unlink()
     assert written.changed() == [metrics, folder]
+
+
+def test_a_change_right_after_the_writing_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `dvc checkout` may come as soon as the name is there."""
+    monkeypatch.chdir(tmp_path)
+    written.forget()
+    rename = Path.replace
+
+    def checked_out(path: Path, target: Path) -> Path:
+        done = rename(path, target)
+        target.unlink()
+        target.write_text("older")
+        return done
+
+    monkeypatch.setattr(Path, "replace", checked_out)
+    jsonl.write_document(Path("metrics/1/split.json"), {"new": 1})
+    assert written.changed() == [Path("metrics/1/split.json")]
+
+
+def test_a_stage_waits_for_another_dvc_before_its_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC's own lock, held by another process as `dvc checkout` holds it."""
+    monkeypatch.chdir(tmp_path)
+    told: list[None] = []
+    written.wait_for_dvc(lambda: told.append(None))  # no `.dvc/`: nothing to wait for
+    lock = Path(".dvc/tmp/lock")
+    lock.parent.mkdir(parents=True)
+    held = (
+        "import dvc.lock, sys; lock = dvc.lock.Lock(sys.argv[1]); lock.lock(); print('held'); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-uc", held, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(written.wait_for_dvc, lambda: told.append(None))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            other.stdin.close()
+            waiting.result(timeout=30)
+    assert len(told) == 1
+    written.wait_for_dvc(lambda: told.append(None))  # and nobody is kept out by us
+    assert len(told) == 1
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------

@@ -342,8 +342,8 @@ def replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             # Swept away with the temporary folder, whatever happens next.
             folder.rename(Path(name) / "old")
+        written.note(folder, new)
         new.rename(folder)
-        written.note(folder)
 
 
 def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:
