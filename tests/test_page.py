@@ -373,7 +373,7 @@ def test_print_is_ink_on_paper(seen: Watched) -> None:
 
 
 def test_the_libraries_are_the_versions_that_are_named() -> None:
-    folder = Path(page.__file__).parent / "assets"
+    folder = Path(page.__file__).parents[1] / "assets"
     named = dict(re.findall(r"\| `([\w.-]+)`.*?\| ([\d.]+) \|", (folder / "README.md").read_text()))
     assert len(named) == 4
     for name, version in named.items():

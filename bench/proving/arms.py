@@ -58,11 +58,13 @@ TOKENS = (
         budget="tokens",
         reference="one-way",
     ),
+    Arm("adversarial, tokens of same mix", "adversarial", budget="tokens", reference="same mix"),
 )
 SPEND = (
     FRUGAL,
     FRUGAL_PROGRESS,
     Arm("one-way, spend of frugal", "uniform", budget="spend", reference="frugal"),
+    Arm("same mix, spend of frugal", "uniform-mixed", budget="spend", reference="frugal"),
     Arm("balanced, spend of frugal", "balanced", budget="spend", reference="frugal"),
 )
 FULL_SPEND = (

@@ -32,6 +32,8 @@ PROMPTS = {
     role: prompts.load(ROOT / "prompts" / role, role)
     for role in ("teacher", "referee", "generator")
 }
+PLAIN = {"uniform": "one-way", "uniform-mixed": "same mix"}
+"""The arm that a feedback has at equal steps, where it is not called as the feedback is."""
 FRUGAL = {"limit": 300, "margin": 1.0, "same_answer": "skip"}
 
 
@@ -237,7 +239,7 @@ def configured(
     known = project.load_settings(ROOT / "profiles" / "default.yaml")
     scale = 1.0
     if arm.budget == "spend" and arm.reference is not None:
-        plain = "one-way" if arm.feedback == "uniform" else arm.feedback
+        plain = PLAIN.get(arm.feedback, arm.feedback)
         scale = spent(folder, arm.reference, seed, skew) / spent(folder, plain, seed, skew)
     total = round((sizes.hard + sizes.easy) * scale)
     easy = round(total * arm.easy_share)
