@@ -151,7 +151,7 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
 
 
 def _refuse_changed(name: str) -> None:
-    written.wait_for_dvc(lambda: console.say(f"{name}: done; waiting for another `dvc` to end"))
+    written.keep_dvc_out(lambda: console.say(f"{name}: done; waiting for another `dvc` to end"))
     changed = written.changed()
     if changed:
         raise DataError(

@@ -1,9 +1,10 @@
 """What a stage has written where outputs lie: it notices where somebody else changes that.
 
 `dvc checkout` is not blocked while a stage runs, and puts older outputs in the place of those that
-the stage wrote a moment ago; DVC would keep them as this run's. So a stage ends with a look at what
-it has written, once no other `dvc` is at work. DVC 3.67 holds its lock (zc.lockfile, on
-`.dvc/tmp/lock`) while it checks out, pushes or pulls, and not while a stage of `dvc repro` runs.
+the stage wrote a moment ago; DVC would keep them as this run's. DVC 3.67 holds its lock (of
+zc.lockfile, on `.dvc/tmp/lock`) while it checks out, pushes or pulls, and not while a stage of
+`dvc repro` runs. So a stage takes that lock at its end, looks at what it has written, and ends
+with the lock in hand.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ _DVC_LOCK = Path(".dvc/tmp/lock")
 _LONGEST_WAIT = 600.0  # seconds; whoever holds the lock for longer is told of by DVC itself
 _Mark = tuple[tuple[str, int, int, int], ...]
 _marks: dict[Path, _Mark] = {}
+_held: dict[Path, zc.lockfile.LockFile] = {}
 
 
 def forget() -> None:
@@ -38,13 +40,13 @@ def changed() -> list[Path]:
     return [path for path, mark in _marks.items() if _mark(path) != mark]
 
 
-def wait_for_dvc(tell: Callable[[], None]) -> None:
-    """Wait until no other `dvc` works on this project, ten minutes at most.
+def keep_dvc_out(tell: Callable[[], None]) -> None:
+    """Hold DVC's lock until this process ends, so that no other `dvc` begins before ours goes on.
 
-    `tell` is called where it has to. What comes between this and DVC's own lock, milliseconds
-    later, is seen by nobody.
+    One that is at work is waited for, ten minutes at most; `tell` is called where it has to be.
     """
-    if not _DVC_LOCK.exists():
+    lock = _DVC_LOCK.resolve()
+    if lock in _held or not lock.exists():
         return
     import tenacity  # brings asyncio, which half of the stages do not need
 
@@ -55,7 +57,7 @@ def wait_for_dvc(tell: Callable[[], None]) -> None:
         before_sleep=lambda state: tell() if state.attempt_number == 1 else None,
     )
     with suppress(tenacity.RetryError):
-        waiting(zc.lockfile.LockFile, str(_DVC_LOCK)).close()
+        _held[lock] = waiting(zc.lockfile.LockFile, str(lock))
 
 
 def _mark(path: Path) -> _Mark:

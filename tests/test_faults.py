@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import zstandard
 from asking import Open, ask_for, kept, texts
+from dvc.lock import Lock, LockError
 from fixtures import ROOT
 from loopback import Call, ChatServer, Told, refuses, says
 from pipeline import stage_process
@@ -85,7 +85,6 @@ def test_an_endless_reply_does_not_fill_the_memory(chat_server: ChatServer, open
 
 _ASKING = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from lion import console
 from lion.api import Asker
@@ -205,34 +204,42 @@ def test_a_change_right_after_the_writing_is_noticed(
     assert written.changed() == [Path("metrics/1/split.json")]
 
 
-def test_a_stage_waits_for_another_dvc_before_its_last_look(
+def test_a_stage_waits_for_another_dvc_and_lets_none_begin_before_it_ends(tmp_path: Path) -> None:
+    """By DVC's own lock, which another process holds first as `dvc checkout` does."""
+    stage = (
+        "from lion import written; written.keep_dvc_out(lambda: print('waiting', flush=True)); "
+        "print('held', flush=True); input()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    lock = tmp_path / ".dvc/tmp/lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    other = Lock(str(lock))
+    other.lock()
+    with subprocess.Popen(
+        [sys.executable, "-c", stage],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        other.unlock()
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(LockError):
+            other.lock()
+        process.communicate("\n")
+    other.lock()
+    other.unlock()
+
+
+def test_where_there_is_no_dvc_nothing_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DVC's own lock, held by another process as `dvc checkout` holds it."""
     monkeypatch.chdir(tmp_path)
-    told: list[None] = []
-    written.wait_for_dvc(lambda: told.append(None))  # no `.dvc/`: nothing to wait for
-    lock = Path(".dvc/tmp/lock")
-    lock.parent.mkdir(parents=True)
-    held = (
-        "import dvc.lock, sys; lock = dvc.lock.Lock(sys.argv[1]); lock.lock(); print('held'); "
-        "sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-uc", held, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(written.wait_for_dvc, lambda: told.append(None))
-            with pytest.raises(TimeoutError):
-                waiting.result(timeout=0.5)
-            other.stdin.close()
-            waiting.result(timeout=30)
-    assert len(told) == 1
-    written.wait_for_dvc(lambda: told.append(None))  # and nobody is kept out by us
-    assert len(told) == 1
+    written.keep_dvc_out(lambda: pytest.fail("waited"))
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------
