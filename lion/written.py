@@ -1,24 +1,24 @@
 """What a stage has written where outputs lie: it notices where somebody else changes that.
 
 `dvc checkout` is not blocked while a stage runs, and puts older outputs in the place of those that
-the stage wrote a moment ago; DVC would keep them as this run's. DVC 3.67 holds its lock (of
-zc.lockfile, on `.dvc/tmp/lock`) while it checks out, pushes or pulls, and not while a stage of
+the stage wrote a moment ago; DVC would keep them as this run's. DVC 3.67 holds its lock (`flock`
+by zc.lockfile, on `.dvc/tmp/lock`) while it checks out, pushes or pulls, and not while a stage of
 `dvc repro` runs. So a stage takes that lock at its end, looks at what it has written, and ends
 with the lock in hand.
 """
 
+import fcntl
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-import zc.lockfile
 
 _OUTPUTS = ("data", "metrics", "report")
 _DVC_LOCK = Path(".dvc/tmp/lock")
 _LONGEST_WAIT = 600.0  # seconds; whoever holds the lock for longer is told of by DVC itself
 _Mark = tuple[tuple[str, int, int, int], ...]
 _marks: dict[Path, _Mark] = {}
-_held: dict[Path, zc.lockfile.LockFile] = {}
+_held: dict[Path, int] = {}
 
 
 def forget() -> None:
@@ -51,13 +51,27 @@ def keep_dvc_out(tell: Callable[[], None]) -> None:
     import tenacity  # brings asyncio, which half of the stages do not need
 
     waiting = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(zc.lockfile.LockError),
+        retry=tenacity.retry_if_exception_type(BlockingIOError),
         wait=tenacity.wait_fixed(0.1),
         stop=tenacity.stop_after_delay(_LONGEST_WAIT),
         before_sleep=lambda state: tell() if state.attempt_number == 1 else None,
     )
     with suppress(tenacity.RetryError):
-        _held[lock] = waiting(zc.lockfile.LockFile, str(lock))
+        _held[lock] = waiting(_locked, lock)
+
+
+def _locked(path: Path) -> int:
+    """Lock a file and return its descriptor, which the kernel closes when this process is gone.
+
+    A file object would be closed while the interpreter ends, which takes torch half a second.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _mark(path: Path) -> _Mark:

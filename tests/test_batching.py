@@ -342,8 +342,8 @@ _ASKING = """
 import sys
 from pathlib import Path
 import yaml
-from lion.api import Asker
-from lion.ledger import Cap, Ledger
+from lion.asking.api import Asker
+from lion.asking.ledger import Cap, Ledger
 from lion.settings import Endpoint, read_settings
 from lion.wire import Request
 root, url, path = sys.argv[1:]

@@ -12,8 +12,8 @@ from loopback import ChatServer, says
 _ASKING = """
 import sys
 from pathlib import Path
-from lion.api import Asker
-from lion.ledger import Ledger
+from lion.asking.api import Asker
+from lion.asking.ledger import Ledger
 from lion.settings import Api, Endpoint, Modes
 from lion.wire import Request
 endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})

@@ -110,8 +110,9 @@ USER = """
 import json, sys
 from pathlib import Path
 import tiny
-from lion import base, inspection, student
-from lion.answering import Task, answer
+from lion import base
+from lion.model import inspection, student
+from lion.model.answering import Task, answer
 from lion.errors import ModelError
 
 said = []

@@ -89,7 +89,7 @@ def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
 _WRITER = """
 import hashlib, sys
 from pathlib import Path
-from lion.ledger import Call, Entry, Ledger
+from lion.asking.ledger import Call, Entry, Ledger
 path, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with Ledger(Path(path)) as ledger:
     for number in range(start, stop):
