@@ -5,6 +5,8 @@ to tables and JSON.
 """
 
 import errno
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +40,7 @@ _WAYS_OUT = {
     errno.EPERM: _RIGHT,
     errno.EROFS: _RIGHT,
 }
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 stderr = Console(stderr=True, highlight=False)
@@ -116,14 +119,25 @@ def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[N
     except LionError as error:
         _explain(str(error), advice)
         sys.exit(error.exit_code if exit_code is None else exit_code)
-    except OSError as error:
-        if error.errno not in _WAYS_OUT:
+    except Exception as error:
+        refused = _refused(error)
+        if refused is None:
             raise
-        where = "" if error.filename is None else f"{error.filename}: "
-        way_out = _WAYS_OUT[error.errno]
-        kept = "every reply that was paid for is kept"
-        _explain(f"{where}{error.strerror}. {way_out} and run again; {kept}.", advice)
+        what, way_out = refused
+        _explain(f"{what}. {way_out} and run again; every reply that was paid for is kept.", advice)
         sys.exit(LionError.exit_code if exit_code is None else exit_code)
     except KeyboardInterrupt:
         say("interrupted. Replies that arrived are in the ledger; run again to continue.")
         sys.exit(130)
+
+
+def _refused(error: Exception) -> tuple[str, str] | None:
+    """Return what the disk refused and what mends it; safetensors tells it in words alone."""
+    number = error.errno if isinstance(error, OSError) else None
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    told = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    if told:
+        number = int(told[1])
+    if number not in _WAYS_OUT:
+        return None
+    return f"{where}{os.strerror(number)}", _WAYS_OUT[number]

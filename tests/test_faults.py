@@ -136,6 +136,22 @@ def test_what_the_disk_refuses_is_told_without_a_traceback(
     assert "The way back." in told
 
 
+def test_weights_that_find_no_room_are_told_without_a_traceback(tmp_path: Path) -> None:
+    """By safetensors itself, which raises no OSError; the limit stands for a full disk."""
+    code = (
+        "import resource, signal, torch; from lion import console; "
+        "from safetensors.torch import save_file; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "with console.error_boundary(): save_file({'a': torch.zeros(9999)}, 'a.safetensors')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {os.strerror(errno.EFBIG)}. Make room on the disk")
+    assert "Traceback" not in done.stderr
+
+
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:
     with pytest.raises(ConnectionResetError), console.error_boundary():
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -35,10 +35,10 @@ What failed for one of these was done again when it was mended, and counts above
   work. `lion run` puts back the last whole one.
 * What a killed stage had half written stayed beside its outputs, and in `metrics/` became an input
   of `report`. The next writer removes it.
-* A `dvc checkout` while a stage wrote its outputs could put older ones in their place, which DVC
-  kept as new. The stage stops where it sees that. Nobody sees a checkout that begins while the
-  stage runs and goes on when it has ended: DVC lets the checkout through first, and keeps what it
-  brought. So no `dvc checkout` while `dvc repro` runs.
+* A `dvc checkout` while a stage ran could put older outputs in the place of new ones, which DVC
+  kept as this run's: DVC gives its lock away while a stage works, and whoever waits for it comes
+  first when the stage has ended. A stage now ends with that lock in hand, after a last look at what
+  it has written, and stops where somebody changed it.
 * A reply of any size was read, and kept. Above 8 MiB none is.
 * A full disk and a folder that may not be written ended in a traceback.
 """
