@@ -18,6 +18,7 @@ _CURVES = {
     "frugal progress": "#c084fc",
     "one-way": "#0f766e",
     "one-way, spend of frugal": "#5eead4",
+    "same mix, spend of frugal": "#cbd5e1",
     "one-way, spend of adversarial": "#0891b2",
     "same mix": "#64748b",
     "balanced": "#1d4ed8",
