@@ -6,6 +6,7 @@ lies in `.lion/` of the main repository.
 """
 
 import os
+import shutil
 from collections.abc import Hashable
 from math import inf
 from pathlib import Path
@@ -120,6 +121,11 @@ def kept_answers(name: str) -> Path:
 def run_record(name: str) -> Path:
     """Return the path of what really happened in a stage's last run."""
     return home() / "runs" / f"{name}.json"
+
+
+def forget_states(name: str) -> None:
+    """Remove what a stage's training kept for the case that it is killed."""
+    shutil.rmtree(states(name), ignore_errors=True)
 
 
 def states(name: str) -> Path:

@@ -1,30 +1,29 @@
 """The frame that every stage runs in: arguments, lock, settings, progress, record, errors.
 
-A stage is a function from its `Work` to one closing sentence; what it reads and writes stands in
-its own file under `stages/`.
+A stage is a function from its `Work` to one closing sentence: it loads, calls a phase function, and
+writes. What it reads and writes stands in its own file under `stages/`.
 """
-
-from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl, lockfile, project, written
-from lion.errors import BusyError, DataError, LionError, SettingsError, TooManyDroppedError
+from lion import console, jsonl, lockfile, project, prompts, written
+from lion.errors import BusyError, DataError, LionError, SettingsError
+from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
+from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:
-    from lion.asking.api import Asker
+    from lion.asking.clients import Client
 
 _WAY_BACK = (
     "DVC removed this stage's outputs before it ran; `dvc checkout` brings the last ones back. "
@@ -32,13 +31,49 @@ _WAY_BACK = (
 )
 
 
+class Readable(jsonl.Writable, Protocol):
+    """A kind of row that can be read again."""
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a row. Raises DataError."""
+        ...
+
+
+R = TypeVar("R", bound=Readable)
+
+
+class Disk:
+    """The files of a stage, where DVC expects them."""
+
+    def read(self, path: Path, kind: type[R]) -> list[R]:
+        """Return the rows of a file. Raises DataError."""
+        return jsonl.read(path, kind.from_row)
+
+    def write(self, path: Path, rows: Sequence[jsonl.Writable]) -> None:
+        """Write rows, one line each."""
+        jsonl.write(path, rows)
+
+    def read_document(self, path: Path) -> Row:
+        """Return a JSON object. Raises DataError."""
+        return jsonl.read_document(path)
+
+    def write_document(self, path: Path, document: Row) -> None:
+        """Write a JSON object."""
+        jsonl.write_document(path, document)
+
+
 @dataclass(slots=True)
 class Work:
-    """One run of one stage: its iteration ("0" is the base), settings, and where things lie."""
+    """One run of one stage: its iteration ("0" is the base), settings, and where things lie.
+
+    `happened` records what the clients that it opened really did, by role.
+    """
 
     stage: str
     iteration: str
     settings: Settings
+    files: Disk = field(default_factory=Disk)
     happened: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -64,9 +99,9 @@ class Work:
         """Return the path of an artifact of the iteration before."""
         return project.data(self.previous, name)
 
-    def write_metrics(self, document: Row) -> None:
-        """Write this stage's metrics: functions of its inputs alone."""
-        jsonl.write_document(project.metrics(self.iteration, self.stage), document)
+    def write_metrics(self, document: Row, name: str | None = None) -> None:
+        """Write this stage's metrics, functions of its inputs alone; `name` None: the stage's."""
+        self.files.write_document(project.metrics(self.iteration, name or self.stage), document)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
         """Write the rows that this stage dropped, with their reasons, and their number.
@@ -74,69 +109,34 @@ class Work:
         The number makes no file empty: DVC warns of each empty one.
         """
         path = self.data(f"dropped.{self.stage}.jsonl")
-        jsonl.write(path, [*dropped, Tally(self.stage, len(dropped))])
+        self.files.write(path, [*dropped, Tally(self.stage, len(dropped))])
+
+    def prompts(self, *roles: PromptRole) -> dict[PromptRole, Prompts]:
+        """Return the prompts of `roles`. Raises DataError."""
+        return {role: prompts.load(project.PROMPTS / role, role) for role in roles}
+
+    @property
+    def kept_answers(self) -> Path:
+        """Where a student's answers are kept until the stage ends well."""
+        return project.kept_answers(self.name)
+
+    def progress(self) -> AbstractContextManager[console.Update]:
+        """Show how many of the student's answers are there."""
+        return console.progress(f"{self.name}: student")
 
     @contextmanager
-    def asker(self, role: str, endpoint: Endpoint) -> Iterator[Asker]:
+    def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
         """Yield an asker of `endpoint` with a progress bar; record what it did."""
-        self.check()
-        from lion.asking.api import (
-            Asker,  # brings the HTTP client, which half of the stages do not need
-        )
-        from lion.asking.ledger import Ledger, cap
-        from lion.asking.pricing import Prices
+        from lion.asking.opened import opened  # the HTTP client, which half of the stages never use
 
-        settings = self.settings
-        with (
-            Ledger(project.ledger()) as ledger,
-            console.progress(f"{self.stage}@{self.iteration}: {role}") as update,
-            Asker(
-                endpoint,
-                settings.api,
-                ledger,
-                settings.random_seed,
-                progress=update,
-                stage=f"{self.stage}@{self.iteration}",
-                prices=Prices.load(project.PRICES),
-                cap=cap(settings.budget),
-                mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
-            ) as asker,
-        ):
+        with opened(self.settings, role, endpoint, self.name) as asker:
             try:
                 yield asker
             finally:
                 self.happened[role] = asker.account.happened()
 
-    def check(self, *, ask_hub: bool = False) -> None:
-        """Raise SettingsError with all that would stop the run, before anything is spent.
 
-        So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
-        asked where the base student is looked up, and not again by every stage after that.
-        """
-        from lion import check
-
-        check.refuse(check.without_keys(self.settings, ask_hub=ask_hub))
-
-
-def allowed_failures(share: float, count: int) -> int:
-    """Return how many of `count` rows may fail."""
-    return int(share * count + 1e-9)  # 0.29 * 100 is a little less than 29
-
-
-def check_dropped(dropped: Sequence[Dropped], share: float, count: int, parameter: str) -> None:
-    """Raise TooManyDroppedError where more than `share` of `count` rows were dropped."""
-    if len(dropped) > allowed_failures(share, count):
-        reasons = Counter(row.reason for row in dropped).most_common()
-        told = ", ".join(f"{reason} {number}" for reason, number in reasons)
-        example = dropped[0].detail or dropped[0].text or ""
-        raise TooManyDroppedError(
-            f"{len(dropped)} of {count} rows dropped ({told}), {parameter} = {share:g} allows "
-            f"{allowed_failures(share, count)}; the first: {dropped[0].id}: {example[:200]}. "
-            f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
-        )
-
-
-def main(stage: str, run: Callable[[Work], str]) -> None:
+def run(stage: str, main: Callable[[Work], str]) -> None:
     """Run a stage as a process: `python -m stages... ITERATION`."""
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
@@ -144,10 +144,24 @@ def main(stage: str, run: Callable[[Work], str]) -> None:
         with _alone(name), _recorded(work, project.run_record(name)):
             lockfile.keep()
             written.forget()
-            sentence = run(work)
+            refuse_problems(work)
+            sentence = main(work)
             _refuse_changed(name)
             shutil.rmtree(project.kept_answers(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")
+
+
+def refuse_problems(work: Work) -> None:
+    """Raise SettingsError with all that would stop the run, before anything is spent.
+
+    So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
+    asked where the base student is looked up, and not again by every stage after that.
+    """
+    from lion import check  # reads every file of params, which half of the stages need not
+
+    stage = STAGES[work.stage]
+    if stage.asks or stage.looks_up_student:
+        check.refuse(check.without_keys(work.settings, ask_hub=stage.looks_up_student))
 
 
 def _refuse_changed(name: str) -> None:

@@ -1,76 +1,66 @@
 """bootstrap: a base pool grown from a few tasks of the user's own (optional).
 
-The generator is shown tasks and goes on with new ones (self-instruct; Wang et al., ACL 2023), in
-rounds of a fixed size that are judged in the order of the requests. Where a round keeps too little
-of a kind, that well is dry: asking stops, and the metrics say how many are lacking. An endpoint
-that fails is no dry well: above `generate.max_dropped` the stage stops.
+Where too little of what the generator writes is kept, asking for that kind stops, and the metrics
+say how many are lacking.
 """
 
-from collections.abc import Mapping
-from math import ceil
 from pathlib import Path
 
-from lion import base, jsonl, project, prompts, stage
-from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct, sources
-from lion.instructions.safety import Safety
-from lion.instructions.seedbed import Draw, Seedbed, Task
+from lion import base, project, stage
+from lion.instructions import decontamination, sources
+from lion.instructions.bootstrap import Bootstrapped, bootstrap
+from lion.instructions.bootstrapped_pool import Task
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
-from lion.instructions.wells import Well
 from lion.model import counting
-from lion.records import Dropped, instruction_id, reasons
+from lion.prompts import PromptRole
+from lion.records import Dropped, Instruction, instruction_id, reasons
 from lion.settings import Bootstrap
-from lion.wire import Failure, Outcome
 
 
-def bootstrap(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write bootstrapped.jsonl: the seeds, then the new tasks in the order of their making."""
-    bed, dropped = _seedbed(work)
-    used = _fill(work, bed)
-    short = {kind: bed.wanted(kind) for kind in TASK_KINDS}
-    pool = [*bed.seeds, *bed.made]
-    jsonl.write(project.BOOTSTRAPPED, pool)
-    work.write_dropped([*dropped, *bed.dropped])
+    settings = work.settings
+    entry = settings.bootstrap[work.iteration]
+    # Not the exam that `seed` writes, which runs later: the file itself.
+    _, exams = base.exam(settings.exam, settings.seed, settings.random_seed, [])
+    exams += base.further_exams(settings.decontaminate, settings.exams)
+    seeds, dropped = _seeds(work, entry, exams)
+    filters = settings.bootstrap_filters(work.iteration)
+    roles: tuple[PromptRole, ...] = ("bootstrap", "safety") if filters.safety else ("bootstrap",)
+    grown = bootstrap(seeds, exams, settings, entry, filters, work, work.prompts(*roles))
+    pool = [*grown.seeds, *grown.new]
+    work.files.write(project.BOOTSTRAPPED, pool)
+    work.write_dropped([*dropped, *grown.dropped])
     work.write_metrics(
         {
             "rows": len(pool),
-            "seeds": len(bed.seeds),
+            "seeds": len(grown.seeds),
             "classification_rows": sum(task.kind == "classification" for task in pool),
-            **{kind: dict(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
+            **{kind: grown.funnels[kind] for kind in TASK_KINDS},
             "dropped": reasons(dropped),
-            "short": short,
-            **used,
+            "short": grown.short,
+            **grown.asked,
         }
     )
-    told = f"{len(bed.seeds):,} seeds and {len(bed.made):,} new tasks, {len(bed.dropped):,} dropped"
-    lacking = [f"{count:,} {kind} too few" for kind, count in short.items() if count]
-    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+    return _sentence(grown)
 
 
-def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
+def _seeds(
+    work: stage.Work, entry: Bootstrap, exams: list[Instruction]
+) -> tuple[list[Task], list[Dropped]]:
+    """Return the usable tasks of the user's files, and what was dropped of them."""
     settings = work.settings
-    entry = settings.bootstrap[work.iteration]
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
-    found, dropped = base.pool(source, settings.random_seed)
+    rows, dropped = base.pool(source, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
-    found, flawed = base.usable(found, settings.quality, tokens)
-    # Not the exam that `seed` writes, which runs later: the file itself.
-    _, exam = base.exam(settings.exam, settings.seed, settings.random_seed, [])
-    exam += base.further_exams(settings.decontaminate, settings.exams)
-    guard = decontamination.guard(exam, settings.decontaminate)
-    clean, leaked = base.clean(found, guard, settings.seed.on_contaminated)
+    rows, flawed = base.usable(rows, settings.quality, tokens)
+    guard = decontamination.guard(exams, settings.decontaminate)
+    clean, leaked = base.clean(rows, guard, settings.seed.on_contaminated)
     kinds = _kinds(entry)
     seeds = [
         Task(row.id, row.messages, kinds[row.id], (), row.category, row.expected) for row in clean
     ]
-    rngs = {
-        kind: pools.draw(
-            random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=work.depth
-        )
-        for kind in TASK_KINDS
-    }
-    filters = settings.bootstrap_filters(work.iteration)
-    bed = Seedbed(entry, filters, seeds, guard, rngs, settings.quality, tokens)
-    return bed, [*dropped, *flawed, *leaked]
+    return seeds, [*dropped, *flawed, *leaked]
 
 
 def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
@@ -82,58 +72,14 @@ def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
     }
 
 
-def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
-    """Ask round after round until the size is reached, of the kinds that are not dry.
-
-    Return what was used in each role.
-    """
-    templates = prompts.load(project.PROMPTS / "bootstrap", "bootstrap")
-    count = bed.settings.per_call
-    allowed = stage.allowed_failures(bed.filters.max_dropped, ceil(bed.settings.size / count))
-    dry: list[TaskKind] = []
-    wanted = sum(bed.wanted(kind) for kind in TASK_KINDS)
-    sown = [(task.id, task.text) for task in bed.seeds]
-    with (
-        work.asker("generator", work.settings.generator) as asker,
-        embeddings.gate(work, bed.filters, sown, wanted) as near,
-        safety.gate(work, bed.filters, wanted) as guard,
-    ):
-        bed.near = near
-        wells = {kind: Well(bed.filters.min_acceptance) for kind in TASK_KINDS}
-        while draws := bed.choose(dry):
-            requests = [
-                selfinstruct.request(draw.texts, draw.kind, count, templates, draw.sample)
-                for draw in draws
-            ]
-            left = max(0, allowed - asker.account.failed)
-            tried, kept = _judge(bed, draws, asker.ask(requests, max_failed=left), guard)
-            dry += [kind for kind in tried if wells[kind].is_dry(tried[kind], kept[kind])]
-        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
-        gates = {embeddings.ROLE: near, safety.ROLE: guard}
-        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
-
-
-def _judge(
-    bed: Seedbed, draws: list[Draw], outcomes: list[Outcome], guard: Safety | None
-) -> tuple[dict[TaskKind, int], dict[TaskKind, int]]:
-    """Judge a round's replies in the order of their requests; count by kind tried and kept."""
-    before = {kind: bed.funnel[kind]["kept"] for kind in TASK_KINDS}
-    known = len(bed.made)
-    found = [
-        selfinstruct.candidates(outcome, draw.texts, bed.settings.per_call, bed.filters)
-        for draw, outcome in zip(draws, outcomes, strict=True)
-    ]
-    if bed.near is not None:
-        bed.near.expect([one for some in found for one in some if isinstance(one, str)])
-    tried: dict[TaskKind, int] = {}
-    for draw, outcome, some in zip(draws, outcomes, found, strict=True):
-        bed.judge(draw, some)
-        if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the well
-            tried[draw.kind] = tried.get(draw.kind, 0) + len(some)
-    if guard is not None:
-        bed.withdraw(guard.flaws(bed.made[known:]))
-    return tried, {kind: bed.funnel[kind]["kept"] - before[kind] for kind in TASK_KINDS}
+def _sentence(grown: Bootstrapped) -> str:
+    told = (
+        f"{len(grown.seeds):,} seeds and {len(grown.new):,} new tasks, "
+        f"{len(grown.dropped):,} dropped"
+    )
+    lacking = [f"{count:,} {kind} too few" for kind, count in grown.short.items() if count]
+    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
 
 
 if __name__ == "__main__":
-    stage.main("bootstrap", bootstrap)
+    stage.run("bootstrap", main)

@@ -6,7 +6,7 @@ from lion.judgement.measures import Bootstrap
 from lion.records import Tally
 
 
-def examine(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write what the student chose, and each exam's macro average and tasks."""
     settings = work.settings
     items = examining.read(settings.exams)
@@ -35,4 +35,4 @@ def examine(work: stage.Work) -> str:
 
 
 if __name__ == "__main__":
-    stage.main("examine", examine)
+    stage.run("examine", main)

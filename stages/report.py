@@ -29,7 +29,7 @@ _COLUMNS = (
 )
 
 
-def report(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write report/progress.csv and report/loss.csv."""
     iterations = {name: one.previous for name, one in work.settings.iterations.items()}
     _complete([project.BASE, *iterations])
@@ -66,4 +66,4 @@ def _write(path: Path, frame: polars.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    stage.main("report", report)
+    stage.run("report", main)

@@ -11,9 +11,8 @@ from lion.model import counting
 from lion.records import Verdict, reasons
 
 
-def seed(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
-    work.check(ask_hub=True)
     settings = work.settings
     found, dropped = base.pool(settings.seed, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
@@ -37,4 +36,4 @@ def seed(work: stage.Work) -> str:
 
 
 if __name__ == "__main__":
-    stage.main("seed", seed)
+    stage.run("seed", main)

@@ -30,7 +30,7 @@ from lion.settings import Endpoint
 from lion.stage import Work
 from lion.views import planning
 from lion.wire import Outcome, Reply, Request
-from stages.imitation.teach import teach
+from stages.imitation import teach
 
 Open = Callable[..., Any]
 PRICES = Prices({"m-1": Price(input=1.0, output=2.0, batch=0.5)})
@@ -525,7 +525,7 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     expected = {"batch": "batch_1", "stage": "teach@0", "requests": 60, "done": 0, "problem": None}
     assert {name: one[name] for name in expected} == expected
     server.end()
-    assert teach(Work("teach", "0", settings)).startswith("60 answers")
+    assert teach.main(Work("teach", "0", settings)).startswith("60 answers")
     assert len(Path("data/0/cache_pool.jsonl").read_text().splitlines()) == 60
     assert lion("batch").stderr == "no batch is at work\n"
     (taught,) = maintenance.by_stage(project.ledger())

@@ -22,7 +22,7 @@ from lion.records import Dropped
 from lion.settings import Settings
 from lion.stage import Work
 from lion.views import planning, summary
-from stages.bootstrap import bootstrap
+from stages import bootstrap
 
 POOL = str(project.BOOTSTRAPPED)
 MINE = [
@@ -92,7 +92,7 @@ def pool() -> list[dict[str, Any]]:
 
 def test_a_pool_of_the_size_asked_grows_from_five_tasks(start: Start) -> None:
     """The seeds come first, as they are; the kinds are in the balance asked for."""
-    told = bootstrap(start())
+    told = bootstrap.main(start())
     assert told.startswith("5 seeds and 35 new tasks")
     rows = pool()
     assert len({row["id"] for row in rows}) == 40
@@ -106,7 +106,7 @@ def test_a_pool_of_the_size_asked_grows_from_five_tasks(start: Start) -> None:
 def test_seed_reads_what_bootstrap_wrote(start: Start) -> None:
     """Ids are content hashes: they lead from the base pool back to what was shown."""
     work = start()
-    bootstrap(work)
+    bootstrap.main(work)
     found, dropped = base.pool(work.settings.seed, 0)
     assert dropped == []
     assert [row.id for row in found] == [row["id"] for row in pool()]
@@ -114,28 +114,28 @@ def test_seed_reads_what_bootstrap_wrote(start: Start) -> None:
 
 def test_the_order_of_arrival_never_shows(start: Start, chat_server: ChatServer) -> None:
     work = start()
-    bootstrap(work)
+    bootstrap.main(work)
     first = project.BOOTSTRAPPED.read_bytes()
     project.ledger().unlink()
     jitter = random.Random(1)
     chat_server.answer = lambda call: replace(composed(call), delay=jitter.random() / 20)
-    bootstrap(Work("bootstrap", "0", work.settings))
+    bootstrap.main(Work("bootstrap", "0", work.settings))
     assert project.BOOTSTRAPPED.read_bytes() == first
 
 
 def test_what_was_paid_for_is_not_asked_again(start: Start, chat_server: ChatServer) -> None:
     work = start()
-    bootstrap(work)
+    bootstrap.main(work)
     asked, first = len(chat_server.calls), project.BOOTSTRAPPED.read_bytes()
     assert asked == chat_server.distinct
     project.BOOTSTRAPPED.unlink()
-    bootstrap(Work("bootstrap", "0", work.settings))
+    bootstrap.main(Work("bootstrap", "0", work.settings))
     assert len(chat_server.calls) == asked
     assert project.BOOTSTRAPPED.read_bytes() == first
 
 
 def test_tasks_that_were_made_are_shown_to_make_more(start: Start, chat_server: ChatServer) -> None:
-    bootstrap(start(size=80))
+    bootstrap.main(start(size=80))
     seeds = {row["id"] for row in pool()[:5]}
     assert any(set(row["examples"]) - seeds for row in pool()[5:])
     assert max(question.count("[Task ") for question in chat_server.questions) == 3 + 2
@@ -149,7 +149,7 @@ def test_a_dry_well_is_told_and_what_was_found_is_kept(
         return says(f"[Task 9 {shown[:8]}]\nAlways the very same new task, again and again")
 
     chat_server.answer = repeats
-    told = bootstrap(start())
+    told = bootstrap.main(start())
     assert "the well is dry: 13 classification too few, 21 open too few" in told
     assert jsonl.read_document(project.metrics("0", "bootstrap"))["short"] == {
         "classification": 13,
@@ -162,14 +162,14 @@ def test_an_endpoint_that_goes_down_stops_the_stage(start: Start, chat_server: C
     chat_server.answer = lambda call: composed(call) if call.number <= 3 else refuses(503, "Down.")
     work = start()
     with pytest.raises(TooManyDroppedError, match="http_503"):
-        bootstrap(work)
+        bootstrap.main(work)
     assert not project.BOOTSTRAPPED.exists()
     chat_server.answer = composed
-    assert bootstrap(work).startswith("5 seeds and 35 new tasks")
+    assert bootstrap.main(work).startswith("5 seeds and 35 new tasks")
 
 
 def test_every_drop_is_written_with_its_reason(start: Start) -> None:
-    bootstrap(start(size=150))
+    bootstrap.main(start(size=150))
     metrics = jsonl.read_document(project.metrics("0", "bootstrap"))
     rows = jsonl.read(project.data("0", "dropped.bootstrap.jsonl"), dict)
     dropped = [Dropped.from_row(row) for row in rows if "reason" in row]
@@ -187,9 +187,9 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
     Path("inputs/exam.jsonl").write_text(json.dumps(exam))
     more = {"exam.file": "inputs/exam.jsonl"}
     with pytest.raises(DataError, match="meet the exam"):
-        bootstrap(start(rows=[*MINE, leaked], **more))
+        bootstrap.main(start(rows=[*MINE, leaked], **more))
     assert chat_server.calls == []
-    told = bootstrap(start(rows=[*MINE, leaked], **more, **{"seed.on_contaminated": "drop"}))
+    told = bootstrap.main(start(rows=[*MINE, leaked], **more, **{"seed.on_contaminated": "drop"}))
     assert told.startswith("5 seeds")
     assert not any("Mongolia" in question for question in chat_server.questions)
     guard = decontamination.guard(
@@ -200,9 +200,9 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
 
 
 def test_a_seed_that_cannot_be_used_is_dropped_with_its_reason(start: Start) -> None:
-    assert bootstrap(start(rows=[*MINE, {"instruction": "Ring the bell \x07 at noon"}])).startswith(
-        "5 seeds and 35 new tasks"
-    )
+    assert bootstrap.main(
+        start(rows=[*MINE, {"instruction": "Ring the bell \x07 at noon"}])
+    ).startswith("5 seeds and 35 new tasks")
     assert jsonl.read_document(project.metrics("0", "bootstrap"))["dropped"] == {"control": 1}
 
 
@@ -227,7 +227,7 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
         "base_url": chat_server.url, "model": "e", "api_key_env": None, "request": {}}}  # fmt: skip
     generate = {"novelty": 0.7, "near_duplicates": gate, "safety": True, "min_acceptance": 0.0}
     work = start(size=20, entry={"generate": generate})
-    assert bootstrap(work).startswith("5 seeds and 15 new tasks")
+    assert bootstrap.main(work).startswith("5 seeds and 15 new tasks")
     first = project.BOOTSTRAPPED.read_bytes()
     made = pool()[5:]
     lengths = [len(row["messages"][0]["content"]) for row in pool()]
@@ -238,7 +238,7 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
         assert told["open"].get(reason, 0) + told["classification"].get(reason, 0) > 0
     assert told["safety"]["requests"] >= 15
     project.ledger().unlink()
-    bootstrap(Work("bootstrap", "0", work.settings))
+    bootstrap.main(Work("bootstrap", "0", work.settings))
     assert project.BOOTSTRAPPED.read_bytes() == first
 
 
@@ -289,7 +289,7 @@ def test_the_plan_counts_its_calls_as_an_estimate(start: Start) -> None:
 
 def test_the_plan_measures_by_an_earlier_bootstrap(start: Start) -> None:
     work = start()
-    bootstrap(work)
+    bootstrap.main(work)
     with Ledger(project.ledger()) as ledger:
         (need,) = planning.plan(work.settings, {"bootstrap@0"}, ledger, Prices({}))
     assert need.basis == "measured"
@@ -297,7 +297,7 @@ def test_the_plan_measures_by_an_earlier_bootstrap(start: Start) -> None:
 
 
 def test_the_table_counts_it_in_the_base(start: Start) -> None:
-    bootstrap(start())
+    bootstrap.main(start())
     (line,) = summary.lines({})
     assert line.requests
     assert line.dropped

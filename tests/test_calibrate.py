@@ -21,8 +21,7 @@ from lion.settings import Scorer
 from lion.stage import Work
 from lion.views import planning, tables
 from lion.views.summary import lines
-from stages.discrimination.calibrate import calibrate
-from stages.discrimination.split import split
+from stages.discrimination import calibrate, split
 
 EXACT = Scorer(kind="exact", option=None)
 
@@ -64,7 +63,7 @@ def calibrated(workplace: Workplace, desk: Desk, **changes: Any) -> Any:
             **{f"calibrate.{name}": value for name, value in changes.items()},
         }
     )
-    calibrate(Work("calibrate", "1", settings))
+    calibrate.main(Work("calibrate", "1", settings))
     return jsonl.read_document(project.metrics("1", "calibrate"))
 
 
@@ -236,11 +235,13 @@ def test_tau_above_the_noise_and_a_stop_within_it(workplace: Workplace, desk: De
     assert (noise["tau"], noise["deviation"] > 0.3) == (1.0, True)
     assert jsonl.read_document(project.metrics("1", "split"))["stopped"] is None
     settings = workplace.params({"split.tau_noise": 5.0, "split.stop_in_noise": True})
-    split(Work("split", "1", settings))
+    split.main(Work("split", "1", settings))
     assert desk.details()["noise"]["tau"] == 5 * noise["deviation"]
     stopped = jsonl.read_document(project.metrics("1", "split"))["stopped"]
     assert f"no gap reaches tau = {5 * noise['deviation']:g}" in stopped
-    split(Work("split", "1", workplace.params({"split.stop_in_noise": True, "split.tau": 0.5})))
+    split.main(
+        Work("split", "1", workplace.params({"split.stop_in_noise": True, "split.tau": 0.5}))
+    )
     stopped = jsonl.read_document(project.metrics("1", "split"))["stopped"]
     assert "is within the referee's noise" in stopped
     assert jsonl.read_document(project.data("1", "stop.json"))["stop"] is True

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from lion import stage_table
+from lion.stage_table import STAGES
+
 ROOT = Path(__file__).parents[1]
 
 NEUTRAL = {
@@ -22,6 +25,9 @@ NEUTRAL = {
     "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/stage_table.py": "the table of stages, which dvc.yaml itself is",
+    "lion/failure_limit.py": "stops a phase, or does not; changes no row",
+    "lion/asking/clients.py": "the protocol of what a phase asks",
     "lion/asking/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/asking/api.py": "sends what wire builds; the embedded teacher is named in params",
     "lion/model/launcher.py": "starts processes; the batches are the same however many share them",
@@ -31,22 +37,10 @@ NEUTRAL = {
     "lion/evaluation/__init__.py": "empty",
     "lion/embedded/__init__.py": "empty",
 }
-STAGE_FILES = {
-    "bootstrap": "stages/bootstrap.py",
-    "seed": "stages/seed.py",
-    "teach": "stages/imitation/teach.py",
-    "tune": "stages/imitation/tune.py",
-    "respond": "stages/discrimination/respond.py",
-    "review": "stages/discrimination/review.py",
-    "split": "stages/discrimination/split.py",
-    "generate": "stages/generation/generate.py",
-    "evaluate": "stages/evaluate.py",
-    "calibrate": "stages/discrimination/calibrate.py",
-    "examine": "stages/examine.py",
-    "report": "stages/report.py",
-}
+STAGE_FILES = {name: f"{stage.module.replace('.', '/')}.py" for name, stage in STAGES.items()}
+UNDECLARED = {"hardware": "decides no output but its last bits", "api": "decides no output"}
 SECTION_OF = {"tune_at": "tune", "generate_at": "generate", "bootstrap_filters": "generate"}
-ORDER = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
+ORDER = tuple(stage.name for stage in stage_table.of_loop() if not stage.optional)
 
 
 def document(name: str) -> Any:
@@ -133,31 +127,36 @@ def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
 
 
 def sections(path: Path) -> set[str]:
-    """Return the sections of params that a stage's file and `judging` reach through `settings`."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {
-            "settings",
-            "work.settings",
-        }:
-            found.add(SECTION_OF.get(node.attr, node.attr))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "work.asker":
-            found.add("random_seed")
-    return found
+    """Return the sections of params that a file reaches through the whole of `Settings`.
+
+    Empty for a file that knows no `Settings`: what it calls so is a section.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    whole = any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "lion.settings"
+        and any(alias.name == "Settings" and alias.asname is None for alias in node.names)
+        for node in ast.walk(tree)
+    )
+    if not whole and path.parts[-2] != "stages" and "stages" not in path.parts:
+        return set()
+    return {
+        SECTION_OF.get(node.attr, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).rpartition(".")[2] == "settings"
+    } & set(document("params.yaml"))
 
 
 @pytest.mark.parametrize("stage", stages())
 def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
-    """`settings.X` in a stage, or in the module that asks the referee for it, is declared."""
-    path = ROOT / STAGE_FILES[kind(stage)]
-    read = {name for name in sections(path) if name in document("params.yaml")}
-    # what check looks at decides no output, but the folder that seed reads its files from
+    """`settings.X` in a stage, or in the phase function that it calls, is declared."""
+    files = closure(STAGE_FILES[kind(stage)])
+    read = {name for file in files for name in sections(ROOT / file)} - set(UNDECLARED)
+    # the folder that seed reads its files from
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
-    asks_the_referee = {"lion/judgement/judging.py", "lion/instructions/safety.py"}
-    if asks_the_referee & closure(str(path.relative_to(ROOT))):
-        read |= {"referee", "random_seed"}
-    if "lion/model/sitting.py" in closure(str(path.relative_to(ROOT))):
-        read |= {"student", "answering", "random_seed"}
+    asks = STAGES[kind(stage)].asks
+    read |= {"random_seed"} if asks else set()
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
     overrides = {"iterations"} if stage in ("tune", "generate") else set()
     assert declared - overrides == read
@@ -210,6 +209,19 @@ def test_every_iteration_has_its_stages() -> None:
     expected = {f"{stage}@{key}" for stage in ORDER for key in params["iterations"]}
     base = {"seed", "base-teach", "base-tune", "base-evaluate", "report"}
     assert names == expected | base
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_the_table_of_stages_is_dvc_yaml(stage: str) -> None:
+    """Plan, summary, page and trace read the table; DVC reads its own file."""
+    body, entry = stages()[stage], STAGES[kind(stage)]
+    foreach = "${item}" if "${item}" in body["cmd"] else "${key}"
+    key, previous = (foreach, "${item.previous}") if "${" in body["cmd"] else ("0", None)
+    shown = ("data/", "metrics/")
+    reads = {path for path in body["deps"] if path.startswith(shown)}
+    writes = {*body.get("outs", []), *body.get("metrics", [])}
+    assert reads == set(entry.inputs(key, previous))
+    assert {path for path in writes if path.startswith(shown)} == set(entry.outputs(key))
 
 
 def test_commands_name_the_stage_files() -> None:
@@ -265,6 +277,8 @@ LAYERS = (
     "lion/embedded",
     "lion/asking",
     "lion/instructions",
+    "lion/inference",
+    "lion/training",
     "lion/judgement",
     "lion/evaluation",
     "lion/views",

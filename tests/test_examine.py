@@ -17,7 +17,7 @@ from lion.evaluation import likelihood, reasoning
 from lion.instructions import decontamination
 from lion.model import chat, student
 from lion.stage import Work
-from stages.examine import examine
+from stages import examine
 
 MOVIES = [
     {"input": f"Find {n}:\nOptions:\n(A) Jaws\n(B) Up\n(C) Big", "target": f"({'ABC'[n % 3]})"}
@@ -51,7 +51,7 @@ def exams(scoring: str) -> dict[str, Any]:
 @pytest.mark.parametrize("scoring", ["first_letter", "likelihood"])
 def test_a_student_sits_the_exam(workplace: Workplace, scoring: str) -> None:
     settings = workplace.params(exams(scoring))
-    sentence = examine(Work("examine", "1", settings))
+    sentence = examine.main(Work("examine", "1", settings))
     found = jsonl.read_document(Path("metrics/1/examine.json"))["exams"]["bbh"]
     assert found["items"] == 9 and found["subset"] is True
     assert found["chance"] == pytest.approx(100 / 3)

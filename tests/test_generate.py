@@ -12,7 +12,7 @@ from lion.errors import TooManyDroppedError
 from lion.records import Answer, Instruction, Verdict
 from lion.settings import Embedder, NearDuplicates
 from lion.stage import Work
-from stages.generation.generate import generate
+from stages.generation import generate
 
 
 @pytest.fixture
@@ -64,36 +64,36 @@ def test_an_endpoint_that_goes_down_stops_the_stage(work: Work, chat_server: Cha
     """Else DVC would cache the short pool as this iteration's, and be done with it."""
     chat_server.answer = lambda call: fresh(call) if call.number <= 5 else refuses(503, "Down.")
     with pytest.raises(TooManyDroppedError, match="http_503"):
-        generate(work)
+        generate.main(work)
     assert not Path("data/1/train_pool.jsonl").exists()
 
 
 def test_the_stage_goes_on_where_it_stopped(work: Work, chat_server: ChatServer) -> None:
     chat_server.answer = lambda call: fresh(call) if call.number <= 5 else refuses(503, "Down.")
     with pytest.raises(TooManyDroppedError):
-        generate(work)
+        generate.main(work)
     chat_server.answer = fresh
-    assert generate(Work("generate", "1", work.settings)).startswith("12 new hard, 8 new easy")
+    assert generate.main(Work("generate", "1", work.settings)).startswith("12 new hard, 8 new easy")
 
 
 def test_a_few_failed_calls_are_dropped_and_made_up_for(
     work: Work, chat_server: ChatServer
 ) -> None:
     chat_server.answer = lambda call: refuses(503, "Busy.") if call.number == 3 else fresh(call)
-    assert generate(work).startswith("12 new hard, 8 new easy")
+    assert generate.main(work).startswith("12 new hard, 8 new easy")
     assert jsonl.read_document(project.metrics("1", "generate"))["hard"]["http_503"] == 1
 
 
 def test_a_well_that_is_dry_is_said_to_be(work: Work, chat_server: ChatServer) -> None:
     chat_server.answer = says("Always the very same new instruction")
-    assert "the well is dry: 11 hard too few, 8 easy too few" in generate(work)
+    assert "the well is dry: 11 hard too few, 8 easy too few" in generate.main(work)
 
 
 def test_words_of_other_servers_for_an_end_are_no_flaw(work: Work, chat_server: ChatServer) -> None:
     chat_server.answer = lambda call: says(
         f"Write line {call.number} of a song about {call.number * 7} lions", finish_reason="eos"
     )
-    assert generate(work).startswith("12 new hard, 8 new easy")
+    assert generate.main(work).startswith("12 new hard, 8 new easy")
 
 
 def gated(work: Work, chat_server: ChatServer, unsafe: str = "^$") -> Work:
@@ -131,7 +131,7 @@ def test_the_further_gates_are_asked_once_and_told_in_the_funnel(
     work: Work, chat_server: ChatServer
 ) -> None:
     here = gated(work, chat_server, unsafe=r"line \d*3 ")
-    assert generate(here).startswith("12 new hard, 8 new easy")
+    assert generate.main(here).startswith("12 new hard, 8 new easy")
     told = jsonl.read_document(project.metrics("1", "generate"))
     rows = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
     unsafe = told["hard"].get("unsafe", 0) + told["easy"].get("unsafe", 0)
@@ -147,7 +147,7 @@ def test_the_further_gates_are_asked_once_and_told_in_the_funnel(
         assert told[kind]["asked"] == sum(told[kind].values()) - told[kind]["asked"]
     assert chat_server.distinct == len(chat_server.calls)
     asked = len(chat_server.calls)
-    assert generate(Work("generate", "1", here.settings)).startswith("12 new hard, 8 new easy")
+    assert generate.main(Work("generate", "1", here.settings)).startswith("12 new hard, 8 new easy")
     assert len(chat_server.calls) == asked, "all of it is in the ledger"
 
 
@@ -160,7 +160,7 @@ def test_near_duplicates_name_their_neighbour(work: Work, chat_server: ChatServe
         if not {"input"} & set(call.body) and "safe or unsafe" not in call.question
         else answer(call)
     )
-    generate(here)
+    generate.main(here)
     dropped = jsonl.read(Path("data/1/dropped.generate.jsonl"), dict)[:-1]
     near = [row for row in dropped if row["reason"] == "near_duplicate"]
     known = {
@@ -180,13 +180,13 @@ def test_a_referee_that_is_down_stops_the_stage(work: Work, chat_server: ChatSer
         refuses(503, "Down.") if "safe or unsafe" in str(call.body) else answer(call)
     )
     with pytest.raises(TooManyDroppedError, match="http_503"):
-        generate(here)
+        generate.main(here)
     assert not Path("data/1/train_pool.jsonl").exists()
 
 
 def test_a_stopped_loop_asks_no_gate(work: Work, chat_server: ChatServer) -> None:
     jsonl.write_document(Path("data/1/stop.json"), {"stop": True, "reason": "nothing is hard"})
-    generate(gated(work, chat_server))
+    generate.main(gated(work, chat_server))
     assert chat_server.calls == []
 
 
@@ -196,7 +196,7 @@ def test_a_well_that_gives_nothing_is_dry_whatever_params_accept(
     filters = work.settings.generate.model_copy(update={"min_acceptance": 0.0})
     chat_server.answer = says("Always the very same new instruction")
     settings = work.settings.model_copy(update={"generate": filters})
-    assert "the well is dry" in generate(Work("generate", "1", settings))
+    assert "the well is dry" in generate.main(Work("generate", "1", settings))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_without_feedback_parents_come_from_the_whole_cache_pool(
     chat_server.answer = answer
     generate_ = work.settings.generate.model_copy(update={"feedback": feedback})
     settings = work.settings.model_copy(update={"generate": generate_})
-    generate(Work("generate", "1", settings))
+    generate.main(Work("generate", "1", settings))
     rows = jsonl.read(Path("data/0/cache_pool.jsonl"), Instruction.from_row)
     place = {row.id: number for number, row in enumerate(rows)}
     new = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)

@@ -159,10 +159,9 @@ def test_stages_that_ask_do_not_look_the_hub_up_again(
 
     monkeypatch.setattr(huggingface_hub, "model_info", told)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    work = stage.Work("teach", "1", workplace.params({"student.model": "some/model"}))
-    with work.asker("teacher", work.settings.teacher):
-        pass
+    settings = workplace.params({"student.model": "some/model"})
+    stage.refuse_problems(stage.Work("teach", "1", settings))
     assert asked == []
     with pytest.raises(SettingsError, match="no route"):
-        work.check(ask_hub=True)
+        stage.refuse_problems(stage.Work("seed", "0", settings))
     assert asked

@@ -17,7 +17,8 @@ from proving import arms, frozen, loop, money, plots, report  # noqa: E402
 
 from lion import jsonl  # noqa: E402
 from lion.errors import DataError  # noqa: E402
-from lion.wire import Request  # noqa: E402
+from lion.settings import Settings  # noqa: E402
+from lion.wire import Reply, Request  # noqa: E402
 
 
 def test_the_laboratory_is_the_frozen_one() -> None:
@@ -48,15 +49,22 @@ def test_reported_seeds_are_none_that_was_tuned_on() -> None:
     assert not {*frozen.SEEDS} & {*frozen.TUNING_SEEDS, frozen.EXAM_SEED}
 
 
-def test_the_till_counts_words_and_pays_once() -> None:
-    till = money.Till(0)
+def test_the_billing_counts_words_and_pays_once(settings: Settings) -> None:
+    billing = money.MockBilling(0)
     request = Request(({"role": "user", "content": "reverse a b c letter by letter"},))
-    first, again = till.ask("teacher", [request, request])
+    for _ in range(2):  # also in a later iteration
+        with billing.open("teacher", settings.teacher) as client:
+            first, again = client.ask([request, request])
+    assert isinstance(first, Reply)
     assert first == again
     assert first.text == "c b a"
-    assert (till.calls["teacher"], till.read["teacher"], till.written["teacher"]) == (1, 7, 3)
+    assert (billing.calls["teacher"], billing.read["teacher"], billing.written["teacher"]) == (
+        1,
+        7,
+        3,
+    )
     price = 7 * money.DOLLARS_IN + 3 * money.DOLLARS_OUT
-    assert till.dollars() == {"teacher": pytest.approx(price / 1e6)}
+    assert billing.dollars() == {"teacher": pytest.approx(price / 1e6)}
 
 
 @cache

@@ -11,8 +11,7 @@ from loopback import Call, ChatServer, Told, says
 from lion import jsonl, project, teacher
 from lion.records import Answer, Instruction, Review, Selection, Verdict
 from lion.stage import Work
-from stages.discrimination.review import review
-from stages.discrimination.split import split
+from stages.discrimination import review, split
 
 ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)
 RIGHT, NEAR, FAR = "right", "near", "far"
@@ -59,8 +58,8 @@ class Desk:
         ]
         jsonl.write(project.data(key, "responses.jsonl"), responses)
         before = len(self.server.calls)
-        review(Work("review", key, settings))
-        split(Work("split", key, settings))
+        review.main(Work("review", key, settings))
+        split.main(Work("split", key, settings))
         return len(self.server.calls) - before
 
     def verdicts(self, key: str = "1") -> list[Verdict]:

@@ -14,8 +14,10 @@ from test_servers import wait_for
 
 from lion import stage
 from lion.errors import EndpointError, ModelError
-from lion.model import served, serving, sitting, student
+from lion.inference.respondent import Respondent
+from lion.model import partial, serving, student
 from lion.model.answering import Task, answer
+from lion.records import Answer
 from lion.settings import Settings
 
 
@@ -23,6 +25,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(work: stage.Work, folder: Path, iteration: str, random_seed: int) -> list[Answer]:
+    return Respondent(folder, iteration, work.settings, work).respond(ROWS, random_seed)
 
 
 ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Reverse c a f b")]
@@ -40,25 +46,25 @@ def test_the_student_is_asked_by_its_own_name_with_a_seed_a_row(
 ) -> None:
     folder = tiny.folder(workplace.path / "student")
     work = stage.Work("respond", "2", at(workplace, chat_server.url))
-    given = sitting.answers(work, ROWS, folder, "1", 5)
+    given = answers(work, folder, "1", 5)
     assert [one.text for one in given] == [f"to: {r.messages[0]['content']}" for r in ROWS]
-    assert {call.body["model"] for call in chat_server.calls} == {served.model_name(folder, "1")}
+    assert {call.body["model"] for call in chat_server.calls} == {partial.served_name(folder, "1")}
     assert {call.body["max_tokens"] for call in chat_server.calls} == {24}
     seeds = {call.body["seed"] for call in chat_server.calls}
     assert len(seeds) == len(ROWS)
     assert work.happened["student"]["calls"] == len(ROWS)
-    assert sitting.answers(work, ROWS, folder, "1", 5) == given
+    assert answers(work, folder, "1", 5) == given
     assert len(chat_server.calls) == len(ROWS), "the ledger has them"
-    sitting.answers(work, ROWS, folder, "1", 6)
+    answers(work, folder, "1", 6)
     assert seeds.isdisjoint(call.body["seed"] for call in chat_server.calls[len(ROWS) :])
 
 
 def test_another_students_bytes_are_another_name(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
-    before = served.model_name(folder, "1")
+    before = partial.served_name(folder, "1")
     assert before.startswith("student-1-")
     student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
-    assert served.model_name(folder, "1") != before
+    assert partial.served_name(folder, "1") != before
 
 
 def test_a_server_of_another_student_is_refused_with_the_command(
@@ -68,7 +74,7 @@ def test_a_server_of_another_student_is_refused_with_the_command(
     chat_server.answer = refuses(404, "model not found", code="model_not_found")
     work = stage.Work("respond", "2", at(workplace, chat_server.url))
     with pytest.raises(EndpointError, match=r"run `lion serve-student --iteration 1` there"):
-        sitting.answers(work, ROWS, folder, "1", 0)
+        answers(work, folder, "1", 0)
 
 
 def test_an_empty_answer_is_one_and_a_failure_is_not(
@@ -77,12 +83,12 @@ def test_an_empty_answer_is_one_and_a_failure_is_not(
     folder = tiny.folder(workplace.path / "student")
     work = stage.Work("respond", "2", at(workplace, chat_server.url))
     chat_server.answer = says("", finish_reason="length")
-    assert {
-        (one.text, one.finish_reason) for one in sitting.answers(work, ROWS, folder, "1", 0)
-    } == {("", "length")}
+    assert {(one.text, one.finish_reason) for one in answers(work, folder, "1", 0)} == {
+        ("", "length")
+    }
     chat_server.answer = says(None, finish_reason="content_filter")
     with pytest.raises(ModelError, match="content_filter"):
-        sitting.answers(work, ROWS, folder, "1", 1)
+        answers(work, folder, "1", 1)
 
 
 @pytest.mark.slow
@@ -100,12 +106,12 @@ def test_a_student_that_transformers_serves_answers_as_here(workplace: Workplace
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process)
         work = stage.Work("respond", "2", settings)
-        there = [one.text for one in sitting.answers(work, ROWS, folder, "1", 0)]
+        there = [one.text for one in answers(work, folder, "1", 0)]
         with pytest.raises(EndpointError):
-            sitting.answers(work, ROWS, folder, "0", 0)
+            answers(work, folder, "0", 0)
     finally:
         os.killpg(process.pid, 9)
         process.wait()
     task = Task(folder, settings.student, settings.answering, 0, "me")
     assert there == [one.text for one in answer(ROWS, task)]
-    serving.prepared(folder, served.model_name(folder, "1"), settings)
+    serving.prepared(folder, partial.served_name(folder, "1"), settings)

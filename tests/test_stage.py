@@ -13,6 +13,7 @@ from loopback import ChatServer
 
 from lion import jsonl, project, stage
 from lion.errors import TooManyDroppedError
+from lion.failure_limit import check_dropped
 from lion.records import Dropped
 
 _STAGE = """
@@ -29,7 +30,7 @@ def run(work):
     if what == "bug":
         return str(1 / 0)
     return f"done {work.iteration} after {work.previous if work.iteration != '0' else 'none'}"
-stage.main("probe", run)
+stage.run("split", run)
 """
 
 
@@ -46,8 +47,8 @@ def ran(*arguments: str, what: str = "") -> "subprocess.CompletedProcess[str]":
 def test_a_stage_closes_with_one_sentence_and_a_record(workplace: Workplace) -> None:
     found = ran("2")
     assert (found.returncode, found.stdout) == (0, "")
-    assert found.stderr == "probe@2: done 2 after 1\n"
-    record = jsonl.read_document(workplace.path / ".lion/runs/probe@2.json")
+    assert found.stderr == "split@2: done 2 after 1\n"
+    record = jsonl.read_document(workplace.path / ".lion/runs/split@2.json")
     assert record["seconds"] >= 0
     assert record["asked"] == {}
 
@@ -58,7 +59,7 @@ def test_a_known_error_is_a_message_with_the_way_back(workplace: Workplace) -> N
     assert found.stderr.startswith("error: data/0/x.jsonl, line 3: no such thing\n")
     assert "`dvc checkout` brings the last ones back" in found.stderr
     assert "Traceback" not in found.stderr
-    assert not jsonl.read_document(workplace.path / ".lion/runs/probe@1.json")["finished"]
+    assert not jsonl.read_document(workplace.path / ".lion/runs/split@1.json")["finished"]
 
 
 def test_an_unforeseen_error_keeps_its_traceback(workplace: Workplace) -> None:
@@ -103,7 +104,7 @@ def test_a_second_process_on_the_same_stage_is_refused(workplace: Workplace) -> 
         assert first.stdout.readline() == "running\n"
         second = ran("1")
         assert second.returncode == 1
-        assert "probe@1 runs already in another process" in second.stderr
+        assert "split@1 runs already in another process" in second.stderr
         assert "Traceback" not in second.stderr
         assert ran("2").returncode == 0
     finally:
@@ -137,7 +138,7 @@ def test_what_an_asker_did_is_recorded(workplace: Workplace, chat_server: ChatSe
 
     settings = workplace.params({"teacher.base_url": chat_server.url, "teacher.api_key_env": None})
     work = stage.Work("teach", "1", settings)
-    with work.asker("teacher", settings.teacher) as asker:
+    with work.open("teacher", settings.teacher) as asker:
         asker.ask([Request(({"role": "user", "content": "a"},))])
     assert work.happened["teacher"]["calls"] == 1
     assert work.happened["teacher"]["needed"] == 1
@@ -172,8 +173,8 @@ def test_too_many_dropped_rows_fail_the_stage(
 ) -> None:
     rows = [Dropped("teach", "timeout", id=str(n), detail="slow") for n in range(dropped)]
     if not refused:
-        stage.check_dropped(rows, share, count, "teach.max_dropped")
+        check_dropped(rows, share, count, "teach.max_dropped")
         return
     with pytest.raises(TooManyDroppedError, match=r"timeout .*teach\.max_dropped") as caught:
-        stage.check_dropped(rows, share, count, "teach.max_dropped")
+        check_dropped(rows, share, count, "teach.max_dropped")
     assert f"{dropped} of {count} rows dropped" in str(caught.value)

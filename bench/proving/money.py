@@ -1,11 +1,15 @@
 """What an arm asks of the three roles, and what that costs at a stated price."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lion.asking.account import Account
 from lion.embedded import application
-from lion.wire import Reply, Request, Usage, sample_seed
+from lion.settings import Endpoint
+from lion.stage_table import Role
+from lion.wire import Outcome, Reply, Request, Usage, sample_seed
 
 MODEL = "oracle-1"
 DOLLARS_IN, DOLLARS_OUT = 0.15, 0.60
@@ -13,24 +17,22 @@ DOLLARS_IN, DOLLARS_OUT = 0.15, 0.60
 
 
 @dataclass(slots=True)
-class Till:
-    """Asks the oracle as a function, and counts calls and words by role (a word is a token)."""
+class MockBilling:
+    """Clients that ask the oracle as a function and count calls and words by role.
+
+    A word is a token. The same question is paid once, in whichever iteration, as by the ledger.
+    """
 
     random_seed: int
     calls: Counter[str] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
     written: Counter[str] = field(default_factory=Counter)
+    _paid: dict[tuple[str, int], Reply] = field(default_factory=dict)
 
-    def ask(self, role: str, requests: Sequence[Request]) -> list[Reply]:
-        """Return the replies, in order; the same question asked twice is paid once, as by Lion."""
-        paid: dict[tuple[str, int], Reply] = {}
-        found = []
-        for request in requests:
-            key = "\x00".join(turn["content"] for turn in request.messages), request.sample
-            if key not in paid:
-                paid[key] = self._bought(role, request)
-            found.append(paid[key])
-        return found
+    @contextmanager
+    def open(self, role: Role, endpoint: Endpoint) -> Iterator["BilledClient"]:  # noqa: ARG002 - there is one oracle
+        """Yield a client in a role."""
+        yield BilledClient(role, self)
 
     def dollars(self) -> dict[str, float]:
         """Return what each role has cost so far."""
@@ -38,6 +40,13 @@ class Till:
             role: (self.read[role] * DOLLARS_IN + self.written[role] * DOLLARS_OUT) / 1e6
             for role in sorted(self.calls)
         }
+
+    def reply(self, role: str, request: Request) -> Reply:
+        """Return the oracle's reply, and charge the role unless it is paid for."""
+        key = "\x00".join(turn["content"] for turn in request.messages), request.sample
+        if key not in self._paid:
+            self._paid[key] = self._bought(role, request)
+        return self._paid[key]
 
     def _bought(self, role: str, request: Request) -> Reply:
         seed = sample_seed(self.random_seed, request.sample)
@@ -50,3 +59,20 @@ class Till:
         self.read[role] += usage.prompt
         self.written[role] += usage.completion
         return Reply(choice["message"]["content"], choice["finish_reason"], MODEL, usage)
+
+
+@dataclass(slots=True)
+class BilledClient:
+    """The oracle in one role."""
+
+    role: str
+    billing: MockBilling
+    account: Account = field(default_factory=Account)
+
+    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+        """Return the replies, in order; none fails."""
+        return list(self.each(requests, max_failed))
+
+    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:  # noqa: ARG002 - none fails
+        """Yield the replies, in order."""
+        return (self.billing.reply(self.role, request) for request in requests)

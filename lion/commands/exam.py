@@ -46,14 +46,32 @@ def open_(questions: Path, reference: str, candidate: str, setting: str, as_json
     Replies are kept in the ledger: the same exam again is free.
     """
     from lion import project
-    from lion.evaluation import open_exam, reports, vicuna
+    from lion.evaluation import reports, vicuna
+    from lion.evaluation.open_exam import OpenExam
+    from lion.inference.respondent import Respondent
     from lion.stage import Work
 
     with console.error_boundary():
-        work = Work("exam", project.BASE, project.load_settings())
-        document = open_exam.sit(
-            work, vicuna.questions(questions), reference, candidate, setting == "1"
+        settings = project.load_settings()
+        work = Work("exam", project.BASE, settings)
+
+        def respondent(folder: Path) -> Respondent:
+            served_by_itself = settings.model_copy(
+                update={"student": settings.student.model_copy(update={"endpoint": None})}
+            )
+            name = folder.parent.name
+            return Respondent(
+                folder, name, served_by_itself, work, work.kept_answers, work.progress
+            )
+
+        exam_ = OpenExam(
+            vicuna.questions(questions),
+            settings,
+            work,
+            work.prompts("teacher", "referee"),
+            respondent,
         )
+        document = exam_.compare(reference, candidate, scores_first=setting == "1")
         if as_json:
             click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         else:

@@ -4,104 +4,103 @@ The paper's two settings: the Vicuna protocol (scores on the first line, one ord
 first) and the calibrated one (evidence first, both orders averaged). Asks through the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lion import console, project, prompts, stage, teacher
+from lion import teacher
+from lion.asking.clients import Clients
 from lion.errors import DataError
 from lion.evaluation import open_ended, vicuna
 from lion.evaluation.open_ended import Compared
 from lion.evaluation.vicuna import Question
+from lion.failure_limit import check_dropped
+from lion.inference.respondent import Respondent
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
+from lion.prompts import PromptRole, Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Review, Row, reasons
+from lion.settings import Settings
 
 TEACHER = "teacher"
 
 
-def sit(
-    work: stage.Work,
-    asked: Sequence[Question],
-    reference: str,
-    candidate: str,
-    scores_first: bool,
-) -> Row:
-    """Return the figures of `candidate` against `reference`, and why reviews have no scores.
+@dataclass(frozen=True, slots=True)
+class OpenExam:
+    """The questions of an exam, and what it takes to answer and judge them.
 
-    A side is a file of answers, a student's folder, or `teacher`. Raises DataError where a side is
-    none of these, and what asking raises.
+    `templates` are the prompts of teacher and referee. `respondent` makes the one of a checkpoint.
     """
-    settings = work.settings
-    sides = [_texts(work, asked, side) for side in (reference, candidate)]
-    pairs = [
-        Pair(one.key, one.text, first, Answer(one.key, second, "stop", None), "")
-        for one, first, second in zip(asked, *sides, strict=True)
-    ]
-    orders = ORDERS[:1] if scores_first else ORDERS
-    share = settings.evaluate.max_dropped
-    with work.asker("referee", settings.referee) as asker:
-        wanted = [(one, order) for one in pairs for order in orders]
-        reviews = judging.ask(asker, wanted, share, "scores_first" if scores_first else None)
-        used = asker.account.versioned()
-    dropped = judging.dropped(reviews, "exam")
-    stage.check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    evaluate = settings.evaluate
-    bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
-    rows = _compared(asked, pairs, reviews, len(orders))
-    return {
-        "setting": 1 if scores_first else 2,
-        "figures": open_ended.figures(rows, bootstrap),
-        "dropped": reasons(dropped),
-        "referee": used,
-    }
 
+    questions: Sequence[Question]
+    settings: Settings
+    clients: Clients
+    templates: Mapping[PromptRole, Prompts]
+    respondent: Callable[[Path], Respondent]
 
-def _texts(work: stage.Work, asked: Sequence[Question], side: str) -> list[str]:
-    path = Path(side)
-    if side == TEACHER:
-        return _taught(work, asked)
-    if path.is_file():
-        return vicuna.join(asked, vicuna.answers(path), path)
-    if path.is_dir():
-        return _written(work, asked, path)
-    raise DataError(
-        f"{side}: neither a file of answers nor a student's folder. Name one, or `{TEACHER}`."
-    )
+    def compare(self, reference: str, candidate: str, *, scores_first: bool) -> Row:
+        """Return the figures of `candidate` against `reference`, and why reviews have no scores.
 
+        A side is a file of answers, a student's folder, or `teacher`. Raises DataError where a side
+        is none of these, and what asking raises.
+        """
+        pairs = self._pairs(reference, candidate)
+        orders = ORDERS[:1] if scores_first else ORDERS
+        settings, share = self.settings, self.settings.evaluate.max_dropped
+        with self.clients.open("referee", settings.referee) as client:
+            wanted = [(pair, order) for pair in pairs for order in orders]
+            form = "scores_first" if scores_first else settings.referee.form
+            reviews = judging.ask(client, wanted, self.templates["referee"], form, share)
+            asked = client.account.versioned()
+        dropped = judging.dropped(reviews, "exam")
+        check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
+        evaluate = settings.evaluate
+        bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
+        rows = _compared(self.questions, pairs, reviews, len(orders))
+        return {
+            "setting": 1 if scores_first else 2,
+            "figures": open_ended.figures(rows, bootstrap),
+            "dropped": reasons(dropped),
+            "referee": asked,
+        }
 
-def _instructions(asked: Sequence[Question]) -> list[Instruction]:
-    return [
-        Instruction.new([{"role": "user", "content": one.text}], origin="exam", iteration="0")
-        for one in asked
-    ]
+    def _pairs(self, reference: str, candidate: str) -> list[Pair]:
+        first, second = (self._texts(side) for side in (reference, candidate))
+        return [
+            Pair(question.key, question.text, ours, Answer(question.key, theirs, "stop", None), "")
+            for question, ours, theirs in zip(self.questions, first, second, strict=True)
+        ]
 
+    def _texts(self, side: str) -> list[str]:
+        path = Path(side)
+        if side == TEACHER:
+            return self._taught()
+        if path.is_file():
+            return vicuna.join(self.questions, vicuna.answers(path), path)
+        if path.is_dir():
+            respondent = self.respondent(path)
+            responses = respondent.respond(self._instructions(), self.settings.random_seed)
+            return [response.text for response in responses]
+        raise DataError(
+            f"{side}: neither a file of answers nor a student's folder. Name one, or `{TEACHER}`."
+        )
 
-def _taught(work: stage.Work, asked: Sequence[Question]) -> list[str]:
-    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
-    rows = _instructions(asked)
-    with work.asker("teacher", work.settings.teacher) as asker:
-        outcomes = asker.ask([teacher.request(row, templates) for row in rows], max_failed=0)
-    found = [teacher.answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
-    failed = [one for one in found if isinstance(one, Dropped)]
-    stage.check_dropped(failed, 0.0, len(found), "an exam's reference")
-    return [one.text for one in found if isinstance(one, Answer)]
+    def _instructions(self) -> list[Instruction]:
+        return [
+            Instruction.new([{"role": "user", "content": one.text}], origin="exam", iteration="0")
+            for one in self.questions
+        ]
 
-
-def _written(work: stage.Work, asked: Sequence[Question], folder: Path) -> list[str]:
-    from lion.model import student
-
-    student.load_libraries()
-    from lion.model import answering
-
-    settings = work.settings
-    task = answering.Task(
-        folder, settings.student, settings.answering, settings.random_seed, str(folder)
-    )
-    keep = project.kept_answers("exam")
-    with console.progress("exam: student") as update:
-        answers = answering.answer(_instructions(asked), task, keep, update)
-    return [one.text for one in answers]
+    def _taught(self) -> list[str]:
+        rows = self._instructions()
+        requests = [teacher.request(row, self.templates["teacher"]) for row in rows]
+        with self.clients.open("teacher", self.settings.teacher) as client:
+            outcomes = client.ask(requests, max_failed=0)
+        answers = [teacher.answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
+        failed = [row for row in answers if isinstance(row, Dropped)]
+        check_dropped(failed, 0.0, len(answers), "an exam's reference")
+        return [row.text for row in answers if isinstance(row, Answer)]
 
 
 def _compared(

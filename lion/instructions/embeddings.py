@@ -12,21 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
+from lion.asking.clients import Client, Clients
 from lion.errors import ModelError
+from lion.failure_limit import allowed_failures
 from lion.instructions.near_duplicates import NearDuplicates, Vector
 from lion.settings import Generate
 from lion.settings import NearDuplicates as Gate
 from lion.wire import Failure, Outcome, Request
 
-if TYPE_CHECKING:
-    from lion.asking.api import Asker
-    from lion.stage import Work
-
-ROLE = "embedder"
+ROLE: Literal["embedder"] = "embedder"
 _BATCH = 64  # texts that the encoder takes at once
 _INSTALL = "In Lion's folder, run `pip install -e '.[embeddings]'`."
 
@@ -73,23 +71,23 @@ class Encoder:
 class Asked:
     """An endpoint of embeddings; `allowed` calls may fail in all."""
 
-    asker: Asker
+    client: Client
     allowed: int
 
     def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
         """Return the vector of each text, or why there is none. Raises as the asker does."""
         requests = [Request(({"role": "user", "content": text},)) for text in texts]
-        left = max(0, self.allowed - self.asker.account.failed)
-        return [_vector(one) for one in self.asker.each(requests, max_failed=left)]
+        left = max(0, self.allowed - self.client.account.failed)
+        return [_vector(one) for one in self.client.each(requests, max_failed=left)]
 
     def used(self) -> Mapping[str, int]:
         """Return requests and tokens."""
-        return self.asker.account.versioned()
+        return self.client.account.versioned()
 
 
 @contextmanager
 def gate(
-    work: Work, settings: Generate, pool: Sequence[tuple[str, str]], wanted: int
+    settings: Generate, clients: Clients, pool: Sequence[tuple[str, str]], wanted: int
 ) -> Iterator[NearDuplicates | None]:
     """Yield the gate over `pool`, pairs of id and text; None where params ask for none.
 
@@ -99,14 +97,12 @@ def gate(
     if asked is None:
         yield None
         return
-    from lion.stage import allowed_failures
-
     if asked.endpoint is None:
         yield _filled(asked, Encoder.load(Path(str(asked.model)).expanduser()), pool)
         return
-    with work.asker(ROLE, asked.endpoint) as asker:
+    with clients.open(ROLE, asked.endpoint) as client:
         allowed = allowed_failures(settings.max_dropped, len(pool) + wanted)
-        yield _filled(asked, Asked(asker, allowed), pool)
+        yield _filled(asked, Asked(client, allowed), pool)
 
 
 def problems(place: str, settings: Gate) -> Iterator[str]:

@@ -4,32 +4,27 @@ Each one that every other gate let in is asked once, through the ledger. A reply
 `safe` nor `unsafe` is no permission: the instruction is dropped, with a reason of its own.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from lion import project, prompts
+from lion.asking.clients import Client, Clients
+from lion.failure_limit import allowed_failures
 from lion.instructions.quality import Flaw
 from lion.model.chat import transcript
-from lion.prompts import Prompts, fence
+from lion.prompts import PromptRole, Prompts, fence
 from lion.records import Message
-from lion.settings import Generate
+from lion.settings import Generate, Settings
 from lion.wire import Failure, Outcome, Request
-
-if TYPE_CHECKING:
-    from lion.asking.api import Asker
-    from lion.stage import Work
 
 ROLE: Literal["safety"] = "safety"
 
 _MARKS = re.compile(r"[\s*_`\"'.]+")
 
 
-class Row(Protocol):
+class Checked(Protocol):
     """An instruction or a task."""
 
     @property
@@ -66,30 +61,33 @@ def verdict(outcome: Outcome) -> Flaw | None:
 class Safety:
     """The referee, asked of texts; `allowed` calls may fail in all."""
 
-    asker: Asker
+    client: Client
     templates: Prompts
     allowed: int
 
-    def flaws(self, rows: Sequence[Row]) -> dict[str, Flaw]:
+    def flaws(self, rows: Sequence[Checked]) -> dict[str, Flaw]:
         """Return why rows are dropped, by id, of those that are. Raises as the asker does."""
         requests = [request(transcript(row.messages), self.templates) for row in rows]
-        left = max(0, self.allowed - self.asker.account.failed)
-        found = map(verdict, self.asker.ask(requests, max_failed=left))
+        left = max(0, self.allowed - self.client.account.failed)
+        found = map(verdict, self.client.ask(requests, max_failed=left))
         return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
 
     def used(self) -> Mapping[str, int]:
         """Return requests and tokens."""
-        return self.asker.account.versioned()
+        return self.client.account.versioned()
 
 
 @contextmanager
-def gate(work: Work, settings: Generate, wanted: int) -> Iterator[Safety | None]:
-    """Yield the gate, or None where params ask for none; `wanted` texts are to be made."""
-    if not (settings.safety and wanted):
+def gate(
+    settings: Settings,
+    filters: Generate,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+    wanted: int,
+) -> Iterator[Safety | None]:
+    """Yield the gate, or None where `filters` ask for none; `wanted` texts are to be made."""
+    if not (filters.safety and wanted):
         yield None
         return
-    from lion.stage import allowed_failures
-
-    templates = prompts.load(project.PROMPTS / ROLE, ROLE)
-    with work.asker(ROLE, work.settings.referee) as asker:
-        yield Safety(asker, templates, allowed_failures(settings.max_dropped, wanted))
+    with clients.open(ROLE, settings.referee) as client:
+        yield Safety(client, templates[ROLE], allowed_failures(filters.max_dropped, wanted))

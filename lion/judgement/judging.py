@@ -4,22 +4,17 @@ Used on the Cache Pool (discrimination) and on the exam (quality). What a review
 `discrimination`'s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from lion import project, prompts
+from lion.asking.clients import Client
 from lion.errors import DataError
+from lion.failure_limit import allowed_failures
 from lion.judgement import referee, scorers
 from lion.model.chat import transcript
+from lion.prompts import Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
-from lion.settings import Referee, Scorer
-from lion.stage import Work, allowed_failures
-
-if TYPE_CHECKING:
-    from lion.asking.api import Asker
+from lion.settings import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +37,29 @@ def pair(instruction: Instruction, response: Answer) -> Pair:
     return Pair(instruction.id, transcript(instruction.messages), teacher, response, expected)
 
 
-def by_referee(
-    work: Work, pairs: Sequence[Pair], max_dropped: float, second: Referee | None = None
-) -> tuple[list[Review], dict[str, int]]:
-    """Return two reviews per pair, in the order of the pairs, and what asking for them needed.
-
-    By the referee of params, or by a `second` one.
-    """
-    role, endpoint = ("second", second) if second else ("referee", work.settings.referee)
-    with work.asker(role, endpoint) as asker:
-        reviews = ask(asker, [(one, order) for one in pairs for order in ORDERS], max_dropped)
-        return reviews, asker.account.versioned()
+def in_both_orders(pairs: Sequence[Pair]) -> list[tuple[Pair, Order]]:
+    """Return each pair in both orders, in the order of the pairs."""
+    return [(pair_, order) for pair_ in pairs for order in ORDERS]
 
 
 def ask(
-    asker: Asker,
+    client: Client,
     wanted: Sequence[tuple[Pair, Order]],
+    templates: Prompts,
+    form: referee.Form,
     max_dropped: float,
-    form: referee.Form | None = None,
     samples: int = 1,
 ) -> list[Review]:
-    """Return `samples` reviews per pair and order, in their order; `form` None: the referee's."""
-    templates = prompts.load(project.PROMPTS / "referee", "referee")
-    if form is None:
-        form = asker.endpoint.form if isinstance(asker.endpoint, Referee) else "text"
+    """Return `samples` reviews per pair and order, in their order.
+
+    Raises TooManyDroppedError where more than the share `max_dropped` of the calls fail for good.
+    """
     numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
         referee.request(one.question, one.teacher, one.student.text, order, templates, form, sample)
         for one, order, sample in numbered
     ]
-    outcomes = asker.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
+    outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
         replace(
             referee.review(one.id, order, outcome, (one.teacher, one.student.text), form),

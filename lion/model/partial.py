@@ -57,6 +57,11 @@ def fingerprint(student: Path) -> str:
     return digest.hexdigest()
 
 
+def served_name(student: Path, iteration: str) -> str:
+    """Return the name under which a student must be served. Raises ModelError."""
+    return f"student-{iteration}-{fingerprint(student)[:12]}"
+
+
 class Kept:
     """The folder of one task: a file of answers per batch."""
 

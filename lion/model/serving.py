@@ -1,7 +1,7 @@
 """`lion serve-student`: a checkpoint behind an OpenAI-compatible server, by the engine at hand.
 
 The student is exported first, so that the server has its merged weights, its chat template and its
-stops; it is served under the name that `served` asks for. vLLM where it is installed, else
+stops; it is served under the name that a stage asks for. vLLM where it is installed, else
 `transformers serve` on transformers' continuous batching.
 """
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from lion import console, project
 from lion.addresses import TOKEN, is_loopback
 from lion.errors import ModelError
-from lion.model import exporting, served
+from lion.model import exporting, partial
 from lion.settings import Settings
 
 
 def serve(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
     """Serve until interrupted; return the server's exit code. Raises ModelError."""
-    name = served.model_name(student, iteration)
+    name = partial.served_name(student, iteration)
     words = command(name, host, port)
     environment = guarded(host, Path(words[0]).name, os.environ)
     folder = prepared(student, name, settings)

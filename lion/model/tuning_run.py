@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from lion import console, project
-from lion.model import launcher, states, tuning, tuning_process
+from lion.model import launcher, tuning, tuning_process
 from lion.model.chat import Example
 from lion.model.tuning import TuneReport
 from lion.settings import Settings, Tune
@@ -59,8 +59,3 @@ def run(
     cpu = not torch.accelerator.is_available()
     launcher.launch(hardware.launcher, tuning_process.__name__, str(job), cpu=cpu)
     return tuning_process.read_report(job)
-
-
-def forget(name: str) -> None:
-    """Remove what the tuning called `name` kept for the case that it is killed."""
-    states.forget(project.states(name))

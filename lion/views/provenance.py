@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from lion import project, prompts, wire
 from lion.asking.ledger import Ledger
 from lion.errors import LionError
-from lion.instructions import generator, nursery, pools
+from lion.instructions import generator, pools
+from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.model.chat import transcript
 from lion.prompts import Prompts
 from lion.records import KINDS, Instruction, instruction_id
@@ -61,8 +62,8 @@ def _requests(
     settings: Settings, own: Instruction, parent: Instruction, templates: Prompts
 ) -> Iterator[Request]:
     """Yield the requests that may have brought `own`, in the order in which they were made."""
-    kind = nursery.prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
-    first = settings.depth(own.iteration) * nursery.SAMPLES_PER_DEPTH
+    kind = prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
+    first = settings.depth(own.iteration) * SAMPLES_PER_DEPTH
     for sample in range(first, first + _ASKINGS):
         yield generator.request(transcript(parent.messages), kind, templates, sample)
 

@@ -3,50 +3,39 @@
 Only in the iterations that params name; nothing of it decides what the loop does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from lion import jsonl, project, stage
+from lion import project, stage
 from lion.instructions import pools
-from lion.judgement import calibrating, judging
+from lion.judgement import calibrating
+from lion.judgement.calibrate import Calibrated, calibrate, drawn
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
-from lion.records import Answer, Instruction, Review, Row, Tally, Verdict, reasons
-from lion.settings import Referee
-
-_Judged = tuple[list[Review], dict[str, int]]
+from lion.records import Answer, Instruction, Row, Tally, Verdict, reasons
 
 
-def calibrate(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write the reviews of the anchors and of the second referee, and what they come to."""
-    settings = work.settings
-    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
+    files, settings = work.files, work.settings
+    verdicts = files.read(work.data("verdicts.jsonl"), Verdict)
+    compared = drawn(
+        verdicts,
+        # the iteration's own Cache Pool: it holds all that was judged, with the same answers
+        files.read(work.data("cache_pool.jsonl"), Instruction),
+        files.read(work.data("responses.jsonl"), Answer),
+        settings,
+        depth=work.depth,
+    )
     anchors = _anchors(work) if verdicts else []  # a loop that has stopped spends nothing
-    known, by_known = _judge(work, anchors, None)
-    compared = _drawn(work, verdicts) if settings.calibrate.second else []
-    again, by_second = _judge(work, compared, settings.calibrate.second)
-    dropped = judging.dropped([*known, *again], "calibrate")
-    share = settings.evaluate.max_dropped
-    stage.check_dropped(dropped, share, len(known) + len(again), "evaluate.max_dropped")
+    templates = work.prompts("referee")["referee"]
+    calibrated = calibrate(anchors, compared, settings, work, templates)
     # closing rows keep the files from being empty where nothing was asked
-    jsonl.write(work.data("anchor_reviews.jsonl"), [*known, Tally("calibrate", 0)])
-    jsonl.write(work.data("second_reviews.jsonl"), [*again, Tally("calibrate", 0)])
-    work.write_dropped(dropped)
-    tau = jsonl.read_document(project.metrics(work.iteration, "agreement"))["noise"]["tau"]
-    evaluate = settings.evaluate
-    bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
-    ours = {row.id: row for row in verdicts}
-    truth = calibrating.against_truth(known, tau, bootstrap)
-    second = calibrating.against_second(ours, again, tau, bootstrap)
-    used = {"referee": by_known, "second": by_second, "dropped": reasons(dropped)}
-    work.write_metrics({"anchors": truth, "against_second": second, **used})
-    return _sentence(truth, second)
-
-
-def _judge(work: stage.Work, pairs: Sequence[Pair], second: Referee | None) -> _Judged:
-    if not pairs:
-        return [], {}
-    return judging.by_referee(work, pairs, work.settings.evaluate.max_dropped, second)
+    closing = Tally("calibrate", 0)
+    files.write(work.data("anchor_reviews.jsonl"), [*calibrated.anchors, closing])
+    files.write(work.data("second_reviews.jsonl"), [*calibrated.second, closing])
+    work.write_dropped(calibrated.dropped)
+    return _write_metrics(work, calibrated, verdicts)
 
 
 def _anchors(work: stage.Work) -> list[Pair]:
@@ -57,23 +46,30 @@ def _anchors(work: stage.Work) -> list[Pair]:
     if source is None:
         return []
     if source == calibrating.EXAM:
-        exam = jsonl.read(project.EXAM, Instruction.from_row)
+        exam = work.files.read(project.EXAM, Instruction)
         return calibrating.made(exam, settings.exam.scorer, limit, seed)
     rng = pools.draw(random_seed=seed, purpose="anchors", depth=0)
     return pools.sample(calibrating.read(Path(source)), limit, rng)
 
 
-def _drawn(work: stage.Work, verdicts: Sequence[Verdict]) -> list[Pair]:
-    """Return what the second referee judges, of what the first one decided in both orders."""
-    settings = work.settings
-    decided = [row.id for row in verdicts if row.gap is not None and row.basis == "both_orders"]
-    rng = pools.draw(random_seed=settings.random_seed, purpose="second", depth=work.depth)
-    drawn = pools.sample(decided, settings.calibrate.second_rows, rng)
-    # the iteration's own Cache Pool: it holds all that was judged, with the same answers
-    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction.from_row)
-    responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
-    rows, answers = {row.id: row for row in cache}, {row.id: row for row in responses}
-    return [judging.pair(rows[identity], answers[identity]) for identity in drawn]
+def _write_metrics(work: stage.Work, calibrated: Calibrated, verdicts: list[Verdict]) -> str:
+    evaluate = work.settings.evaluate
+    agreement = work.files.read_document(project.metrics(work.iteration, "agreement"))
+    tau = agreement["noise"]["tau"]
+    bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, work.settings.random_seed)
+    ours = {row.id: row for row in verdicts}
+    truth = calibrating.against_truth(calibrated.anchors, tau, bootstrap)
+    second = calibrating.against_second(ours, calibrated.second, tau, bootstrap)
+    work.write_metrics(
+        {
+            "anchors": truth,
+            "against_second": second,
+            "referee": calibrated.asked_referee,
+            "second": calibrated.asked_second,
+            "dropped": reasons(calibrated.dropped),
+        }
+    )
+    return _sentence(truth, second)
 
 
 def _sentence(truth: Row, second: Row) -> str:
@@ -89,4 +85,4 @@ def _percent(estimate: Mapping[str, float] | None, told: str) -> str:
 
 
 if __name__ == "__main__":
-    stage.main("calibrate", calibrate)
+    stage.run("calibrate", main)

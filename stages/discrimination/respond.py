@@ -1,27 +1,27 @@
-"""respond: the student of the iteration before sits the Cache Pool, or a drawn part of it."""
+"""respond: the student of the iteration before answers the Cache Pool, or a drawn part of it."""
 
-from lion import jsonl, stage
-from lion.instructions import pools
-from lion.model import sitting, student
+from lion import stage
+from lion.inference.respond import respond
+from lion.inference.respondent import Respondent
+from lion.model import student
 from lion.records import Instruction
 
 
-def respond(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write responses.jsonl; empty where the loop has stopped before."""
-    settings = work.settings
-    examinee = work.before("student")
-    stopped = student.stopped(examinee)
+    folder = work.before("student")
+    stopped = student.stopped(folder)
     if stopped is not None:
-        jsonl.write(work.data("responses.jsonl"), [])
+        work.files.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"
-    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
-    rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)
-    drawn = pools.sample(cache, settings.respond.limit, rng)
-    seed = settings.random_seed + work.depth
-    answers = sitting.answers(work, drawn, examinee, work.previous, seed)
-    jsonl.write(work.data("responses.jsonl"), answers)
-    return f"{len(answers):,} responses to {len(cache):,} instructions in cache"
+    cache = work.files.read(work.before("cache_pool.jsonl"), Instruction)
+    respondent = Respondent(
+        folder, work.previous, work.settings, work, work.kept_answers, work.progress
+    )
+    responses = respond(cache, respondent, work.settings, depth=work.depth)
+    work.files.write(work.data("responses.jsonl"), responses)
+    return f"{len(responses):,} responses to {len(cache):,} instructions in cache"
 
 
 if __name__ == "__main__":
-    stage.main("respond", respond)
+    stage.run("respond", main)

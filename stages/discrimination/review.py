@@ -3,90 +3,44 @@
 Where a scorer can verify, it may stand in the referee's place: `review.judge: scorer`, free, exact.
 """
 
-from collections.abc import Sequence
-
-from lion import jsonl, project, stage
-from lion.judgement import calibration, discrimination, frugal, judging
-from lion.judgement.judging import Pair
-from lion.records import Answer, Instruction, Order, Review, Selection, Verdict, reasons
-
-_Found = dict[tuple[str, Order], list[Review]]
+from lion import stage
+from lion.judgement.review import review
+from lion.records import Answer, Instruction, Verdict, reasons
 
 
-def review(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write selection.jsonl, a row per response that gets a verdict, and the reviews they need.
 
     And what the reviews tell of their referee.
     """
-    settings = work.settings
-    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
-    responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
-    by_id = {row.id: row for row in cache}
-    pairs = [judging.pair(by_id[response.id], response) for response in responses]
-    used: dict[str, int] = {}
-    if settings.review.judge == "scorer":
-        selected = frugal.everything(_compared(pairs))
-        reviews = judging.by_scorer(pairs, settings.exam.scorer)
-    else:
-        selected, reviews, used = _by_referee(work, pairs)
-    dropped = judging.dropped(reviews, "review")
-    share = settings.review.max_dropped
-    stage.check_dropped(dropped, share, len(reviews), "review.max_dropped")
-    jsonl.write(work.data("reviews.jsonl"), reviews)
-    jsonl.write(work.data("selection.jsonl"), selected)
-    work.write_dropped(dropped)
-    counts = {"responses": len(pairs), "judged": len(selected), "reviews": len(reviews)}
-    work.write_metrics({**counts, "dropped": reasons(dropped), "referee": used})
-    longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
-    alike = {identity for identity, same in _compared(pairs) if same}
-    trusted = calibration.figures(reviews, longer, alike)
-    jsonl.write_document(project.metrics(work.iteration, "calibration"), trusted)
+    files = work.files
+    reviewed = review(
+        files.read(work.before("cache_pool.jsonl"), Instruction),
+        files.read(work.data("responses.jsonl"), Answer),
+        files.read(work.before("verdicts.jsonl"), Verdict),
+        work.settings,
+        work,
+        work.prompts("referee")["referee"],
+        depth=work.depth,
+    )
+    files.write(work.data("reviews.jsonl"), reviewed.reviews)
+    files.write(work.data("selection.jsonl"), reviewed.selections)
+    work.write_dropped(reviewed.dropped)
+    work.write_metrics(
+        {
+            "responses": reviewed.responses,
+            "judged": len(reviewed.selections),
+            "reviews": len(reviewed.reviews),
+            "dropped": reasons(reviewed.dropped),
+            "referee": reviewed.referee,
+        }
+    )
+    work.write_metrics(reviewed.reliability, "calibration")
     return (
-        f"{len(reviews):,} reviews for {len(selected):,} of {len(pairs):,} responses, "
-        f"{len(dropped):,} without scores"
+        f"{len(reviewed.reviews):,} reviews for {len(reviewed.selections):,} of "
+        f"{reviewed.responses:,} responses, {len(reviewed.dropped):,} without scores"
     )
 
 
-def _compared(pairs: Sequence[Pair]) -> list[frugal.Response]:
-    return [(one.id, frugal.same(one.teacher, one.student.text)) for one in pairs]
-
-
-def _by_referee(
-    work: stage.Work, pairs: Sequence[Pair]
-) -> tuple[list[Selection], list[Review], dict[str, int]]:
-    """Ask for what is needed at once, then for the orders that the first reviews call for."""
-    settings, seed = work.settings, work.settings.random_seed
-    rules, tau, share = settings.review, settings.split.tau, settings.review.max_dropped
-    before = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
-    by_id = {one.id: one for one in pairs}
-    drawn = frugal.select(_compared(pairs), before, tau, rules, random_seed=seed, depth=work.depth)
-    at_once = [(by_id[row.id], order) for row in drawn for order in frugal.orders(row)]
-    with work.asker("referee", settings.referee) as asker:
-        found = _keyed(judging.ask(asker, at_once, share, samples=rules.samples))
-        selected = [
-            frugal.settle(row, _first(found, row), tau, rules, random_seed=seed, depth=work.depth)
-            if row.basis == "one_order"
-            else row
-            for row in drawn
-        ]
-        wanted = [(row.id, order) for row in selected for order in frugal.orders(row)]
-        later = [(by_id[id], order) for id, order in wanted if (id, order) not in found]
-        found |= _keyed(judging.ask(asker, later, share, samples=rules.samples))
-        used = asker.account.versioned()
-    return selected, [review for key in wanted for review in found[key]], used
-
-
-def _keyed(reviews: Sequence[Review]) -> _Found:
-    found: _Found = {}
-    for row in reviews:
-        found.setdefault((row.id, row.order), []).append(row)
-    return found
-
-
-def _first(found: _Found, row: Selection) -> Review:
-    """Return what the samples of a row's first order come to."""
-    return discrimination.pooled(found[row.id, row.first])[0]
-
-
 if __name__ == "__main__":
-    stage.main("review", review)
+    stage.run("review", main)

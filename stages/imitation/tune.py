@@ -6,6 +6,7 @@ points to the one before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,14 @@ import polars
 
 from lion import jsonl, project, stage
 from lion.errors import DataError
-from lion.instructions import pools
-from lion.model import chat, student
+from lion.model import student
 from lion.records import Dropped, Instruction, reasons
-from lion.settings import Student, Tune
+from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:
+    from lion.model.chat import Example
     from lion.model.tuning import TuneReport
+    from lion.settings import Tune
 
 _CURVE = {
     "step": polars.Int64,
@@ -29,74 +31,50 @@ _CURVE = {
 }
 
 
-def tune(work: stage.Work) -> str:
+def main(work: stage.Work) -> str:
     """Write student/ and the training curve."""
-    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction.from_row)
-    new = {row.id for row in jsonl.read(work.data("train_pool.jsonl"), Instruction.from_row)}
-    fresh = [row for row in cache if row.id in new]
-    if not fresh:
+    cache = work.files.read(work.data("cache_pool.jsonl"), Instruction)
+    new = {row.id for row in work.files.read(work.data("train_pool.jsonl"), Instruction)}
+    is_base = work.iteration == project.BASE
+    before = project.BASE_STUDENT if is_base else work.before("student")
+    rules = work.settings.tune_at(work.iteration)
+
+    def fine_tune(
+        examples: Sequence[Example], before: Path, out: Path, rules: Tune, random_seed: int
+    ) -> TuneReport:
+        from lion.model import tuning_run  # torch, which an iteration without a step does not need
+
+        return tuning_run.run(
+            examples,
+            student=before,
+            out=out,
+            settings=work.settings,
+            tune=rules,
+            random_seed=random_seed,
+            name=work.name,
+        )
+
+    out = work.data("student")
+    tuned = tune(cache, new, before, out, work.settings, rules, fine_tune, depth=work.depth)
+    if tuned is None:
         return _stand_still(work)
-    student.load_libraries("transformers.trainer")  # and torch, which standing still does not need
-    from lion.model import tuning_run
-
-    tune_settings = work.settings.tune_at(work.iteration)
-    rows = fresh + pools.replayed_at(
-        work.depth, fresh, cache, tune_settings.replay, work.settings.random_seed
-    )
-    before = _student_before(work)
-    examples = _examples(rows, before, work.settings.student)
-    _refuse_too_long(examples, tune_settings)
-    report = tuning_run.run(
-        examples,
-        student=before,
-        out=work.data("student"),
-        settings=work.settings,
-        tune=tune_settings,
-        random_seed=work.settings.random_seed + work.depth,
-        name=f"tune@{work.iteration}",
-    )
-    _write(work, report, len(fresh), len(rows) - len(fresh))
-    tuning_run.forget(f"tune@{work.iteration}")
-    return f"{report.steps:,} steps on {len(fresh):,} new and {len(rows) - len(fresh):,} old rows"
+    _write(work, tuned)
+    project.forget_states(work.name)
+    return f"{tuned.report.steps:,} steps on {tuned.new:,} new and {tuned.replayed:,} old rows"
 
 
-def _student_before(work: stage.Work) -> Path:
-    return project.BASE_STUDENT if work.iteration == project.BASE else work.before("student")
-
-
-def _examples(rows: list[Instruction], before: Path, settings: Student) -> list[chat.Example]:
-    encoder = chat.Encoder(student.load_tokenizer(before, settings), settings.prompt_format)
-    return encoder.examples(
-        [(row.id, row.messages, row.answer.text) for row in rows if row.answer is not None]
-    )
-
-
-def _refuse_too_long(examples: list[chat.Example], settings: Tune) -> None:
-    """Raise TooManyDroppedError before a step is made where too many examples are left out."""
-    from lion.model import tuning
-
-    left_out = set(tuning.fit(examples, settings).too_long)
-    longest = settings.max_length
-    dropped = [
-        Dropped("tune", "too_long", id=one.id, detail=f"{len(one.input_ids)} of {longest} tokens")
-        for one in examples
-        if one.id in left_out
-    ]
-    stage.check_dropped(dropped, settings.max_dropped, len(examples), "tune.max_dropped")
-
-
-def _write(work: stage.Work, report: TuneReport | None, new: int = 0, old: int = 0) -> None:
-    """Write the curve, what was too long and the metrics; zeros where there is no report."""
+def _write(work: stage.Work, tuned: Tuned | None) -> None:
+    """Write the curve, what was too long and the metrics; zeros where nothing was tuned."""
+    report = tuned.report if tuned else None
     curve = report.curve if report else ()
-    too_long = report.too_long if report else ()
     with jsonl.replacing(project.metrics(work.iteration, "tune", "csv")) as temporary:
         polars.DataFrame(curve, schema=_CURVE).write_csv(temporary)
-    dropped = [Dropped("tune", "too_long", id=one) for one in too_long]
+    dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
     work.write_dropped(dropped)
     work.write_metrics(
         {
-            "new_rows": new,
-            "old_rows": old,
+            "new_rows": tuned.new if tuned else 0,
+            "old_rows": tuned.replayed if tuned else 0,
             "dropped": reasons(dropped),
             "truncated": len(report.truncated) if report else 0,
             "steps": report.steps if report else 0,
@@ -117,4 +95,4 @@ def _stand_still(work: stage.Work) -> str:
 
 
 if __name__ == "__main__":
-    stage.main("tune", tune)
+    stage.run("tune", main)

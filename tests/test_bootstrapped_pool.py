@@ -7,8 +7,9 @@ import pytest
 from fixtures import Configure
 
 from lion.instructions import decontamination
+from lion.instructions.bootstrapped_pool import BootstrappedPool, Task
+from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
-from lion.instructions.seedbed import Draw, Seedbed, Task
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.records import Dropped, Instruction, Message
 from lion.settings import Bootstrap, Decontaminate
@@ -39,27 +40,26 @@ def seeds(labelled: int, open_: int) -> list[Task]:
 
 
 @pytest.fixture
-def bed(configure: Configure) -> Any:
-    def made(given: list[Task], exam: str = "", **changes: Any) -> Seedbed:
+def pool(configure: Configure) -> Any:
+    def made(given: list[Task], exam: str = "", **changes: Any) -> BootstrappedPool:
         settings = configure({"bootstrap": {"0": {**ENTRY, **changes}}})
         rows = [
             Instruction.new([{"role": "user", "content": exam}], origin="exam", iteration="0")
             for _ in range(bool(exam))
         ]
-        return Seedbed(
+        guard = decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[]))
+        return BootstrappedPool(
             settings.bootstrap["0"],
-            settings.bootstrap_filters("0"),
             given,
-            decontamination.guard(rows, Decontaminate(whole=True, ngram=None, against=[])),
+            CandidateFilter(settings.bootstrap_filters("0"), settings.quality, guard),
             {kind: random.Random(3) for kind in TASK_KINDS},
-            settings.quality,
         )
 
     return made
 
 
-def reasons(bed: Seedbed) -> list[str]:
-    return [row.reason for row in bed.dropped]
+def reasons(pool: BootstrappedPool) -> list[str]:
+    return [row.reason for row in pool.dropped]
 
 
 @pytest.mark.parametrize(
@@ -73,57 +73,57 @@ def reasons(bed: Seedbed) -> list[str]:
     ],
 )
 def test_seeds_count_towards_size_and_balance(
-    bed: Any, labelled: int, open_: int, wanted: tuple[int, int]
+    pool: Any, labelled: int, open_: int, wanted: tuple[int, int]
 ) -> None:
-    made = bed(seeds(labelled, open_))
+    made = pool(seeds(labelled, open_))
     assert (made.wanted("classification"), made.wanted("open")) == wanted
 
 
-def test_a_round_asks_for_each_kind_by_what_it_lacks(bed: Any) -> None:
-    draws = bed(seeds(2, 8), size=400).choose([])
+def test_a_round_asks_for_each_kind_by_what_it_lacks(pool: Any) -> None:
+    draws = pool(seeds(2, 8), size=400).choose([])
     kinds = [draw.kind for draw in draws]
     assert len(draws) <= ENTRY["round"] + 1
     assert 0 < kinds.count("classification") < kinds.count("open")
     assert len({(draw.kind, draw.sample) for draw in draws}) == len(draws)
 
 
-def test_the_last_round_asks_for_little_more_than_is_wanted(bed: Any) -> None:
-    made = bed(seeds(10, 27), round=100)
+def test_the_last_round_asks_for_little_more_than_is_wanted(pool: Any) -> None:
+    made = pool(seeds(10, 27), round=100)
     assert [draw.kind for draw in made.choose([])] == ["open"]
 
 
-def test_a_dry_kind_is_asked_for_no_more(bed: Any) -> None:
-    assert {draw.kind for draw in bed(seeds(2, 8)).choose(["open"])} == {"classification"}
-    assert bed(seeds(2, 8)).choose(["open", "classification"]) == []
+def test_a_dry_kind_is_asked_for_no_more(pool: Any) -> None:
+    assert {draw.kind for draw in pool(seeds(2, 8)).choose(["open"])} == {"classification"}
+    assert pool(seeds(2, 8)).choose(["open", "classification"]) == []
 
 
-def test_examples_are_of_the_kind_asked_for(bed: Any) -> None:
-    for draw in bed(seeds(5, 9)).choose([]):
-        assert {example.kind for example in draw.examples} == {draw.kind}
-        assert len({example.id for example in draw.examples}) == 3
+def test_examples_are_of_the_kind_asked_for(pool: Any) -> None:
+    for draw in pool(seeds(5, 9)).choose([]):
+        assert {example.kind for example in draw.source} == {draw.kind}
+        assert len({example.id for example in draw.source}) == 3
 
 
-def test_where_no_seed_is_of_a_kind_the_others_stand_in(bed: Any) -> None:
-    draws = bed(seeds(0, 2)).choose(["open"])
+def test_where_no_seed_is_of_a_kind_the_others_stand_in(pool: Any) -> None:
+    draws = pool(seeds(0, 2)).choose(["open"])
     assert draws
-    assert all(len(draw.examples) == 2 for draw in draws)
+    assert all(len(draw.source) == 2 for draw in draws)
 
 
-def test_conversations_are_kept_and_not_shown(bed: Any) -> None:
+def test_conversations_are_kept_and_not_shown(pool: Any) -> None:
     talk = task(99, turns=2)
-    made = bed([*seeds(2, 4), talk], round=50, size=400)
-    assert all(talk not in draw.examples for draw in made.choose([]))
+    made = pool([*seeds(2, 4), talk], round=50, size=400)
+    assert all(talk not in draw.source for draw in made.choose([]))
     assert made.choose(["classification"])
 
 
-def test_what_was_made_is_shown_in_later_rounds(bed: Any) -> None:
-    made = bed(seeds(0, 5), classification=0.0)
+def test_what_was_made_is_shown_in_later_rounds(pool: Any) -> None:
+    made = pool(seeds(0, 5), classification=0.0)
     first = made.choose([])
-    assert all(len(draw.examples) == 3 for draw in first)
+    assert all(len(draw.source) == 3 for draw in first)
     made.judge(first[0], ["Describe a lake at night, please", "Count to ten in Welsh and back"])
-    shown = {example.id for draw in made.choose([]) for example in draw.examples}
-    assert {row.id for row in made.made} <= shown
-    assert all(len(draw.examples) == 5 for draw in made.choose([]))
+    shown = {example.id for draw in made.choose([]) for example in draw.source}
+    assert {row.id for row in made.kept} <= shown
+    assert all(len(draw.source) == 5 for draw in made.choose([]))
 
 
 @pytest.mark.parametrize(
@@ -137,23 +137,23 @@ def test_what_was_made_is_shown_in_later_rounds(bed: Any) -> None:
         ("Tell me what CafÃ© and naÃ¯ve mean in French", "mojibake"),
     ],
 )
-def test_what_is_not_kept_has_its_reason(bed: Any, text: str, reason: str) -> None:
-    made = bed(seeds(0, 5), exam="How many moons has the planet Mars?")
+def test_what_is_not_kept_has_its_reason(pool: Any, text: str, reason: str) -> None:
+    made = pool(seeds(0, 5), exam="How many moons has the planet Mars?")
     draw = made.choose([])[0]
     assert made.judge(draw, [text]) == 0
     assert reasons(made) == [reason]
     assert made.funnel[draw.kind] == {"asked": 1, reason: 1}
 
 
-def test_a_task_that_is_withdrawn_is_counted_and_made_again(bed: Any) -> None:
-    made = bed(seeds(2, 8))
+def test_a_task_that_is_withdrawn_is_counted_and_made_again(pool: Any) -> None:
+    made = pool(seeds(2, 8))
     draw = made.choose([])[0]
     wanted = made.wanted(draw.kind)
     texts = ["Describe a lake at night, please", "Count to ten in Welsh and back"]
     assert made.judge(draw, texts) == 2
-    first, second = made.made
+    first, second = made.kept
     made.withdraw({first.id: Flaw("unsafe", "Unsafe.")})
-    assert (made.made, made.wanted(draw.kind)) == ([second], wanted - 1)
+    assert (made.kept, made.wanted(draw.kind)) == ([second], wanted - 1)
     assert made.funnel[draw.kind] == {"asked": 2, "kept": 1, "unsafe": 1}
     assert [(row.reason, row.id, row.detail) for row in made.dropped] == [
         ("unsafe", first.id, "Unsafe.")
@@ -161,8 +161,8 @@ def test_a_task_that_is_withdrawn_is_counted_and_made_again(bed: Any) -> None:
     assert made.judge(draw, texts[:1]) == 0
 
 
-def test_new_tasks_are_new_against_each_other_whatever_their_kind(bed: Any) -> None:
-    made = bed(seeds(2, 8))
+def test_new_tasks_are_new_against_each_other_whatever_their_kind(pool: Any) -> None:
+    made = pool(seeds(2, 8))
     draws = {draw.kind: draw for draw in made.choose([])}
     text = "Is this letter friendly or cold? Thank you for nothing at all."
     assert made.judge(draws["open"], [text]) == 1
@@ -170,20 +170,20 @@ def test_new_tasks_are_new_against_each_other_whatever_their_kind(bed: Any) -> N
     assert reasons(made) == ["not_novel"]
 
 
-def test_what_is_more_than_wanted_is_surplus_and_counted(bed: Any) -> None:
-    made = bed(seeds(10, 29))
+def test_what_is_more_than_wanted_is_surplus_and_counted(pool: Any) -> None:
+    made = pool(seeds(10, 29))
     (draw,) = made.choose([])
     assert made.judge(draw, ["Describe a lake at night, please", "Count to ten in Welsh"]) == 1
     assert reasons(made) == ["surplus"]
     assert made.choose([]) == []
 
 
-def test_a_made_row_tells_what_was_shown(bed: Any) -> None:
-    made = bed(seeds(2, 8))
-    draw: Draw = made.choose(["classification"])[0]
+def test_a_made_row_tells_what_was_shown(pool: Any) -> None:
+    made = pool(seeds(2, 8))
+    draw = made.choose(["classification"])[0]
     made.judge(draw, ["Describe a lake at night, please", Dropped("bootstrap", "too_short")])
-    row = made.made[0].to_row()
-    assert row["examples"] == [example.id for example in draw.examples]
+    row = made.kept[0].to_row()
+    assert row["examples"] == [example.id for example in draw.source]
     assert row["classification"] is False
     assert "examples" not in made.seeds[0].to_row()
 

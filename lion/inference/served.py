@@ -7,35 +7,34 @@ student refuses, and no reply of that one is ever taken from the ledger for this
 from collections.abc import Sequence
 from pathlib import Path
 
+from lion.asking.clients import Clients
 from lion.errors import EndpointError, ModelError
 from lion.model import partial
 from lion.model import student as students
 from lion.model.chat import Encoder
 from lion.records import Answer, Instruction
 from lion.settings import Served, Settings
-from lion.stage import Work
 from lion.wire import Failure, Outcome, Request
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
 """Failures of a teacher that a student's answer may be: it wrote nothing."""
 
 
-def model_name(student: Path, iteration: str) -> str:
-    """Return the name under which the student must be served. Raises ModelError."""
-    return f"student-{iteration}-{partial.fingerprint(student)[:12]}"
-
-
 def answers(
-    work: Work, rows: Sequence[Instruction], student: Path, iteration: str, random_seed: int
+    rows: Sequence[Instruction],
+    student: Path,
+    iteration: str,
+    settings: Settings,
+    clients: Clients,
+    random_seed: int,
 ) -> list[Answer]:
     """Return the answer of the served student to each row, in order.
 
     Raises EndpointError where the server does not have this student, ModelError where an answer
     cannot be had.
     """
-    settings = work.settings
     served = _served(settings)
-    name = model_name(student, iteration)
+    name = partial.served_name(student, iteration)
     sampling = {
         "temperature": settings.answering.temperature,
         "max_tokens": settings.answering.max_tokens,
@@ -48,8 +47,8 @@ def answers(
         for row in rows
     ]
     try:
-        with work.asker("student", served.endpoint(name, sampling)) as asker:
-            outcomes = asker.ask(requests, max_failed=None)
+        with clients.open("student", served.endpoint(name, sampling)) as client:
+            outcomes = client.ask(requests, max_failed=None)
     except EndpointError as error:
         raise EndpointError(
             f"{error} The stage needs {name} at {served.base_url}: run "

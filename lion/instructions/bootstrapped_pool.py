@@ -1,27 +1,24 @@
-"""A few tasks become a base pool here: what is shown to the generator, and what is kept. Pure.
+"""A base pool grown from a few tasks: what is shown to the generator, and what is kept.
 
-Tasks are judged one by one, in the order of their requests, by the gates of generation: new against
-the seeds and against everything kept before, and meeting no exam row. Whatever is not kept has a
+Pure. Tasks are judged one by one, in the order of their requests, by the filters of generation: new
+against the seeds and everything kept before, and meeting no exam row. Whatever is not kept has a
 reason that is counted.
 """
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
 from lion.errors import DataError
-from lion.instructions import quality
-from lion.instructions.decontamination import Decontamination
-from lion.instructions.near_duplicates import NearDuplicates
-from lion.instructions.novelty import Neighbour, Novelty
+from lion.instructions.candidate_filter import Accepted, CandidateFilter
 from lion.instructions.quality import Flaw
+from lion.instructions.rounds import Draw
 from lion.instructions.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.model.chat import transcript
-from lion.model.counting import Count
 from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
-from lion.settings import Bootstrap, Generate, Quality
+from lion.settings import Bootstrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,68 +57,45 @@ class Task:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One request to come: which kind it asks for, what it shows, and its sample index."""
-
-    kind: TaskKind
-    examples: tuple[Task, ...]
-    sample: int
-
-    @property
-    def texts(self) -> list[str]:
-        """Return the examples as they are shown."""
-        return [task.text for task in self.examples]
+Examples = tuple[Task, ...]
+"""The tasks that a request shows."""
 
 
 @dataclass(slots=True)
-class Seedbed:
-    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart.
-
-    Where there is `near`, which holds the seeds, what is kept is also new by its cosines.
-    """
+class BootstrappedPool:
+    """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart."""
 
     settings: Bootstrap
-    filters: Generate
     seeds: Sequence[Task]
-    guard: Decontamination
+    filter: CandidateFilter
     rngs: Mapping[TaskKind, random.Random]
-    quality: Quality
-    tokens: Count | None = None
-    near: NearDuplicates | None = None
-    made: list[Task] = field(default_factory=list)
+    kept: list[Task] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[TaskKind, Counter[str]] = field(init=False)
     _goal: dict[TaskKind, int] = field(init=False)
-    _novelty: Novelty = field(init=False)
-    _known: set[str] = field(init=False)
     _asked: Counter[TaskKind] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Index the seeds, and reckon how many of each kind are to be made: theirs count."""
+        """Make the seeds known, and reckon how many of each kind are to be made: theirs count."""
         self.funnel = {kind: Counter() for kind in TASK_KINDS}
         new = max(0, self.settings.size - len(self.seeds))
         share = round(self.settings.classification * self.settings.size)
         given = sum(task.kind == "classification" for task in self.seeds)
         labelled = min(max(0, share - given), new)
         self._goal = {"classification": labelled, "open": new - labelled}
-        self._known = {task.id for task in self.seeds}
-        self._novelty = Novelty(self.filters.novelty, self.filters.tokens)
-        for task in self.seeds:
-            self._novelty.add(task.id, task.text)
+        self.filter.know((task.id, task.text) for task in self.seeds)
 
     def wanted(self, kind: TaskKind) -> int:
         """Return how many tasks of `kind` are still to be made."""
         return self._goal[kind] - self.funnel[kind]["kept"]
 
-    def choose(self, dry: Sequence[TaskKind]) -> list[Draw]:
-        """Return the requests of one round, at most `round`: each kind by what it still lacks.
+    def choose(self, exhausted: Collection[TaskKind] = ()) -> list[Draw[TaskKind, Examples]]:
+        """Return the draws of one round, at most `round`: each kind by what it still lacks.
 
         A round asks for what is wanted and a tenth more. What it shows was there before it, so that
         the order of arrival never shows.
         """
-        kinds: list[TaskKind] = [kind for kind in TASK_KINDS if kind not in dry]
-        wanted = {kind: self.wanted(kind) for kind in kinds}
+        wanted = {kind: self.wanted(kind) for kind in TASK_KINDS if kind not in exhausted}
         total = sum(wanted.values())
         draws = []
         for kind, count in wanted.items():
@@ -130,48 +104,48 @@ class Seedbed:
             draws += [self._draw(kind) for _ in range(min(needed, share))]
         return draws
 
-    def judge(self, draw: Draw, found: Sequence[str | Dropped]) -> int:
-        """Keep the candidates of one reply, or drop each with its reason; return how many."""
+    def judge(self, draw: Draw[TaskKind, Examples], candidates: Sequence[str | Dropped]) -> int:
+        """Keep the candidates of one reply, or drop each with its reason; return how many stay."""
+        return sum(self._admit(draw, candidate) for candidate in candidates)
+
+    def _admit(self, draw: Draw[TaskKind, Examples], candidate: str | Dropped) -> bool:
         funnel = self.funnel[draw.kind]
-        before = funnel["kept"]
-        for candidate in found:
-            funnel["asked"] += 1
-            judged = candidate
-            if not isinstance(judged, Dropped):
-                judged = self._gate(draw, judged)
-            if isinstance(judged, Dropped):
-                funnel[judged.reason] += 1
-                self.dropped.append(judged)
-            else:
-                funnel["kept"] += 1
-        return funnel["kept"] - before
+        funnel["asked"] += 1
+        judged = candidate if isinstance(candidate, Dropped) else self._filtered(draw, candidate)
+        if isinstance(judged, Dropped):
+            funnel[judged.reason] += 1
+            self.dropped.append(judged)
+            return False
+        funnel["kept"] += 1
+        self.kept.append(judged)
+        return True
 
     def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
         """Drop tasks that were kept, by id: what was found of them later. They stay known."""
-        for task in self.made:
+        for task in self.kept:
             if task.id in flaws:
                 flaw = flaws[task.id]
                 self.funnel[task.kind].update({flaw.reason: 1, "kept": -1})
                 self.dropped.append(Dropped(STAGE, flaw.reason, task.id, task.text, flaw.detail))
-        self.made = [task for task in self.made if task.id not in flaws]
+        self.kept = [task for task in self.kept if task.id not in flaws]
 
-    def _draw(self, kind: TaskKind) -> Draw:
+    def _draw(self, kind: TaskKind) -> Draw[TaskKind, Examples]:
         """Draw examples of `kind`; where no seed is of it, any seed stands in.
 
         Conversations are not shown: what is made is one turn.
         """
         plain = [task for task in self.seeds if len(task.messages) == 1] or list(self.seeds)
         shown = [task for task in plain if task.kind == kind] or plain
-        made = [task for task in self.made if task.kind == kind]
+        kept = [task for task in self.kept if task.kind == kind]
         settings = self.settings
         rng = self.rngs[kind]  # its own, so that another balance or size asks much the same
         examples = rng.sample(shown, min(settings.from_seeds, len(shown)))
-        examples += rng.sample(made, min(settings.from_made, len(made)))
+        examples += rng.sample(kept, min(settings.from_made, len(kept)))
         rng.shuffle(examples)
         self._asked[kind] += 1
         return Draw(kind, tuple(examples), self._asked[kind] - 1)
 
-    def _gate(self, draw: Draw, text: str) -> str | Dropped:
+    def _filtered(self, draw: Draw[TaskKind, Examples], text: str) -> Task | Dropped:
         if self.wanted(draw.kind) <= 0:
             return Dropped(STAGE, "surplus", text=text)
         messages = canonical_messages([{"role": "user", "content": text}])
@@ -179,31 +153,9 @@ class Seedbed:
             identity = instruction_id(messages)
         except DataError as error:
             return Dropped(STAGE, "malformed", detail=str(error))
-        reason, detail = self._objection(identity, text)
-        if reason is not None:
+        judged = self.filter.admit(identity, text)
+        if not isinstance(judged, Accepted):
+            reason, detail = judged.reason, judged.detail
             return Dropped(STAGE, reason, id=identity, text=text, detail=detail)
-        closest = None if self.near is None else self.near.neighbour(text)
-        told = (closest.id, closest.similarity) if isinstance(closest, Neighbour) else None
-        shown = tuple(task.id for task in draw.examples)
-        self.made.append(Task(identity, tuple(messages), draw.kind, shown, closest=told))
-        if self.near is not None:
-            self.near.add(identity, text)
-        self._known.add(identity)
-        self._novelty.add(identity, text)
-        return text
-
-    def _objection(self, identity: str, text: str) -> tuple[str | None, str | None]:
-        if identity in self._known:
-            return "duplicate", identity
-        flaw = quality.flaw(text, self.quality, self.tokens)
-        if flaw is not None:
-            return flaw.reason, flaw.detail
-        meeting = self.guard.meets(text)
-        if meeting is not None:
-            return "contaminated", f"exam {meeting.exam_id} ({meeting.kind})"
-        neighbour = self._novelty.nearest(text)
-        if neighbour is not None:
-            return "not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}"
-        if self.near is not None:
-            return self.near.objection(self.near.neighbour(text)) or (None, None)
-        return None, None
+        shown = tuple(task.id for task in draw.source)
+        return Task(identity, tuple(messages), draw.kind, shown, closest=judged.closest)

@@ -1,0 +1,39 @@
+"""What a phase needs of an endpoint: a client that answers requests, and who opens one.
+
+Protocols only. In a stage, `lion.stage.Work` opens askers with the ledger before them; the plan
+opens clients that know the ledger alone, the experiments clients that bill.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from lion.asking.account import Account
+from lion.settings import Endpoint
+from lion.stage_table import Role
+from lion.wire import Outcome, Request
+
+
+class Client(Protocol):
+    """An endpoint in one role. `account` counts what was asked of it so far."""
+
+    account: Account
+
+    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+        """Return one outcome per request, in their order.
+
+        Raises TooManyDroppedError where more than `max_failed` distinct requests failed for good.
+        """
+        ...
+
+    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:
+        """Yield the outcomes one by one, as `ask` returns them."""
+        ...
+
+
+class Clients(Protocol):
+    """Opens a client of an endpoint for as long as a phase asks in that role."""
+
+    def open(self, role: Role, endpoint: Endpoint) -> AbstractContextManager[Client]:
+        """Return a context manager of the client."""
+        ...

@@ -1,0 +1,101 @@
+"""The phase `evaluate`: a student takes the exam.
+
+Its answers are marked by the exam's scorer, beside the teacher's own; the referee compares the two
+on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy. Writes no
+file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lion import teacher
+from lion.asking.clients import Clients
+from lion.evaluation import examination
+from lion.failure_limit import allowed_failures, check_dropped
+from lion.inference.respondent import Respondent
+from lion.instructions import pools
+from lion.judgement import judging
+from lion.prompts import PromptRole, Prompts
+from lion.records import Answer, Dropped, Instruction, Row
+from lion.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The student's answers, its marks, its quality, and what could not be used.
+
+    `teacher` and `referee` count what these were asked.
+    """
+
+    answers: list[Answer]
+    accuracy: Row
+    quality: Row
+    dropped: list[Dropped]
+    teacher: Mapping[str, int]
+    referee: Mapping[str, int]
+
+
+def evaluate(
+    exam: Sequence[Instruction],
+    respondent: Respondent,
+    settings: Settings,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+) -> Evaluated:
+    """Let the student take `exam`; `templates` are the prompts of teacher and referee.
+
+    Raises TooManyDroppedError where more than `evaluate.max_dropped` of the teacher's answers or of
+    the reviews fail.
+    """
+    rng = pools.draw(random_seed=settings.random_seed, purpose="quality", depth=0)
+    compared = pools.sample(exam, settings.evaluate.quality, rng)  # the same in every iteration
+    if settings.exam.scorer.kind == "referee":
+        exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
+    taught, untaught, asked = _teacher(exam, settings, clients, templates["teacher"])
+    answers = respondent.respond(exam, settings.random_seed)
+    marks = examination.mark(exam, taught, answers, settings.exam.scorer)
+    known = [teacher.taught(row, taught[row.id]) for row in compared if row.id in taught]
+    quality, unread, judged = _quality(known, answers, settings, clients, templates["referee"])
+    return Evaluated(
+        answers=answers,
+        accuracy=examination.accuracy(marks, settings.evaluate, settings.random_seed),
+        quality=quality,
+        dropped=untaught + unread,
+        teacher=asked,
+        referee=judged,
+    )
+
+
+def _teacher(
+    exam: Sequence[Instruction], settings: Settings, clients: Clients, templates: Prompts
+) -> tuple[dict[str, Answer], list[Dropped], Mapping[str, int]]:
+    """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
+    requests = [teacher.request(row, templates) for row in exam]
+    share = settings.evaluate.max_dropped
+    with clients.open("teacher", settings.teacher) as client:
+        outcomes = client.ask(requests, max_failed=allowed_failures(share, len(exam)))
+        asked = client.account.versioned()
+    answers = [teacher.answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
+    dropped = [replace(row, stage="evaluate") for row in answers if isinstance(row, Dropped)]
+    check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
+    return {row.id: row for row in answers if isinstance(row, Answer)}, dropped, asked
+
+
+def _quality(
+    rows: Sequence[Instruction],
+    answers: Sequence[Answer],
+    settings: Settings,
+    clients: Clients,
+    templates: Prompts,
+) -> tuple[Row, list[Dropped], Mapping[str, int]]:
+    """Return the quality on `rows`, and the reviews that cannot be read."""
+    by_id = {answer.id: answer for answer in answers}
+    wanted = judging.in_both_orders([judging.pair(row, by_id[row.id]) for row in rows])
+    share = settings.evaluate.max_dropped
+    with clients.open("referee", settings.referee) as client:
+        reviews = judging.ask(client, wanted, templates, settings.referee.form, share)
+        asked = client.account.versioned()
+    dropped = judging.dropped(reviews, "evaluate")
+    check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
+    quality = examination.quality(reviews, settings.evaluate, settings.random_seed)
+    return quality, dropped, asked

@@ -1,0 +1,30 @@
+"""How many rows or calls of a phase may fail before the phase does. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from lion.errors import TooManyDroppedError
+from lion.records import Dropped
+
+
+def allowed_failures(share: float, count: int) -> int:
+    """Return how many of `count` rows may fail."""
+    return int(share * count + 1e-9)  # 0.29 * 100 is a little less than 29
+
+
+def check_dropped(dropped: Sequence[Dropped], share: float, count: int, parameter: str) -> None:
+    """Raise TooManyDroppedError where more than `share` of `count` rows were dropped.
+
+    `parameter` is the name of the share in params.yaml, for the message.
+    """
+    allowed = allowed_failures(share, count)
+    if len(dropped) <= allowed:
+        return
+    reasons = Counter(row.reason for row in dropped).most_common()
+    told = ", ".join(f"{reason} {number}" for reason, number in reasons)
+    example = dropped[0].detail or dropped[0].text or ""
+    raise TooManyDroppedError(
+        f"{len(dropped)} of {count} rows dropped ({told}), {parameter} = {share:g} allows "
+        f"{allowed}; the first: {dropped[0].id}: {example[:200]}. "
+        f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
+    )

@@ -1,0 +1,17 @@
+"""The phase `respond`: the student answers the Cache Pool, or a drawn part of it."""
+
+from collections.abc import Sequence
+
+from lion.inference.respondent import Respondent
+from lion.instructions import pools
+from lion.records import Answer, Instruction
+from lion.settings import Settings
+
+
+def respond(
+    cache: Sequence[Instruction], respondent: Respondent, settings: Settings, *, depth: int
+) -> list[Answer]:
+    """Return the responses to the part of the Cache Pool that is drawn for iteration `depth`."""
+    rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=depth)
+    drawn = pools.sample(cache, settings.respond.limit, rng)
+    return respondent.respond(drawn, settings.random_seed + depth)

@@ -1,0 +1,53 @@
+"""A student that responds: by its own checkpoint, or through the server that params name.
+
+Writes no file but what a killed stage goes on from (`keep`).
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lion.asking.clients import Clients
+from lion.inference import served
+from lion.model import student
+from lion.records import Answer, Instruction
+from lion.settings import Settings
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Respondent:
+    """The student of iteration `iteration`, whose checkpoint is in `folder`.
+
+    `clients` open the student's server where params name one. `keep` is the folder of batches that
+    are done, for a stage that is killed; `progress` opens a display of responses done and in all.
+    """
+
+    folder: Path
+    iteration: str
+    settings: Settings
+    clients: Clients
+    keep: Path | None = None
+    progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
+
+    def respond(self, rows: Sequence[Instruction], random_seed: int) -> list[Answer]:
+        """Return the student's response to each row, in order.
+
+        Raises ModelError, DataError, and EndpointError where the student's server refuses.
+        """
+        if not rows:
+            return []
+        if self.settings.student.endpoint is not None:
+            return served.answers(
+                rows, self.folder, self.iteration, self.settings, self.clients, random_seed
+            )
+        student.load_libraries()  # torch, which a loop that has stopped does not need
+        from lion.model import answering
+
+        settings = self.settings
+        label = f"student-{self.iteration}"
+        task = answering.Task(self.folder, settings.student, settings.answering, random_seed, label)
+        with self.progress() as update:
+            return answering.answer(rows, task, keep=self.keep, progress=update)

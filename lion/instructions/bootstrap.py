@@ -1,0 +1,117 @@
+"""The phase `bootstrap`: a base pool grown from a few tasks of the user's own.
+
+The generator is shown tasks and goes on with new ones (self-instruct; Wang et al., ACL 2023).
+Writes no file. An endpoint that fails is no sign that the generator has run dry: above
+`generate.max_dropped` the phase fails.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from lion.asking.clients import Clients
+from lion.failure_limit import allowed_failures
+from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
+from lion.instructions.bootstrapped_pool import BootstrappedPool, Examples, Task
+from lion.instructions.candidate_filter import CandidateFilter
+from lion.instructions.rounds import Draw, Rounds
+from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.model import counting
+from lion.prompts import PromptRole, Prompts
+from lion.records import Dropped, Instruction
+from lion.settings import Bootstrap, Generate, Settings
+from lion.wire import Outcome, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapped:
+    """The seeds, then the new tasks in the order of their making, and what became of the rest.
+
+    `funnels` counts the candidates of each kind, `short` how many are lacking; `asked` counts what
+    was asked in each role.
+    """
+
+    seeds: Sequence[Task]
+    new: list[Task]
+    dropped: list[Dropped]
+    funnels: dict[TaskKind, dict[str, int]]
+    short: dict[TaskKind, int]
+    asked: dict[str, Mapping[str, int]]
+
+
+def bootstrap(
+    seeds: Sequence[Task],
+    exams: Sequence[Instruction],
+    settings: Settings,
+    entry: Bootstrap,
+    filters: Generate,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+) -> Bootstrapped:
+    """Return a base pool of `entry.size` tasks, or fewer where too little of what comes is kept.
+
+    No row of `exams` may be given away. `templates` are the prompts of `bootstrap`, and of `safety`
+    where `filters` ask for it.
+    """
+    guard = decontamination.guard(exams, settings.decontaminate)
+    tokens = counting.counter(settings.quality, settings.student)
+    rngs = {
+        kind: pools.draw(random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=0)
+        for kind in TASK_KINDS
+    }
+    pool = BootstrappedPool(
+        entry, seeds, CandidateFilter(filters, settings.quality, guard, tokens), rngs
+    )
+    asked = _fill(pool, settings, clients, templates)
+    return Bootstrapped(
+        seeds=pool.seeds,
+        new=pool.kept,
+        dropped=pool.dropped,
+        funnels={kind: dict(sorted(pool.funnel[kind].items())) for kind in TASK_KINDS},
+        short={kind: pool.wanted(kind) for kind in TASK_KINDS},
+        asked=asked,
+    )
+
+
+def _fill(
+    pool: BootstrappedPool,
+    settings: Settings,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+) -> dict[str, Mapping[str, int]]:
+    """Ask until the size is reached; return what was asked in each role."""
+    filters, count = pool.filter.settings, pool.settings.per_call
+    wanted = sum(pool.wanted(kind) for kind in TASK_KINDS)
+    sown = [(task.id, task.text) for task in pool.seeds]
+    with (
+        clients.open("generator", settings.generator) as client,
+        embeddings.gate(filters, clients, sown, wanted) as near,
+        safety.gate(settings, filters, clients, templates, wanted) as guard,
+    ):
+        pool.filter.near = near
+        rounds = Rounds(
+            pool,
+            client,
+            request=lambda draw: _request(draw, count, templates["bootstrap"]),
+            candidates=lambda draw, outcome: _candidates(draw, outcome, count, filters),
+            allowed=allowed_failures(filters.max_dropped, ceil(pool.settings.size / count)),
+            safety=guard,
+        )
+        rounds.fill()
+        asked: dict[str, Mapping[str, int]] = {"generator": client.account.versioned()}
+        gates = {embeddings.ROLE: near, safety.ROLE: guard}
+        return asked | {role: gate.used() for role, gate in gates.items() if gate is not None}
+
+
+def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
+    return [task.text for task in draw.source]
+
+
+def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
+    return selfinstruct.request(_texts(draw), draw.kind, count, templates, draw.sample)
+
+
+def _candidates(
+    draw: Draw[TaskKind, Examples], outcome: Outcome, count: int, filters: Generate
+) -> list[str | Dropped]:
+    return selfinstruct.candidates(outcome, _texts(draw), count, filters)

@@ -1,0 +1,158 @@
+"""The phase `generate`: new hard and new easy instructions, the Train Pool of an iteration.
+
+Writes no file. An endpoint that fails is no sign that the generator has run dry: above
+`generate.max_dropped` the phase fails.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lion.asking.clients import Clients
+from lion.failure_limit import allowed_failures
+from lion.instructions import decontamination, embeddings, generator, pools, progress, safety
+from lion.instructions.candidate_filter import CandidateFilter
+from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
+from lion.instructions.progress import Judged
+from lion.instructions.rounds import Draw, Rounds
+from lion.model import counting
+from lion.model.chat import transcript
+from lion.prompts import PromptRole, Prompts
+from lion.records import KINDS, Dropped, Instruction, Kind, Verdict
+from lion.settings import Generate, Settings
+from lion.wire import Outcome, Request
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What an iteration's new instructions are made from.
+
+    The Cache Pool, the verdicts on it in this iteration, and those of the iteration before.
+    """
+
+    cache: Sequence[Instruction]
+    verdicts: Sequence[Verdict]
+    before: Sequence[Verdict]
+
+    def judged(self) -> tuple[list[Judged], list[Judged]]:
+        """Return the rows with a gap before, and now."""
+        return progress.judged(self.cache, self.before), progress.judged(self.cache, self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The new rows, and what became of all candidates.
+
+    `funnels` counts the candidates of each kind, `short` how many are lacking. `resisting` names
+    domains whose gaps do not fall. `asked` counts what was asked in each role.
+    """
+
+    kept: list[Instruction]
+    dropped: list[Dropped]
+    funnels: dict[Kind, dict[str, int]]
+    short: dict[Kind, int]
+    resisting: list[str]
+    asked: dict[str, Mapping[str, int]]
+
+
+def generate(
+    history: History,
+    exams: Sequence[Instruction],
+    settings: Settings,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+    *,
+    iteration: str,
+    depth: int,
+    stopped: bool = False,
+) -> Generated:
+    """Return the new instructions of an iteration; none where the loop has `stopped`.
+
+    No row of `exams` may be given away. `settings.generate` are the iteration's own. `templates`
+    are the prompts of the generator, and of `safety` where params ask for it.
+    """
+    before, now = history.judged()
+    pool = _empty_pool(history, before, now, exams, settings, iteration, depth)
+    wanted = 0 if stopped else sum(pool.wanted(kind) for kind in KINDS)
+    asked = _fill(pool, history.cache, settings, clients, templates, wanted)
+    return Generated(
+        kept=pool.kept,
+        dropped=pool.dropped,
+        funnels={kind: pool.counts(kind) for kind in KINDS},
+        short={kind: pool.wanted(kind) if wanted else 0 for kind in KINDS},
+        resisting=progress.resisting(before, now),
+        asked=asked,
+    )
+
+
+def _empty_pool(
+    history: History,
+    before: Sequence[Judged],
+    now: Sequence[Judged],
+    exams: Sequence[Instruction],
+    settings: Settings,
+    iteration: str,
+    depth: int,
+) -> GeneratedPool:
+    rules = settings.generate
+    parents = pools.parents(history.cache, history.verdicts, rules.feedback)
+    weights: dict[str, float] = {}
+    if rules.choice == "progress":
+        weights = progress.weights(parents["hard"], before, now)
+    return generated_pool(
+        iteration,
+        depth,
+        rules,
+        parents,
+        history.cache,
+        CandidateFilter(
+            rules,
+            settings.quality,
+            decontamination.guard(exams, settings.decontaminate),
+            counting.counter(settings.quality, settings.student),
+        ),
+        pools.draw(random_seed=settings.random_seed, purpose="generate", depth=depth),
+        gaps={judged.row.id: judged.gap for judged in now},
+        progress=weights,
+    )
+
+
+def _fill(
+    pool: GeneratedPool,
+    cache: Sequence[Instruction],
+    settings: Settings,
+    clients: Clients,
+    templates: Mapping[PromptRole, Prompts],
+    wanted: int,
+) -> dict[str, Mapping[str, int]]:
+    """Ask until enough is kept; return what was asked in each role."""
+    rules = settings.generate
+    rows = [(row.id, transcript(row.messages)) for row in cache]
+    with (
+        clients.open("generator", settings.generator) as client,
+        embeddings.gate(rules, clients, rows, wanted) as near,
+        safety.gate(settings, rules, clients, templates, wanted) as guard,
+    ):
+        pool.filter.near = near
+        rounds = Rounds(
+            pool,
+            client,
+            request=lambda draw: _request(draw, rules, templates["generator"]),
+            candidates=lambda draw, outcome: _candidates(draw, outcome, rules),
+            allowed=allowed_failures(rules.max_dropped, rules.hard + rules.easy),
+            safety=guard,
+        )
+        rounds.fill(() if wanted else KINDS)
+        asked: dict[str, Mapping[str, int]] = {"generator": client.account.versioned()}
+        gates = {embeddings.ROLE: near, safety.ROLE: guard}
+        return asked | {role: gate.used() for role, gate in gates.items() if gate is not None}
+
+
+def _request(draw: Draw[Kind, Instruction], rules: Generate, templates: Prompts) -> Request:
+    parent = transcript(draw.source.messages)
+    return generator.request(parent, prompt_of(draw.kind, rules), templates, draw.sample)
+
+
+def _candidates(
+    draw: Draw[Kind, Instruction], outcome: Outcome, rules: Generate
+) -> list[str | Dropped]:
+    return [generator.candidate(outcome, draw.source.id, rules)]

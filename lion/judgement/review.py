@@ -1,0 +1,132 @@
+"""The phase `review`: teacher's answers and student's responses before a judge.
+
+The judge is the referee, in both orders or as `review` in params says, or the exam's scorer where
+that can verify. Writes no file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lion.asking.clients import Client, Clients
+from lion.failure_limit import check_dropped
+from lion.judgement import calibration, discrimination, frugal, judging
+from lion.judgement.judging import Pair
+from lion.prompts import Prompts
+from lion.records import Answer, Dropped, Instruction, Order, Review, Row, Selection, Verdict
+from lion.settings import Settings
+
+_Reviews = dict[tuple[str, Order], list[Review]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """The reviews of an iteration's responses.
+
+    `selections` has a row per response that gets a verdict, `reviews` the reviews that these need.
+    `dropped` are the reviews without scores; `referee` counts what the referee was asked, and
+    `reliability` says what the reviews tell of their judge.
+    """
+
+    responses: int
+    selections: list[Selection]
+    reviews: list[Review]
+    dropped: list[Dropped]
+    referee: Mapping[str, int]
+    reliability: Row
+
+
+def review(
+    cache: Sequence[Instruction],
+    responses: Sequence[Answer],
+    before: Sequence[Verdict],
+    settings: Settings,
+    clients: Clients,
+    templates: Prompts,
+    *,
+    depth: int,
+) -> Reviewed:
+    """Return the reviews of `responses` to rows of the Cache Pool.
+
+    `before` are the verdicts of the iteration before, `templates` the referee's prompts. Raises
+    TooManyDroppedError where more than `review.max_dropped` of the reviews have no scores.
+    """
+    by_id = {row.id: row for row in cache}
+    pairs = [judging.pair(by_id[response.id], response) for response in responses]
+    referee: Mapping[str, int] = {}
+    if settings.review.judge == "scorer":
+        selections = frugal.everything(_compared(pairs))
+        reviews = judging.by_scorer(pairs, settings.exam.scorer)
+    else:
+        with clients.open("referee", settings.referee) as client:
+            judge = _Judge(client, templates, settings, depth)
+            selections, reviews = judge.review(pairs, before)
+            referee = client.account.versioned()
+    dropped = judging.dropped(reviews, "review")
+    check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
+    longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
+    alike = {identity for identity, same in _compared(pairs) if same}
+    reliability = calibration.figures(reviews, longer, alike)
+    return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
+
+
+def _compared(pairs: Sequence[Pair]) -> list[frugal.Response]:
+    return [(one.id, frugal.same(one.teacher, one.student.text)) for one in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The referee of one iteration."""
+
+    client: Client
+    templates: Prompts
+    settings: Settings
+    depth: int
+
+    def review(
+        self, pairs: Sequence[Pair], before: Sequence[Verdict]
+    ) -> tuple[list[Selection], list[Review]]:
+        """Ask for what is needed at once, then for the orders that the first reviews call for."""
+        by_id = {one.id: one for one in pairs}
+        drawn = frugal.select(
+            _compared(pairs),
+            before,
+            self.settings.split.tau,
+            self.settings.review,
+            random_seed=self.settings.random_seed,
+            depth=self.depth,
+        )
+        at_once = [(by_id[row.id], order) for row in drawn for order in frugal.orders(row)]
+        reviews = self._ask(at_once)
+        selections = [self._settled(row, reviews) for row in drawn]
+        wanted = [(row.id, order) for row in selections for order in frugal.orders(row)]
+        later = [(by_id[id], order) for id, order in wanted if (id, order) not in reviews]
+        reviews |= self._ask(later)
+        return selections, [row for key in wanted for row in reviews[key]]
+
+    def _ask(self, wanted: Sequence[tuple[Pair, Order]]) -> _Reviews:
+        """Return the samples of each review that is wanted, by id and order."""
+        rules = self.settings.review
+        keyed: _Reviews = {}
+        for row in judging.ask(
+            self.client,
+            wanted,
+            self.templates,
+            self.settings.referee.form,
+            rules.max_dropped,
+            rules.samples,
+        ):
+            keyed.setdefault((row.id, row.order), []).append(row)
+        return keyed
+
+    def _settled(self, row: Selection, reviews: _Reviews) -> Selection:
+        if row.basis != "one_order":
+            return row
+        first = discrimination.pooled(reviews[row.id, row.first])[0]
+        return frugal.settle(
+            row,
+            first,
+            self.settings.split.tau,
+            self.settings.review,
+            random_seed=self.settings.random_seed,
+            depth=self.depth,
+        )

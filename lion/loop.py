@@ -1,0 +1,120 @@
+"""The loop in one process: the phase functions of an iteration, one after the other.
+
+For experiments and tests. Decides nothing, so no stage depends on it; DVC chains the stages, which
+call the same functions with files between them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lion.asking.clients import Clients
+from lion.inference.respond import respond
+from lion.inference.respondent import Respondent
+from lion.instructions.generate import Generated, History, generate
+from lion.judgement.review import Reviewed, review
+from lion.judgement.split import Divided, split
+from lion.prompts import PromptRole, Prompts
+from lion.records import Instruction, Verdict
+from lion.settings import Settings
+from lion.training.teach import Taught, teach
+from lion.training.tune import FineTune, Tuned, tune
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What an iteration starts from: the Cache Pool, its verdicts, and the student's checkpoint.
+
+    `depth` is the number of iterations behind it, 0 for the base.
+    """
+
+    depth: int
+    cache: Sequence[Instruction]
+    verdicts: Sequence[Verdict]
+    student: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """What the phases of one iteration returned; None where a phase had nothing to do."""
+
+    reviewed: Reviewed | None
+    divided: Divided | None
+    generated: Generated
+    taught: Taught
+    tuned: Tuned | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What all iterations share. `exams` are rows that no pool may give away.
+
+    `templates` are the prompts of referee, generator and teacher. `fine_tune` trains a checkpoint.
+    """
+
+    settings: Settings
+    clients: Clients
+    templates: Mapping[PromptRole, Prompts]
+    exams: Sequence[Instruction]
+    fine_tune: FineTune
+
+    def iterate(self, state: State, out: Path) -> tuple[State, Iteration]:
+        """Run one iteration from `state`; write its student to the folder `out`.
+
+        Where generation reads no verdicts, nothing is judged.
+        """
+        depth = state.depth + 1
+        reviewed, divided = None, None
+        if self.settings.generate.feedback == "adversarial":
+            reviewed, divided = self._judged(state, depth)
+        verdicts = divided.verdicts if divided else []
+        generated = generate(
+            History(state.cache, verdicts, state.verdicts),
+            self.exams,
+            self.settings,
+            self.clients,
+            self.templates,
+            iteration=str(depth),
+            depth=depth,
+            stopped=divided is not None and divided.stop_reason is not None,
+        )
+        settings, templates = self.settings, self.templates["teacher"]
+        taught = teach(generated.kept, state.cache, settings, self.clients, templates)
+        new = {row.id for row in generated.kept}
+        tuned = tune(
+            taught.cache,
+            new,
+            state.student,
+            out,
+            settings,
+            settings.tune,
+            self.fine_tune,
+            depth=depth,
+        )
+        after = State(depth, taught.cache, verdicts, out if tuned else state.student)
+        return after, Iteration(reviewed, divided, generated, taught, tuned)
+
+    def respondent(self, state: State) -> Respondent:
+        """Return the student of a state, ready to respond."""
+        return Respondent(state.student, str(state.depth), self.settings, self.clients)
+
+    def _judged(self, state: State, depth: int) -> tuple[Reviewed, Divided]:
+        settings = self.settings
+        responses = respond(state.cache, self.respondent(state), settings, depth=depth)
+        reviewed = review(
+            state.cache,
+            responses,
+            state.verdicts,
+            settings,
+            self.clients,
+            self.templates["referee"],
+            depth=depth,
+        )
+        divided = split(
+            reviewed.selections,
+            reviewed.reviews,
+            state.verdicts,
+            reviewed.reliability["noise"],
+            settings.split,
+        )
+        return reviewed, divided

@@ -1,0 +1,212 @@
+"""The stages of the pipeline: whom each asks, what it reads and writes, what it drops.
+
+The one table of them: plan, summary, page, trace and tests read it, and a test compares it with
+dvc.yaml. Paths stand for one iteration: `{key}` is its name, `{previous}` that of the one before.
+Pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["teacher", "referee", "generator", "embedder", "safety", "second", "student"]
+"""Whom a stage asks. `safety` is the referee as a filter of generation, `second` another referee,
+`student` the server that answers for the student."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kind of stage.
+
+    `module` is its file under stages/. `asks` are the roles that it may ask, as metrics call them;
+    `reads` and `writes` are paths under data/ and metrics/. `drops`: whether it writes
+    dropped.NAME.jsonl. `at` says where it runs: in the base, in the loop, in both, or once at the
+    end.
+    """
+
+    name: str
+    module: str
+    at: Literal["base", "loop", "both", "end"]
+    asks: tuple[Role, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    drops: bool = True
+    looks_up_student: bool = False
+    optional: bool = False
+
+    def outputs(self, key: str) -> list[str]:
+        """Return the paths that the stage writes in iteration `key`."""
+        dropped = [f"data/{key}/dropped.{self.name}.jsonl"] if self.drops else []
+        return [*(path.format(key=key) for path in self.writes), *dropped]
+
+    def inputs(self, key: str, previous: str | None) -> list[str]:
+        """Return the paths that the stage reads in iteration `key`, which follows `previous`."""
+        paths = self.reads if previous is not None else self._base_reads()
+        return [path.format(key=key, previous=previous) for path in paths]
+
+    def _base_reads(self) -> tuple[str, ...]:
+        """Return what the base's stage reads: the base has no iteration before it."""
+        paths = (path.replace("{previous}/student", "base") for path in self.reads)
+        return tuple(path for path in paths if "{previous}" not in path)
+
+
+_STAGES = (
+    Stage(
+        "bootstrap",
+        "stages.bootstrap",
+        "base",
+        asks=("generator", "embedder", "safety"),
+        writes=("data/{key}/bootstrapped.jsonl", "metrics/{key}/bootstrap.json"),
+        optional=True,
+    ),
+    Stage(
+        "seed",
+        "stages.seed",
+        "base",
+        writes=(
+            "data/0/train_pool.jsonl",
+            "data/0/verdicts.jsonl",
+            "data/exam.jsonl",
+            "data/further_exams.json",
+            "data/base",
+            "metrics/0/seed.json",
+        ),
+        looks_up_student=True,
+    ),
+    Stage(
+        "respond",
+        "stages.discrimination.respond",
+        "loop",
+        asks=("student",),
+        reads=("data/{previous}/cache_pool.jsonl", "data/{previous}/student"),
+        writes=("data/{key}/responses.jsonl",),
+        drops=False,
+    ),
+    Stage(
+        "review",
+        "stages.discrimination.review",
+        "loop",
+        asks=("referee",),
+        reads=(
+            "data/{previous}/cache_pool.jsonl",
+            "data/{previous}/verdicts.jsonl",
+            "data/{key}/responses.jsonl",
+        ),
+        writes=(
+            "data/{key}/reviews.jsonl",
+            "data/{key}/selection.jsonl",
+            "metrics/{key}/review.json",
+            "metrics/{key}/calibration.json",
+        ),
+    ),
+    Stage(
+        "split",
+        "stages.discrimination.split",
+        "loop",
+        reads=(
+            "data/{previous}/verdicts.jsonl",
+            "data/{key}/reviews.jsonl",
+            "data/{key}/selection.jsonl",
+            "metrics/{key}/calibration.json",
+        ),
+        writes=(
+            "data/{key}/verdicts.jsonl",
+            "data/{key}/stop.json",
+            "metrics/{key}/agreement.json",
+            "metrics/{key}/split.json",
+        ),
+        drops=False,
+    ),
+    Stage(
+        "calibrate",
+        "stages.discrimination.calibrate",
+        "loop",
+        asks=("referee", "second"),
+        reads=(
+            "data/exam.jsonl",
+            "data/{key}/cache_pool.jsonl",
+            "data/{key}/responses.jsonl",
+            "data/{key}/verdicts.jsonl",
+            "metrics/{key}/agreement.json",
+        ),
+        writes=(
+            "data/{key}/anchor_reviews.jsonl",
+            "data/{key}/second_reviews.jsonl",
+            "metrics/{key}/calibrate.json",
+        ),
+        optional=True,
+    ),
+    Stage(
+        "generate",
+        "stages.generation.generate",
+        "loop",
+        asks=("generator", "embedder", "safety"),
+        reads=(
+            "data/exam.jsonl",
+            "data/further_exams.json",
+            "data/{previous}/cache_pool.jsonl",
+            "data/{previous}/verdicts.jsonl",
+            "data/{key}/verdicts.jsonl",
+            "data/{key}/stop.json",
+        ),
+        writes=("data/{key}/train_pool.jsonl", "metrics/{key}/generate.json"),
+    ),
+    Stage(
+        "teach",
+        "stages.imitation.teach",
+        "both",
+        asks=("teacher",),
+        reads=("data/{previous}/cache_pool.jsonl", "data/{key}/train_pool.jsonl"),
+        writes=("data/{key}/cache_pool.jsonl", "metrics/{key}/teach.json"),
+    ),
+    Stage(
+        "tune",
+        "stages.imitation.tune",
+        "both",
+        reads=(
+            "data/{previous}/student",
+            "data/{key}/train_pool.jsonl",
+            "data/{key}/cache_pool.jsonl",
+        ),
+        writes=("data/{key}/student", "metrics/{key}/tune.csv", "metrics/{key}/tune.json"),
+    ),
+    Stage(
+        "evaluate",
+        "stages.evaluate",
+        "both",
+        asks=("teacher", "referee", "student"),
+        reads=("data/exam.jsonl", "data/{key}/student"),
+        writes=(
+            "data/{key}/exam_responses.jsonl",
+            "metrics/{key}/evaluate.json",
+            "metrics/{key}/exam.json",
+        ),
+    ),
+    Stage(
+        "examine",
+        "stages.examine",
+        "both",
+        reads=("data/further_exams.json", "data/{key}/student"),
+        writes=(
+            "data/{key}/examine_responses.jsonl",
+            "metrics/{key}/examine.json",
+            "metrics/{key}/reasoning.json",
+        ),
+        drops=False,
+        optional=True,
+    ),
+    Stage("report", "stages.report", "end", drops=False),
+)
+
+STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _STAGES}
+"""Every kind of stage by its name, in the order of an iteration."""
+
+
+def of_base() -> Iterator[Stage]:
+    """Yield the stages of the base, in their order."""
+    return (stage for stage in _STAGES if stage.at in ("base", "both"))
+
+
+def of_loop() -> Iterator[Stage]:
+    """Yield the stages of one iteration, in their order."""
+    return (stage for stage in _STAGES if stage.at in ("loop", "both"))

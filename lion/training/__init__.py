@@ -1,0 +1,1 @@
+"""Imitation: the teacher's answers, and the fine-tuning of the student on them."""
