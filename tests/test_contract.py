@@ -282,14 +282,13 @@ LAYERS = (
     "lion/judgement",
     "lion/evaluation",
     "lion/views",
-    "lion/commands",
     "lion: what composes them",
+    "lion/commands",
     "stages",
 )
 COMPOSED = {
     "lion/base.py": "the base pool, the exam and the base student, from all that params name",
     "lion/check.py": "looks at everything before anything is spent",
-    "lion/cli.py": "puts the commands together",
     "lion/endpoints.py": "every endpoint that params name",
 }
 

@@ -1,29 +1,33 @@
 """`lion batch`: what batches at providers are at work for this project."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
 
-from lion import console
+from lion import console, project
+from lion.asking.batches import Provider, State
+from lion.asking.batching import Batching, alone
+from lion.asking.ledger import Cap, Ledger
+from lion.asking.pricing import Prices
+from lion.asking.purse import Purse
+from lion.asking.submitted import Submission, Submitted
+from lion.asking.transport import Transport
+from lion.errors import AskError, DataError
+from lion.settings import Api
+from lion.views.money import grid
+from lion.visible import DASH
 
-if TYPE_CHECKING:
-    from rich.table import Table
 
-    from lion.asking.batches import State
-    from lion.asking.ledger import Ledger
-    from lion.asking.submitted import Submission
-    from lion.settings import Api
-
-
-@click.group(invoke_without_command=True, short_help="The batches that are at work.")
+@click.group("batch", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
-def batch(context: click.Context, as_json: bool) -> None:
+def batch_group(context: click.Context, as_json: bool) -> None:
     """Ask how far each batch is, which costs nothing, and print it.
 
     \b
@@ -33,11 +37,6 @@ def batch(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    import asyncio
-
-    from lion import project
-    from lion.asking.ledger import Ledger
-
     with console.error_boundary():
         api = project.load_settings().api
         with Ledger(project.ledger()) as ledger:
@@ -55,14 +54,9 @@ def batch(context: click.Context, as_json: bool) -> None:
         sys.exit(1)
 
 
-@batch.command()
-def fetch() -> None:
+@batch_group.command("fetch")
+def fetch_batches() -> None:
     """Keep the replies of every batch that is done, also of those that no stage waits for."""
-    import asyncio
-
-    from lion import project
-    from lion.asking.ledger import Ledger
-
     with console.error_boundary():
         settings = project.load_settings()
         with Ledger(project.ledger()) as ledger:
@@ -72,19 +66,13 @@ def fetch() -> None:
     console.say(f"{new:,} new replies; {left:,} batches are still at work")
 
 
-@batch.command()
+@batch_group.command("forget")
 @click.argument("name", metavar="ID")
-def forget(name: str) -> None:
+def forget_batch(name: str) -> None:
     """Give up the batch ID: its requests are asked again, and paid again where it was billed.
 
     For a batch that the provider does not know any more, or of an account that is gone.
     """
-    from lion import project
-    from lion.asking.batching import alone
-    from lion.asking.ledger import Ledger
-    from lion.asking.submitted import Submitted
-    from lion.errors import DataError
-
     with console.error_boundary(), Ledger(project.ledger()) as ledger, alone(ledger):
         book = Submitted(ledger)
         found = [one for one in book.open() if name in (one.batch, one.token)]
@@ -94,13 +82,8 @@ def forget(name: str) -> None:
     console.say(f"{name}: {count:,} requests are forgotten; the next run asks them again")
 
 
-async def _states(ledger: "Ledger", api: "Api") -> list[tuple["Submission", "State | None", str]]:
+async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, State | None, str]]:
     """Return every open batch with what its provider says of it, or why that is not known."""
-    from lion.asking.batches import Provider
-    from lion.asking.submitted import Submitted
-    from lion.asking.transport import Transport
-    from lion.errors import AskError
-
     found: list[tuple[Submission, State | None, str]] = []
     for one in Submitted(ledger).open():
         if one.batch is None:
@@ -116,16 +99,8 @@ async def _states(ledger: "Ledger", api: "Api") -> list[tuple["Submission", "Sta
     return found
 
 
-async def _fetch_all(ledger: "Ledger", api: "Api") -> int:
+async def _fetch_all(ledger: Ledger, api: Api) -> int:
     """Fetch from every endpoint and model once; return how many batches go on."""
-    from lion import project
-    from lion.asking.batching import Batching, alone
-    from lion.asking.ledger import Cap
-    from lion.asking.pricing import Prices
-    from lion.asking.purse import Purse
-    from lion.asking.submitted import Submitted
-    from lion.asking.transport import Transport
-
     prices, left = Prices.load(project.PRICES), 0
     with alone(ledger):
         for who in {
@@ -140,7 +115,7 @@ async def _fetch_all(ledger: "Ledger", api: "Api") -> int:
     return left
 
 
-def _figures(one: "Submission", state: "State | None", problem: str) -> dict[str, object]:
+def _figures(one: Submission, state: State | None, problem: str) -> dict[str, object]:
     """Return one batch for `--json`; what the provider did not say is null."""
     told = asdict(state) if state else {}
     return {
@@ -157,10 +132,7 @@ def _figures(one: "Submission", state: "State | None", problem: str) -> dict[str
     }
 
 
-def _table(found: Sequence[tuple["Submission", "State | None", str]]) -> "Table":
-    from lion.views.money import grid
-    from lion.visible import DASH
-
+def _table(found: Sequence[tuple[Submission, State | None, str]]) -> Table:
     table = grid("stage", "model", "batch", "status", "requests", "done", "failed", "until (UTC)")
     for one, state, _ in found:
         until = state.expires_at if state else None

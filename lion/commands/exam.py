@@ -6,15 +6,22 @@ from typing import Literal
 
 import click
 
-from lion import console
+from lion import console, project
+from lion.evaluation import choices, examining, harness, reports, vicuna
+from lion.evaluation import reasoning as official
+from lion.evaluation.open_exam import OpenExam
+from lion.inference.respondent import Respondent
+from lion.judgement.measures import Bootstrap
+from lion.settings import Exams
+from lion.stage import Work
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000
 _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group(short_help="Standard exams: open-ended reviews, BBH and AGIEval.")
-def exam() -> None:
+@click.group("exam")
+def exam_group() -> None:
     """Read the reviews and answers of standard examinations.
 
     \b
@@ -23,7 +30,7 @@ def exam() -> None:
     """
 
 
-@exam.command("open", short_help="Let the referee compare answers to open questions.")
+@exam_group.command("open", short_help="Let the referee compare answers to open questions.")
 @click.argument("questions", type=_File)
 @click.argument("reference")
 @click.argument("candidate")
@@ -35,7 +42,9 @@ def exam() -> None:
     help="1: scores first, the reference first; 2: evidence first, both orders.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def open_(questions: Path, reference: str, candidate: str, setting: str, as_json: bool) -> None:
+def open_exam_command(
+    questions: Path, reference: str, candidate: str, setting: str, as_json: bool
+) -> None:
     """Let params.yaml's referee compare CANDIDATE's answers to QUESTIONS with REFERENCE's.
 
     \b
@@ -45,40 +54,32 @@ def open_(questions: Path, reference: str, candidate: str, setting: str, as_json
     Both are a file of answers, a student's folder, or `teacher`, the endpoint of params.yaml.
     Replies are kept in the ledger: the same exam again is free.
     """
-    from lion import project
-    from lion.evaluation import reports, vicuna
-    from lion.evaluation.open_exam import OpenExam
-    from lion.inference.respondent import Respondent
-    from lion.stage import Work
-
     with console.error_boundary():
         settings = project.load_settings()
         work = Work("exam", project.BASE, settings)
-
-        def respondent(folder: Path) -> Respondent:
-            served_by_itself = settings.model_copy(
-                update={"student": settings.student.model_copy(update={"endpoint": None})}
-            )
-            name = folder.parent.name
-            return Respondent(
-                folder, name, served_by_itself, work, work.kept_answers, work.progress
-            )
-
-        exam_ = OpenExam(
+        exam = OpenExam(
             vicuna.questions(questions),
             settings,
             work,
             work.prompts("teacher", "referee"),
-            respondent,
+            respondent=lambda folder: _checkpoint(work, folder),
         )
-        document = exam_.compare(reference, candidate, scores_first=setting == "1")
+        document = exam.compare(reference, candidate, scores_first=setting == "1")
         if as_json:
             click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         else:
             console.stdout.print(reports.open_table(document))
 
 
-@exam.command(short_help="Let a student sit BBH or AGIEval.")
+def _checkpoint(work: Work, folder: Path) -> Respondent:
+    """Return the student of a folder, which answers here, whatever server params name."""
+    student = work.settings.student.model_copy(update={"endpoint": None})
+    settings = work.settings.model_copy(update={"student": student})
+    name = folder.parent.name
+    return Respondent(folder, name, settings, work, work.kept_answers, work.progress)
+
+
+@exam_group.command("reasoning", short_help="Let a student sit BBH or AGIEval.")
 @click.argument("folders", type=_Folder, nargs=-1, required=True)
 @click.option("--student", type=_Folder, required=True, help="A checkpoint's folder.")
 @click.option(
@@ -90,7 +91,7 @@ def open_(questions: Path, reference: str, candidate: str, setting: str, as_json
 @click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def reasoning(
+def reasoning_command(
     folders: tuple[Path, ...],
     student: Path,
     scoring: Literal["first_letter", "stated", "likelihood"],
@@ -102,11 +103,6 @@ def reasoning(
 
     Prompt format and precision are those of params.yaml's `student`.
     """
-    from lion import project
-    from lion.evaluation import choices, examining, reports
-    from lion.judgement.measures import Bootstrap
-    from lion.settings import Exams
-
     names = [str(folder) for folder in folders]
     exams = Exams(students=[], folders=names, scoring=scoring, max_tokens=max_tokens)
     with console.error_boundary():
@@ -129,12 +125,12 @@ def reasoning(
                 console.stdout.print(reports.reasoning_table(name, found))
 
 
-@exam.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
+@exam_group.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
 @click.argument("folders", type=_Folder, nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @click.option("--max-tokens", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--chat/--paper", default=True, help="Bare questions, or the paper's prompt format.")
-def lm_eval(folders: tuple[Path, ...], out: Path, max_tokens: int, chat: bool) -> None:
+def lm_eval_command(folders: tuple[Path, ...], out: Path, max_tokens: int, chat: bool) -> None:
     """Write the official files in FOLDERS as task files, for lm-eval to run on any model.
 
     \b
@@ -142,22 +138,20 @@ def lm_eval(folders: tuple[Path, ...], out: Path, max_tokens: int, chat: bool) -
     lm_eval --model hf --model_args pretrained=data/3/student --include_path tasks \\
       --tasks lion_bbh,lion_bbh_likelihood --apply_chat_template
     """
-    from lion.evaluation import harness, reasoning
-
     with console.error_boundary():
-        items = [item for folder in folders for item in reasoning.read(folder)]
+        items = [item for folder in folders for item in official.read(folder)]
         count = harness.write(items, out, max_tokens=max_tokens, chat=chat)
     console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
 
 
-@exam.command(short_help="What a file of reviews comes to.")
+@exam_group.command("reviews", short_help="What a file of reviews comes to.")
 @click.argument("questions", type=_File)
 @click.argument("reviews", type=_File)
 @click.option("--candidate", type=click.Choice(["1", "2"]), default="1", show_default=True)
 @click.option("--answers", type=_File, nargs=2, help="Answers of assistants 1 and 2, for length.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def reviews(
+def reviews_command(
     questions: Path,
     reviews: Path,
     candidate: str,
@@ -170,9 +164,6 @@ def reviews(
     From the scores that the file brings, and from those read in its texts; every difference
     between the two is listed. The quality is that of --candidate against the other one.
     """
-    from lion.evaluation import reports, vicuna
-    from lion.judgement.measures import Bootstrap
-
     with console.error_boundary():
         asked = vicuna.questions(questions)
         by_key = {one.key: one for one in vicuna.reviews(reviews)}

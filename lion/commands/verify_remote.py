@@ -3,26 +3,24 @@
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
 
 from lion import console
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from lion.commands.verifying import Damage, Verified
+from lion.commands import verifying
+from lion.commands.verifying import Damage, Verified
+from lion.visible import DASH
 
 
-@click.command("verify-remote", short_help="Find damaged objects in the remote, and repair them.")
+@click.command("verify-remote")
 @click.option("--remote", metavar="NAME", help="Of `dvc remote list`; else the default one.")
 @click.option(
     "--rev", "revisions", multiple=True, help="Also what this revision names; repeatable."
 )
 @click.option("--repair", is_flag=True, help="Mend each from the cache, or the cache from there.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def verify_remote(
+def verify_remote_command(
     remote: str | None, revisions: tuple[str, ...], repair: bool, as_json: bool
 ) -> None:
     """Hash every object that dvc.lock names, in DVC's cache and in the remote.
@@ -36,8 +34,6 @@ def verify_remote(
     objects are named by file and iteration. DVC itself notices none that is merely damaged: a pull
     of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
     """
-    from lion.commands import verifying
-
     with console.error_boundary():
         found = verifying.verify(remote, revisions, repair=repair)
     if as_json:
@@ -49,11 +45,7 @@ def verify_remote(
     sys.exit(int(bool(left)))
 
 
-def _table(found: "Verified") -> "Table":
-    from rich.table import Table
-
-    from lion.visible import DASH
-
+def _table(found: Verified) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("where", "state", "iteration", "stage", "file", "object"):
         table.add_column(name, overflow="fold")
@@ -65,7 +57,7 @@ def _table(found: "Verified") -> "Table":
     return table
 
 
-def _told(found: "Verified", left: list["Damage"]) -> str:
+def _told(found: Verified, left: list[Damage]) -> str:
     if not found.damaged:
         return f"{found.objects:,} objects: all is whole"
     mended = len(found.damaged) - len(left)

@@ -1,0 +1,29 @@
+"""`lion check`: what would stop a run."""
+
+import click
+
+from lion import check as checks
+from lion import console, project
+from lion.settings import Settings
+
+
+@click.command("check")
+@click.option("--offline", is_flag=True, help="Ask no endpoint (no paid call).")
+def check_command(offline: bool) -> None:
+    """Find what would stop a run, before anything is spent or removed.
+
+    Asks each endpoint one short question, which costs one paid call each; --offline asks none.
+    """
+    with console.error_boundary():
+        refuse_problems(offline)
+    console.say("nothing stands in the way")
+
+
+def refuse_problems(offline: bool) -> Settings:
+    """Return the settings. Raises SettingsError with everything that was found."""
+    settings = project.load_settings()
+    problems = checks.offline(settings)
+    if not problems and not offline:
+        problems = checks.endpoints(settings)
+    checks.refuse(problems, "\nNothing was spent or removed.")
+    return settings

@@ -1,0 +1,24 @@
+"""`lion costs`: what was paid, by stage."""
+
+import click
+
+from lion import console, project
+from lion.asking import maintenance
+from lion.views import money
+
+
+@click.command("costs")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def costs_command(as_json: bool) -> None:
+    """Print what every stage was asked and paid, over all revisions that this ledger served.
+
+    Wasted calls brought nothing: refused, cut, empty, broken. The last line is the money per hard
+    instruction that entered a pool, of the iterations in params.yaml.
+    """
+    with console.error_boundary():
+        stages = maintenance.by_stage(project.ledger())
+        iterations = list(project.load_settings().iterations)
+        if as_json:
+            click.echo(money.costs_as_json(stages, iterations))
+        else:
+            console.stdout.print(money.costs(stages, iterations))

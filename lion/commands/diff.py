@@ -1,0 +1,89 @@
+"""`lion diff`: two pools, row by row."""
+
+import sys
+from dataclasses import replace
+from typing import Literal
+
+import click
+
+from lion import console
+from lion.commands.paging import paged
+from lion.views import changes, difference, gathering, revisions
+from lion.views.revisions import Place, Trees
+
+_TROUBLE = 2  # as diff(1): 0 the same, 1 different, 2 trouble
+
+
+@click.command("diff")
+@click.argument("before", required=False)
+@click.argument("after", required=False)
+@click.option(
+    "--pool",
+    type=click.Choice(["cache", "train"]),
+    default="cache",
+    show_default=True,
+    help="Everything so far, or only what an iteration brought.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Rows of each kind to show.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--md", "as_markdown", is_flag=True, help="Print Markdown, for a pull request.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where the pools differ.")
+def diff_command(
+    before: str | None,
+    after: str | None,
+    pool: Literal["cache", "train"],
+    samples: int,
+    as_json: bool,
+    as_markdown: bool,
+    exit_code: bool,
+) -> None:
+    """Compare the pools of BEFORE and AFTER, row by row.
+
+    \b
+    lion diff                  HEAD, and what lies in the workspace
+    lion diff 2                iteration 2, and the one that it came from
+    lion diff 1 2              two iterations
+    lion diff HEAD~3 HEAD      two revisions, their last iterations
+    lion diff v1:2 main:3      an iteration of each
+    lion diff my-exp workspace:2 --md
+    lion diff a.jsonl b.jsonl --json --exit-code
+
+    Reads any commit, branch, tag or experiment without checkout, from the remote where the cache
+    has it not. Exit codes: 0, with --exit-code 1 where rows, answers or verdicts differ; 2 where
+    something could not be read.
+    """
+    with console.error_boundary(exit_code=_TROUBLE):
+        with revisions.opened() as trees:
+            first, second = _pair(trees, before, after)
+            found = difference.compare(
+                gathering.side(first, pool), gathering.side(second, pool), samples
+            )
+        if as_json:
+            click.echo(changes.as_json(found))
+        elif as_markdown:
+            click.echo(changes.as_markdown(found))
+        else:
+            with paged():
+                console.stdout.print(changes.as_text(found))
+    sys.exit(int(exit_code and found.differs))
+
+
+def _pair(trees: Trees, before: str | None, after: str | None) -> tuple[Place, Place]:
+    """Return the two places; what is not named is as `dvc diff` has it, or the predecessor."""
+    if before is None:
+        return trees.place("HEAD:"), trees.place("workspace:")
+    first = trees.place(before)
+    if after is not None:
+        return first, trees.place(after)
+    if first.iteration is None:
+        return first, trees.place("workspace:")
+    previous = revisions.iterations(first.tree)[revisions.iteration_of(first)]
+    if previous is None:
+        raise click.UsageError("the base came from no iteration; name AFTER as well")
+    return replace(first, iteration=previous), first

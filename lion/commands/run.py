@@ -1,0 +1,67 @@
+"""`lion run`: check, run the pipeline, print the table and write the page."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from lion import console, jsonl, lockfile, project
+from lion.commands.check import refuse_problems
+from lion.commands.make_room import remove_students
+from lion.commands.table import print_table
+from lion.views import reporting, revisions
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("dvc_arguments", nargs=-1, type=click.UNPROCESSED)
+def run_command(dvc_arguments: tuple[str, ...]) -> None:
+    """Check, then run `dvc repro` with DVC_ARGUMENTS, then print the table and write the page.
+
+    \b
+    lion run
+    lion run --pull --allow-missing
+    lion run evaluate@2
+
+    Ends with the code of the stage that stopped, which `dvc repro` does not pass on: 3 at the
+    budget, 75 where batches are at work, 130 when interrupted.
+    """
+    with console.error_boundary():
+        if lockfile.mend():
+            console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
+        keeps_all = refuse_problems(offline=False).hardware.keep == "all"
+    missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
+    command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]
+    started = time.time()
+    code = subprocess.run(command, env=_environment(), check=False).returncode  # noqa: S603 - dvc, with the user's own arguments
+    if code == 0:
+        print_table(as_json=False)
+        _write_page()
+        if not keeps_all:
+            remove_students(dry_run=False)
+    sys.exit((_stopped_with(started) or code) if code else 0)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which the stages' `python` is the one that runs this command."""
+    folder = str(Path(sys.executable).parent)
+    path = os.pathsep.join([folder, os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, project.TABLE_FOLLOWS: "1"}
+
+
+def _stopped_with(since: float) -> int:
+    """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
+    records = project.run_record("").parent.glob("*.json")
+    new = [jsonl.read_document(path) for path in records if path.stat().st_mtime >= since]
+    return max((one.get("exit_code", 0) for one in new), default=0)
+
+
+def _write_page() -> None:
+    """Write the report page, where there is a pool to show."""
+    if not project.data(project.BASE, "cache_pool.jsonl").exists():
+        return
+    with console.error_boundary(), revisions.opened() as trees:
+        reporting.write(trees.place(revisions.WORKSPACE), reporting.PAGE)
+    console.say(f"{reporting.PAGE} shows it: open it with a double click")

@@ -1,0 +1,69 @@
+"""`lion show`: browse a pool."""
+
+from typing import Literal
+
+import click
+import orjson
+
+from lion import console
+from lion.commands.paging import paged
+from lion.views import browsing, gathering, revisions
+
+
+@click.command("show")
+@click.argument("place", default="workspace:")
+@click.option("--pool", type=click.Choice(["cache", "train"]), default="cache", show_default=True)
+@click.option("--hard", "difficulty", flag_value="hard", help="Where the gap reached tau.")
+@click.option("--easy", "difficulty", flag_value="easy", help="Where it did not.")
+@click.option("--undecided", "difficulty", flag_value="undecided", help="Without a verdict's gap.")
+@click.option("--gap", metavar="RANGE", help="As 3.. or ..2 or 1..3.")
+@click.option("--origin", type=click.Choice(["seed", "hard", "easy"]), help="How it was made.")
+@click.option("--iteration", help="The iteration that brought it.")
+@click.option("--domain", help="What it is about.")
+@click.option("--category", help="Its task, where the file said so.")
+@click.option("--parent", metavar="ID", help="Made from this one; the first digits do.")
+@click.option("--id", "identity", metavar="ID", help="This one, whole; the first digits do.")
+@click.option("--search", metavar="TEXT", help="In instruction or answers, upper case or lower.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["pool", "gap", "-gap", "length", "-length"]),
+    default="pool",
+    show_default=True,
+    help="With a minus the largest first.",
+)
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), default=20, show_default=True, help="0: all of them."
+)
+@click.option("--whole", is_flag=True, help="Cut no text.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows as JSON lines, whole.")
+def show_command(
+    place: str,
+    pool: Literal["cache", "train"],
+    order: str,
+    limit: int,
+    whole: bool,
+    as_json: bool,
+    identity: str | None,
+    **wanted: str | None,
+) -> None:
+    """Browse the pool of PLACE: each row with its answers and its latest verdict.
+
+    \b
+    lion show --hard --gap 3.. --sort=-gap
+    lion show 2 --domain writing --search "haiku"
+    lion show HEAD~3:1 --origin hard --json | jq .instruction
+    lion show --id 6a7c
+    """
+    with console.error_boundary():
+        with revisions.opened() as trees:
+            rows = gathering.judged(trees.place(place), pool)
+        found = browsing.chosen(rows, browsing.Wanted(id=identity, **wanted), order)
+        shown = found if limit == 0 else found.head(limit)
+        if as_json:
+            for row in shown.iter_rows(named=True):
+                click.echo(orjson.dumps(browsing.as_row(row)))
+        else:
+            with paged():
+                console.stdout.print(browsing.as_text(shown, whole or identity is not None))
+    console.say(f"{shown.height:,} of {found.height:,} rows; the pool has {rows.height:,}")

@@ -1,0 +1,24 @@
+"""`lion table`: the iterations side by side."""
+
+import click
+
+from lion import console, project
+from lion.views import summary, tables
+
+
+@click.command("table")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def table_command(as_json: bool) -> None:
+    """Print the iterations side by side, as far as they have come."""
+    with console.error_boundary():
+        print_table(as_json)
+
+
+def print_table(as_json: bool) -> None:
+    """Print the iterations of params.yaml, as a table or as JSON. Raises SettingsError."""
+    settings = project.load_settings()
+    lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
+    if as_json:
+        click.echo(summary.as_json(lines))
+    else:
+        console.stdout.print(tables.closing(lines))

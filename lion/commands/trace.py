@@ -1,0 +1,31 @@
+"""`lion trace`: one instruction through its life."""
+
+import click
+
+from lion import console
+from lion.commands.paging import paged
+from lion.views import lives, revisions, tracing
+
+
+@click.command("trace")
+@click.argument("identity", metavar="ID")
+@click.option("--at", "place", default="workspace:", metavar="PLACE", help="As far as here.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+def trace_command(identity: str, place: str, as_json: bool) -> None:
+    """Follow the instruction ID through its life.
+
+    Its seed, the generator's prompt and reply, the teacher's answer; then, by iteration, the
+    student's answer, reviews and verdict, and whether that student was tuned on it.
+
+    \b
+    lion trace 6a7c7038c323c541
+    lion trace 6a7c --at v1:2
+    """
+    with console.error_boundary():
+        with revisions.opened() as trees:
+            life = tracing.trace(trees.place(place), identity)
+        if as_json:
+            click.echo(lives.as_json(life))
+        else:
+            with paged():
+                console.stdout.print(lives.as_text(life))
