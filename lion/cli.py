@@ -176,11 +176,13 @@ def _environment() -> dict[str, str]:
 
 def _stopped_with(since: float) -> int:
     """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
-    from lion import jsonl, project
+    from lion import project
+    from lion.metrics import files
+    from lion.metrics.runs import RunRecord
 
     records = project.run_record("").parent.glob("*.json")
-    new = [jsonl.read_document(path) for path in records if path.stat().st_mtime >= since]
-    return max((one.get("exit_code", 0) for one in new), default=0)
+    new = [files.read(path, RunRecord) for path in records if path.stat().st_mtime >= since]
+    return max((one.exit_code for one in new), default=0)
 
 
 def _refuse_problems(offline: bool) -> "Settings":

@@ -20,7 +20,10 @@ from filelock import FileLock, Timeout
 
 from lion import console, jsonl, lockfile, project, written
 from lion.errors import BusyError, DataError, LionError, SettingsError, TooManyDroppedError
-from lion.records import Dropped, Row, Tally
+from lion.metrics import files
+from lion.metrics.runs import Happened, RunRecord
+from lion.metrics.units import Metrics
+from lion.records import Dropped, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class Work:
     stage: str
     iteration: str
     settings: Settings
-    happened: dict[str, dict[str, float]] = field(default_factory=dict)
+    happened: dict[str, Happened] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,9 +67,9 @@ class Work:
         """Return the path of an artifact of the iteration before."""
         return project.data(self.previous, name)
 
-    def write_metrics(self, document: Row) -> None:
-        """Write this stage's metrics: functions of its inputs alone."""
-        jsonl.write_document(project.metrics(self.iteration, self.stage), document)
+    def write_metrics(self, found: Metrics) -> None:
+        """Write metrics of this iteration: functions of the stage's inputs alone."""
+        files.write(project.metrics(self.iteration, found.FILE), found)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
         """Write the rows that this stage dropped, with their reasons, and their number.
@@ -166,7 +169,7 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
 
     A run that goes on where an unfinished one stopped counts what that one did, too.
     """
-    before: Row = jsonl.read_document(path) if path.exists() else {"finished": True}
+    before = files.read_if(path, RunRecord)
     started, code = time.monotonic(), 1
     try:
         yield
@@ -176,25 +179,13 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         raise
     finally:
         seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
-        if not before.get("finished", True):
-            seconds += before["seconds"]
-            asked = {
-                role: _added(before["asked"].get(role, {}), asked.get(role, {}))
-                for role in (before["asked"] | asked)
+        if before is not None and not before.finished:
+            seconds += before.seconds
+            asked = before.asked | {
+                role: now.after(before.asked[role]) if role in before.asked else now
+                for role, now in asked.items()
             }
-        document = {"finished": not code, "exit_code": code, "seconds": seconds, "asked": asked}
-        jsonl.write_document(path, document)
-
-
-def _added(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
-    """Add up; latencies and what the inputs need are those of the later run."""
-    latest = ("needed", "p50", "p90", "p99")
-    return {
-        name: now.get(name, before.get(name, 0))
-        if name in latest
-        else before.get(name, 0) + now.get(name, 0)
-        for name in before | now
-    }
+        files.write(path, RunRecord(not code, code, seconds, asked))
 
 
 def _work(stage: str) -> Work:

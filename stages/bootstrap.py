@@ -6,7 +6,6 @@ of a kind, that well is dry: asking stops, and the metrics say how many are lack
 that fails is no dry well: above `generate.max_dropped` the stage stops.
 """
 
-from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from lion.instructions.safety import Safety
 from lion.instructions.seedbed import Draw, Seedbed, Task
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.instructions.wells import Well
+from lion.metrics.pools import BootstrapMetrics
+from lion.metrics.units import Embedded, Funnel, RoleUsage
 from lion.model import counting
 from lion.records import Dropped, instruction_id, reasons
 from lion.settings import Bootstrap
@@ -25,21 +26,23 @@ from lion.wire import Failure, Outcome
 def bootstrap(work: stage.Work) -> str:
     """Write bootstrapped.jsonl: the seeds, then the new tasks in the order of their making."""
     bed, dropped = _seedbed(work)
-    used = _fill(work, bed)
-    short = {kind: bed.wanted(kind) for kind in TASK_KINDS}
+    generator, embedder, guard = _fill(work, bed)
+    short: dict[str, int] = {kind: bed.wanted(kind) for kind in TASK_KINDS}
     pool = [*bed.seeds, *bed.made]
     jsonl.write(project.BOOTSTRAPPED, pool)
     work.write_dropped([*dropped, *bed.dropped])
     work.write_metrics(
-        {
-            "rows": len(pool),
-            "seeds": len(bed.seeds),
-            "classification_rows": sum(task.kind == "classification" for task in pool),
-            **{kind: dict(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
-            "dropped": reasons(dropped),
-            "short": short,
-            **used,
-        }
+        BootstrapMetrics(
+            rows=len(pool),
+            seeds=len(bed.seeds),
+            classification_rows=sum(task.kind == "classification" for task in pool),
+            **{kind: Funnel(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
+            dropped=reasons(dropped),
+            short=short,
+            generator=generator,
+            embedder=embedder,
+            safety=guard,
+        )
     )
     told = f"{len(bed.seeds):,} seeds and {len(bed.made):,} new tasks, {len(bed.dropped):,} dropped"
     lacking = [f"{count:,} {kind} too few" for kind, count in short.items() if count]
@@ -82,10 +85,10 @@ def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
     }
 
 
-def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
+def _fill(work: stage.Work, bed: Seedbed) -> tuple[RoleUsage, Embedded | None, RoleUsage | None]:
     """Ask round after round until the size is reached, of the kinds that are not dry.
 
-    Return what was used in each role.
+    Return what the generator, the gate of near-duplicates and that of safety used.
     """
     templates = prompts.load(project.PROMPTS / "bootstrap", "bootstrap")
     count = bed.settings.per_call
@@ -108,9 +111,11 @@ def _fill(work: stage.Work, bed: Seedbed) -> dict[str, Mapping[str, int]]:
             left = max(0, allowed - asker.account.failed)
             tried, kept = _judge(bed, draws, asker.ask(requests, max_failed=left), guard)
             dry += [kind for kind in tried if wells[kind].is_dry(tried[kind], kept[kind])]
-        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
-        gates = {embeddings.ROLE: near, safety.ROLE: guard}
-        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
+        return (
+            asker.account.versioned(),
+            None if near is None else near.used(),
+            None if guard is None else guard.used(),
+        )
 
 
 def _judge(

@@ -10,10 +10,10 @@ from lion import jsonl, project, prompts, stage, teacher
 from lion.evaluation import examination
 from lion.instructions import pools
 from lion.judgement import judging
+from lion.metrics.exams import EvaluateMetrics, ExamQuality, HeadlineMetrics
+from lion.metrics.units import RoleUsage
 from lion.model import sitting
 from lion.records import Answer, Dropped, Instruction, reasons
-
-_HEADLINE = ("accuracy", "teacher_accuracy", "quality")  # what `dvc metrics` shows
 
 
 def evaluate(work: stage.Work) -> str:
@@ -28,14 +28,17 @@ def evaluate(work: stage.Work) -> str:
     answers = sitting.answers(work, exam, work.data("student"), work.iteration, seed)
     jsonl.write(work.data("exam_responses.jsonl"), answers)
     marks = examination.mark(exam, taught, answers, settings.exam.scorer)
-    document = examination.accuracy(marks, settings.evaluate, settings.random_seed)
-    quality, unread = _quality(work, [row for row in compared if row.id in taught], taught, answers)
+    accuracy = examination.accuracy(marks, settings.evaluate, settings.random_seed)
+    compared = [row for row in compared if row.id in taught]
+    quality, used, unread = _quality(work, compared, taught, answers)
     dropped = untaught + unread
     work.write_dropped(dropped)
-    headline = {name: {**document, **quality}[name] for name in _HEADLINE}
-    jsonl.write_document(project.metrics(work.iteration, "exam"), headline)
-    work.write_metrics({**document, **quality, "teacher": asked, "dropped": reasons(dropped)})
-    return examination.sentence({**document, **quality})
+    found = EvaluateMetrics.of(
+        accuracy, quality, referee=used, teacher=asked, dropped=reasons(dropped)
+    )
+    work.write_metrics(HeadlineMetrics.of(found))
+    work.write_metrics(found)
+    return examination.sentence(found)
 
 
 def _drawn(work: stage.Work, exam: list[Instruction]) -> list[Instruction]:
@@ -47,7 +50,7 @@ def _drawn(work: stage.Work, exam: list[Instruction]) -> list[Instruction]:
 
 def _teacher(
     work: stage.Work, exam: list[Instruction]
-) -> tuple[dict[str, Answer], list[Dropped], dict[str, int]]:
+) -> tuple[dict[str, Answer], list[Dropped], RoleUsage]:
     """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     requests = [teacher.request(row, templates) for row in exam]
@@ -67,8 +70,8 @@ def _teacher(
 
 def _quality(
     work: stage.Work, rows: list[Instruction], taught: dict[str, Answer], answers: list[Answer]
-) -> tuple[dict[str, object], list[Dropped]]:
-    """Return the quality on `rows`, and the reviews that cannot be read."""
+) -> tuple[ExamQuality, RoleUsage, list[Dropped]]:
+    """Return the quality on `rows`, what it needed, and the reviews that cannot be read."""
     settings = work.settings
     by_id = {answer.id: answer for answer in answers}
     pairs = [judging.pair(teacher.taught(row, taught[row.id]), by_id[row.id]) for row in rows]
@@ -76,8 +79,7 @@ def _quality(
     dropped = judging.dropped(reviews, "evaluate")
     share = settings.evaluate.max_dropped
     stage.check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    document = examination.quality(reviews, settings.evaluate, settings.random_seed)
-    return {**document, "referee": used}, dropped
+    return examination.quality(reviews, settings.evaluate, settings.random_seed), used, dropped
 
 
 if __name__ == "__main__":

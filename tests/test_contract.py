@@ -21,6 +21,12 @@ NEUTRAL = {
     "lion/written.py": "notes what was written",
     "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/metrics/__init__.py": "empty",
+    **dict.fromkeys(
+        (f"lion/metrics/{name}.py" for name in ("units", "pools", "judging", "exams", "runs")),
+        "names and types of metrics: a file with other ones is refused where it is read",
+    ),
+    "lion/metrics/files.py": "the door to files of metrics",
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/asking/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/asking/api.py": "sends what wire builds; the embedded teacher is named in params",

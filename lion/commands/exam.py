@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import msgspec
 
 from lion import console
 
@@ -55,7 +56,7 @@ def open_(questions: Path, reference: str, candidate: str, setting: str, as_json
             work, vicuna.questions(questions), reference, candidate, setting == "1"
         )
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             console.stdout.print(reports.open_table(document))
 
@@ -105,7 +106,7 @@ def reasoning(
             )
         document = choices.figures(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             for name, found in document.items():
                 console.stdout.print(reports.reasoning_table(name, found))
@@ -168,6 +169,6 @@ def reviews(
             asked, found, written, int(candidate), Bootstrap(_CONFIDENCE, _RESAMPLES, seed)
         )
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             console.stdout.print(reports.reviews_table(document))

@@ -15,7 +15,8 @@ from lion.evaluation.vicuna import Question
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
-from lion.records import ORDERS, Answer, Dropped, Instruction, Review, Row, reasons
+from lion.metrics.exams import OpenExam
+from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons
 
 TEACHER = "teacher"
 
@@ -26,7 +27,7 @@ def sit(
     reference: str,
     candidate: str,
     scores_first: bool,
-) -> Row:
+) -> OpenExam:
     """Return the figures of `candidate` against `reference`, and why reviews have no scores.
 
     A side is a file of answers, a student's folder, or `teacher`. Raises DataError where a side is
@@ -49,12 +50,12 @@ def sit(
     evaluate = settings.evaluate
     bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     rows = _compared(asked, pairs, reviews, len(orders))
-    return {
-        "setting": 1 if scores_first else 2,
-        "figures": open_ended.figures(rows, bootstrap),
-        "dropped": reasons(dropped),
-        "referee": used,
-    }
+    return OpenExam(
+        setting=1 if scores_first else 2,
+        figures=open_ended.figures(rows, bootstrap),
+        dropped=reasons(dropped),
+        referee=used,
+    )
 
 
 def _texts(work: stage.Work, asked: Sequence[Question], side: str) -> list[str]:

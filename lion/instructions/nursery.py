@@ -16,6 +16,7 @@ from lion.instructions.domains import labelled
 from lion.instructions.near_duplicates import NearDuplicates
 from lion.instructions.novelty import Neighbour, Novelty
 from lion.instructions.quality import Flaw
+from lion.metrics.units import Funnel
 from lion.model.chat import transcript
 from lion.model.counting import Count
 from lion.records import Dropped, Instruction, Kind
@@ -114,11 +115,11 @@ class Nursery:
         self._children[parent.id] += 1
         return True
 
-    def counts(self, kind: Kind) -> dict[str, int]:
+    def counts(self, kind: Kind) -> Funnel:
         """Return the acceptance funnel of a kind: asked, then dropped by reason, then kept."""
         funnel = self.funnel[kind]
         others = sorted(set(funnel) - {*FUNNEL, "kept"})
-        return {reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")}
+        return Funnel({reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")})
 
     def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
         """Drop rows that were kept, by id: what was found of them later.

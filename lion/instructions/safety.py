@@ -7,13 +7,14 @@ Each one that every other gate let in is asked once, through the ledger. A reply
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from lion import project, prompts
 from lion.instructions.quality import Flaw
+from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.prompts import Prompts, fence
 from lion.records import Message
@@ -77,7 +78,7 @@ class Safety:
         found = map(verdict, self.asker.ask(requests, max_failed=left))
         return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
 
-    def used(self) -> Mapping[str, int]:
+    def used(self) -> RoleUsage:
         """Return requests and tokens."""
         return self.asker.account.versioned()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lion import project, prompts
 from lion.errors import DataError
 from lion.judgement import referee, scorers
+from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
 from lion.settings import Referee, Scorer
@@ -44,7 +45,7 @@ def pair(instruction: Instruction, response: Answer) -> Pair:
 
 def by_referee(
     work: Work, pairs: Sequence[Pair], max_dropped: float, second: Referee | None = None
-) -> tuple[list[Review], dict[str, int]]:
+) -> tuple[list[Review], RoleUsage]:
     """Return two reviews per pair, in the order of the pairs, and what asking for them needed.
 
     By the referee of params, or by a `second` one.

@@ -3,7 +3,7 @@
 Only in the iterations that params name; nothing of it decides what the loop does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lion import jsonl, project, stage
@@ -11,10 +11,18 @@ from lion.instructions import pools
 from lion.judgement import calibrating, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
-from lion.records import Answer, Instruction, Review, Row, Tally, Verdict, reasons
+from lion.metrics import files
+from lion.metrics.judging import (
+    AgainstSecond,
+    AgainstTruth,
+    AgreementMetrics,
+    CalibrateMetrics,
+)
+from lion.metrics.units import RoleUsage, ShareEstimate
+from lion.records import Answer, Instruction, Review, Tally, Verdict, reasons
 from lion.settings import Referee
 
-_Judged = tuple[list[Review], dict[str, int]]
+_Judged = tuple[list[Review], RoleUsage | None]
 
 
 def calibrate(work: stage.Work) -> str:
@@ -32,20 +40,32 @@ def calibrate(work: stage.Work) -> str:
     jsonl.write(work.data("anchor_reviews.jsonl"), [*known, Tally("calibrate", 0)])
     jsonl.write(work.data("second_reviews.jsonl"), [*again, Tally("calibrate", 0)])
     work.write_dropped(dropped)
-    tau = jsonl.read_document(project.metrics(work.iteration, "agreement"))["noise"]["tau"]
+    tau = _tau(work)
     evaluate = settings.evaluate
     bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     ours = {row.id: row for row in verdicts}
     truth = calibrating.against_truth(known, tau, bootstrap)
     second = calibrating.against_second(ours, again, tau, bootstrap)
-    used = {"referee": by_known, "second": by_second, "dropped": reasons(dropped)}
-    work.write_metrics({"anchors": truth, "against_second": second, **used})
+    work.write_metrics(
+        CalibrateMetrics(
+            anchors=truth,
+            against_second=second,
+            referee=by_known,
+            second=by_second,
+            dropped=reasons(dropped),
+        )
+    )
     return _sentence(truth, second)
+
+
+def _tau(work: stage.Work) -> float:
+    found = files.read(project.metrics(work.iteration, "agreement"), AgreementMetrics)
+    return found.noise.tau_points
 
 
 def _judge(work: stage.Work, pairs: Sequence[Pair], second: Referee | None) -> _Judged:
     if not pairs:
-        return [], {}
+        return [], None
     return judging.by_referee(work, pairs, work.settings.evaluate.max_dropped, second)
 
 
@@ -76,16 +96,16 @@ def _drawn(work: stage.Work, verdicts: Sequence[Verdict]) -> list[Pair]:
     return [judging.pair(rows[identity], answers[identity]) for identity in drawn]
 
 
-def _sentence(truth: Row, second: Row) -> str:
+def _sentence(truth: AgainstTruth, second: AgainstSecond) -> str:
     return (
-        f"{truth['rows']} anchors{_percent(truth['accuracy'], ', the right answer ahead in')}; "
-        f"{second['rows']} rows before a second referee"
-        f"{_percent(second['agreement'], ', who agrees on')}"
+        f"{truth.rows} anchors{_percent(truth.accuracy, ', the right answer ahead in')}; "
+        f"{second.rows} rows before a second referee"
+        f"{_percent(second.agreement, ', who agrees on')}"
     )
 
 
-def _percent(estimate: Mapping[str, float] | None, told: str) -> str:
-    return "" if estimate is None else f"{told} {100 * estimate['value']:.1f} %"
+def _percent(found: ShareEstimate | None, told: str) -> str:
+    return "" if found is None else f"{told} {100 * found.value_share:.1f} %"
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 
 from collections.abc import Sequence
 
-from lion import jsonl, project, stage
+from lion import jsonl, stage
 from lion.judgement import calibration, discrimination, frugal, judging
 from lion.judgement.judging import Pair
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.units import RoleUsage
 from lion.records import Answer, Instruction, Order, Review, Selection, Verdict, reasons
 
 _Found = dict[tuple[str, Order], list[Review]]
@@ -23,7 +25,7 @@ def review(work: stage.Work) -> str:
     responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
     by_id = {row.id: row for row in cache}
     pairs = [judging.pair(by_id[response.id], response) for response in responses]
-    used: dict[str, int] = {}
+    used: RoleUsage | None = None
     if settings.review.judge == "scorer":
         selected = frugal.everything(_compared(pairs))
         reviews = judging.by_scorer(pairs, settings.exam.scorer)
@@ -35,12 +37,19 @@ def review(work: stage.Work) -> str:
     jsonl.write(work.data("reviews.jsonl"), reviews)
     jsonl.write(work.data("selection.jsonl"), selected)
     work.write_dropped(dropped)
-    counts = {"responses": len(pairs), "judged": len(selected), "reviews": len(reviews)}
-    work.write_metrics({**counts, "dropped": reasons(dropped), "referee": used})
+    work.write_metrics(
+        ReviewMetrics(
+            responses=len(pairs),
+            judged=len(selected),
+            reviews=len(reviews),
+            dropped=reasons(dropped),
+            referee=used,
+        )
+    )
     longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
     alike = {identity for identity, same in _compared(pairs) if same}
     trusted = calibration.figures(reviews, longer, alike)
-    jsonl.write_document(project.metrics(work.iteration, "calibration"), trusted)
+    work.write_metrics(trusted)
     return (
         f"{len(reviews):,} reviews for {len(selected):,} of {len(pairs):,} responses, "
         f"{len(dropped):,} without scores"
@@ -53,7 +62,7 @@ def _compared(pairs: Sequence[Pair]) -> list[frugal.Response]:
 
 def _by_referee(
     work: stage.Work, pairs: Sequence[Pair]
-) -> tuple[list[Selection], list[Review], dict[str, int]]:
+) -> tuple[list[Selection], list[Review], RoleUsage]:
     """Ask for what is needed at once, then for the orders that the first reviews call for."""
     settings, seed = work.settings, work.settings.random_seed
     rules, tau, share = settings.review, settings.split.tau, settings.review.max_dropped

@@ -7,7 +7,6 @@ stops, and the metrics say how many are lacking. An endpoint that fails is no dr
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lion import jsonl, project, prompts, stage
@@ -15,6 +14,10 @@ from lion.instructions import decontamination, embeddings, generator, pools, pro
 from lion.instructions.nursery import Nursery
 from lion.instructions.safety import Safety
 from lion.instructions.wells import Well
+from lion.metrics import files
+from lion.metrics.judging import Stop
+from lion.metrics.pools import GenerateMetrics
+from lion.metrics.units import Embedded, RoleUsage
 from lion.model import chat, counting
 from lion.records import KINDS, Instruction, Kind, Verdict
 from lion.wire import Failure, Outcome, Request
@@ -24,26 +27,28 @@ Asked = tuple[Kind, Instruction, Request]
 
 def generate(work: stage.Work) -> str:
     """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
-    stop = jsonl.read_document(work.data("stop.json"))
+    stop = files.read(work.data("stop.json"), Stop)
     history = _history(work)
     nursery = _nursery(work, history)
-    used = _fill(work, nursery, list(KINDS) if stop["stop"] else [])
-    short = {kind: 0 if stop["stop"] else nursery.wanted(kind) for kind in KINDS}
+    generator, embedder, guard = _fill(work, nursery, list(KINDS) if stop.stop else [])
+    short: dict[str, int] = {kind: 0 if stop.stop else nursery.wanted(kind) for kind in KINDS}
     jsonl.write(work.data("train_pool.jsonl"), nursery.kept)
     work.write_dropped(nursery.dropped)
     work.write_metrics(
-        {
-            "new": len(nursery.kept),
+        GenerateMetrics(
+            new=len(nursery.kept),
             **{kind: nursery.counts(kind) for kind in KINDS},
-            "short": short,
-            "resisting": progress.resisting(history.before, history.now),
-            "stopped": stop["reason"],
-            **used,
-        }
+            short=short,
+            resisting=tuple(progress.resisting(history.before, history.now)),
+            stopped=stop.reason,
+            generator=generator,
+            embedder=embedder,
+            safety=guard,
+        )
     )
     hard, easy = (nursery.funnel[kind]["kept"] for kind in KINDS)
-    if stop["stop"]:
-        return f"no new instructions: {stop['reason']}"
+    if stop.stop:
+        return f"no new instructions: {stop.reason}"
     told = f"{hard:,} new hard, {easy:,} new easy, {len(nursery.dropped):,} dropped"
     lacking = [f"{count:,} {kind} too few" for kind, count in short.items() if count]
     return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
@@ -92,10 +97,12 @@ def _nursery(work: stage.Work, history: _History) -> Nursery:
     )
 
 
-def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, Mapping[str, int]]:
+def _fill(
+    work: stage.Work, nursery: Nursery, dry: list[Kind]
+) -> tuple[RoleUsage, Embedded | None, RoleUsage | None]:
     """Ask round after round until enough is kept, of the kinds that are not `dry`.
 
-    Return what was used in each role.
+    Return what the generator, the gate of near-duplicates and that of safety used.
     """
     templates = prompts.load(project.PROMPTS / "generator", "generator")
     wanted = sum(nursery.wanted(kind) for kind in KINDS if kind not in dry)
@@ -112,9 +119,11 @@ def _fill(work: stage.Work, nursery: Nursery, dry: list[Kind]) -> dict[str, Mapp
             outcomes = asker.ask([request for _, _, request in asked], max_failed=allowed)
             tried, kept = _judge(nursery, asked, outcomes, guard)
             dry += [kind for kind in tried if wells[kind].is_dry(tried[kind], kept[kind])]
-        used: dict[str, Mapping[str, int]] = {"generator": asker.account.versioned()}
-        gates = {embeddings.ROLE: near, safety.ROLE: guard}
-        return used | {role: gate.used() for role, gate in gates.items() if gate is not None}
+        return (
+            asker.account.versioned(),
+            None if near is None else near.used(),
+            None if guard is None else guard.used(),
+        )
 
 
 def _allowed_failures(nursery: Nursery, failed: int) -> int:

@@ -2,6 +2,8 @@
 
 from lion import jsonl, project, prompts, stage, teacher
 from lion.instructions import pools
+from lion.metrics.pools import TeachMetrics
+from lion.metrics.units import RoleUsage
 from lion.records import Answer, Dropped, Instruction, reasons
 
 
@@ -9,7 +11,7 @@ def teach(work: stage.Work) -> str:
     """Write cache_pool.jsonl: the old rows, and the new ones with their answers."""
     new = jsonl.read(work.data("train_pool.jsonl"), Instruction.from_row)
     old = _old(work)
-    found, document = _answers(work, [row for row in new if row.answer is None])
+    found, used = _answers(work, [row for row in new if row.answer is None])
     dropped = [row for row in found.values() if isinstance(row, Dropped)]
     share = work.settings.teach.max_dropped
     stage.check_dropped(dropped, share, len(new), "teach.max_dropped")
@@ -17,12 +19,12 @@ def teach(work: stage.Work) -> str:
     jsonl.write(work.data("cache_pool.jsonl"), pools.grow(old, taught))
     work.write_dropped(dropped)
     work.write_metrics(
-        {
-            "taught": len(taught),
-            "cache_pool": len(old) + len(taught),
-            "dropped": reasons(dropped),
-            "teacher": document,
-        }
+        TeachMetrics(
+            taught=len(taught),
+            cache_pool=len(old) + len(taught),
+            dropped=reasons(dropped),
+            teacher=used,
+        )
     )
     return f"{len(taught):,} answers, {len(dropped):,} dropped; {len(old) + len(taught):,} in cache"
 
@@ -35,7 +37,7 @@ def _old(work: stage.Work) -> list[Instruction]:
 
 def _answers(
     work: stage.Work, asked: list[Instruction]
-) -> tuple[dict[str, Answer | Dropped], dict[str, int]]:
+) -> tuple[dict[str, Answer | Dropped], RoleUsage]:
     settings = work.settings
     prompt = prompts.load(project.PROMPTS / "teacher", "teacher")
     requests = [teacher.request(row, prompt) for row in asked]

@@ -14,6 +14,7 @@ import polars
 from lion import jsonl, project, stage
 from lion.errors import DataError
 from lion.instructions import pools
+from lion.metrics.pools import TuneMetrics
 from lion.model import chat, student
 from lion.records import Dropped, Instruction, reasons
 from lion.settings import Student, Tune
@@ -94,15 +95,15 @@ def _write(work: stage.Work, report: TuneReport | None, new: int = 0, old: int =
     dropped = [Dropped("tune", "too_long", id=one) for one in too_long]
     work.write_dropped(dropped)
     work.write_metrics(
-        {
-            "new_rows": new,
-            "old_rows": old,
-            "dropped": reasons(dropped),
-            "truncated": len(report.truncated) if report else 0,
-            "steps": report.steps if report else 0,
-            "supervised_tokens": report.tokens if report else 0,
-            "final_loss": curve[-1].loss if curve else None,
-        }
+        TuneMetrics(
+            new_rows=new,
+            old_rows=old,
+            dropped=reasons(dropped),
+            truncated=len(report.truncated) if report else 0,
+            steps=report.steps if report else 0,
+            supervised_tokens=report.tokens if report else 0,
+            final_loss_nats=curve[-1].loss if curve else None,
+        )
     )
 
 
