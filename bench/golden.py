@@ -29,9 +29,83 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pipeline import Project
 
+from lion.evaluation.reasoning import OFFICIAL
+
 RUNS = {"ci": None, "default": {"1": {"previous": "0", "generate": {}, "tune": {}}}}
 OUTPUTS = ("data", "metrics", "report")
-RENAMED: dict[str, dict[str, str]] = {}
+_INTERVAL = ("low", "high")
+RENAMED: dict[str, dict[str, str]] = {
+    "split.json": {"mean_gap": "mean_gap_points", "agreement": "agreement_share"},
+    "agreement.json": {
+        **{f"agreement.{name}": f"agreement.{name}_share" for name in ("value", *_INTERVAL)},
+        "noise.deviation": "noise.deviation_points",
+        "noise.tau": "noise.tau_points",
+        "noise.within": "noise.within_share",
+    },
+    "calibration.json": {
+        "flip_rate": "flip_share",
+        "tie_rate": "tie_share",
+        "position_bias": "position_bias_points",
+        "noise": "noise_points",
+        "repeated.agreement": "repeated.agreement_share",
+        "repeated.deviation": "repeated.deviation_points",
+    },
+    "calibrate.json": {
+        **{
+            f"{figure}.{name}": f"{figure}.{name}_share"
+            for figure in ("anchors.accuracy", "anchors.hard", "anchors.auc")
+            for name in ("value", *_INTERVAL)
+        },
+        **{
+            f"against_second.{figure}.{name}": f"against_second.{figure}.{name}_{unit}"
+            for figure, unit in (("agreement", "share"), ("self_preference", "points"))
+            for name in ("value", *_INTERVAL)
+        },
+    },
+    "tune.json": {"final_loss": "final_loss_nats"},
+    "exam.json": {
+        "accuracy": "accuracy_share",
+        "teacher_accuracy": "teacher_accuracy_share",
+        "quality": "quality_percent",
+    },
+    "evaluate.json": {
+        "accuracy": "accuracy_share",
+        "teacher_accuracy": "teacher_accuracy_share",
+        "difference": "accuracy_share_difference",
+        "categories": "category_accuracy_share",
+        "quality": "quality_percent",
+        **{f"accuracy_interval.{name}": f"accuracy_interval.{name}_share" for name in _INTERVAL},
+        **{
+            f"teacher_accuracy_interval.{name}": f"teacher_accuracy_interval.{name}_share"
+            for name in _INTERVAL
+        },
+        **{
+            f"difference_interval.{name}": f"difference_interval.{name}_share_difference"
+            for name in _INTERVAL
+        },
+        **{f"quality_interval.{name}": f"quality_interval.{name}_percent" for name in _INTERVAL},
+    },
+    "reasoning.json": {"bbh": "bbh_percent", "agieval": "agieval_percent"},
+    "examine.json": {
+        **{
+            f"exams.{exam}.{name}": f"exams.{exam}.{name}_percent"
+            for exam in OFFICIAL
+            for name in ("average", "interval", "chance", "unread", "paper")
+        },
+        **{
+            f"exams.{exam}.tasks.{task}.{name}": f"exams.{exam}.tasks.{task}.{name}_percent"
+            for exam, tasks in OFFICIAL.items()
+            for task in tasks
+            for name in ("accuracy", "interval", "chance", "unread")
+        },
+    },
+    "progress.csv": {
+        "accuracy": "accuracy_share",
+        "teacher_accuracy": "teacher_accuracy_share",
+        "quality": "quality_percent",
+        "mean_gap": "mean_gap_points",
+    },
+}
 """By file name under metrics/N/ or report/: a field's old dotted name, and its new one."""
 
 

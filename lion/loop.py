@@ -114,7 +114,7 @@ class Loop:
             reviewed.selections,
             reviewed.reviews,
             state.verdicts,
-            reviewed.reliability["noise"],
+            reviewed.reliability.noise_points,
             settings.split,
         )
         return reviewed, divided

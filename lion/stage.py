@@ -17,6 +17,9 @@ from filelock import FileLock, Timeout
 
 from lion import console, jsonl, lockfile, project, prompts, written
 from lion.errors import BusyError, DataError, LionError, SettingsError
+from lion.metrics import files as metrics_files
+from lion.metrics.runs import Happened, RunRecord
+from lion.metrics.units import Metrics
 from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
@@ -41,6 +44,7 @@ class Readable(jsonl.Writable, Protocol):
 
 
 R = TypeVar("R", bound=Readable)
+M = TypeVar("M", bound=Metrics)
 
 
 class Disk:
@@ -62,6 +66,14 @@ class Disk:
         """Write a JSON object."""
         jsonl.write_document(path, document)
 
+    def read_metrics(self, path: Path, kind: type[M]) -> M:
+        """Return a file of metrics. Raises DataError."""
+        return metrics_files.read(path, kind)
+
+    def write_metrics(self, path: Path, metrics: Metrics) -> None:
+        """Write a file of metrics."""
+        metrics_files.write(path, metrics)
+
 
 @dataclass(slots=True)
 class Work:
@@ -74,7 +86,7 @@ class Work:
     iteration: str
     settings: Settings
     files: Disk = field(default_factory=Disk)
-    happened: dict[str, dict[str, float]] = field(default_factory=dict)
+    happened: dict[str, Happened] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -99,9 +111,13 @@ class Work:
         """Return the path of an artifact of the iteration before."""
         return project.data(self.previous, name)
 
-    def write_metrics(self, document: Row, name: str | None = None) -> None:
-        """Write this stage's metrics, functions of its inputs alone; `name` None: the stage's."""
-        self.files.write_document(project.metrics(self.iteration, name or self.stage), document)
+    def metrics(self, kind: type[M]) -> M:
+        """Return the metrics of this iteration that are in the file of `kind`. Raises DataError."""
+        return self.files.read_metrics(project.metrics(self.iteration, kind.FILE), kind)
+
+    def write_metrics(self, metrics: Metrics) -> None:
+        """Write metrics of this iteration: functions of the stage's inputs alone."""
+        self.files.write_metrics(project.metrics(self.iteration, metrics.FILE), metrics)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
         """Write the rows that this stage dropped, with their reasons, and their number.
@@ -180,7 +196,7 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
 
     A run that goes on where an unfinished one stopped counts what that one did, too.
     """
-    before: Row = jsonl.read_document(path) if path.exists() else {"finished": True}
+    before = metrics_files.read_if(path, RunRecord)
     started, code = time.monotonic(), 1
     try:
         yield
@@ -190,25 +206,13 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         raise
     finally:
         seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
-        if not before.get("finished", True):
-            seconds += before["seconds"]
-            asked = {
-                role: _added(before["asked"].get(role, {}), asked.get(role, {}))
-                for role in (before["asked"] | asked)
+        if before is not None and not before.finished:
+            seconds += before.seconds
+            asked = before.asked | {
+                role: now.after(before.asked[role]) if role in before.asked else now
+                for role, now in asked.items()
             }
-        document = {"finished": not code, "exit_code": code, "seconds": seconds, "asked": asked}
-        jsonl.write_document(path, document)
-
-
-def _added(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
-    """Add up; latencies and what the inputs need are those of the later run."""
-    latest = ("needed", "p50", "p90", "p99")
-    return {
-        name: now.get(name, before.get(name, 0))
-        if name in latest
-        else before.get(name, 0) + now.get(name, 0)
-        for name in before | now
-    }
+        metrics_files.write(path, RunRecord(not code, code, seconds, asked))
 
 
 def _work(stage: str) -> Work:

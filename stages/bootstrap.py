@@ -11,6 +11,7 @@ from lion.instructions import decontamination, sources
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import Task
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
 from lion.records import Dropped, Instruction, instruction_id, reasons
@@ -32,15 +33,18 @@ def main(work: stage.Work) -> str:
     work.files.write(project.BOOTSTRAPPED, pool)
     work.write_dropped([*dropped, *grown.dropped])
     work.write_metrics(
-        {
-            "rows": len(pool),
-            "seeds": len(grown.seeds),
-            "classification_rows": sum(task.kind == "classification" for task in pool),
-            **{kind: grown.funnels[kind] for kind in TASK_KINDS},
-            "dropped": reasons(dropped),
-            "short": grown.short,
-            **grown.asked,
-        }
+        BootstrapMetrics(
+            rows=len(pool),
+            seeds=len(grown.seeds),
+            classification_rows=sum(task.kind == "classification" for task in pool),
+            classification=grown.funnels["classification"],
+            open=grown.funnels["open"],
+            dropped=reasons(dropped),
+            short={kind: grown.short[kind] for kind in TASK_KINDS},
+            generator=grown.asked.generator,
+            embedder=grown.asked.embedder,
+            safety=grown.asked.safety,
+        )
     )
     return _sentence(grown)
 

@@ -4,9 +4,8 @@ from lion import project, stage
 from lion.evaluation import examination
 from lion.evaluation.evaluate import evaluate
 from lion.inference.respondent import Respondent
+from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
 from lion.records import Instruction, reasons
-
-_HEADLINE = ("accuracy", "teacher_accuracy", "quality")  # what `dvc metrics` shows
 
 
 def main(work: stage.Work) -> str:
@@ -19,10 +18,15 @@ def main(work: stage.Work) -> str:
     evaluated = evaluate(exam, respondent, settings, work, work.prompts("teacher", "referee"))
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
     work.write_dropped(evaluated.dropped)
-    figures = {**evaluated.accuracy, **evaluated.quality}
-    work.write_metrics({name: figures[name] for name in _HEADLINE}, "exam")
-    asked = {"referee": evaluated.referee, "teacher": evaluated.teacher}
-    work.write_metrics({**figures, **asked, "dropped": reasons(evaluated.dropped)})
+    figures = EvaluateMetrics.of(
+        evaluated.accuracy,
+        evaluated.quality,
+        referee=evaluated.referee,
+        teacher=evaluated.teacher,
+        dropped=reasons(evaluated.dropped),
+    )
+    work.write_metrics(HeadlineMetrics.of(figures))
+    work.write_metrics(figures)
     return examination.sentence(figures)
 
 

@@ -3,6 +3,7 @@
 from lion import console, jsonl, project, stage
 from lion.evaluation import choices, examining
 from lion.judgement.measures import Bootstrap
+from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.records import Tally
 
 
@@ -28,9 +29,8 @@ def main(work: stage.Work) -> str:
     # the closing row keeps the file from being empty where letters were scored
     written: list[jsonl.Writable] = [*(sat.answers or []), Tally("examine", 0)]
     jsonl.write(work.data("examine_responses.jsonl"), written)
-    work.write_metrics({"scoring": settings.exams.scoring, "exams": found})
-    averages = {exam: one["average"] for exam, one in found.items()}
-    jsonl.write_document(project.metrics(work.iteration, "reasoning"), averages)
+    work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=found))
+    work.write_metrics(ReasoningMetrics.of(found))
     return "; ".join(choices.sentence(exam, one) for exam, one in found.items())
 
 

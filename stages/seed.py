@@ -7,6 +7,7 @@ any is held out: it is no exam question either.
 
 from lion import base, jsonl, project, stage
 from lion.instructions import decontamination, domains
+from lion.metrics.pools import SeedMetrics
 from lion.model import counting
 from lion.records import Verdict, reasons
 
@@ -31,7 +32,7 @@ def main(work: stage.Work) -> str:
     jsonl.write(project.EXAM, exam)
     base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)
-    work.write_metrics({"rows": len(pool), "exam": len(exam), "dropped": reasons(dropped)})
+    work.write_metrics(SeedMetrics(rows=len(pool), exam=len(exam), dropped=reasons(dropped)))
     return f"{len(pool):,} instructions, {len(exam):,} exam rows, {len(dropped):,} dropped"
 
 

@@ -24,6 +24,12 @@ NEUTRAL = {
     "lion/written.py": "notes what was written",
     "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/metrics/__init__.py": "empty",
+    **dict.fromkeys(
+        (f"lion/metrics/{name}.py" for name in ("units", "pools", "judging", "exams", "runs")),
+        "names and types of metrics: a file with other ones is refused where it is read",
+    ),
+    "lion/metrics/files.py": "the door to files of metrics",
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/stage_table.py": "the table of stages, which dvc.yaml itself is",
     "lion/failure_limit.py": "stops a phase, or does not; changes no row",
@@ -290,6 +296,7 @@ COMPOSED = {
     "lion/base.py": "the base pool, the exam and the base student, from all that params name",
     "lion/check.py": "looks at everything before anything is spent",
     "lion/endpoints.py": "every endpoint that params name",
+    "lion/loop.py": "chains the phases",
 }
 
 

@@ -81,7 +81,7 @@ class Run:
             **self._tuning,
             "new": len(new),
             "supervised_tokens": found.tuned.report.tokens if found.tuned else 0,
-            "hard_share": discrimination.measures(verdicts)["hard_share"] if verdicts else None,
+            "hard_share": discrimination.measures(verdicts).hard_share if verdicts else None,
             "origins": dict(Counter(row.origin for row in new)),
             "new_by_family": by_family(new),
             "calls": dict(self.billing.calls),

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from lion.metrics.runs import Happened
+from lion.metrics.units import RoleUsage
 from lion.wire import Usage
 
 
@@ -32,32 +34,33 @@ class Account:
     seconds: float = 0.0
     latencies: Counter[float] = field(default_factory=Counter)
 
-    def versioned(self) -> dict[str, int]:
+    def versioned(self) -> RoleUsage:
         """Return what follows from the inputs: fit for a metric under version control."""
-        return {
-            "requests": self.needed,
-            "failed": self.failed,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "replies_without_usage": self.untold,
-        }
-
-    def happened(self) -> dict[str, float]:
-        """Return what really happened, for the record of the run."""
-        names = (
-            "needed",
-            "hits",
-            "calls",
-            "retries",
-            "wasted",
-            "throttled",
-            "billed",
-            "nanodollars",
+        return RoleUsage(
+            requests=self.needed,
+            failed=self.failed,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            replies_without_usage=self.untold,
         )
-        return {
-            **{name: getattr(self, name) for name in (*names, "unpriced", "seconds")},
-            **{f"p{share}": self.percentile(share) for share in (50, 90, 99)},
-        }
+
+    def happened(self) -> Happened:
+        """Return what really happened, for the record of the run."""
+        return Happened(
+            needed=self.needed,
+            hits=self.hits,
+            calls=self.calls,
+            retries=self.retries,
+            wasted=self.wasted,
+            throttled=self.throttled,
+            billed=self.billed,
+            nanodollars=self.nanodollars,
+            unpriced=self.unpriced,
+            seconds=self.seconds,
+            p50_seconds=self.percentile(50),
+            p90_seconds=self.percentile(90),
+            p99_seconds=self.percentile(99),
+        )
 
     def percentile(self, share: int) -> float:
         """Return the latency below which `share` per cent of the calls lie, to two digits."""

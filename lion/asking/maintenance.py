@@ -17,6 +17,8 @@ import orjson
 from lion import jsonl, wire
 from lion.asking.ledger import ANSWERED, Call, Entry, Ledger
 from lion.errors import AskError, DataError
+from lion.metrics import files
+from lion.metrics.runs import RunRecord
 from lion.records import FORMAT
 
 _COLUMNS = ("endpoint", "request", "sample", "reply", "at")
@@ -93,9 +95,9 @@ def hit_rate(runs: Path) -> float | None:
     """Return the share of requests that the ledger answered in the last run of every stage."""
     needed = hits = 0
     for path in sorted(runs.glob("*.json")):
-        for asked in jsonl.read_document(path)["asked"].values():
-            needed += asked.get("needed", 0)
-            hits += asked.get("hits", 0)
+        for asked in files.read(path, RunRecord).asked.values():
+            needed += asked.needed
+            hits += asked.hits
     return hits / needed if needed else None
 
 

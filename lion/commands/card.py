@@ -15,7 +15,7 @@ from lion.model import hub
 from lion.model import student as students
 from lion.records import Instruction
 from lion.settings import EMBEDDED, Endpoint, Settings
-from lion.views import summary
+from lion.views import numbers, summary, tables
 from lion.views.summary import Line
 
 UNKNOWN = "unknown"
@@ -82,11 +82,14 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
 
 
 def _cells(line: Line) -> list[str]:
-    shares = (line.hard_share, line.accuracy, line.teacher_accuracy, line.quality)
-    told = ["-" if line.train_pool is None else f"{line.train_pool:,}"]
-    hard, *others = shares
-    told.append("-" if hard is None else f"{hard:.1%}")
-    return [line.iteration, *told, *("-" if one is None else f"{one:.1f} %" for one in others)]
+    return [
+        line.iteration,
+        tables.count(line.train_pool),
+        numbers.share(line.hard_share),
+        numbers.share(line.accuracy_share),
+        numbers.share(line.teacher_accuracy_share),
+        numbers.percent(line.quality_percent),
+    ]
 
 
 def _data(settings: Settings, iteration: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import msgspec
 
 from lion import console, project
 from lion.evaluation import choices, examining, harness, reports, vicuna
@@ -66,7 +67,7 @@ def open_exam_command(
         )
         document = exam.compare(reference, candidate, scores_first=setting == "1")
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             console.stdout.print(reports.open_table(document))
 
@@ -119,7 +120,7 @@ def reasoning_command(
             )
         document = choices.figures(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             for name, found in document.items():
                 console.stdout.print(reports.reasoning_table(name, found))
@@ -177,6 +178,6 @@ def reviews_command(
             asked, found, written, int(candidate), Bootstrap(_CONFIDENCE, _RESAMPLES, seed)
         )
         if as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             console.stdout.print(reports.reviews_table(document))

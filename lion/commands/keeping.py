@@ -102,4 +102,4 @@ def _remove(out: "Output", named: set[str], *, dry_run: bool) -> int:
 
 
 def _score(line: Line) -> float | None:
-    return line.quality if line.accuracy is None else line.accuracy
+    return line.quality_percent if line.accuracy_share is None else line.accuracy_share

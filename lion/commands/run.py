@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-from lion import console, jsonl, lockfile, project
+from lion import console, lockfile, project
 from lion.commands.check import refuse_problems
 from lion.commands.make_room import remove_students
 from lion.commands.table import print_table
+from lion.metrics import files
+from lion.metrics.runs import RunRecord
 from lion.views import reporting, revisions
 
 
@@ -54,8 +56,8 @@ def _environment() -> dict[str, str]:
 def _stopped_with(since: float) -> int:
     """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
     records = project.run_record("").parent.glob("*.json")
-    new = [jsonl.read_document(path) for path in records if path.stat().st_mtime >= since]
-    return max((one.get("exit_code", 0) for one in new), default=0)
+    new = [files.read(path, RunRecord) for path in records if path.stat().st_mtime >= since]
+    return max((one.exit_code for one in new), default=0)
 
 
 def _write_page() -> None:

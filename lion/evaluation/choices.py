@@ -16,7 +16,7 @@ from typing import Literal
 from lion.evaluation.reasoning import OFFICIAL, Item
 from lion.judgement import measures
 from lion.judgement.measures import Bootstrap
-from lion.records import Row
+from lion.metrics.exams import ExamAccuracy, TaskAccuracy, UnanswerableItem
 
 Extraction = Literal["first_letter", "stated"]
 
@@ -95,13 +95,13 @@ def choose(items: Sequence[Item], texts: Sequence[str], rule: Extraction) -> lis
     ]
 
 
-def figures(choices: Sequence[Choice], bootstrap: Bootstrap) -> Row:
-    """Return each exam's macro average and its tasks, in percent, 0 to 100."""
+def figures(choices: Sequence[Choice], bootstrap: Bootstrap) -> dict[str, ExamAccuracy]:
+    """Return each exam's macro average and its tasks."""
     by_exam = groupby(choices, key=lambda one: one.item.exam)
     return {exam: _exam(exam, list(found), bootstrap) for exam, found in by_exam}
 
 
-def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> Row:
+def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> ExamAccuracy:
     by_task = {task: list(found) for task, found in groupby(choices, key=lambda one: one.item.task)}
     tasks = {
         task: _task(found, OFFICIAL[exam][task], bootstrap.confidence)
@@ -109,45 +109,45 @@ def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> Row:
     }
     macro = measures.macro_accuracy([(one.item.task, one.right) for one in choices], bootstrap)
     assert macro is not None  # a task is read from a file with items
-    chance = fmean(one["chance"] for one in tasks.values())
+    chance = fmean(one.chance_percent for one in tasks.values())
     official = sum(OFFICIAL[exam].values())
-    return {
-        "average": 100 * macro.value,
-        "interval": _percent(macro.low, macro.high),
-        "chance": chance,
-        "within_chance": _within(chance, macro.low, macro.high),
-        "items": len(choices),
-        "official_items": official,
-        "subset": len(tasks) < len(OFFICIAL[exam]) or len(choices) != official,
-        "missing_tasks": [task for task in OFFICIAL[exam] if task not in tasks],
-        "unread": 100 * fmean(one.letter is None for one in choices),
-        "without_right_option": [
-            {"task": one.item.task, "item": one.item.number, "target": one.item.target}
+    return ExamAccuracy(
+        average_percent=100 * macro.value,
+        interval_percent=_percent(macro.low, macro.high),
+        chance_percent=chance,
+        within_chance=_within(chance, macro.low, macro.high),
+        items=len(choices),
+        official_items=official,
+        subset=len(tasks) < len(OFFICIAL[exam]) or len(choices) != official,
+        missing_tasks=tuple(task for task in OFFICIAL[exam] if task not in tasks),
+        unread_percent=100 * fmean(one.letter is None for one in choices),
+        without_right_option=tuple(
+            UnanswerableItem(one.item.task, one.item.number, one.item.target)
             for one in choices
             if one.item.answer is None
-        ],
-        "paper": dict(PAPER[exam]),
-        "tasks": tasks,
-    }
+        ),
+        paper_percent=dict(PAPER[exam]),
+        tasks=tasks,
+    )
 
 
-def _task(choices: Sequence[Choice], official: int, confidence: float) -> Row:
+def _task(choices: Sequence[Choice], official: int, confidence: float) -> TaskAccuracy:
     found = measures.accuracy([one.right for one in choices], confidence)
     assert found is not None
     chance = 100 * fmean(1 / len(one.item.options) for one in choices)
-    return {
-        "accuracy": 100 * found.value,
-        "interval": _percent(found.low, found.high),
-        "chance": chance,
-        "within_chance": _within(chance, found.low, found.high),
-        "unread": 100 * fmean(one.letter is None for one in choices),
-        "items": len(choices),
-        "official_items": official,
-    }
+    return TaskAccuracy(
+        accuracy_percent=100 * found.value,
+        interval_percent=_percent(found.low, found.high),
+        chance_percent=chance,
+        within_chance=_within(chance, found.low, found.high),
+        unread_percent=100 * fmean(one.letter is None for one in choices),
+        items=len(choices),
+        official_items=official,
+    )
 
 
-def _percent(low: float | None, high: float | None) -> list[float] | None:
-    return None if low is None or high is None else [100 * low, 100 * high]
+def _percent(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (100 * low, 100 * high)
 
 
 def _within(chance: float, low: float | None, high: float | None) -> bool | None:
@@ -155,11 +155,11 @@ def _within(chance: float, low: float | None, high: float | None) -> bool | None
     return None if low is None or high is None else 100 * low <= chance <= 100 * high
 
 
-def sentence(exam: str, found: Row) -> str:
+def sentence(exam: str, found: ExamAccuracy) -> str:
     """Return an exam's outcome in one sentence."""
-    part = f" (a subset: {found['items']:,} of {found['official_items']:,} items)"
-    near = ", within its interval of chance" if found["within_chance"] else ""
+    part = f" (a subset: {found.items:,} of {found.official_items:,} items)"
+    near = ", within its interval of chance" if found.within_chance else ""
     return (
-        f"{exam} {found['average']:.1f} %{part if found['subset'] else ''}{near}; "
-        f"chance {found['chance']:.1f} %, unread {found['unread']:.1f} %"
+        f"{exam} {found.average_percent:.1f} %{part if found.subset else ''}{near}; "
+        f"chance {found.chance_percent:.1f} %, unread {found.unread_percent:.1f} %"
     )

@@ -15,8 +15,10 @@ from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.instructions import pools
 from lion.judgement import judging
+from lion.metrics.exams import ExamMarks, ExamQuality
+from lion.metrics.units import RoleUsage
 from lion.prompts import PromptRole, Prompts
-from lion.records import Answer, Dropped, Instruction, Row
+from lion.records import Answer, Dropped, Instruction
 from lion.settings import Settings
 
 
@@ -28,11 +30,11 @@ class Evaluated:
     """
 
     answers: list[Answer]
-    accuracy: Row
-    quality: Row
+    accuracy: ExamMarks
+    quality: ExamQuality
     dropped: list[Dropped]
-    teacher: Mapping[str, int]
-    referee: Mapping[str, int]
+    teacher: RoleUsage
+    referee: RoleUsage
 
 
 def evaluate(
@@ -68,7 +70,7 @@ def evaluate(
 
 def _teacher(
     exam: Sequence[Instruction], settings: Settings, clients: Clients, templates: Prompts
-) -> tuple[dict[str, Answer], list[Dropped], Mapping[str, int]]:
+) -> tuple[dict[str, Answer], list[Dropped], RoleUsage]:
     """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
     requests = [teacher.request(row, templates) for row in exam]
     share = settings.evaluate.max_dropped
@@ -87,7 +89,7 @@ def _quality(
     settings: Settings,
     clients: Clients,
     templates: Prompts,
-) -> tuple[Row, list[Dropped], Mapping[str, int]]:
+) -> tuple[ExamQuality, list[Dropped], RoleUsage]:
     """Return the quality on `rows`, and the reviews that cannot be read."""
     by_id = {answer.id: answer for answer in answers}
     wanted = judging.in_both_orders([judging.pair(row, by_id[row.id]) for row in rows])

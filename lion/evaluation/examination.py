@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from lion.judgement import discrimination, measures, scorers
 from lion.judgement.measures import Bootstrap, Estimate
-from lion.records import Answer, Instruction, Review, Row
+from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
+from lion.metrics.units import DifferenceInterval, PercentInterval, ShareInterval
+from lion.records import Answer, Instruction, Review
 from lion.settings import Evaluate, Scorer
 
 UNCATEGORISED = "uncategorised"
@@ -46,7 +48,7 @@ def mark(
     ]
 
 
-def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> Row:
+def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
     """Return macro accuracies (the mean over categories), their difference, and per category."""
     bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
     student = measures.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
@@ -55,15 +57,21 @@ def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> R
     by_category = measures.accuracy_by_category(
         [(row.category, row.student) for row in marks], settings.confidence
     )
-    return {
-        **_told("accuracy", student),
-        **_told("teacher_accuracy", teacher),
-        **_told("difference", behind),
-        "categories": {str(name): one.value for name, one in by_category.items()},
-    }
+    return ExamMarks(
+        accuracy_share=_value(student),
+        accuracy_interval=ShareInterval.of(student),
+        accuracy_rows=_count(student),
+        teacher_accuracy_share=_value(teacher),
+        teacher_accuracy_interval=ShareInterval.of(teacher),
+        teacher_accuracy_rows=_count(teacher),
+        accuracy_share_difference=_value(behind),
+        difference_interval=DifferenceInterval.of(behind),
+        difference_rows=_count(behind),
+        category_accuracy_share={str(name): one.value for name, one in by_category.items()},
+    )
 
 
-def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> Row:
+def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
     The paper's relative response quality; its Setting 2 (evidence first, both orders averaged).
@@ -75,23 +83,29 @@ def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> 
         if one.student_mean is not None and one.teacher_mean is not None
     ]
     bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    return _told("quality", measures.quality(pairs, bootstrap))
+    found = measures.quality(pairs, bootstrap)
+    return ExamQuality(
+        quality_percent=_value(found),
+        quality_interval=PercentInterval.of(found),
+        quality_rows=_count(found),
+    )
 
 
-def sentence(document: Row) -> str:
+def sentence(found: EvaluateMetrics) -> str:
     """Return the exam's outcome in one sentence."""
     parts = []
-    if document["accuracy"] is not None:
-        parts.append(f"accuracy {100 * document['accuracy']:.1f} %")
-        if document["teacher_accuracy"] is not None:
-            parts[-1] += f", the teacher's {100 * document['teacher_accuracy']:.1f} %"
-    if document["quality"] is not None:
-        parts.append(f"quality {document['quality']:.1f} % of the teacher's")
+    if found.accuracy_share is not None:
+        parts.append(f"accuracy {100 * found.accuracy_share:.1f} %")
+        if found.teacher_accuracy_share is not None:
+            parts[-1] += f", the teacher's {100 * found.teacher_accuracy_share:.1f} %"
+    if found.quality_percent is not None:
+        parts.append(f"quality {found.quality_percent:.1f} % of the teacher's")
     return "; ".join(parts) if parts else "no exam rows to mark"
 
 
-def _told(name: str, estimate: Estimate | None) -> Row:
-    if estimate is None:
-        return {name: None}
-    interval = {"low": estimate.low, "high": estimate.high}
-    return {name: estimate.value, f"{name}_interval": interval, f"{name}_rows": estimate.count}
+def _value(found: Estimate | None) -> float | None:
+    return None if found is None else found.value
+
+
+def _count(found: Estimate | None) -> int | None:
+    return None if found is None else found.count

@@ -8,12 +8,13 @@ pair of models there is no term for the difficulty of a question.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lion.judgement import measures
 from lion.judgement.measures import Bootstrap, Estimate
-from lion.records import Row
+from lion.metrics.exams import OpenEnded
+from lion.metrics.units import PercentEstimate
 
 _RIDGE = 0.1
 """Of the regression's slope, so that it stays finite where the longer answer always wins."""
@@ -33,23 +34,27 @@ class Compared:
     lengths: tuple[int, int] | None
 
 
-def figures(rows: Sequence[Compared], bootstrap: Bootstrap) -> Row:
+def figures(rows: Sequence[Compared], bootstrap: Bootstrap) -> OpenEnded:
     """Return everything that the rows come to; None where there is nothing to measure."""
     outcomes = Counter(_outcome(row) for row in rows)
     categories = sorted({row.category for row in rows})
-    return {
-        "rows": len(rows),
-        "candidate_sum": sum(row.candidate for row in rows),
-        "reference_sum": sum(row.reference for row in rows),
-        "quality": _told(_quality(rows, bootstrap)),
-        "win_rate": _told(win_rate(rows, bootstrap)),
-        "length_controlled_win_rate": _told(length_controlled(rows, bootstrap)),
-        **{name: outcomes[name] for name in ("win", "tie", "loss")},
-        "categories": {
-            name: _told(_quality([row for row in rows if row.category == name], bootstrap))
+    return OpenEnded(
+        rows=len(rows),
+        candidate_points_sum=sum(row.candidate for row in rows),
+        reference_points_sum=sum(row.reference for row in rows),
+        quality=PercentEstimate.of(_quality(rows, bootstrap)),
+        win_rate=PercentEstimate.of(win_rate(rows, bootstrap)),
+        length_controlled_win_rate=PercentEstimate.of(length_controlled(rows, bootstrap)),
+        win=outcomes["win"],
+        tie=outcomes["tie"],
+        loss=outcomes["loss"],
+        categories={
+            name: PercentEstimate.of(
+                _quality([row for row in rows if row.category == name], bootstrap)
+            )
             for name in categories
         },
-    }
+    )
 
 
 def win_rate(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
@@ -110,7 +115,3 @@ def _outcome(row: Compared) -> str:
 
 def _quality(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
     return measures.quality([(row.candidate, row.reference) for row in rows], bootstrap)
-
-
-def _told(estimate: Estimate | None) -> Row | None:
-    return None if estimate is None else asdict(estimate)

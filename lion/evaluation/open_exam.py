@@ -19,8 +19,9 @@ from lion.inference.respondent import Respondent
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
+from lion.metrics.exams import OpenExam as OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
-from lion.records import ORDERS, Answer, Dropped, Instruction, Review, Row, reasons
+from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons
 from lion.settings import Settings
 
 TEACHER = "teacher"
@@ -39,7 +40,7 @@ class OpenExam:
     templates: Mapping[PromptRole, Prompts]
     respondent: Callable[[Path], Respondent]
 
-    def compare(self, reference: str, candidate: str, *, scores_first: bool) -> Row:
+    def compare(self, reference: str, candidate: str, *, scores_first: bool) -> OpenExamMetrics:
         """Return the figures of `candidate` against `reference`, and why reviews have no scores.
 
         A side is a file of answers, a student's folder, or `teacher`. Raises DataError where a side
@@ -58,12 +59,12 @@ class OpenExam:
         evaluate = settings.evaluate
         bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
         rows = _compared(self.questions, pairs, reviews, len(orders))
-        return {
-            "setting": 1 if scores_first else 2,
-            "figures": open_ended.figures(rows, bootstrap),
-            "dropped": reasons(dropped),
-            "referee": asked,
-        }
+        return OpenExamMetrics(
+            setting=1 if scores_first else 2,
+            figures=open_ended.figures(rows, bootstrap),
+            dropped=reasons(dropped),
+            referee=asked,
+        )
 
     def _pairs(self, reference: str, candidate: str) -> list[Pair]:
         first, second = (self._texts(side) for side in (reference, candidate))

@@ -14,8 +14,9 @@ from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
 from lion.instructions.bootstrapped_pool import BootstrappedPool, Examples, Task
 from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.rounds import Draw, Rounds
+from lion.instructions.rounds import Draw, GenerationUsage, Rounds
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Instruction
@@ -28,15 +29,15 @@ class Bootstrapped:
     """The seeds, then the new tasks in the order of their making, and what became of the rest.
 
     `funnels` counts the candidates of each kind, `short` how many are lacking; `asked` counts what
-    was asked in each role.
+    was asked.
     """
 
     seeds: Sequence[Task]
     new: list[Task]
     dropped: list[Dropped]
-    funnels: dict[TaskKind, dict[str, int]]
+    funnels: dict[TaskKind, Funnel]
     short: dict[TaskKind, int]
-    asked: dict[str, Mapping[str, int]]
+    asked: GenerationUsage
 
 
 def bootstrap(
@@ -67,7 +68,7 @@ def bootstrap(
         seeds=pool.seeds,
         new=pool.kept,
         dropped=pool.dropped,
-        funnels={kind: dict(sorted(pool.funnel[kind].items())) for kind in TASK_KINDS},
+        funnels={kind: Funnel(sorted(pool.funnel[kind].items())) for kind in TASK_KINDS},
         short={kind: pool.wanted(kind) for kind in TASK_KINDS},
         asked=asked,
     )
@@ -78,8 +79,8 @@ def _fill(
     settings: Settings,
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
-) -> dict[str, Mapping[str, int]]:
-    """Ask until the size is reached; return what was asked in each role."""
+) -> GenerationUsage:
+    """Ask until the size is reached; return what was asked."""
     filters, count = pool.filter.settings, pool.settings.per_call
     wanted = sum(pool.wanted(kind) for kind in TASK_KINDS)
     sown = [(task.id, task.text) for task in pool.seeds]
@@ -98,9 +99,7 @@ def _fill(
             safety=guard,
         )
         rounds.fill()
-        asked: dict[str, Mapping[str, int]] = {"generator": client.account.versioned()}
-        gates = {embeddings.ROLE: near, safety.ROLE: guard}
-        return asked | {role: gate.used() for role, gate in gates.items() if gate is not None}
+        return rounds.usage()
 
 
 def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from lion.asking.clients import Client, Clients
 from lion.errors import ModelError
 from lion.failure_limit import allowed_failures
 from lion.instructions.near_duplicates import NearDuplicates, Vector
+from lion.metrics.units import RoleUsage
 from lion.settings import Generate
 from lion.settings import NearDuplicates as Gate
 from lion.wire import Failure, Outcome, Request
@@ -62,9 +63,8 @@ class Encoder:
         )
         return [_checked(vector) for vector in np.asarray(found, np.float32)]
 
-    def used(self) -> Mapping[str, int]:
+    def used(self) -> None:
         """Return nothing: what is here costs nothing."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Asked:
         left = max(0, self.allowed - self.client.account.failed)
         return [_vector(one) for one in self.client.each(requests, max_failed=left)]
 
-    def used(self) -> Mapping[str, int]:
+    def used(self) -> RoleUsage:
         """Return requests and tokens."""
         return self.client.account.versioned()
 

@@ -13,7 +13,8 @@ from lion.instructions import decontamination, embeddings, generator, pools, pro
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.instructions.progress import Judged
-from lion.instructions.rounds import Draw, Rounds
+from lion.instructions.rounds import Draw, GenerationUsage, Rounds
+from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts
@@ -43,15 +44,15 @@ class Generated:
     """The new rows, and what became of all candidates.
 
     `funnels` counts the candidates of each kind, `short` how many are lacking. `resisting` names
-    domains whose gaps do not fall. `asked` counts what was asked in each role.
+    domains whose gaps do not fall. `asked` counts what was asked.
     """
 
     kept: list[Instruction]
     dropped: list[Dropped]
-    funnels: dict[Kind, dict[str, int]]
+    funnels: dict[Kind, Funnel]
     short: dict[Kind, int]
     resisting: list[str]
-    asked: dict[str, Mapping[str, int]]
+    asked: GenerationUsage
 
 
 def generate(
@@ -123,8 +124,8 @@ def _fill(
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
     wanted: int,
-) -> dict[str, Mapping[str, int]]:
-    """Ask until enough is kept; return what was asked in each role."""
+) -> GenerationUsage:
+    """Ask until enough is kept; return what was asked."""
     rules = settings.generate
     rows = [(row.id, transcript(row.messages)) for row in cache]
     with (
@@ -142,9 +143,7 @@ def _fill(
             safety=guard,
         )
         rounds.fill(() if wanted else KINDS)
-        asked: dict[str, Mapping[str, int]] = {"generator": client.account.versioned()}
-        gates = {embeddings.ROLE: near, safety.ROLE: guard}
-        return asked | {role: gate.used() for role, gate in gates.items() if gate is not None}
+        return rounds.usage()
 
 
 def _request(draw: Draw[Kind, Instruction], rules: Generate, templates: Prompts) -> Request:

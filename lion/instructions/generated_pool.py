@@ -15,6 +15,7 @@ from lion.instructions.domains import labelled
 from lion.instructions.parents import ParentChoice
 from lion.instructions.quality import Flaw
 from lion.instructions.rounds import Draw
+from lion.metrics.units import Funnel
 from lion.model.chat import transcript
 from lion.records import KINDS, Dropped, Instruction, Kind
 from lion.settings import Generate
@@ -90,11 +91,11 @@ class GeneratedPool:
         funnel["kept"] += 1
         return True
 
-    def counts(self, kind: Kind) -> dict[str, int]:
+    def counts(self, kind: Kind) -> Funnel:
         """Return the acceptance funnel of a kind: asked, then dropped by reason, then kept."""
         funnel = self.funnel[kind]
         others = sorted(set(funnel) - {*FUNNEL, "kept"})
-        return {reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")}
+        return Funnel({reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")})
 
     def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
         """Drop rows that were kept, by id: what was found of them later.

@@ -6,7 +6,7 @@ compared, by one matrix product a round. Where embeddings come from is `embeddin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lion.errors import DataError
 from lion.instructions.novelty import Neighbour
+from lion.metrics.units import Embedded, RoleUsage
 from lion.wire import Failure
 
 Vector = NDArray[np.float32]
@@ -31,8 +32,8 @@ class Embedder(Protocol):
         """Return for each text its vector (d,), not zero, or why there is none."""
         ...
 
-    def used(self) -> Mapping[str, int]:
-        """Return what embedding needed, as a metric under version control."""
+    def used(self) -> RoleUsage | None:
+        """Return what embedding needed, as a metric; None where it costs nothing."""
         ...
 
 
@@ -115,13 +116,9 @@ class NearDuplicates:
         if isinstance(found, _Candidate):
             self._append(id, found.vector)
 
-    def used(self) -> dict[str, int]:
+    def used(self) -> Embedded:
         """Return what the gate knows and needed, for metrics."""
-        return {
-            "pool": len(self._ids),
-            "not_embedded": self._not_embedded,
-            **self._embedder.used(),
-        }
+        return Embedded.of(len(self._ids), self._not_embedded, self._embedder.used())
 
     def _look(self, texts: list[str]) -> None:
         for start in range(0, len(texts), _TOGETHER):

@@ -14,6 +14,7 @@ from lion.asking.clients import Client
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
 from lion.instructions.safety import Checked, Safety
+from lion.metrics.units import Embedded, RoleUsage
 from lion.records import Dropped
 from lion.wire import Failure, Outcome, Request
 
@@ -65,6 +66,18 @@ class GrowingPool(Protocol[K, S]):
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationUsage:
+    """What filling a pool asked: the generator, the embeddings, and the filter for safety.
+
+    None where params do not ask for one of the latter.
+    """
+
+    generator: RoleUsage
+    embedder: Embedded | None
+    safety: RoleUsage | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rounds(Generic[K, S]):
     """How a pool is filled: `request` asks for a draw, `candidates` reads its reply.
 
@@ -93,6 +106,15 @@ class Rounds(Generic[K, S]):
             outcomes = self.client.ask([self.request(draw) for draw in draws], max_failed=left)
             tried, kept = self._judge(draws, outcomes)
             closed += [kind for kind in tried if monitors[kind].is_too_low(tried[kind], kept[kind])]
+
+    def usage(self) -> GenerationUsage:
+        """Return what was asked so far."""
+        near = self.pool.filter.near
+        return GenerationUsage(
+            self.client.account.versioned(),
+            None if near is None else near.used(),
+            None if self.safety is None else self.safety.used(),
+        )
 
     def _judge(
         self, draws: Sequence[Draw[K, S]], outcomes: Sequence[Outcome]

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from lion.asking.clients import Client, Clients
 from lion.failure_limit import allowed_failures
 from lion.instructions.quality import Flaw
+from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts, fence
 from lion.records import Message
@@ -72,7 +73,7 @@ class Safety:
         found = map(verdict, self.client.ask(requests, max_failed=left))
         return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
 
-    def used(self) -> Mapping[str, int]:
+    def used(self) -> RoleUsage:
         """Return requests and tokens."""
         return self.client.account.versioned()
 

@@ -3,7 +3,7 @@
 Nothing of it decides what the loop does. Writes no file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lion.asking.clients import Clients
@@ -11,6 +11,7 @@ from lion.failure_limit import check_dropped
 from lion.instructions import pools
 from lion.judgement import judging
 from lion.judgement.judging import Pair
+from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction, Review, Verdict
 from lion.settings import Referee, Settings
@@ -27,8 +28,8 @@ class Calibrated:
     anchors: list[Review]
     second: list[Review]
     dropped: list[Dropped]
-    asked_referee: Mapping[str, int]
-    asked_second: Mapping[str, int]
+    asked_referee: RoleUsage | None
+    asked_second: RoleUsage | None
 
 
 def calibrate(
@@ -60,10 +61,10 @@ class _Judged:
 
     def reviews(
         self, role: Role, referee: Referee | None, pairs: Sequence[Pair]
-    ) -> tuple[list[Review], Mapping[str, int]]:
+    ) -> tuple[list[Review], RoleUsage | None]:
         """Return a referee's reviews and what it was asked; nothing where there is no pair."""
         if not pairs or referee is None:
-            return [], {}
+            return [], None
         wanted, share = judging.in_both_orders(pairs), self.settings.evaluate.max_dropped
         with self.clients.open(role, referee) as client:
             reviews = judging.ask(client, wanted, self.templates, referee.form, share)

@@ -4,16 +4,16 @@ And against a second referee. Reads the anchors' file; asks nobody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from lion import jsonl
 from lion.errors import DataError, LionError
 from lion.instructions import pools
 from lion.judgement import discrimination, measures, scorers
 from lion.judgement.judging import Pair
-from lion.judgement.measures import Bootstrap, Estimate
+from lion.judgement.measures import Bootstrap
+from lion.metrics.judging import AgainstSecond, AgainstTruth
+from lion.metrics.units import PointsEstimate, ShareEstimate
 from lion.model.chat import transcript
 from lion.records import Answer, Instruction, Review, Row, Verdict, instruction_id
 from lion.settings import Scorer, Settings
@@ -69,7 +69,7 @@ def made(exam: Sequence[Instruction], scorer: Scorer, limit: int, random_seed: i
     return pools.sample(found, limit, rng)
 
 
-def against_truth(reviews: Sequence[Review], tau: float, bootstrap: Bootstrap) -> Row:
+def against_truth(reviews: Sequence[Review], tau: float, bootstrap: Bootstrap) -> AgainstTruth:
     """Return how a referee judges anchors, both orders averaged.
 
     accuracy: the right answer has the higher mean score; ties: the same; hard: the gap reaches tau,
@@ -80,18 +80,20 @@ def against_truth(reviews: Sequence[Review], tau: float, bootstrap: Bootstrap) -
     confidence = bootstrap.confidence
     right = [row.teacher_mean or 0.0 for row in found]
     wrong = [row.student_mean or 0.0 for row in found]
-    return {
-        "rows": len(found),
-        "accuracy": _told(measures.accuracy([(row.gap or 0) > 0 for row in found], confidence)),
-        "ties": sum(row.gap == 0 for row in found),
-        "hard": _told(measures.accuracy([row.difficulty == "hard" for row in found], confidence)),
-        "auc": _told(measures.auc(right, wrong, bootstrap)),
-    }
+    ahead = [(row.gap or 0) > 0 for row in found]
+    hard = [row.difficulty == "hard" for row in found]
+    return AgainstTruth(
+        rows=len(found),
+        accuracy=ShareEstimate.of(measures.accuracy(ahead, confidence)),
+        ties=sum(row.gap == 0 for row in found),
+        hard=ShareEstimate.of(measures.accuracy(hard, confidence)),
+        auc=ShareEstimate.of(measures.auc(right, wrong, bootstrap)),
+    )
 
 
 def against_second(
     ours: Mapping[str, Verdict], reviews: Sequence[Review], tau: float, bootstrap: Bootstrap
-) -> Row:
+) -> AgainstSecond:
     """Return how a second referee's `reviews` compare with our verdicts of the same rows.
 
     self_preference: how much larger the gap is for the referee than for the second one, in points;
@@ -105,11 +107,11 @@ def against_second(
     ]
     same = [one.difficulty == other.difficulty for one, other in pairs]
     more = [(one.gap or 0.0) - (other.gap or 0.0) for one, other in pairs]
-    return {
-        "rows": len(pairs),
-        "agreement": _told(measures.accuracy(same, bootstrap.confidence)),
-        "self_preference": _told(measures.mean(more, bootstrap)),
-    }
+    return AgainstSecond(
+        rows=len(pairs),
+        agreement=ShareEstimate.of(measures.accuracy(same, bootstrap.confidence)),
+        self_preference=PointsEstimate.of(measures.mean(more, bootstrap)),
+    )
 
 
 def _pair(row: Row) -> Pair:
@@ -128,7 +130,3 @@ def _of(row: Instruction, right: str, wrong: str) -> Pair:
 
 def _marked(text: str, row: Instruction, scorer: Scorer) -> bool | None:
     return scorers.score(text, row.expected, scorer, row.id).correct
-
-
-def _told(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else asdict(estimate)

@@ -13,7 +13,8 @@ from math import sqrt
 from statistics import NormalDist, StatisticsError, correlation, fmean, stdev, variance
 
 from lion.judgement.discrimination import measures, pooled
-from lion.records import ORDERS, Order, Review, Row, Verdict
+from lion.metrics.judging import CalibrationMetrics, Repeated
+from lion.records import ORDERS, Order, Review, Verdict
 from lion.settings import Split
 
 _CONFIDENCE = 0.95  # one-sided, of the stopping rule
@@ -22,29 +23,28 @@ _FEWEST = 30  # rows judged in two iterations, below which their gain is not loo
 
 def figures(
     reviews: Sequence[Review], longer: Mapping[str, int], alike: Collection[str] = ()
-) -> Row:
+) -> CalibrationMetrics:
     """Return what the reviews say of their referee; None where there is nothing to measure.
 
     `longer` tells by id how many characters the teacher's answer has more than the student's;
-    `alike` are the ids whose two answers are the same. Rates are shares of the rows, 0 to 1; bias
-    and noise are points of the scale from 1 to 10. flip_rate: which side wins, or a tie, depends on
-    the order (1 - the consistency of Zheng et al., NeurIPS 2023). length_correlation: Pearson's, of
-    the gap and `longer`.
+    `alike` are the ids whose two answers are the same. Shares are of the rows. flip_share: which
+    side wins, or a tie, depends on the order (1 - the consistency of Zheng et al., NeurIPS 2023).
+    length_correlation: Pearson's, of the gap and `longer`.
     """
     rows = _gaps(reviews, alike)
     gaps = {identity: fmean(pair) for identity, pair in rows.items()}
     halves = [(first - second) / 2 for first, second in rows.values()]
-    return {
-        "rows": len(rows),
-        "flip_rate": _share([_side(one) != _side(other) for one, other in rows.values()]),
-        "position_bias": fmean(halves) if halves else None,
-        "tie_rate": _share([gap == 0 for gap in gaps.values()]),
-        "length_correlation": _correlation(
+    return CalibrationMetrics(
+        rows=len(rows),
+        flip_share=_share([_side(one) != _side(other) for one, other in rows.values()]),
+        position_bias_points=fmean(halves) if halves else None,
+        tie_share=_share([gap == 0 for gap in gaps.values()]),
+        length_correlation=_correlation(
             [gaps[identity] for identity in gaps], [longer[identity] for identity in gaps]
         ),
-        "noise": stdev(halves) if len(halves) > 1 else None,
-        "repeated": _repeated(reviews, alike),
-    }
+        noise_points=stdev(halves) if len(halves) > 1 else None,
+        repeated=_repeated(reviews, alike),
+    )
 
 
 def _gaps(reviews: Sequence[Review], alike: Collection[str]) -> dict[str, tuple[float, float]]:
@@ -60,11 +60,11 @@ def _gaps(reviews: Sequence[Review], alike: Collection[str]) -> dict[str, tuple[
     }
 
 
-def _repeated(reviews: Sequence[Review], alike: Collection[str]) -> Row | None:
+def _repeated(reviews: Sequence[Review], alike: Collection[str]) -> Repeated | None:
     """Return how repeated judgements of the same order agree; None where none was repeated.
 
-    agreement: the share of pairs of judgements that prefer the same side; deviation: of the gap of
-    one judgement, in points.
+    agreement_share: of the pairs of judgements that prefer the same side; deviation_points: of the
+    gap of one judgement.
     """
     cells: dict[tuple[str, Order], list[float]] = {}
     for row in reviews:
@@ -76,11 +76,11 @@ def _repeated(reviews: Sequence[Review], alike: Collection[str]) -> Row | None:
     agreeing = [
         _side(one) == _side(other) for gaps in repeated for one, other in combinations(gaps, 2)
     ]
-    return {
-        "samples": max(map(len, repeated)),
-        "agreement": _share(agreeing),
-        "deviation": sqrt(fmean(variance(gaps) for gaps in repeated)),
-    }
+    return Repeated(
+        samples=max(map(len, repeated)),
+        agreement_share=_share(agreeing),
+        deviation_points=sqrt(fmean(variance(gaps) for gaps in repeated)),
+    )
 
 
 def _side(gap: float) -> int:
@@ -133,7 +133,7 @@ def stop_reason(
 
 
 def _share_in_noise(found: Sequence[Verdict], limit: float, noise: float) -> str | None:
-    share = measures(found)["hard_share"]
+    share = measures(found).hard_share
     if share is None:
         return None
     from scipy.stats import binomtest  # slow to import

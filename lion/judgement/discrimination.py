@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lion.judgement import measures as estimates
+from lion.metrics.judging import Contradictions, Counted
 from lion.records import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
 from lion.settings import HalfJudged, Split
 
@@ -81,7 +82,7 @@ def means(reviews: Sequence[Review], orders: int) -> dict[str, tuple[float, floa
     }
 
 
-def contradictions(reviews: Sequence[Review]) -> dict[str, int]:
+def contradictions(reviews: Sequence[Review]) -> Contradictions:
     """Return how many instructions were judged in both orders, and in how many the sides differ.
 
     A contradiction: one order prefers the teacher's answer, the other one the student's.
@@ -91,10 +92,9 @@ def contradictions(reviews: Sequence[Review]) -> dict[str, int]:
         for orders in _by_id(reviews).values()
         if len(orders) == len(ORDERS) and all(row.reason is None for row in orders.values())
     ]
-    return {
-        "both_orders": len(gaps),
-        "contradictory": sum(min(gap) < 0 < max(gap) for gap in gaps),
-    }
+    return Contradictions(
+        both_orders=len(gaps), contradictory=sum(min(gap) < 0 < max(gap) for gap in gaps)
+    )
 
 
 def _by_id(reviews: Sequence[Review]) -> dict[str, dict[Order, Review]]:
@@ -210,7 +210,7 @@ def shares(found: Iterable[Verdict]) -> Counter[str]:
     return Counter(verdict.difficulty for verdict in found)
 
 
-def measures(found: Sequence[Verdict]) -> dict[str, float | None]:
+def measures(found: Sequence[Verdict]) -> Counted:
     """Return what is counted of the verdicts; shares and means are of the decided ones.
 
     Means over the responses that the verdicts stand for: each counts by its weight.
@@ -218,13 +218,13 @@ def measures(found: Sequence[Verdict]) -> dict[str, float | None]:
     counts = shares(found)
     decided = [(row.gap, row.weight) for row in found if row.gap is not None]
     gaps, weights = [gap for gap, _ in decided], [weight for _, weight in decided]
-    return {
-        "hard": counts["hard"],
-        "easy": counts["easy"],
-        "undecided": counts["undecided"],
-        "hard_share": _hard_share(found),
-        "mean_gap": fmean(gaps, weights) if gaps else None,
-    }
+    return Counted(
+        hard=counts["hard"],
+        easy=counts["easy"],
+        undecided=counts["undecided"],
+        hard_share=_hard_share(found),
+        mean_gap_points=fmean(gaps, weights) if gaps else None,
+    )
 
 
 def _hard_share(found: Sequence[Verdict]) -> float | None:

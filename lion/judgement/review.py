@@ -4,15 +4,17 @@ The judge is the referee, in both orders or as `review` in params says, or the e
 that can verify. Writes no file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lion.asking.clients import Client, Clients
 from lion.failure_limit import check_dropped
 from lion.judgement import calibration, discrimination, frugal, judging
 from lion.judgement.judging import Pair
+from lion.metrics.judging import CalibrationMetrics
+from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
-from lion.records import Answer, Dropped, Instruction, Order, Review, Row, Selection, Verdict
+from lion.records import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
 from lion.settings import Settings
 
 _Reviews = dict[tuple[str, Order], list[Review]]
@@ -31,8 +33,8 @@ class Reviewed:
     selections: list[Selection]
     reviews: list[Review]
     dropped: list[Dropped]
-    referee: Mapping[str, int]
-    reliability: Row
+    referee: RoleUsage | None
+    reliability: CalibrationMetrics
 
 
 def review(
@@ -52,7 +54,7 @@ def review(
     """
     by_id = {row.id: row for row in cache}
     pairs = [judging.pair(by_id[response.id], response) for response in responses]
-    referee: Mapping[str, int] = {}
+    referee: RoleUsage | None = None
     if settings.review.judge == "scorer":
         selections = frugal.everything(_compared(pairs))
         reviews = judging.by_scorer(pairs, settings.exam.scorer)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lion.judgement import calibration, discrimination
 from lion.judgement.discrimination import Audit
+from lion.metrics.judging import Contradictions
 from lion.records import Review, Selection, Verdict
 from lion.settings import Split as Rules
 
@@ -23,7 +24,7 @@ class Divided:
     audit: Audit
     noise: float | None
     tau: float
-    contradictions: dict[str, int]
+    contradictions: Contradictions
 
 
 def split(

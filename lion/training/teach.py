@@ -10,6 +10,7 @@ from lion import teacher
 from lion.asking.clients import Clients
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.instructions import pools
+from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction
 from lion.settings import Settings
@@ -25,7 +26,7 @@ class Taught:
     new: list[Instruction]
     cache: list[Instruction]
     dropped: list[Dropped]
-    asked: Mapping[str, int]
+    asked: RoleUsage
 
 
 def teach(

@@ -9,6 +9,10 @@ from typing import Any
 import polars as pl
 
 from lion import project
+from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.pools import GenerateMetrics, TeachMetrics
+from lion.metrics.units import Metrics
 from lion.records import Row
 from lion.views import plots, tables
 from lion.views.runs import Run
@@ -17,7 +21,12 @@ from lion.visible import DASH
 from lion.visible import line as one_line
 
 Card = dict[str, Any]
-_ROLES = {"teach": "teacher", "review": "referee", "generate": "generator", "evaluate": "referee"}
+_ROLES: tuple[tuple[type[Metrics], str], ...] = (
+    (TeachMetrics, "teacher"),
+    (ReviewMetrics, "referee"),
+    (GenerateMetrics, "generator"),
+    (EvaluateMetrics, "referee"),
+)
 
 
 def card(title: str, note: str, **content: Any) -> Card:
@@ -48,10 +57,11 @@ def progress(run: Run) -> Iterator[Card | None]:
 def _accuracy(run: Run) -> Card | None:
     values: list[Row] = []
     for line in run.lineage:
-        if line.teacher_accuracy is not None:
-            values.append(point(line, line.teacher_accuracy, None, who="teacher"))
-        if line.accuracy is not None:
-            values.append(point(line, line.accuracy, line.accuracy_interval, who="student"))
+        if line.teacher_accuracy_share is not None:
+            values.append(point(line, line.teacher_accuracy_share, None, who="teacher"))
+        if line.accuracy_share is not None:
+            interval = line.accuracy_share_interval
+            values.append(point(line, line.accuracy_share, interval, who="student"))
     if not values:
         return None
     note = "macro accuracy, with its interval"
@@ -60,9 +70,9 @@ def _accuracy(run: Run) -> Card | None:
 
 def _quality(run: Run) -> Card | None:
     values = [
-        point(line, line.quality, line.quality_interval)
+        point(line, line.quality_percent, line.quality_percent_interval)
         for line in run.lineage
-        if line.quality is not None
+        if line.quality_percent is not None
     ]
     if not values:
         return None
@@ -89,36 +99,42 @@ def _loss(run: Run) -> Card | None:
 def exam(run: Run) -> Iterator[Card | None]:
     """Yield the categories of the run's own exam, then the tasks of each exam of the field."""
     values = [
-        {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": accuracy}
+        {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": share}
         for line in run.lineage
-        for category, accuracy in (
-            run.metrics(line.iteration, "evaluate").get("categories") or {}
-        ).items()
-        if accuracy is not None
+        for category, share in _categories(run, line.iteration).items()
     ]
     if values:
         note = "the student's accuracy by category and iteration"
         yield card("Categories", note, plot=plots.scores(values))
-    sat = {
-        line.iteration: run.metrics(line.iteration, "examine").get("exams") or {}
-        for line in run.lineage
-    }
+    sat = {line.iteration: _exams(run, line.iteration) for line in run.lineage}
     for name in dict.fromkeys(name for found in sat.values() for name in found):
         yield _tasks(name, {key: found[name] for key, found in sat.items() if name in found})
 
 
-def _tasks(name: str, sat: Mapping[str, Row]) -> Card:
+def _categories(run: Run, iteration: str) -> Mapping[str, float]:
+    found = run.metrics(iteration, EvaluateMetrics)
+    return {} if found is None else found.category_accuracy_share
+
+
+def _exams(run: Run, iteration: str) -> Mapping[str, ExamAccuracy]:
+    found = run.metrics(iteration, ExamineMetrics)
+    return {} if found is None else found.exams
+
+
+def _tasks(name: str, sat: Mapping[str, ExamAccuracy]) -> Card:
     """Return an exam's tasks: a column a student, then chance, then the models of the paper."""
     last = list(sat.values())[-1]
-    models = last["paper"]
-    rows = [["average", *(_one(found["average"]) for found in sat.values()), _one(last["chance"])]]
+    models = last.paper_percent
+    averages = (found.average_percent for found in sat.values())
+    rows = [["average", *map(_one, averages), _one(last.chance_percent)]]
     rows[0] += [_one(average) for average in models.values()]
-    for task, told in last["tasks"].items():
-        scores = (found["tasks"].get(task, {}).get("accuracy") for found in sat.values())
-        rows.append([one_line(task, 40), *map(_one, scores), _one(told["chance"])])
+    for task, told in last.tasks.items():
+        tasks = (found.tasks.get(task) for found in sat.values())
+        scores = (None if one is None else one.accuracy_percent for one in tasks)
+        rows.append([one_line(task, 40), *map(_one, scores), _one(told.chance_percent)])
         rows[-1] += [DASH] * len(models)  # the paper's table has averages alone
     columns = ["task", *(f"student {key}" for key in sat), "chance"]
-    part = "a subset of its items, " if last["subset"] else ""
+    part = "a subset of its items, " if last.subset else ""
     note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"
     table = {"columns": [*columns, *(f"{model} (paper)" for model in models)], "rows": rows}
     return card(one_line(name, 40), note, table=table, wide=True)
@@ -133,9 +149,10 @@ def cost(run: Run) -> Iterator[Card | None]:
     tokens: list[Row] = []
     for line in run.lineage:
         totals: dict[str, int] = {}
-        for stage, role in _ROLES.items():
-            used = run.metrics(line.iteration, stage).get(role) or {}
-            totals[role] = totals.get(role, 0) + _tokens(used)
+        for kind, role in _ROLES:
+            found = run.metrics(line.iteration, kind)
+            used = None if found is None else found.used.get(role)
+            totals[role] = totals.get(role, 0) + (0 if used is None else used.tokens)
         tokens += [
             {"row": line.iteration, "part": role, "amount": amount, "rank": rank}
             for rank, (role, amount) in enumerate(totals.items())
@@ -150,10 +167,6 @@ def cost(run: Run) -> Iterator[Card | None]:
         ]
         table = {"columns": ["iteration", "calls", "cost", "seconds"], "rows": rows}
         yield card("What this machine did", "calls made and paid here, and time", table=table)
-
-
-def _tokens(used: Row) -> int:
-    return int(used.get("prompt_tokens", 0)) + int(used.get("completion_tokens", 0))
 
 
 def count(number: int | None) -> str:

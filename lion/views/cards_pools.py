@@ -2,12 +2,13 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import polars as pl
 
 from lion import project
-from lion.records import KINDS, Row
+from lion.metrics.pools import GenerateMetrics
+from lion.records import Row
 from lion.views import frames, plots
 from lion.views.cards import Card, card, point
 from lion.views.runs import Run
@@ -60,11 +61,9 @@ def pools(run: Run) -> Iterator[Card | None]:
 def _funnel(run: Run) -> Card | None:
     values: list[Row] = []
     for line in run.lineage:
-        document = run.metrics(line.iteration, "generate")
-        for kind in KINDS:
-            funnel: Mapping[str, int] = document.get(kind) or {}
-            parts = {"kept": funnel.get("kept", 0), **funnel}
-            parts.pop("asked", None)
+        found = run.metrics(line.iteration, GenerateMetrics)
+        for kind, funnel in () if found is None else found.funnels.items():
+            parts = {"kept": funnel.kept, **funnel.dropped}
             values += [
                 {"row": f"{line.iteration} {kind}", "part": part, "amount": count, "rank": rank}
                 for rank, (part, count) in enumerate(parts.items())

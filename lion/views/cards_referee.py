@@ -1,12 +1,13 @@
 """The report page's cards of the referee: what its reviews say of it, and what truth says.
 
-Reads metrics/k/calibration.json, agreement.json and calibrate.json; measures nothing itself.
+Of metrics/k/calibration.json, agreement.json and calibrate.json; measures nothing itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lion.records import Row
+from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, CalibrationMetrics
+from lion.metrics.units import EstimateMetrics
 from lion.views.cards import Card, card
 from lion.views.runs import Run
 from lion.visible import DASH
@@ -54,37 +55,35 @@ def _cell(show: _Cell, value: Any) -> str:
 
 
 def _of_reviews(run: Run, iteration: str) -> Figures:
-    told = run.metrics(iteration, "calibration")
-    if not told.get("rows"):  # nothing was judged in both orders
+    found = run.metrics(iteration, CalibrationMetrics)
+    if found is None or not found.rows:  # nothing was judged in both orders
         return {}
-    agreement = run.metrics(iteration, "agreement").get("noise") or {}
-    repeated = told.get("repeated") or {}
+    agreement = run.metrics(iteration, AgreementMetrics)
     return {
-        "judged in both orders": told["rows"],
-        "the better side depends on the order": told["flip_rate"],
-        "ties": told["tie_rate"],
-        "points for standing first": told["position_bias"],
-        "correlation of gap and length": told["length_correlation"],
-        "noise of a gap, points": told["noise"],
-        "verdicts within the noise": agreement.get("within"),
-        "repeated judgements agree": repeated.get("agreement"),
+        "judged in both orders": found.rows,
+        "the better side depends on the order": found.flip_share,
+        "ties": found.tie_share,
+        "points for standing first": found.position_bias_points,
+        "correlation of gap and length": found.length_correlation,
+        "noise of a gap, points": found.noise_points,
+        "verdicts within the noise": agreement and agreement.noise.within_share,
+        "repeated judgements agree": found.repeated and found.repeated.agreement_share,
     }
 
 
 def _of_truth(run: Run, iteration: str) -> Figures:
-    told = run.metrics(iteration, "calibrate")
-    anchors: Row = told.get("anchors") or {}
-    second: Row = told.get("against_second") or {}
-    if not anchors.get("rows") and not second.get("rows"):
+    found = run.metrics(iteration, CalibrateMetrics)
+    if found is None or not (found.anchors.rows or found.against_second.rows):
         return {}
+    anchors, second = found.anchors, found.against_second
     return {
-        "anchors": anchors.get("rows") or None,
-        "right answer ahead": anchors.get("accuracy"),
-        "its gap reaches tau": anchors.get("hard"),
-        "area under the curve (AUC)": anchors.get("auc"),
-        "judged by a second referee, too": second.get("rows") or None,
-        "it agrees on hard and easy": second.get("agreement"),
-        "points for the teacher's own answers": second.get("self_preference"),
+        "anchors": anchors.rows or None,
+        "right answer ahead": anchors.accuracy,
+        "its gap reaches tau": anchors.hard,
+        "area under the curve (AUC)": anchors.auc,
+        "judged by a second referee, too": second.rows or None,
+        "it agrees on hard and easy": second.agreement,
+        "points for the teacher's own answers": second.self_preference,
     }
 
 
@@ -99,10 +98,11 @@ def _points(number: float) -> str:
 def _estimate(show: Callable[[float], str]) -> _Cell:
     """Return how an estimate with its interval is shown."""
 
-    def shown(found: Figures) -> str:
-        if found["low"] is None:
-            return show(found["value"])
-        return f"{show(found['value'])} ({show(found['low'])} to {show(found['high'])})"
+    def shown(found: EstimateMetrics) -> str:
+        value, low, high = found.figures
+        if low is None or high is None:
+            return show(value)
+        return f"{show(value)} ({show(low)} to {show(high)})"
 
     return shown
 

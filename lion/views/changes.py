@@ -7,17 +7,22 @@ Markdown behind a fence that they cannot close.
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+import msgspec
 from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lion.records import Row
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.pools import GenerateMetrics
+from lion.metrics.units import Funnel
+from lion.records import KINDS
 from lion.views.difference import Comparison, Distribution, Moves, Sample, Spread
 from lion.views.difference import Group as Counted
+from lion.views.numbers import percent, share
 from lion.visible import DASH, clipped, inert, line
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -36,7 +41,7 @@ class Section:
 
 def as_json(found: Comparison) -> str:
     """Return the comparison as one JSON object, for scripts."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    return json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False)
 
 
 def as_text(found: Comparison) -> RenderableType:
@@ -97,13 +102,16 @@ def _moves(moves: Moves) -> str:
     )
 
 
-def _exam(before: Row | None, after: Row | None) -> str:
-    parts = []
-    for name, scale in (("accuracy", 100), ("quality", 1)):
-        pair = [None if one is None else one.get(name) for one in (before, after)]
-        if any(one is not None for one in pair):
-            told = [DASH if one is None else f"{scale * one:.1f} %" for one in pair]
-            parts.append(f"{name} {told[0]}, then {told[1]}")
+def _exam(*sides: EvaluateMetrics | None) -> str:
+    told = {
+        "accuracy": [share(None if one is None else one.accuracy_share) for one in sides],
+        "quality": [percent(None if one is None else one.quality_percent) for one in sides],
+    }
+    parts = [
+        f"{name} {before}, then {after}"
+        for name, (before, after) in told.items()
+        if {before, after} != {DASH}
+    ]
     return f"exam: {'; '.join(parts)}" if parts else ""
 
 
@@ -138,9 +146,9 @@ def _counts(groups: Sequence[Counted]) -> Iterator[str]:
         yield f"{sum(getattr(one, name) for one in groups):,}"
 
 
-def _funnel(before: Row | None, after: Row | None) -> Iterator[tuple[str, ...]]:
-    for kind in ("hard", "easy"):
-        sides = [(one or {}).get(kind) or {} for one in (before, after)]
+def _funnel(*generated: GenerateMetrics | None) -> Iterator[tuple[str, ...]]:
+    for kind in KINDS:
+        sides = [one.funnels[kind] if one else Funnel() for one in generated]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
             if any(one.get(name) for one in sides):  # most reasons drop nothing
                 yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)

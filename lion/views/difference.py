@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from lion.records import Row
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.pools import GenerateMetrics
 
 GROUPS = ("origin", "iteration", "domain", "category")
 HARD, EASY = "hard", "easy"
@@ -26,8 +27,8 @@ class Side:
     rows: pl.DataFrame
     verdicts: pl.DataFrame | None = None
     responses: pl.DataFrame | None = None
-    generated: Row | None = None
-    exam: Row | None = None
+    generated: GenerateMetrics | None = None
+    exam: EvaluateMetrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ class Comparison:
     responses_compared: int
     responses_changed: int
     distributions: tuple[Distribution, ...]
-    funnel: tuple[Row | None, Row | None]
-    exam: tuple[Row | None, Row | None]
+    funnel: tuple[GenerateMetrics | None, GenerateMetrics | None]
+    exam: tuple[EvaluateMetrics | None, EvaluateMetrics | None]
     samples: tuple[Sample, ...]
 
     @property

@@ -9,7 +9,9 @@ import polars as pl
 
 from lion import project
 from lion.errors import DataError
-from lion.records import Row
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.files import M
+from lion.metrics.pools import GenerateMetrics
 from lion.views import frames, revisions
 from lion.views.difference import Side
 from lion.views.revisions import Place, Tree
@@ -35,8 +37,8 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
         rows=read,
         verdicts=judged.result() if judged else None,
         responses=answered.result() if answered else None,
-        generated=_metrics(tree, iteration, "generate"),
-        exam=_metrics(tree, iteration, "evaluate"),
+        generated=_metrics(tree, iteration, GenerateMetrics),
+        exam=_metrics(tree, iteration, EvaluateMetrics),
     )
 
 
@@ -95,5 +97,5 @@ def _frame(tree: Tree, path: Path, read: Callable[[Path], pl.DataFrame]) -> pl.D
     return None if local is None else read(local)
 
 
-def _metrics(tree: Tree, iteration: str, stage: str) -> Row | None:
-    return revisions.document(tree, project.metrics(iteration, stage)) or None
+def _metrics(tree: Tree, iteration: str, kind: type[M]) -> M | None:
+    return revisions.document(tree, project.metrics(iteration, kind.FILE), kind)

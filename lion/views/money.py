@@ -10,9 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lion import jsonl, project
+from lion import project
 from lion.asking import maintenance
 from lion.asking.ledger import Amount
+from lion.metrics import files
+from lion.metrics.pools import GenerateMetrics
 from lion.model.disk import Room
 from lion.settings import Budget
 from lion.views.planning import Need
@@ -183,9 +185,8 @@ def _each_hard(
 
 
 def _accepted_hard(name: str) -> int:
-    path = project.metrics(name, "generate")
-    document = jsonl.read_document(path) if path.exists() else {}
-    return int(document.get("hard", {}).get("kept", 0))
+    found = files.read_if(project.metrics(name, GenerateMetrics.FILE), GenerateMetrics)
+    return 0 if found is None else found.hard.kept
 
 
 def grid(*columns: str) -> Table:

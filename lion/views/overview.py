@@ -41,14 +41,14 @@ def overview(run: Run) -> Row:
 
 def _tiles(run: Run) -> Iterator[Row]:
     last = run.lineage[-1]
-    accuracy = f"teacher {_percent(last.teacher_accuracy)}"
-    yield _tile("Student's accuracy", _percent(last.accuracy), accuracy)
-    quality = DASH if last.quality is None else f"{last.quality:.1f} %"
+    accuracy = f"teacher {_percent(last.teacher_accuracy_share)}"
+    yield _tile("Student's accuracy", _percent(last.accuracy_share), accuracy)
+    quality = DASH if last.quality_percent is None else f"{last.quality_percent:.1f} %"
     yield _tile("Quality", quality, "of the teacher's scores")
     yield _tile(
         "Instructions", f"{run.rows.height:,}", f"{cards.count(last.train_pool)} of them new"
     )
-    gap = DASH if last.mean_gap is None else f"mean gap {last.mean_gap:.2f}"
+    gap = DASH if last.mean_gap_points is None else f"mean gap {last.mean_gap_points:.2f}"
     yield _tile("Hard", _percent(last.hard_share), gap)
     tokens = [line.tokens for line in run.lines if line.tokens is not None]
     yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")

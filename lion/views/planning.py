@@ -4,17 +4,23 @@ Calls follow from params, and tokens from what earlier stages of the role needed
 each line says which. Where a teacher's questions stand already, those in the ledger are free.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lion import jsonl, project, prompts, teacher, wire
 from lion.asking.ledger import Ledger
 from lion.asking.pricing import Prices
-from lion.instructions.selfinstruct import TASK_KINDS
-from lion.records import KINDS, Instruction
+from lion.metrics import files
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.files import M
+from lion.metrics.judging import CalibrateMetrics, ReviewMetrics
+from lion.metrics.pools import BootstrapMetrics, GenerateMetrics, TeachMetrics
+from lion.metrics.runs import RunRecord
+from lion.metrics.units import Metrics
+from lion.records import Instruction
 from lion.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.wire import Usage
 
@@ -28,13 +34,13 @@ _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
 Reckoned = Literal["exactly", "about", "at_most"]
-_ASKING = {
-    "teacher": ("teach", "evaluate"),
-    "generator": ("generate",),
-    "referee": ("review",),
-    "embedder": ("generate", "bootstrap"),
-    "safety": ("generate", "bootstrap"),
-    "second": ("calibrate",),
+_ASKING: Mapping[str, tuple[type[Metrics], ...]] = {
+    "teacher": (TeachMetrics, EvaluateMetrics),
+    "generator": (GenerateMetrics,),
+    "referee": (ReviewMetrics,),
+    "embedder": (GenerateMetrics, BootstrapMetrics),
+    "safety": (GenerateMetrics, BootstrapMetrics),
+    "second": (CalibrateMetrics,),
 }
 
 
@@ -130,7 +136,7 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     for name, entry in settings.bootstrap.items():
         sown = sum(_rows(seeds) for seeds in entry.seeds)
         new = max(0, entry.size - sown)
-        made = new / _acceptance([name], "bootstrap", TASK_KINDS)
+        made = new / _acceptance([name], BootstrapMetrics)
         yield f"bootstrap@{name}", "generator", ceil(made / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(made), new)
     if settings.seed.answers == "ask":
@@ -140,7 +146,7 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     yield "evaluate@0", "teacher", examined
     yield "evaluate@0", "referee", 2 * quality
     cache = {project.BASE: sizes.base}
-    kept = _acceptance(settings.iterations, "generate", KINDS)
+    kept = _acceptance(settings.iterations, GenerateMetrics)
     for name in sorted(settings.iterations, key=settings.depth):
         generate = settings.generate_at(name)
         before = cache[settings.iterations[name].previous]
@@ -183,10 +189,10 @@ def _reviews_each(settings: Settings) -> float | None:
     limit = settings.review.limit
     reviews = drawn = 0
     for name in settings.iterations:
-        document = _metrics(name, "review")
-        responses = document.get("responses", 0)
-        reviews += document.get("reviews", 0) if responses else 0
-        drawn += responses if limit is None else min(limit, responses)
+        found = _metrics(name, ReviewMetrics)
+        if found is not None and found.responses:
+            reviews += found.reviews
+            drawn += found.responses if limit is None else min(limit, found.responses)
     return reviews / drawn if drawn else None
 
 
@@ -205,14 +211,16 @@ def _reckoned(settings: Settings, stage: str) -> Reckoned:
     return "at_most" if _reviews_each(settings) is None else "about"
 
 
-def _acceptance(iterations: Iterable[str], stage: str, kinds: Sequence[str]) -> float:
+def _acceptance(
+    iterations: Iterable[str], kind: type[BootstrapMetrics] | type[GenerateMetrics]
+) -> float:
     """Return the share of candidates kept so far; nine tenths where none was made yet."""
     kept = asked = 0
     for name in iterations:
-        document = _metrics(name, stage)
-        for kind in kinds:
-            kept += document.get(kind, {}).get("kept", 0)
-            asked += document.get(kind, {}).get("asked", 0)
+        found = _metrics(name, kind)
+        for funnel in () if found is None else found.funnels.values():
+            kept += funnel.kept
+            asked += funnel.asked
     return max(0.05, kept / asked) if asked else 0.9
 
 
@@ -270,11 +278,13 @@ def _tokens(
     bootstraps = stage.startswith("bootstrap@") and role == "generator"
     requests = prompt = completion = 0
     for name in (project.BASE, *settings.iterations):
-        for asking in ("bootstrap",) if bootstraps else _ASKING[role]:
-            used = _metrics(name, asking).get(role) or {}
-            requests += used.get("requests", 0) - used.get("replies_without_usage", 0)
-            prompt += used.get("prompt_tokens", 0)
-            completion += used.get("completion_tokens", 0)
+        for kind in (BootstrapMetrics,) if bootstraps else _ASKING[role]:
+            found = _metrics(name, kind)
+            used = None if found is None else found.used.get(role)
+            if used is not None:
+                requests += used.requests - used.replies_without_usage
+                prompt += used.prompt_tokens
+                completion += used.completion_tokens
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
     folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
@@ -309,10 +319,9 @@ def _latency(settings: Settings) -> float:
     found = []
     for name in (project.BASE, *settings.iterations):
         for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
-            path = project.run_record(f"{stage}@{name}")
-            if path.exists():
-                asked = jsonl.read_document(path)["asked"].values()
-                found += [one["p50"] for one in asked if one.get("p50")]
+            record = files.read_if(project.run_record(f"{stage}@{name}"), RunRecord)
+            asked = [] if record is None else record.asked.values()
+            found += [one.p50_seconds for one in asked if one.p50_seconds]
     return sorted(found)[len(found) // 2] if found else _SECONDS
 
 
@@ -362,9 +371,8 @@ def _rows(name: str) -> int:
     return len(sources.read_rows(Path(name)).rows)
 
 
-def _metrics(name: str, stage: str) -> Mapping[str, Any]:
-    path = project.metrics(name, stage)
-    return jsonl.read_document(path) if path.exists() else {}
+def _metrics(name: str, kind: type[M]) -> M | None:
+    return files.read_if(project.metrics(name, kind.FILE), kind)
 
 
 def remaining_stages() -> set[str]:

@@ -18,7 +18,8 @@ import yaml
 
 from lion import jsonl, project
 from lion.errors import DataError, RevisionError
-from lion.records import Row
+from lion.metrics import files
+from lion.metrics.files import M
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -214,7 +215,7 @@ def iteration_of(place: Place) -> str:
     return place.iteration
 
 
-def document(tree: Tree, path: Path) -> Row:
-    """Return a JSON document of a revision; empty where it has none. Raises DataError."""
+def document(tree: Tree, path: Path, kind: type[M]) -> M | None:
+    """Return a file of metrics of a revision; None where it has none. Raises DataError."""
     local = tree.local(path)
-    return {} if local is None else jsonl.read_document(local)
+    return None if local is None else files.read(local, kind)

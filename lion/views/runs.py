@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from lion import project
-from lion.records import Row
+from lion.metrics.files import M
 from lion.views import revisions, summary
 from lion.views.revisions import Tree
 from lion.views.summary import Line
@@ -30,9 +30,9 @@ class Run:
         """Whether rows say what they are about; else their seeds' categories stand for it."""
         return bool(self.rows.get_column("domain").is_not_null().any())
 
-    def metrics(self, iteration: str, stage: str) -> Row:
-        """Return a stage's metrics of an iteration; empty where there are none."""
-        return revisions.document(self.tree, project.metrics(iteration, stage))
+    def metrics(self, iteration: str, kind: type[M]) -> M | None:
+        """Return metrics of an iteration; None where there are none."""
+        return revisions.document(self.tree, project.metrics(iteration, kind.FILE), kind)
 
 
 def run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
@@ -40,7 +40,7 @@ def run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
     found = revisions.iterations(tree)
     chain = revisions.lineage(found, iteration)
     previous = {name: before for name, before in found.items() if before is not None}
-    lines = summary.lines(previous, lambda path: revisions.document(tree, path))
+    lines = summary.lines(previous, lambda path, kind: revisions.document(tree, path, kind))
     lineage = [line for line in lines if line.iteration in chain]
     return Run(tree, iteration, lines, lineage, described(rows))
 

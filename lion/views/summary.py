@@ -5,28 +5,44 @@ machine, and are absent in a fresh clone.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from lion import jsonl, project
+import msgspec
 
-Document = Mapping[str, Any]
-Read = Callable[[Path], Document]
-STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
-_ASKING = (
-    ("teach", "teacher"),
-    ("generate", "generator"),
-    ("generate", "embedder"),
-    ("generate", "safety"),
-    ("review", "referee"),
-    ("evaluate", "referee"),
-    ("calibrate", "referee"),
-    ("calibrate", "second"),
+from lion import project
+from lion.metrics import files
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.files import M
+from lion.metrics.judging import (
+    AgreementMetrics,
+    Audited,
+    CalibrateMetrics,
+    CalibrationMetrics,
+    ReviewMetrics,
+    SplitMetrics,
 )
-_TOLD = ("flip_rate", "position_bias", "tie_rate", "length_correlation")
-_GROWING = ("generator", "embedder", "safety")
+from lion.metrics.pools import (
+    BootstrapMetrics,
+    GenerateMetrics,
+    SeedMetrics,
+    TeachMetrics,
+    TuneMetrics,
+)
+from lion.metrics.runs import RunRecord
+from lion.metrics.units import IntervalMetrics, RoleUsage
+
+STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
+
+
+class Read(Protocol):
+    """What reads the file at a path as one of the structs; None where there is none."""
+
+    def __call__(self, path: Path, kind: type[M], /) -> M | None:
+        """Return the struct."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +50,7 @@ class Reviews:
     """What judging an iteration's responses needed, and what it brought.
 
     `requests` and `tokens` follow from the inputs; money is what this machine paid (None: unknown
-    here). `hard` are the hard instructions that entered the Train Pool. `audit` holds the counts of
-    `discrimination.Audit`.
+    here). `hard` are the hard instructions that entered the Train Pool.
     """
 
     requests: int
@@ -43,23 +58,20 @@ class Reviews:
     nanodollars: int | None
     unpriced: int | None
     hard: int
-    audit: Mapping[str, int]
+    audit: Audited
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What an iteration's reviews tell of their referee: see `calibration.figures`.
+    """What an iteration's reviews tell of their referee: see `CalibrationMetrics` and `Noise`."""
 
-    `within` is the share of its verdicts whose gap lies within the `noise` of `tau`.
-    """
-
-    flip_rate: float | None
-    position_bias: float | None
-    tie_rate: float | None
+    flip_share: float | None
+    position_bias_points: float | None
+    tie_share: float | None
     length_correlation: float | None
-    noise: float | None
-    tau: float
-    within: float | None
+    noise_points: float
+    tau_points: float
+    within_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +87,15 @@ class Line:
     train_pool: int | None
     cache_pool: int | None
     hard_share: float | None
-    mean_gap: float | None
+    mean_gap_points: float | None
     asked: int | None
     kept: int | None
     dropped: Mapping[str, int]
-    accuracy: float | None
-    accuracy_interval: tuple[float, float] | None
-    teacher_accuracy: float | None
-    quality: float | None
-    quality_interval: tuple[float, float] | None
+    accuracy_share: float | None
+    accuracy_share_interval: tuple[float, float] | None
+    teacher_accuracy_share: float | None
+    quality_percent: float | None
+    quality_percent_interval: tuple[float, float] | None
     requests: int | None
     tokens: int | None
     calls: int | None
@@ -98,120 +110,175 @@ class Line:
     billed: int | None = None
 
 
-def lines(iterations: Mapping[str, str], read: Read | None = None) -> list[Line]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An iteration's metrics and records of runs."""
+
+    bootstrap: BootstrapMetrics | None
+    seed: SeedMetrics | None
+    review: ReviewMetrics | None
+    calibration: CalibrationMetrics | None
+    split: SplitMetrics | None
+    agreement: AgreementMetrics | None
+    calibrate: CalibrateMetrics | None
+    generate: GenerateMetrics | None
+    teach: TeachMetrics | None
+    tune: TuneMetrics | None
+    evaluate: EvaluateMetrics | None
+    records: Mapping[str, RunRecord]
+
+    @classmethod
+    def of(cls, name: str, read: Read) -> "_Found":
+        """Read what there is of an iteration."""
+
+        def one(kind: type[M]) -> M | None:
+            return read(project.metrics(name, kind.FILE), kind)
+
+        records = {
+            stage: read(project.run_record(f"{stage}@{name}"), RunRecord)
+            for stage in ("bootstrap", "seed", *STAGES)
+        }
+        return cls(
+            bootstrap=one(BootstrapMetrics),
+            seed=one(SeedMetrics),
+            review=one(ReviewMetrics),
+            calibration=one(CalibrationMetrics),
+            split=one(SplitMetrics),
+            agreement=one(AgreementMetrics),
+            calibrate=one(CalibrateMetrics),
+            generate=one(GenerateMetrics),
+            teach=one(TeachMetrics),
+            tune=one(TuneMetrics),
+            evaluate=one(EvaluateMetrics),
+            records={stage: record for stage, record in records.items() if record is not None},
+        )
+
+    @property
+    def used(self) -> list[RoleUsage]:
+        """What the loop's stages asked, a role each."""
+        asking = (self.teach, self.generate, self.review, self.calibrate)
+        found = [used for one in asking if one is not None for used in one.used.values()]
+        return found + ([] if self.evaluate is None else [self.evaluate.referee])
+
+    @property
+    def used_at_first(self) -> list[RoleUsage]:
+        """What the base's stages asked alone: later iterations find it in the ledger."""
+        grown = [] if self.bootstrap is None else [*self.bootstrap.used.values()]
+        return grown + ([] if self.evaluate is None else [self.evaluate.teacher])
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """The rows and candidates that were dropped, by reason."""
+        rows = (self.bootstrap, self.seed, self.review, self.calibrate, self.teach, self.tune)
+        parts = [one.dropped for one in (*rows, self.evaluate) if one is not None]
+        for made in (self.bootstrap, self.generate):
+            parts += [one.dropped for one in made.funnels.values()] if made is not None else []
+        return _summed(parts)
+
+
+def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Line]:
     """Return the base's line, then one per iteration (name: predecessor), in their order.
 
-    `read` returns the document at a path, empty where there is none; the workspace's by default.
+    `read` reads the workspace's files by default.
     """
-    everything = {"0": None, **iterations}
-    return [_line(name, previous, read or _document) for name, previous in everything.items()]
+    everything = {project.BASE: None, **iterations}
+    return [_line(name, previous, _Found.of(name, read)) for name, previous in everything.items()]
 
 
-def _line(name: str, previous: str | None, read: Read) -> Line:
-    stages = ("bootstrap", "seed", *STAGES)
-    found = {stage: read(project.metrics(name, stage)) for stage in stages}
-    records = [read(project.run_record(f"{stage}@{name}")) for stage in stages]
-    used = _used(found)
-    if name == "0":  # the later iterations find the teacher's exam answers in the ledger
-        used.append(found["evaluate"].get("teacher") or {})
-        used += [found["bootstrap"].get(role) or {} for role in _GROWING]
-    funnels = [found["generate"].get(kind, {}) for kind in ("hard", "easy")]
-    grown = [found["bootstrap"].get(kind, {}) for kind in ("classification", "open")]
+def _line(name: str, previous: str | None, found: _Found) -> Line:
+    split, generate, evaluate = found.split, found.generate, found.evaluate
+    records = list(found.records.values())
+    used = found.used + (found.used_at_first if name == project.BASE else [])
+    funnels = None if generate is None else generate.funnels.values()
     return Line(
         iteration=name,
         previous=previous,
-        train_pool=found["seed"].get("rows") if name == "0" else found["generate"].get("new"),
-        cache_pool=found["teach"].get("cache_pool"),
-        hard_share=found["split"].get("hard_share"),
-        mean_gap=found["split"].get("mean_gap"),
-        asked=_sum(funnels, "asked") if found["generate"] else None,
-        kept=_sum(funnels, "kept") if found["generate"] else None,
-        dropped=_dropped([*grown, *funnels, *(one.get("dropped") or {} for one in found.values())]),
-        accuracy=found["evaluate"].get("accuracy"),
-        accuracy_interval=_interval(found["evaluate"].get("accuracy_interval")),
-        teacher_accuracy=found["evaluate"].get("teacher_accuracy"),
-        quality=found["evaluate"].get("quality"),
-        quality_interval=_interval(found["evaluate"].get("quality_interval")),
-        requests=_asked(used, "requests"),
-        tokens=_asked(used, "prompt_tokens", "completion_tokens"),
+        train_pool=_train_pool(name, found),
+        cache_pool=None if found.teach is None else found.teach.cache_pool,
+        hard_share=None if split is None else split.hard_share,
+        mean_gap_points=None if split is None else split.mean_gap_points,
+        asked=None if funnels is None else sum(one.asked for one in funnels),
+        kept=None if funnels is None else sum(one.kept for one in funnels),
+        dropped=found.dropped,
+        accuracy_share=None if evaluate is None else evaluate.accuracy_share,
+        accuracy_share_interval=None if evaluate is None else _bounds(evaluate.accuracy_interval),
+        teacher_accuracy_share=None if evaluate is None else evaluate.teacher_accuracy_share,
+        quality_percent=None if evaluate is None else evaluate.quality_percent,
+        quality_percent_interval=None if evaluate is None else _bounds(evaluate.quality_interval),
+        requests=sum(one.requests for one in used) if used else None,
+        tokens=sum(one.tokens for one in used) if used else None,
         calls=_happened(records, "calls"),
         nanodollars=_happened(records, "nanodollars"),
         unpriced=_happened(records, "unpriced"),
-        seconds=sum(record["seconds"] for record in records if record) or None,
-        stopped=found["split"].get("stopped"),
-        reviews=_reviews(name, found, read),
-        judge=_judge(name, found, read),
-        **{key: _happened(records, key) for key in ("wasted", "throttled", "billed")},
+        seconds=sum(record.seconds for record in records) or None,
+        stopped=None if split is None else split.stopped,
+        reviews=_reviews(found),
+        judge=_judge(found),
+        wasted=_happened(records, "wasted"),
+        throttled=_happened(records, "throttled"),
+        billed=_happened(records, "billed"),
     )
 
 
-def _reviews(name: str, found: Mapping[str, Document], read: Read) -> Reviews | None:
+def _train_pool(name: str, found: _Found) -> int | None:
+    if name == project.BASE:
+        return None if found.seed is None else found.seed.rows
+    return None if found.generate is None else found.generate.new
+
+
+def _reviews(found: _Found) -> Reviews | None:
     """Return what judging needed; None where no referee was asked."""
-    used = found["review"].get("referee")
-    audit = read(project.metrics(name, "agreement")).get("audit")
-    if not used or audit is None:
+    used = found.review and found.review.referee
+    if not used or found.agreement is None:
         return None
-    record = read(project.run_record(f"review@{name}"))
+    record = found.records.get("review")
+    records = [] if record is None else [record]
     return Reviews(
-        requests=used["requests"],
-        tokens=used["prompt_tokens"] + used["completion_tokens"],
-        nanodollars=_happened([record], "nanodollars"),
-        unpriced=_happened([record], "unpriced"),
-        hard=found["generate"].get("hard", {}).get("kept", 0),
-        audit=audit,
+        requests=used.requests,
+        tokens=used.tokens,
+        nanodollars=_happened(records, "nanodollars"),
+        unpriced=_happened(records, "unpriced"),
+        hard=0 if found.generate is None else found.generate.hard.kept,
+        audit=found.agreement.audit,
     )
 
 
-def _judge(name: str, found: Mapping[str, Document], read: Read) -> Judge | None:
+def _judge(found: _Found) -> Judge | None:
     """Return what reviews tell of their referee; None where none was asked, or of too few rows."""
-    told = read(project.metrics(name, "calibration"))
-    noise = read(project.metrics(name, "agreement")).get("noise")
-    if not found["review"].get("referee") or not noise or told.get("noise") is None:
+    asked, told = found.review and found.review.referee, found.calibration
+    if not asked or found.agreement is None or told is None or told.noise_points is None:
         return None
     return Judge(
-        **{key: told[key] for key in _TOLD},
-        noise=noise["deviation"],
-        tau=noise["tau"],
-        within=noise["within"],
+        flip_share=told.flip_share,
+        position_bias_points=told.position_bias_points,
+        tie_share=told.tie_share,
+        length_correlation=told.length_correlation,
+        noise_points=told.noise_points,
+        tau_points=found.agreement.noise.tau_points,
+        within_share=found.agreement.noise.within_share,
     )
 
 
-def _document(path: Path) -> Document:
-    return jsonl.read_document(path) if path.exists() else {}
-
-
-def _used(found: Mapping[str, Document]) -> list[Document]:
-    return [found[stage].get(role) or {} for stage, role in _ASKING]
-
-
-def _asked(used: list[Document], *keys: str) -> int | None:
-    """Return a sum over the roles, or None where no stage that asks has run."""
-    return sum(one.get(key, 0) for one in used for key in keys) if any(used) else None
-
-
-def _sum(funnels: list[Document], key: str) -> int:
-    return sum(funnel.get(key, 0) for funnel in funnels)
-
-
-def _dropped(parts: list[Document]) -> dict[str, int]:
+def _summed(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for part in parts:
         for reason, count in part.items():
-            if count and reason not in ("asked", "kept"):
+            if count:
                 total[reason] = total.get(reason, 0) + count
     return dict(sorted(total.items()))
 
 
-def _interval(value: Any) -> tuple[float, float] | None:
+def _bounds(interval: IntervalMetrics | None) -> tuple[float, float] | None:
     """Return (low, high), or None where there is none: a category of one row has no interval."""
-    return None if value is None or value["low"] is None else (value["low"], value["high"])
+    return None if interval is None else interval.bounds
 
 
-def _happened(records: list[Document], key: str) -> int | None:
-    asked = [part for record in records if record for part in record["asked"].values()]
-    return sum(int(part.get(key, 0)) for part in asked) if any(records) else None
+def _happened(records: Sequence[RunRecord], name: str) -> int | None:
+    """Return the sum of a figure over roles and stages; None where no stage ran here."""
+    asked = [part for record in records for part in record.asked.values()]
+    return sum(getattr(part, name) for part in asked) if records else None
 
 
 def as_json(found: list[Line]) -> str:
     """Return the lines as one JSON array, for scripts."""
-    return json.dumps([asdict(line) for line in found], indent=2)
+    return json.dumps(msgspec.to_builtins(found), indent=2)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from msgspec.structs import asdict
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from lion.asking.pricing import NANO
 from lion.judgement import discrimination
 from lion.judgement.measures import Estimate
+from lion.views.numbers import percent, share
 from lion.views.summary import Judge, Line
 from lion.visible import DASH
 
@@ -44,19 +46,23 @@ def closing(lines: Sequence[Line]) -> RenderableType:
 
 def headline(lines: Sequence[Line]) -> Text:
     """Return student against teacher on the exam, and the money spent so far."""
-    examined = [line for line in lines if line.accuracy is not None or line.quality is not None]
+    examined = [
+        line
+        for line in lines
+        if line.accuracy_share is not None or line.quality_percent is not None
+    ]
     if not examined:
         return Text("No student has sat the exam yet.", style="bold")
     last = examined[-1]
     text = Text(f"Student {last.iteration} on the exam: ", style="bold")
-    if last.accuracy is not None:
-        text.append(_percent(last.accuracy), style="bold green")
-        text.append(f"{_between(last.accuracy_interval, 100)}, its teacher ")
-        text.append(_percent(last.teacher_accuracy))
-    if last.quality is not None:
-        text.append(".\nIts quality: " if last.accuracy is not None else "quality ")
-        text.append(f"{last.quality:.1f} %", style="bold green")
-        text.append(f"{_between(last.quality_interval, 1)} of the teacher's")
+    if last.accuracy_share is not None:
+        text.append(share(last.accuracy_share), style="bold green")
+        text.append(f"{_between(last.accuracy_share_interval, 100)}, its teacher ")
+        text.append(share(last.teacher_accuracy_share))
+    if last.quality_percent is not None:
+        text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
+        text.append(percent(last.quality_percent), style="bold green")
+        text.append(f"{_between(last.quality_percent_interval, 1)} of the teacher's")
     text.append(f". Spent: {spent(lines)}.")
     return text
 
@@ -79,23 +85,23 @@ def notes(lines: Sequence[Line]) -> list[str]:
             told.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
             continue
         before = by_name.get(line.previous or "")
-        if before is None or before.quality is None or line.quality is None:
+        if before is None or before.quality_percent is None or line.quality_percent is None:
             continue
-        if line.quality <= before.quality:
+        if line.quality_percent <= before.quality_percent:
             told.append(
                 f"Quality did not rise in iteration {line.iteration}: "
-                f"{before.quality:.1f} to {line.quality:.1f}."
+                f"{before.quality_percent:.1f} to {line.quality_percent:.1f}."
             )
     return told
 
 
 def _swamped(line: Line) -> list[str]:
     judge = line.judge
-    if judge is None or judge.within is None or judge.within < _SWAMPED:
+    if judge is None or judge.within_share is None or judge.within_share < _SWAMPED:
         return []
     return [
         f"The referee's noise swamps the verdicts of iteration {line.iteration}: "
-        f"{_percent(judge.within)} of the gaps lie within {judge.noise:.2f} of tau. "
+        f"{share(judge.within_share)} of the gaps lie within {judge.noise_points:.2f} of tau. "
         "Raise review.samples or split.tau_noise, or name a better referee."
     ]
 
@@ -108,9 +114,9 @@ def trusted(lines: Sequence[Line]) -> list[str]:
 def _trusted(iteration: str, judge: Judge) -> str:
     length = DASH if judge.length_correlation is None else f"{judge.length_correlation:+.2f}"
     return (
-        f"referee in {iteration}: {_percent(judge.flip_rate)} flip with the order, first place "
-        f"{judge.position_bias:+.2f}, ties {_percent(judge.tie_rate)}, length {length}, noise "
-        f"{judge.noise:.2f}, {_percent(judge.within)} of the verdicts within it"
+        f"referee in {iteration}: {share(judge.flip_share)} flip with the order, first place "
+        f"{judge.position_bias_points:+.2f}, ties {share(judge.tie_share)}, length {length}, noise "
+        f"{judge.noise_points:.2f}, {share(judge.within_share)} of the verdicts within it"
     )
 
 
@@ -123,7 +129,7 @@ def wasted(lines: Sequence[Line]) -> list[str]:
     if not lost:
         return []
     return [
-        f"wasted calls: {lost:,} of {calls:,} ({_percent(lost / calls)}), {throttled:,} of them "
+        f"wasted calls: {lost:,} of {calls:,} ({share(lost / calls)}), {throttled:,} of them "
         f"refused (429), {billed:,} of them perhaps billed"
     ]
 
@@ -138,9 +144,9 @@ def judging(lines: Sequence[Line]) -> list[str]:
     nanodollars = _total([one.nanodollars for one in found])
     unpriced = _total([one.unpriced for one in found])
     each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
-    audits = [discrimination.Audit(**one.audit) for one in found]
+    audits = [discrimination.Audit(**asdict(one.audit)) for one in found]
     known = discrimination.agreement(sum(audits[1:], start=audits[0]))
-    agree = "is not known (review.audit: 0)" if known is None else _percent(known.value)
+    agree = "is not known (review.audit: 0)" if known is None else share(known.value)
     if known is not None:
         agree = f"{agree}{_between(_bounds(known), 100)}"
     return [
@@ -192,7 +198,7 @@ def _table(lines: Sequence[Line]) -> Table:
     table.add_row(
         "all",
         *[""] * 6,
-        _count(_total([line.calls for line in lines])),
+        count(_total([line.calls for line in lines])),
         _millions(_total([line.tokens for line in lines])),
         spent(lines),
         _number(_total([line.seconds for line in lines]), 0),
@@ -208,13 +214,13 @@ def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
 def _cells(line: Line) -> list[str]:
     return [
         line.iteration,
-        _count(line.train_pool),
-        _count(line.cache_pool),
-        _percent(line.hard_share),
-        _percent(line.kept / line.asked if line.asked and line.kept is not None else None),
-        _percent(line.accuracy),
-        _percent(None if line.quality is None else line.quality / 100),
-        _count(line.calls),
+        count(line.train_pool),
+        count(line.cache_pool),
+        share(line.hard_share),
+        share(line.kept / line.asked if line.asked and line.kept is not None else None),
+        share(line.accuracy_share),
+        percent(line.quality_percent),
+        count(line.calls),
         _millions(line.tokens),
         cost(line),
         _number(line.seconds, 0),
@@ -236,18 +242,15 @@ def _note(text: str) -> Text:
     return Text(text, style="yellow")
 
 
-def _percent(share: float | None) -> str:
-    return DASH if share is None else f"{100 * share:.1f} %"
-
-
-def _count(number: int | None) -> str:
+def count(number: int | None) -> str:
+    """Return a count as text; a dash where it is not known."""
     return DASH if number is None else f"{number:,}"
 
 
 def _millions(number: int | None) -> str:
     """Return a count; from ten millions on in millions, for the table to fit."""
     if number is None or number < 10_000_000:
-        return _count(number)
+        return count(number)
     return f"{number / 1e6:,.0f} M"
 
 

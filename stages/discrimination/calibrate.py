@@ -3,7 +3,6 @@
 Only in the iterations that params name; nothing of it decides what the loop does.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from lion import project, stage
@@ -12,7 +11,14 @@ from lion.judgement import calibrating
 from lion.judgement.calibrate import Calibrated, calibrate, drawn
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
-from lion.records import Answer, Instruction, Row, Tally, Verdict, reasons
+from lion.metrics.judging import (
+    AgainstSecond,
+    AgainstTruth,
+    AgreementMetrics,
+    CalibrateMetrics,
+)
+from lion.metrics.units import ShareEstimate
+from lion.records import Answer, Instruction, Tally, Verdict, reasons
 
 
 def main(work: stage.Work) -> str:
@@ -54,34 +60,33 @@ def _anchors(work: stage.Work) -> list[Pair]:
 
 def _write_metrics(work: stage.Work, calibrated: Calibrated, verdicts: list[Verdict]) -> str:
     evaluate = work.settings.evaluate
-    agreement = work.files.read_document(project.metrics(work.iteration, "agreement"))
-    tau = agreement["noise"]["tau"]
+    tau = work.metrics(AgreementMetrics).noise.tau_points
     bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, work.settings.random_seed)
     ours = {row.id: row for row in verdicts}
     truth = calibrating.against_truth(calibrated.anchors, tau, bootstrap)
     second = calibrating.against_second(ours, calibrated.second, tau, bootstrap)
     work.write_metrics(
-        {
-            "anchors": truth,
-            "against_second": second,
-            "referee": calibrated.asked_referee,
-            "second": calibrated.asked_second,
-            "dropped": reasons(calibrated.dropped),
-        }
+        CalibrateMetrics(
+            anchors=truth,
+            against_second=second,
+            referee=calibrated.asked_referee,
+            second=calibrated.asked_second,
+            dropped=reasons(calibrated.dropped),
+        )
     )
     return _sentence(truth, second)
 
 
-def _sentence(truth: Row, second: Row) -> str:
+def _sentence(truth: AgainstTruth, second: AgainstSecond) -> str:
     return (
-        f"{truth['rows']} anchors{_percent(truth['accuracy'], ', the right answer ahead in')}; "
-        f"{second['rows']} rows before a second referee"
-        f"{_percent(second['agreement'], ', who agrees on')}"
+        f"{truth.rows} anchors{_percent(truth.accuracy, ', the right answer ahead in')}; "
+        f"{second.rows} rows before a second referee"
+        f"{_percent(second.agreement, ', who agrees on')}"
     )
 
 
-def _percent(estimate: Mapping[str, float] | None, told: str) -> str:
-    return "" if estimate is None else f"{told} {100 * estimate['value']:.1f} %"
+def _percent(estimate: ShareEstimate | None, told: str) -> str:
+    return "" if estimate is None else f"{told} {100 * estimate.value_share:.1f} %"
 
 
 if __name__ == "__main__":

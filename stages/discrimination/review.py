@@ -5,6 +5,7 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 
 from lion import stage
 from lion.judgement.review import review
+from lion.metrics.judging import ReviewMetrics
 from lion.records import Answer, Instruction, Verdict, reasons
 
 
@@ -27,15 +28,15 @@ def main(work: stage.Work) -> str:
     files.write(work.data("selection.jsonl"), reviewed.selections)
     work.write_dropped(reviewed.dropped)
     work.write_metrics(
-        {
-            "responses": reviewed.responses,
-            "judged": len(reviewed.selections),
-            "reviews": len(reviewed.reviews),
-            "dropped": reasons(reviewed.dropped),
-            "referee": reviewed.referee,
-        }
+        ReviewMetrics(
+            responses=reviewed.responses,
+            judged=len(reviewed.selections),
+            reviews=len(reviewed.reviews),
+            dropped=reasons(reviewed.dropped),
+            referee=reviewed.referee,
+        )
     )
-    work.write_metrics(reviewed.reliability, "calibration")
+    work.write_metrics(reviewed.reliability)
     return (
         f"{len(reviewed.reviews):,} reviews for {len(reviewed.selections):,} of "
         f"{reviewed.responses:,} responses, {len(reviewed.dropped):,} without scores"

@@ -6,13 +6,15 @@ stops, and the metrics say how many are lacking.
 
 from lion import project, stage
 from lion.instructions.generate import Generated, History, generate
+from lion.metrics.judging import Stop
+from lion.metrics.pools import GenerateMetrics
 from lion.prompts import PromptRole
 from lion.records import KINDS, Instruction, Verdict
 
 
 def main(work: stage.Work) -> str:
     """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
-    stop = work.files.read_document(work.data("stop.json"))
+    stop = work.files.read_metrics(work.data("stop.json"), Stop)
     rules = work.settings.generate_at(work.iteration)
     roles: tuple[PromptRole, ...] = ("generator", "safety") if rules.safety else ("generator",)
     generated = generate(
@@ -23,21 +25,24 @@ def main(work: stage.Work) -> str:
         work.prompts(*roles),
         iteration=work.iteration,
         depth=work.depth,
-        stopped=stop["stop"],
+        stopped=stop.stop,
     )
     work.files.write(work.data("train_pool.jsonl"), generated.kept)
     work.write_dropped(generated.dropped)
     work.write_metrics(
-        {
-            "new": len(generated.kept),
-            **{kind: generated.funnels[kind] for kind in KINDS},
-            "short": generated.short,
-            "resisting": generated.resisting,
-            "stopped": stop["reason"],
-            **generated.asked,
-        }
+        GenerateMetrics(
+            new=len(generated.kept),
+            hard=generated.funnels["hard"],
+            easy=generated.funnels["easy"],
+            short={kind: generated.short[kind] for kind in KINDS},
+            resisting=tuple(generated.resisting),
+            stopped=stop.reason,
+            generator=generated.asked.generator,
+            embedder=generated.asked.embedder,
+            safety=generated.asked.safety,
+        )
     )
-    return f"no new instructions: {stop['reason']}" if stop["stop"] else _sentence(generated)
+    return f"no new instructions: {stop.reason}" if stop.stop else _sentence(generated)
 
 
 def _history(work: stage.Work) -> History:

@@ -1,6 +1,7 @@
 """teach: the teacher answers the new instructions; the Cache Pool grows by them."""
 
 from lion import project, stage
+from lion.metrics.pools import TeachMetrics
 from lion.records import Instruction, reasons
 from lion.training.teach import teach
 
@@ -14,12 +15,12 @@ def main(work: stage.Work) -> str:
     work.files.write(work.data("cache_pool.jsonl"), taught.cache)
     work.write_dropped(taught.dropped)
     work.write_metrics(
-        {
-            "taught": len(taught.new),
-            "cache_pool": len(taught.cache),
-            "dropped": reasons(taught.dropped),
-            "teacher": taught.asked,
-        }
+        TeachMetrics(
+            taught=len(taught.new),
+            cache_pool=len(taught.cache),
+            dropped=reasons(taught.dropped),
+            teacher=taught.asked,
+        )
     )
     return (
         f"{len(taught.new):,} answers, {len(taught.dropped):,} dropped; "

@@ -14,6 +14,7 @@ import polars
 
 from lion import jsonl, project, stage
 from lion.errors import DataError
+from lion.metrics.pools import TuneMetrics
 from lion.model import student
 from lion.records import Dropped, Instruction, reasons
 from lion.training.tune import Tuned, tune
@@ -72,15 +73,15 @@ def _write(work: stage.Work, tuned: Tuned | None) -> None:
     dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
     work.write_dropped(dropped)
     work.write_metrics(
-        {
-            "new_rows": tuned.new if tuned else 0,
-            "old_rows": tuned.replayed if tuned else 0,
-            "dropped": reasons(dropped),
-            "truncated": len(report.truncated) if report else 0,
-            "steps": report.steps if report else 0,
-            "supervised_tokens": report.tokens if report else 0,
-            "final_loss": curve[-1].loss if curve else None,
-        }
+        TuneMetrics(
+            new_rows=tuned.new if tuned else 0,
+            old_rows=tuned.replayed if tuned else 0,
+            dropped=reasons(dropped),
+            truncated=len(report.truncated) if report else 0,
+            steps=report.steps if report else 0,
+            supervised_tokens=report.tokens if report else 0,
+            final_loss_nats=curve[-1].loss if curve else None,
+        )
     )
 
 

@@ -1,0 +1,188 @@
+"""Metrics of students' exams: their own, BBH and AGIEval, and open-ended ones."""
+
+from typing import ClassVar, Self
+
+from msgspec.structs import asdict
+
+from lion.metrics.units import (
+    DifferenceInterval,
+    Metrics,
+    PercentEstimate,
+    PercentInterval,
+    RoleUsage,
+    ShareInterval,
+)
+
+
+class ExamMarks(Metrics, frozen=True, kw_only=True):
+    """The exam's marks: macro accuracies, student less teacher, and the student's by category.
+
+    None, and without an interval and a number of rows, where nothing could be marked.
+    """
+
+    accuracy_share: float | None
+    accuracy_interval: ShareInterval | None = None
+    accuracy_rows: int | None = None
+    teacher_accuracy_share: float | None
+    teacher_accuracy_interval: ShareInterval | None = None
+    teacher_accuracy_rows: int | None = None
+    accuracy_share_difference: float | None
+    difference_interval: DifferenceInterval | None = None
+    difference_rows: int | None = None
+    category_accuracy_share: dict[str, float]
+
+
+class ExamQuality(Metrics, frozen=True, kw_only=True):
+    """The referee's scores of the student, of the teacher's; None where nothing was compared."""
+
+    quality_percent: float | None
+    quality_interval: PercentInterval | None = None
+    quality_rows: int | None = None
+
+
+class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
+    """evaluate.json: the exam's marks and quality, and what asking for them needed."""
+
+    FILE: ClassVar[str] = "evaluate"
+
+    quality_percent: float | None
+    quality_interval: PercentInterval | None = None
+    quality_rows: int | None = None
+    referee: RoleUsage
+    teacher: RoleUsage
+    dropped: dict[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        accuracy: ExamMarks,
+        quality: ExamQuality,
+        *,
+        referee: RoleUsage,
+        teacher: RoleUsage,
+        dropped: dict[str, int],
+    ) -> Self:
+        """Return both together, with what asking needed."""
+        figures = {**asdict(accuracy), **asdict(quality)}
+        return cls(**figures, referee=referee, teacher=teacher, dropped=dropped)
+
+
+class HeadlineMetrics(Metrics, frozen=True):
+    """exam.json: what `dvc metrics` shows of an exam."""
+
+    FILE: ClassVar[str] = "exam"
+
+    accuracy_share: float | None
+    teacher_accuracy_share: float | None
+    quality_percent: float | None
+
+    @classmethod
+    def of(cls, found: EvaluateMetrics) -> Self:
+        """Return the headline of an exam."""
+        return cls(*(getattr(found, name) for name in cls.__struct_fields__))
+
+
+class TaskAccuracy(Metrics, frozen=True):
+    """One task of BBH or AGIEval: `unread` answers choose no option.
+
+    `within_chance`: chance lies within the interval; None where there is no interval.
+    """
+
+    accuracy_percent: float
+    interval_percent: tuple[float, float] | None
+    chance_percent: float
+    within_chance: bool | None
+    unread_percent: float
+    items: int
+    official_items: int
+
+
+class UnanswerableItem(Metrics, frozen=True):
+    """An item whose target is none of its options; `item` is its number in the official file."""
+
+    task: str
+    item: int
+    target: str
+
+
+class ExamAccuracy(Metrics, frozen=True):
+    """BBH or AGIEval: the macro average over `tasks`, beside what the paper reports of models."""
+
+    average_percent: float
+    interval_percent: tuple[float, float] | None
+    chance_percent: float
+    within_chance: bool | None
+    items: int
+    official_items: int
+    subset: bool
+    missing_tasks: tuple[str, ...]
+    unread_percent: float
+    without_right_option: tuple[UnanswerableItem, ...]
+    paper_percent: dict[str, float]
+    tasks: dict[str, TaskAccuracy]
+
+
+class ExamineMetrics(Metrics, frozen=True):
+    """examine.json: each exam that was taken, by its name."""
+
+    FILE: ClassVar[str] = "examine"
+
+    scoring: str
+    exams: dict[str, ExamAccuracy]
+
+
+class ReasoningMetrics(Metrics, frozen=True):
+    """reasoning.json: what `dvc metrics` shows of BBH and AGIEval, their macro averages."""
+
+    FILE: ClassVar[str] = "reasoning"
+
+    bbh_percent: float | None = None
+    agieval_percent: float | None = None
+
+    @classmethod
+    def of(cls, exams: dict[str, ExamAccuracy]) -> Self:
+        """Return the averages of the exams that were taken."""
+        return cls(**{f"{name}_percent": one.average_percent for name, one in exams.items()})
+
+
+class OpenEnded(Metrics, frozen=True):
+    """What the reviews of an open-ended exam come to; None where there is nothing to measure."""
+
+    rows: int
+    candidate_points_sum: float
+    reference_points_sum: float
+    quality: PercentEstimate | None
+    win_rate: PercentEstimate | None
+    length_controlled_win_rate: PercentEstimate | None
+    win: int
+    tie: int
+    loss: int
+    categories: dict[str, PercentEstimate | None]
+
+
+class OpenExam(Metrics, frozen=True):
+    """`lion exam open`: the figures in the paper's `setting` 1 or 2, and what asking needed."""
+
+    setting: int
+    figures: OpenEnded
+    dropped: dict[str, int]
+    referee: RoleUsage
+
+
+class Disagreement(Metrics, frozen=True):
+    """A review whose file tells other scores than its text; text: scores, or why there are none."""
+
+    question: str
+    told: tuple[float, float] | None
+    read: tuple[float, float] | str
+
+
+class ReviewsRead(Metrics, frozen=True):
+    """`lion exam reviews`: what the scores of a file come to as it tells them, and as read anew."""
+
+    questions: int
+    candidate: int
+    told: OpenEnded | None
+    read: OpenEnded | None
+    differences: tuple[Disagreement, ...]
+    unread: tuple[str, ...]

@@ -1,0 +1,90 @@
+"""Metrics of the stages that make rows and tune on them: bootstrap, seed, generate, teach, tune.
+
+`short` tells how many instructions of a kind are lacking. Of the two gates that ask somebody,
+`embedder` and `safety`, each is left out where params do not ask for it.
+"""
+
+from typing import ClassVar
+
+from lion.metrics.units import Embedded, Funnel, Metrics, RoleUsage
+
+
+class BootstrapMetrics(Metrics, frozen=True):
+    """bootstrap.json: tasks of one's own (`seeds`) became a pool of `rows`."""
+
+    FILE: ClassVar[str] = "bootstrap"
+
+    rows: int
+    seeds: int
+    classification_rows: int
+    classification: Funnel
+    open: Funnel
+    dropped: dict[str, int]
+    short: dict[str, int]
+    generator: RoleUsage
+    embedder: Embedded | None = None
+    safety: RoleUsage | None = None
+
+    @property
+    def funnels(self) -> dict[str, Funnel]:
+        """What became of candidates, by the kind that was asked for."""
+        return {"classification": self.classification, "open": self.open}
+
+
+class SeedMetrics(Metrics, frozen=True):
+    """seed.json: the rows of the base pool and of the exam."""
+
+    FILE: ClassVar[str] = "seed"
+
+    rows: int
+    exam: int
+    dropped: dict[str, int]
+
+
+class GenerateMetrics(Metrics, frozen=True):
+    """generate.json: `new` instructions; `resisting` are domains whose gap is large and stays.
+
+    `stopped` says why nothing was asked, where the loop has stopped.
+    """
+
+    FILE: ClassVar[str] = "generate"
+
+    new: int
+    hard: Funnel
+    easy: Funnel
+    short: dict[str, int]
+    resisting: tuple[str, ...]
+    stopped: str | None
+    generator: RoleUsage
+    embedder: Embedded | None = None
+    safety: RoleUsage | None = None
+
+    @property
+    def funnels(self) -> dict[str, Funnel]:
+        """What became of candidates, by kind."""
+        return {"hard": self.hard, "easy": self.easy}
+
+
+class TeachMetrics(Metrics, frozen=True):
+    """teach.json: `taught` rows have an answer now, of `cache_pool` in all."""
+
+    FILE: ClassVar[str] = "teach"
+
+    taught: int
+    cache_pool: int
+    dropped: dict[str, int]
+    teacher: RoleUsage
+
+
+class TuneMetrics(Metrics, frozen=True):
+    """tune.json: what the student was tuned on; `final_loss_nats` is the last mean per token."""
+
+    FILE: ClassVar[str] = "tune"
+
+    new_rows: int
+    old_rows: int
+    dropped: dict[str, int]
+    truncated: int
+    steps: int
+    supervised_tokens: int
+    final_loss_nats: float | None
