@@ -113,9 +113,9 @@ class Work:
         So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
         asked where the base student is looked up, and not again by every stage after that.
         """
-        from lion import check
+        from lion.checks import offline
 
-        check.refuse(check.without_keys(self.settings, ask_hub=ask_hub))
+        offline.refuse(offline.without_keys(self.settings, ask_hub=ask_hub))
 
 
 def allowed_failures(share: float, count: int) -> int:

@@ -15,6 +15,7 @@ from lion.evaluation.vicuna import Question
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
+from lion.model import answering, student
 from lion.records import ORDERS, Answer, Dropped, Instruction, Review, Row, reasons
 
 TEACHER = "teacher"
@@ -89,11 +90,7 @@ def _taught(work: stage.Work, asked: Sequence[Question]) -> list[str]:
 
 
 def _written(work: stage.Work, asked: Sequence[Question], folder: Path) -> list[str]:
-    from lion.model import student
-
     student.load_libraries()
-    from lion.model import answering
-
     settings = work.settings
     task = answering.Task(
         folder, settings.student, settings.answering, settings.random_seed, str(folder)
