@@ -4,13 +4,12 @@ Reads the user's files or the embedded families. Nothing is lost silently: a row
 instruction or a `Dropped` with its reason, or the stage fails and names file and line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from lion.embedded import families
 from lion.errors import DataError
 from lion.evaluation import reasoning
 from lion.instructions import pools, quality, sources
@@ -23,9 +22,6 @@ from lion.model.student import Pointer, load_libraries
 from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
 from lion.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 
-if TYPE_CHECKING:
-    from lion.embedded import families
-
 _SHOWN = 10  # problems that one message lists
 
 OnProblem = Literal["error", "drop"]
@@ -34,8 +30,6 @@ OnProblem = Literal["error", "drop"]
 def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
     """Return the base pool and what was dropped from it. Raises DataError."""
     if settings.source == EMBEDDED:
-        from lion.embedded import families
-
         tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_embedded(task, "seed") for task in tasks], []
     rows: list[SourceRow] = []
@@ -61,8 +55,6 @@ def exam(
         rest, held = pools.holdout(found, seed.holdout)
         return rest, [_held(row) for row in held]
     if settings.file == EMBEDDED:
-        from lion.embedded import families
-
         tasks = families.exam(settings.size, random_seed=random_seed)
         return list(found), [_embedded(task, "exam") for task in tasks]
     rows, _ = _read(Path(settings.file), "error", "")

@@ -173,11 +173,11 @@ def refuse_problems(work: Work) -> None:
     So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
     asked where the base student is looked up, and not again by every stage after that.
     """
-    from lion import check  # reads every file of params, which half of the stages need not
-
     stage = STAGES[work.stage]
     if stage.asks or stage.looks_up_student:
-        check.refuse(check.without_keys(work.settings, ask_hub=stage.looks_up_student))
+        from lion.checks import offline  # reads every file of params, which other stages need not
+
+        offline.refuse(offline.without_keys(work.settings, ask_hub=stage.looks_up_student))
 
 
 def _refuse_changed(name: str) -> None:

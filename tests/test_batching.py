@@ -17,13 +17,15 @@ from click.testing import CliRunner, Result
 from fixtures import Configure, Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import base, check, jsonl, project
+from lion import base, jsonl, project
 from lion.asking import batches, batching, maintenance
 from lion.asking.api import Asker
 from lion.asking.batching import alone
 from lion.asking.ledger import Amount, Cap, Ledger
 from lion.asking.pricing import Price, Prices
 from lion.asking.submitted import Submitted
+from lion.checks.offline import offline_problems
+from lion.checks.probe import probe_endpoints
 from lion.cli import main
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
 from lion.settings import Endpoint
@@ -564,13 +566,13 @@ def lion(*arguments: str) -> Result:
 def test_check_looks_for_the_batch_api_before_it_is_needed(
     server: BatchServer, chat_server: ChatServer, workplace: Workplace
 ) -> None:
-    assert check.endpoints(batch_params(workplace, server.url)) == []
-    (problem,) = check.endpoints(batch_params(workplace, chat_server.url))
+    assert probe_endpoints(batch_params(workplace, server.url)) == []
+    (problem,) = probe_endpoints(batch_params(workplace, chat_server.url))
     assert "teacher: m-1 at" in problem
     assert "set api.mode of this role to live" in problem
     (problem,) = [
         one
-        for one in check.offline(batch_params(workplace, "embedded"))
+        for one in offline_problems(batch_params(workplace, "embedded"))
         if one.startswith("api.mode.teacher")
     ]
     assert "embedded teacher" in problem

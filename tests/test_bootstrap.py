@@ -13,9 +13,10 @@ from fixtures import ROOT, Workplace
 from loopback import Call, ChatServer, Told, embeds, refuses, says
 from pipeline import Project
 
-from lion import base, check, jsonl, project
+from lion import base, jsonl, project
 from lion.asking.ledger import Ledger
 from lion.asking.pricing import Prices
+from lion.checks.offline import without_keys
 from lion.errors import DataError, TooManyDroppedError
 from lion.instructions import decontamination
 from lion.records import Dropped
@@ -246,7 +247,7 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
 
 
 def problems(settings: Settings) -> str:
-    return "\n".join(check.without_keys(settings, ask_hub=False))
+    return "\n".join(without_keys(settings, ask_hub=False))
 
 
 def test_a_bootstrap_that_is_whole_has_no_problem(start: Start) -> None:

@@ -11,9 +11,10 @@ from fixtures import Configure, Workplace
 from loopback import Call, ChatServer, Told, says
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion import check, endpoints, jsonl, project
+from lion import endpoints, jsonl, project
 from lion.asking.ledger import Ledger
 from lion.asking.pricing import Prices
+from lion.checks.offline import offline_problems
 from lion.errors import DataError, SettingsError
 from lion.judgement import calibrating
 from lion.records import Instruction, Review
@@ -150,7 +151,7 @@ def test_anchors_that_cannot_be_read_are_told_before_anything_is_spent(
 ) -> None:
     (workplace.path / "inputs/anchors.jsonl").write_text(text)
     changes = {"calibrate.iterations": ["1"], "calibrate.anchors": "inputs/anchors.jsonl"}
-    problems = check.offline(workplace.params(changes))
+    problems = offline_problems(workplace.params(changes))
     assert any(
         problem.startswith("calibrate.anchors: ") and told in problem for problem in problems
     )

@@ -11,8 +11,10 @@ import pytest
 from fixtures import Workplace
 from loopback import ChatServer, refuses, says
 
-from lion import check
 from lion.asking.ledger import Ledger
+from lion.checks.offline import offline_problems, without_keys
+from lion.checks.probe import probe_endpoints
+from lion.endpoints import ROLES
 from lion.model import disk
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
@@ -29,7 +31,7 @@ def own_pool(source: str, **changes: Any) -> dict[str, Any]:
     """Return changes of params for a pool of one's own, small enough for 30 rows."""
     return {
         **remote(),
-        **{f"{role}.api_key_env": None for role in check.ROLES},
+        **{f"{role}.api_key_env": None for role in ROLES},
         "seed.source": [source],
         "exam.file": None,
         "generate.hard": 20,
@@ -48,22 +50,22 @@ def checkpoint(folder: Path) -> None:
 
 
 def remote(url: str = "https://api.example.com/v1") -> dict[str, Any]:
-    return {f"{role}.base_url": url for role in check.ROLES}
+    return {f"{role}.base_url": url for role in ROLES}
 
 
 def test_the_default_has_no_problem(workplace: Workplace) -> None:
-    assert check.offline(workplace.params({})) == []
+    assert offline_problems(workplace.params({})) == []
 
 
 def test_a_usable_pool_of_ones_own_has_no_problem(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     checkpoint(workplace.path / "student")
     settings = workplace.params(own_pool(source, **{"student.model": "student"}))
-    assert check.offline(settings) == []
+    assert offline_problems(settings) == []
 
 
 def test_a_missing_key_is_told_once_with_all_of_its_roles(workplace: Workplace) -> None:
-    (line,) = check.offline(workplace.params(remote()))
+    (line,) = offline_problems(workplace.params(remote()))
     assert line.startswith("teacher, referee, generator: no key. Set the environment variable ")
     assert "OPENAI_API_KEY" in line
 
@@ -78,19 +80,19 @@ def test_keys_are_looked_for_where_they_are_needed(
         "referee.api_key_env": "OTHER_KEY",
         "generator.api_key_env": None,
     }
-    assert check.offline(workplace.params(changes)) == []
+    assert offline_problems(workplace.params(changes)) == []
 
 
 def test_bad_rows_are_told_with_their_lines(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, "{", {"output": "x"}])
-    found = check.offline(workplace.params(own_pool(source)))
+    found = offline_problems(workplace.params(own_pool(source)))
     assert len(found) == 2
     assert all(line.startswith("seed.source: inputs/tasks.jsonl:3") for line in found)
 
 
 def test_of_many_bad_rows_ten_are_told_and_the_rest_counted(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, *["{"] * 25])
-    found = check.offline(workplace.params(own_pool(source)))
+    found = offline_problems(workplace.params(own_pool(source)))
     assert len(found) == 11
     assert found[-1].endswith("and 15 more rows")
 
@@ -98,7 +100,7 @@ def test_of_many_bad_rows_ten_are_told_and_the_rest_counted(workplace: Workplace
 def test_bad_rows_may_be_dropped(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", [*ROWS, "{"])
     settings = workplace.params(own_pool(source, **{"seed.on_bad_row": "drop"}))
-    assert check.offline(settings) == []
+    assert offline_problems(settings) == []
 
 
 @pytest.mark.parametrize(
@@ -110,9 +112,9 @@ def test_files_that_cannot_be_used_are_told(
 ) -> None:
     if content is not None:
         (workplace.path / "inputs/tasks.jsonl").write_bytes(content)
-    shown = check.offline(workplace.params(own_pool("inputs/tasks.jsonl")))
+    shown = offline_problems(workplace.params(own_pool("inputs/tasks.jsonl")))
     assert [line for line in shown if line.startswith("seed.source: ") and told in line]
-    exam = check.offline(workplace.params({"exam.file": "inputs/tasks.jsonl"}))
+    exam = offline_problems(workplace.params({"exam.file": "inputs/tasks.jsonl"}))
     assert [line for line in exam if line.startswith("exam.file: ") and told in line]
 
 
@@ -121,22 +123,22 @@ def test_keeping_answers_that_are_not_there_is_told(workplace: Workplace) -> Non
     source = write_rows(
         workplace.path / "inputs/tasks.jsonl", [*ROWS, {"instruction": "No answer here"}]
     )
-    found = check.offline(workplace.params(own_pool(source, **{"seed.answers": "keep"})))
+    found = offline_problems(workplace.params(own_pool(source, **{"seed.answers": "keep"})))
     assert [line for line in found if "tasks.jsonl" in line and "31" in line], found
 
 
 def test_a_pool_that_is_too_small_is_told(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     changes = own_pool(source, **{"generate.hard": 700})
-    (line,) = check.offline(workplace.params(changes))
+    (line,) = offline_problems(workplace.params(changes))
     assert "30 rows of the pool are judged, too few for 700 hard" in line
-    assert check.offline(workplace.params({**changes, "generate.per_parent": None})) == []
+    assert offline_problems(workplace.params({**changes, "generate.per_parent": None})) == []
 
 
 def test_an_override_that_asks_for_too_much_is_told(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     changes = own_pool(source, **{"iterations.3.generate": {"easy": 700}})
-    (line,) = check.offline(workplace.params(changes))
+    (line,) = offline_problems(workplace.params(changes))
     assert line.startswith("iterations.3: ")
 
 
@@ -155,7 +157,7 @@ def test_prompts_are_looked_at(
 ) -> None:
     path = workplace.path / "prompts" / role / name
     path.unlink() if text is None else path.write_text(text)
-    (line,) = check.offline(workplace.params({}))
+    (line,) = offline_problems(workplace.params({}))
     assert f"prompts/{role}/{name}: " in line
     assert told in line
 
@@ -175,13 +177,13 @@ def test_prompts_are_looked_at(
 def test_a_scorer_that_cannot_mark_is_told(
     workplace: Workplace, changes: dict[str, Any], told: str
 ) -> None:
-    (line,) = check.offline(workplace.params(changes))
+    (line,) = offline_problems(workplace.params(changes))
     assert line.startswith(told)
 
 
 def test_a_pool_is_as_small_as_what_is_judged_of_it(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
-    (line,) = check.offline(
+    (line,) = offline_problems(
         workplace.params(own_pool(source, **{"respond.limit": 1, "generate.hard": 21}))
     )
     assert "1 rows of the pool are judged" in line
@@ -189,16 +191,16 @@ def test_a_pool_is_as_small_as_what_is_judged_of_it(workplace: Workplace) -> Non
 
 def test_rows_held_out_leave_some_to_learn_from(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
-    (line,) = check.offline(workplace.params(own_pool(source, **{"seed.holdout": 30})))
+    (line,) = offline_problems(workplace.params(own_pool(source, **{"seed.holdout": 30})))
     assert line.startswith("seed.holdout: ")
 
 
 def test_files_that_dvc_would_not_see_change_are_told(workplace: Workplace) -> None:
     """They are no dependency, and an edited pool would be called up to date."""
     write_rows(workplace.path / "tasks.jsonl", ROWS)
-    (line,) = check.offline(workplace.params(own_pool("tasks.jsonl")))
+    (line,) = offline_problems(workplace.params(own_pool("tasks.jsonl")))
     assert line.startswith("inputs: tasks.jsonl lies outside inputs")
-    assert check.offline(workplace.params({**own_pool("tasks.jsonl"), "inputs": "."})) == []
+    assert offline_problems(workplace.params({**own_pool("tasks.jsonl"), "inputs": "."})) == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_scorers_that_dvc_would_not_see_change_are_told(
     workplace: Workplace, kind: str, option: str
 ) -> None:
     (workplace.path / "answer.json").write_text("{}")
-    found = check.offline(workplace.params({"exam.scorer": {"kind": kind, "option": option}}))
+    found = offline_problems(workplace.params({"exam.scorer": {"kind": kind, "option": option}}))
     assert found[0] == f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
 
 
@@ -218,13 +220,13 @@ def test_a_scorer_of_ones_own_is_found_beside_params(workplace: Workplace) -> No
         "def mark(answer, expected):\n    return True\n"
     )
     changes = {"exam.scorer": {"kind": "function", "option": "scorers.mine:mark"}}
-    assert check.offline(workplace.params(changes)) == []
+    assert offline_problems(workplace.params(changes)) == []
 
 
 def test_the_embedded_teacher_is_refused_for_real_text(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
     changes = {**own_pool(source), "referee.base_url": "embedded"}
-    (line,) = check.offline(workplace.params(changes))
+    (line,) = offline_problems(workplace.params(changes))
     assert line.startswith("referee.base_url: the embedded teacher")
 
 
@@ -232,17 +234,17 @@ def test_an_exam_that_cannot_be_marked_is_told(workplace: Workplace) -> None:
     source = write_rows(
         workplace.path / "inputs/exam.jsonl", [{"instruction": "Say hello, please"}]
     )
-    (line,) = check.offline(workplace.params({"exam.file": source}))
+    (line,) = offline_problems(workplace.params({"exam.file": source}))
     assert "1 of 1 rows bring no `expected`" in line
     judged = {"exam.file": source, "exam.scorer": {"kind": "referee", "option": None}}
-    assert check.offline(workplace.params(judged)) == []
+    assert offline_problems(workplace.params(judged)) == []
 
 
 def test_adapters_without_their_library_are_told(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    (line,) = check.offline(workplace.params({"tune.method": "lora"}))
+    (line,) = offline_problems(workplace.params({"tune.method": "lora"}))
     assert line.startswith("tune.method: lora and qlora need the library peft")
 
 
@@ -251,16 +253,16 @@ def test_half_precision_without_a_gpu_is_told(workplace: Workplace) -> None:
 
     if torch.accelerator.is_available():
         pytest.skip("there is an accelerator here")
-    (line,) = check.offline(workplace.params({"student.dtype": "float16"}))
+    (line,) = offline_problems(workplace.params({"student.dtype": "float16"}))
     assert line.startswith("student.dtype: float16")
 
 
 def test_a_folder_that_is_no_student_is_told(workplace: Workplace) -> None:
     (workplace.path / "student").mkdir()
-    found = check.offline(workplace.params({"student.model": "student"}))
+    found = offline_problems(workplace.params({"student.model": "student"}))
     assert found
     assert all(line.startswith("student.model: student has no ") for line in found)
-    found = check.offline(workplace.params({"student.model": "./nowhere"}))
+    found = offline_problems(workplace.params({"student.model": "./nowhere"}))
     assert found == [
         "student.model: there is no folder ./nowhere. Mend the path, or name a Hugging Face id "
         "such as `Qwen/Qwen3-0.6B`."
@@ -272,7 +274,7 @@ def test_a_disk_that_is_too_small_is_told(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 99, 1 << 20))
-    found = check.offline(workplace.params({}))
+    found = offline_problems(workplace.params({}))
     assert [line for line in found if "disk" in line or "free" in line]
 
 
@@ -281,10 +283,10 @@ def test_every_planted_problem_is_told_at_once(workplace: Workplace) -> None:
     (workplace.path / "prompts/teacher/system.txt").write_text("$who")
     changes = {
         **own_pool(source),
-        **{f"{role}.api_key_env": "OPENAI_API_KEY" for role in check.ROLES},
+        **{f"{role}.api_key_env": "OPENAI_API_KEY" for role in ROLES},
     }
     changes["student.model"] = "./nowhere"
-    found = "\n".join(check.offline(workplace.params(changes)))
+    found = "\n".join(offline_problems(workplace.params(changes)))
     for told in ("$who", "OPENAI_API_KEY", "tasks.jsonl:3", "./nowhere"):
         assert told in found
 
@@ -292,7 +294,7 @@ def test_every_planted_problem_is_told_at_once(workplace: Workplace) -> None:
 def test_exams_that_cannot_be_read_are_told(workplace: Workplace) -> None:
     for name, told in (("inputs/bbh", "no such folder"), ("inputs", "no file of BBH")):
         settings = workplace.params({"exams.students": ["1"], "exams.folders": [name]})
-        (found,) = check.offline(settings)
+        (found,) = offline_problems(settings)
         assert found.startswith("exams.folders: inputs") and told in found
 
 
@@ -300,8 +302,8 @@ def test_exams_that_cannot_be_read_are_told(workplace: Workplace) -> None:
 
 
 def served(workplace: Workplace, chat_server: ChatServer, **changes: Any) -> list[str]:
-    same = {f"{role}.api_key_env": None for role in check.ROLES}
-    return check.endpoints(workplace.params({**remote(chat_server.url), **same, **changes}))
+    same = {f"{role}.api_key_env": None for role in ROLES}
+    return probe_endpoints(workplace.params({**remote(chat_server.url), **same, **changes}))
 
 
 def test_endpoints_that_answer_have_no_problem(
@@ -341,8 +343,8 @@ def test_endpoints_that_refuse_are_told_in_their_words(
 
 
 def test_a_server_that_is_down_is_told(workplace: Workplace) -> None:
-    same = {f"{role}.api_key_env": None for role in check.ROLES}
-    found = check.endpoints(workplace.params({**remote("http://127.0.0.1:9/v1"), **same}))
+    same = {f"{role}.api_key_env": None for role in ROLES}
+    found = probe_endpoints(workplace.params({**remote("http://127.0.0.1:9/v1"), **same}))
     assert len(found) == 3
     assert all("Is the server up" in line for line in found)
 
@@ -358,9 +360,7 @@ def test_a_budget_that_cannot_be_kept_is_told_before_the_run(
     workplace: Workplace, changes: dict[str, Any], told: str
 ) -> None:
     settings = workplace.params({**remote(), "random_seed": 0, **changes})
-    found = [
-        line for line in check.without_keys(settings, ask_hub=False) if line.startswith("budget")
-    ]
+    found = [line for line in without_keys(settings, ask_hub=False) if line.startswith("budget")]
     assert any(told in line for line in found)
 
 
@@ -369,7 +369,7 @@ def test_a_launchers_missing_file_and_qloras_missing_library_are_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     launcher = {"processes": 2, "machines": 1, "main_address": None, "start": []}
-    found = check.offline(
+    found = offline_problems(
         workplace.params(
             {
                 "hardware.launcher": {**launcher, "config": "launchers/none.yaml"},
@@ -418,11 +418,11 @@ def test_what_the_gates_of_generation_need_is_looked_for(workplace: Workplace) -
     endpoint = {"base_url": "https://api.example.com/v1", "model": "e", "api_key_env": "E_KEY",
                 "request": {}}  # fmt: skip
     gate = {"model": None, "endpoint": endpoint, "limit": 0.9}
-    (line,) = check.offline(workplace.params({"generate.near_duplicates": gate}))
+    (line,) = offline_problems(workplace.params({"generate.near_duplicates": gate}))
     assert line.startswith("generate.near_duplicates.endpoint: no key. Set the environment")
     local = {**gate, "model": "encoder", "endpoint": None}
     own = {"iterations.2.generate": {"near_duplicates": local}}
-    (line,) = check.offline(workplace.params(own))
+    (line,) = offline_problems(workplace.params(own))
     assert line.startswith("iterations.2.generate.near_duplicates.model: there is no folder")
-    (line,) = check.offline(workplace.params({"generate.safety": True}))
+    (line,) = offline_problems(workplace.params({"generate.safety": True}))
     assert "the embedded referee knows nothing of safety" in line

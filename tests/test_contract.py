@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ def kind(stage: str) -> str:
     return stage.removeprefix("base-")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the project's files that `path` imports, those inside functions too, types apart."""
-    yield from _files(_nodes(ast.parse(path.read_text(encoding="utf-8"))))
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Return the project's files that `path` imports, those inside functions too, types apart."""
+    return frozenset(_files(_nodes(ast.parse(path.read_text(encoding="utf-8")))))
 
 
 def _files(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -276,8 +278,7 @@ def test_the_default_profile_is_params_as_committed() -> None:
 
 
 LAYERS = (
-    # each package imports those before it, never one after it; what a function imports when it
-    # runs is apart, for it may start what lies above (the frame of a stage starts its checks)
+    # each package imports those before it, never one after it, also inside functions
     "lion",
     "lion/model",
     "lion/embedded",
@@ -289,12 +290,13 @@ LAYERS = (
     "lion/evaluation",
     "lion/views",
     "lion: what composes them",
+    "lion/checks",
+    "lion/stage.py",
     "lion/commands",
     "stages",
 )
 COMPOSED = {
     "lion/base.py": "the base pool, the exam and the base student, from all that params name",
-    "lion/check.py": "looks at everything before anything is spent",
     "lion/endpoints.py": "every endpoint that params name",
     "lion/loop.py": "chains the phases",
 }
@@ -304,21 +306,84 @@ def layer(path: str) -> int:
     """Return the place of a file's package in `LAYERS`."""
     if path in COMPOSED:
         return LAYERS.index("lion: what composes them")
-    return max(n for n, name in enumerate(LAYERS) if path.startswith(f"{name}/"))
+    return max(n for n, name in enumerate(LAYERS) if f"{path}/".startswith(f"{name}/"))
 
 
-def imported_first(path: Path) -> set[str]:
-    """Return the project's files that `path` imports before any of its functions runs."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {name for name in _files(tree.body) if not name.endswith("__init__.py")}
+INSIDE_FUNCTIONS = {
+    # (importer, imported): why it does not stand at the top. What else keeps a quick command quick
+    # is the table of `lion.cli`, whose limits are in test_startup
+    ("lion/base.py", "lion/embedded/recipe.py"): "torch, for the embedded base student alone",
+    ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
+    ("lion/commands/check.py", "lion/checks/probe.py"): "openai, not needed by --offline",
+    ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
+    ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
+    ("lion/model/answering.py", "lion/model/decoding.py"): "torch, not needed by vLLM",
+    ("lion/model/tuning_process.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
+    ("lion/project.py", "lion/settings.py"): "pydantic, not needed by `lion show` and `lion diff`",
+    ("lion/training/tune.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
+    ("lion/stage.py", "lion/asking/opened.py"): "openai, which half of the stages do not need",
+    ("lion/stage.py", "lion/checks/offline.py"): "polars, which stages that ask nobody do not need",
+    ("lion/views/planning.py", "lion/instructions/sources.py"): "polars, where files are counted",
+    ("stages/imitation/tune.py", "lion/model/tuning_run.py"): "torch, not needed to stand still",
+}
+FEW = 15
+
+
+def sources() -> Iterator[Path]:
+    """Yield every module of the product."""
+    for folder in ("lion", "stages"):
+        yield from (ROOT / folder).rglob("*.py")
+
+
+def inside_functions(path: Path) -> list[tuple[str, str]]:
+    """Return (importer, imported) of each import of the project's own inside a function."""
+    name = str(path.relative_to(ROOT))
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    statements = {
+        node: None
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [(name, found) for found in _files(statements) if not found.endswith("__init__.py")]
+
+
+def test_imports_inside_functions_are_those_with_a_reason() -> None:
+    found = [pair for path in sources() for pair in inside_functions(path)]
+    assert set(found) == INSIDE_FUNCTIONS.keys()
+
+
+def test_few_imports_stand_inside_functions() -> None:
+    assert sum(len(inside_functions(path)) for path in sources()) <= FEW
 
 
 @pytest.mark.parametrize("folder", ["lion", "stages"])
 def test_imports_point_one_way(folder: str) -> None:
-    wrong = {
-        f"{path.relative_to(ROOT)} imports {name}"
+    """Those inside functions, too."""
+    found = {
+        (str(path.relative_to(ROOT)), name)
         for path in (ROOT / folder).rglob("*.py")
-        for name in imported_first(path)
-        if layer(name) > layer(str(path.relative_to(ROOT)))
+        for name in imports(path)
+        if not name.endswith("__init__.py")
     }
-    assert not wrong
+    assert {(above, name) for above, name in found if layer(name) > layer(above)} == set()
+
+
+def all_imports(path: str) -> set[str]:
+    """Return the project's files that `path` imports, and those that they import in turn."""
+    found: set[str] = set()
+    left = [path]
+    while left:
+        new = set(imports(ROOT / left.pop())) - found
+        found |= new
+        left += new
+    return found
+
+
+def test_no_module_is_in_an_import_circle() -> None:
+    names = [str(path.relative_to(ROOT)) for path in sources()]
+    assert [name for name in names if name in all_imports(name)] == []

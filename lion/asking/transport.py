@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import openai
 
+from lion.embedded import application
 from lion.errors import EndpointError
 from lion.settings import EMBEDDED, Api, Endpoint
 from lion.wire import Failure
@@ -169,8 +170,6 @@ class Transport:
     def _address(self) -> str:
         if self.endpoint.base_url != EMBEDDED:
             return self.endpoint.base_url
-        from lion.embedded import application  # only where it is used: the product needs no server
-
         return self._stack.enter_context(application.running())
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:

@@ -2,8 +2,8 @@
 
 import click
 
-from lion import check as checks
 from lion import console, project
+from lion.checks.offline import offline_problems, refuse
 from lion.settings import Settings
 
 
@@ -15,15 +15,17 @@ def check_command(offline: bool) -> None:
     Asks each endpoint one short question, which costs one paid call each; --offline asks none.
     """
     with console.error_boundary():
-        refuse_problems(offline)
+        checked_settings(offline)
     console.say("nothing stands in the way")
 
 
-def refuse_problems(offline: bool) -> Settings:
+def checked_settings(offline: bool) -> Settings:
     """Return the settings. Raises SettingsError with everything that was found."""
     settings = project.load_settings()
-    problems = checks.offline(settings)
+    problems = offline_problems(settings)
     if not problems and not offline:
-        problems = checks.endpoints(settings)
-    checks.refuse(problems, "\nNothing was spent or removed.")
+        from lion.checks import probe
+
+        problems = probe.probe_endpoints(settings)
+    refuse(problems, "\nNothing was spent or removed.")
     return settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lion import console, lockfile, project
-from lion.commands.check import refuse_problems
+from lion.commands.check import checked_settings
 from lion.commands.make_room import remove_students
 from lion.commands.table import print_table
 from lion.metrics import files
@@ -33,7 +33,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     with console.error_boundary():
         if lockfile.mend():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
-        keeps_all = refuse_problems(offline=False).hardware.keep == "all"
+        keeps_all = checked_settings(offline=False).hardware.keep == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
     command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]
     started = time.time()

@@ -6,17 +6,14 @@ Through the same answering path as the pool's examination. Writes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lion.evaluation import choices, reasoning
 from lion.evaluation.choices import Choice
 from lion.evaluation.reasoning import Item
 from lion.model import student as students
+from lion.model.answering import Progress, Task, answer
 from lion.records import Answer
 from lion.settings import Answering, Exams, Student
-
-if TYPE_CHECKING:
-    from lion.model.answering import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def sit(
     answering: Answering,
     random_seed: int,
     keep: Path | None = None,
-    progress: "Progress | None" = None,
+    progress: Progress | None = None,
 ) -> Sat:
     """Let the student in folder `student` sit the exams, in batches as `answering` says.
 
@@ -60,8 +57,6 @@ def sit(
             progress=progress,
         )
         return Sat([Choice(*pair) for pair in zip(items, found, strict=True)], None)
-    from lion.model.answering import Task, answer
-
     greedy = answering.model_copy(update={"temperature": 0.0, "max_tokens": exams.max_tokens})
     task = Task(student, settings, greedy, random_seed, student.parent.name)
     answers = answer([item.instruction() for item in items], task, keep, progress)

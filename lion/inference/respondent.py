@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lion.asking.clients import Clients
 from lion.inference import served
-from lion.model import student
+from lion.model import answering, student
 from lion.records import Answer, Instruction
 from lion.settings import Settings
 
@@ -44,8 +44,6 @@ class Respondent:
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
         student.load_libraries()  # torch, which a loop that has stopped does not need
-        from lion.model import answering
-
         settings = self.settings
         label = f"student-{self.iteration}"
         task = answering.Task(self.folder, settings.student, settings.answering, random_seed, label)

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from lion import console
 from lion.errors import InterruptedRunError
-from lion.model import student
+from lion.model import answering, student
 
 
 def main() -> None:
     """Answer this process's share."""
     student.load_libraries("accelerate")
     from accelerate import PartialState
-
-    from lion.model import answering
 
     with console.error_boundary():
         state = PartialState()

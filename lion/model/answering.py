@@ -21,6 +21,7 @@ from lion.model import engines, partial
 from lion.model import student as students
 from lion.model.chat import Encoder
 from lion.model.engines import Engine, Prompt
+from lion.model.vllm_engine import Vllm
 from lion.records import Answer, Instruction, Message
 from lion.settings import Answering, Student
 
@@ -163,8 +164,6 @@ class Sitting:
     def _engine(self) -> Engine:
         task = self.task
         if engines.chosen(task.answering) == "vllm":
-            from lion.model.vllm_engine import Vllm
-
             return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
         from lion.model.decoding import Decoder
 

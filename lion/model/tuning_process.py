@@ -17,10 +17,10 @@ from filelock import FileLock, Timeout
 from lion import console, jsonl
 from lion.errors import BusyError
 from lion.model import student
+from lion.model.chat import Example
 from lion.settings import Hardware, Student, Tune
 
 if TYPE_CHECKING:
-    from lion.model.chat import Example
     from lion.model.trainer import Progress
     from lion.model.tuning import TuneReport
 
@@ -29,7 +29,7 @@ _EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.
 
 def write_job(
     job: Path,
-    examples: "Sequence[Example]",
+    examples: Sequence[Example],
     *,
     before: Path,
     out: Path,
@@ -108,9 +108,7 @@ def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
     )
 
 
-def _read_examples(job: Path) -> "list[Example]":
-    from lion.model.chat import Example
-
+def _read_examples(job: Path) -> list[Example]:
     rows = (orjson.loads(line) for line in (job / _EXAMPLES).read_bytes().splitlines())
     return [Example(row["id"], tuple(row["input_ids"]), row["prompt_length"]) for row in rows]
 
