@@ -9,7 +9,8 @@ LionError
 ├── RevisionError       what is named is no file, no iteration and no revision
 ├── ModelError          a student's folder or hub id cannot be used
 ├── AskError            a teacher, referee or generator cannot be asked
-│   └── EndpointError   the server refused in a way that no retry mends
+│   ├── EndpointError   the server refused in a way that no retry mends
+│   └── MissingRepliesError  a client that may not send lacks replies
 ├── BudgetError         a cap of params.yaml's `budget` is reached
 ├── BatchesPendingError batches work on what the run needs
 ├── InterruptedRunError somebody asked the run to stop
@@ -50,6 +51,14 @@ class AskError(LionError):
 
 class EndpointError(AskError):
     """The server refused in a way that no retry mends (no key, no such model, bad request)."""
+
+
+class MissingRepliesError(AskError):
+    """A client that may not send anything was asked for `missing` replies that nobody paid yet."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"{missing} replies are not in the ledger")
+        self.missing = missing
 
 
 class BudgetError(LionError):

@@ -28,6 +28,7 @@ from lion.checks.offline import offline_problems
 from lion.checks.probe import probe_endpoints
 from lion.cli import main
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
+from lion.pipeline.rehearsal import rehearse
 from lion.settings import Endpoint
 from lion.stage import Work
 from lion.views import planning
@@ -589,7 +590,12 @@ def test_the_plan_tells_price_and_time_of_batches(workplace: Workplace) -> None:
     settings = batch_params(workplace, "http://localhost:9/v1", **changes)
     remaining = {"teach@0", "generate@1", "evaluate@1"}
     with Ledger(project.ledger()) as ledger:
-        found = {need.stage: need for need in planning.plan(settings, remaining, ledger, PRICES)}
+        found = {
+            need.stage: need
+            for need in planning.plan(
+                settings, remaining, rehearse(settings, remaining, ledger), PRICES
+            )
+        }
     taught, made = found["teach@0"], found["generate@1"]
     assert (taught.mode, taught.seconds) == ("batch", 86_400)
     assert taught.nanodollars == 500 * taught.prompt_tokens + 1000 * taught.completion_tokens

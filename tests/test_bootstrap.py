@@ -14,7 +14,6 @@ from loopback import Call, ChatServer, Told, embeds, refuses, says
 from pipeline import Project
 
 from lion import base, jsonl, project
-from lion.asking.ledger import Ledger
 from lion.asking.pricing import Prices
 from lion.checks.offline import without_keys
 from lion.errors import DataError, TooManyDroppedError
@@ -279,8 +278,7 @@ def test_what_would_stop_it_is_told_before(start: Start, more: Any, told: str) -
 
 def test_the_plan_counts_its_calls_as_an_estimate(start: Start) -> None:
     settings = start(size=500).settings
-    with Ledger(project.ledger()) as ledger:
-        needs = planning.plan(settings, {"bootstrap@0", "teach@0"}, ledger, Prices({}))
+    needs = planning.plan(settings, {"bootstrap@0", "teach@0"}, {}, Prices({}))
     need, teach = needs
     assert (need.stage, need.role, need.basis) == ("bootstrap@0", "generator", "estimated")
     assert need.calls == 110  # 495 tasks, five a call, nine of ten kept
@@ -291,8 +289,7 @@ def test_the_plan_counts_its_calls_as_an_estimate(start: Start) -> None:
 def test_the_plan_measures_by_an_earlier_bootstrap(start: Start) -> None:
     work = start()
     bootstrap.main(work)
-    with Ledger(project.ledger()) as ledger:
-        (need,) = planning.plan(work.settings, {"bootstrap@0"}, ledger, Prices({}))
+    (need,) = planning.plan(work.settings, {"bootstrap@0"}, {}, Prices({}))
     assert need.basis == "measured"
     assert need.prompt_tokens == 5 * need.calls  # what the server told
 

@@ -12,7 +12,6 @@ from loopback import Call, ChatServer, Told, says
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
 from lion import endpoints, jsonl, project
-from lion.asking.ledger import Ledger
 from lion.asking.pricing import Prices
 from lion.checks.offline import offline_problems
 from lion.errors import DataError, SettingsError
@@ -177,9 +176,8 @@ def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, des
     settings = configure(changes)
     assert [role for role, _ in endpoints.endpoints(settings)][-1] == "calibrate.second"
     assert "calibrate.second" not in dict(endpoints.endpoints(configure({})))
-    with Ledger(project.ledger()) as ledger:
-        stages = {"calibrate@1", "calibrate@2"}
-        needs = planning.plan(settings, stages, ledger, Prices.load(project.PRICES))
+    stages = {"calibrate@1", "calibrate@2"}
+    needs = planning.plan(settings, stages, {}, Prices.load(project.PRICES))
     assert [(one.stage, one.role, one.calls) for one in needs] == [
         ("calibrate@1", "referee", 60),
         ("calibrate@1", "second", 80),

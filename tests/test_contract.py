@@ -292,6 +292,7 @@ LAYERS = (
     "lion: what composes them",
     "lion/checks",
     "lion/stage.py",
+    "lion/pipeline",
     "lion/commands",
     "stages",
 )

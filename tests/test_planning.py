@@ -10,6 +10,7 @@ from lion import base, jsonl, project, prompts, teacher, wire
 from lion.asking.ledger import Call, Entry, Ledger
 from lion.asking.pricing import Price, Prices
 from lion.cli import main
+from lion.pipeline.rehearsal import rehearse
 from lion.settings import Settings
 from lion.views import planning
 from lion.views.planning import Need
@@ -22,7 +23,8 @@ def planned(
     settings: Settings, remaining: set[str] = ALL, prices: Prices | None = None
 ) -> dict[tuple[str, str], Need]:
     with Ledger(project.ledger()) as ledger:
-        found = planning.plan(settings, remaining, ledger, prices or Prices({}))
+        certain = rehearse(settings, remaining, ledger)
+    found = planning.plan(settings, remaining, certain, prices or Prices({}))
     return {(need.stage, need.role): need for need in found}
 
 

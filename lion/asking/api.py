@@ -24,7 +24,12 @@ from lion.asking.pricing import Prices
 from lion.asking.purse import Purse
 from lion.asking.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.asking.writer import Writer
-from lion.errors import InterruptedRunError, LionError, TooManyDroppedError
+from lion.errors import (
+    InterruptedRunError,
+    LionError,
+    MissingRepliesError,
+    TooManyDroppedError,
+)
 from lion.settings import Api, Endpoint, Mode
 from lion.wire import Failure, Outcome, Request
 
@@ -59,7 +64,8 @@ class Asker:
     """A client of one endpoint, with the ledger before it. Use as a context manager.
 
     Raises EndpointError where the server refuses for good, AskError where the ledger cannot be
-    used, BudgetError where `cap` is reached.
+    used, BudgetError where `cap` is reached. One that never `sends` raises MissingRepliesError
+    where the ledger lacks a reply.
     """
 
     endpoint: Endpoint
@@ -72,6 +78,7 @@ class Asker:
     cap: Cap = field(default_factory=Cap)
     account: Account = field(default_factory=Account)
     mode: Mode = "live"
+    sends: bool = True
     _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
     _transport: Transport = field(init=False)
     _caller: Caller = field(init=False)
@@ -124,6 +131,8 @@ class Asker:
         if self.mode == "batch":
             self._bring(requests)
         asked = self._look_up(requests, max_failed)
+        if asked.missing and not self.sends:
+            raise MissingRepliesError(len(asked.missing))
         self._advance(asked.known, asked.distinct)
         if len(asked.failed) > asked.allowed:
             raise self._too_many(asked.failed, asked.allowed)

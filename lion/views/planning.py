@@ -1,7 +1,7 @@
 """`lion plan`: what is still to be asked, and what that will cost. Asks nobody.
 
-Calls follow from params, and tokens from what earlier stages of the role needed, or from params;
-each line says which. Where a teacher's questions stand already, those in the ledger are free.
+Calls are those of a rehearsal as far as that goes, and follow from params behind it; tokens follow
+from what earlier stages of the role needed, or from params. Each line says which.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import jsonl, project, prompts, teacher, wire
-from lion.asking.ledger import Ledger
+from lion import jsonl, project, wire
 from lion.asking.pricing import Prices
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
@@ -78,24 +77,30 @@ class _Sizes:
     exam: int
 
 
-def plan(settings: Settings, remaining: set[str], ledger: Ledger, prices: Prices) -> list[Need]:
-    """Return what the `remaining` stages (such as `teach@1`) will ask, in the order of the loop."""
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """What a stage asks of a role for certain: replies that the ledger knows, and calls to make.
+
+    Where a stage asks in rounds, `missing` are the calls of the first round that is not known.
+    """
+
+    known: int
+    missing: int
+
+
+Certain = Mapping[tuple[str, str], Exact]
+
+
+def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Prices) -> list[Need]:
+    """Return what the `remaining` stages (such as `teach@1`) will ask, in the order of the loop.
+
+    `certain` is what is known of some of them, by stage and role; the others are estimated.
+    """
     sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
-    found = []
-    for stage, role, calls in _asked(settings, sizes):
-        if stage not in remaining:
-            continue
-        endpoint = _endpoint(settings, stage, role)
-        known = _known(settings, stage, ledger) if role == "teacher" else 0
-        found.append(_need(settings, stage, role, endpoint, max(0, calls - known), known, prices))
-    return found
-
-
-def imagined(settings: Settings, rows: int, prices: Prices) -> list[Need]:
-    """Return what the whole loop would ask with a base pool of `rows`, were nothing known yet."""
     return [
-        _need(settings, stage, role, _endpoint(settings, stage, role), calls, 0, prices)
-        for stage, role, calls in _asked(settings, _Sizes(rows, _exam_rows(settings)))
+        _need(settings, stage, role, calls, certain.get((stage, role)), prices)
+        for stage, role, calls in _asked(settings, sizes)
+        if stage in remaining
     ]
 
 
@@ -225,32 +230,31 @@ def _acceptance(
 
 
 def _need(
-    settings: Settings,
-    stage: str,
-    role: str,
-    endpoint: Endpoint,
-    calls: int,
-    known: int,
-    prices: Prices,
+    settings: Settings, stage: str, role: str, estimated: int, exact: Exact | None, prices: Prices
 ) -> Need:
+    endpoint = _endpoint(settings, stage, role)
+    known, calls = (exact.known, exact.missing) if exact else (0, estimated)
+    reckoned = _reckoned(settings, stage)
+    if exact is not None and exact.missing and reckoned != "exactly":
+        calls = max(exact.missing, estimated - exact.known)  # and more rounds behind this one
+    elif exact is not None:
+        reckoned = "exactly"
     prompt, completion, basis = _tokens(settings, stage, role, endpoint)
     usage = Usage(round(calls * prompt), round(calls * completion))
     rounds = _rounds(settings, stage, calls)
     mode = _mode(settings, role, ceil(calls / max(1, rounds)))
     rates = prices.rates(endpoint, batch=mode == "batch")
-    cost = None if rates is None else rates.cost(usage)
-    seconds = rounds * _DAY if mode == "batch" else _duration(settings, calls, usage)
     return Need(
         stage=stage,
         role=role,
         calls=calls,
-        reckoned=_reckoned(settings, stage),
+        reckoned=reckoned,
         known=known,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
         basis=basis,
-        nanodollars=cost,
-        seconds=seconds,
+        nanodollars=None if rates is None else rates.cost(usage),
+        seconds=rounds * _DAY if mode == "batch" else _duration(settings, calls, usage),
         mode=mode,
     )
 
@@ -323,21 +327,6 @@ def _latency(settings: Settings) -> float:
             asked = [] if record is None else record.asked.values()
             found += [one.p50_seconds for one in asked if one.p50_seconds]
     return sorted(found)[len(found) // 2] if found else _SECONDS
-
-
-def _known(settings: Settings, stage: str, ledger: Ledger) -> int:
-    """Return how many of a teacher's stage's questions, where they stand already, are answered."""
-    name, _, iteration = stage.partition("@")
-    path = project.data(iteration, "train_pool.jsonl") if name == "teach" else project.EXAM
-    if not path.exists():
-        return 0
-    templates = prompts.load(project.PROMPTS / "teacher", "teacher")
-    keys = []
-    for row in jsonl.read(path, Instruction.from_row):
-        asked = teacher.request(row, templates)
-        body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
-        keys.append(wire.key(settings.teacher, body, asked.sample))
-    return len(ledger.look_up(keys))
 
 
 def _base_rows(settings: Settings) -> int:

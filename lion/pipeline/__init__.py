@@ -1,0 +1,1 @@
+"""What runs the stages, or says what running them would take."""

@@ -1,0 +1,142 @@
+"""What the next stages would ask, exactly: the stages themselves, with nothing but the ledger.
+
+Each remaining stage whose inputs are there is run with clients that know only replies already paid
+for, and with its outputs kept in memory. It ends at the first reply that is missing, or where a
+student would have to respond or be tuned; stages behind it are not rehearsed.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lion import console, project
+from lion.asking.api import Asker
+from lion.asking.ledger import Ledger
+from lion.errors import LionError, MissingRepliesError
+from lion.jsonl import Writable
+from lion.metrics.units import Metrics
+from lion.records import Row
+from lion.settings import Endpoint, Settings
+from lion.stage import Disk, M, R, Work
+from lion.stage_table import Role, Stage, of_base, of_loop
+from lion.views.planning import Exact
+
+_NOT_ASKING = ("split",)  # decides what comes behind it, and asks nobody
+
+
+class StudentNeededError(LionError):
+    """A student would have to respond: what comes next cannot be known without it."""
+
+
+@dataclass(slots=True)
+class Memory(Disk):
+    """Files of which those written in the rehearsal are in memory, the others on the disk."""
+
+    written: dict[Path, Any] = field(default_factory=dict)
+
+    def has(self, path: Path) -> bool:
+        """Return whether a file is there."""
+        return path in self.written or path.exists()
+
+    def read(self, path: Path, kind: type[R]) -> list[R]:
+        """Return the rows of a file. Raises DataError."""
+        return list(self.written[path]) if path in self.written else Disk.read(self, path, kind)
+
+    def write(self, path: Path, rows: Sequence[Writable]) -> None:
+        """Keep rows."""
+        self.written[path] = rows
+
+    def read_document(self, path: Path) -> Row:
+        """Return a JSON object. Raises DataError."""
+        document: Row = self.written.get(path) or Disk.read_document(self, path)
+        return document
+
+    def write_document(self, path: Path, document: Row) -> None:
+        """Keep a JSON object."""
+        self.written[path] = document
+
+    def read_metrics(self, path: Path, kind: type[M]) -> M:
+        """Return a file of metrics. Raises DataError."""
+        metrics: M = self.written.get(path) or Disk.read_metrics(self, path, kind)
+        return metrics
+
+    def write_metrics(self, path: Path, metrics: Metrics) -> None:
+        """Keep a file of metrics."""
+        self.written[path] = metrics
+
+
+@dataclass(slots=True)
+class RehearsedWork(Work):
+    """A stage before a ledger that nobody adds to; `found` is what it asked, by role."""
+
+    ledger: Ledger = field(kw_only=True)
+    found: dict[Role, Exact] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self, role: Role, endpoint: Endpoint) -> Iterator[Asker]:
+        """Yield an asker that sends nothing: it raises MissingRepliesError instead."""
+        settings = self.settings
+        with Asker(endpoint, settings.api, self.ledger, settings.random_seed, sends=False) as asker:
+            missing = 0
+            try:
+                yield asker
+            except MissingRepliesError as error:
+                missing = error.missing
+                raise
+            finally:
+                self.found[role] = Exact(asker.account.hits, missing)
+
+    def progress(self) -> AbstractContextManager[console.Update]:
+        """Refuse: a student would respond next."""
+        raise StudentNeededError(f"{self.name}: a student would have to respond")
+
+
+def rehearse(
+    settings: Settings, remaining: set[str], ledger: Ledger
+) -> dict[tuple[str, str], Exact]:
+    """Return what the `remaining` stages would ask, by stage and role, as far as it is certain.
+
+    Raises what the stages themselves would raise before they ask.
+    """
+    memory = Memory()
+    certain: dict[tuple[str, str], Exact] = {}
+    stages = list(_in_order(settings, remaining))
+    pending = {path for entry, key in stages for path in entry.outputs(key)}
+    for entry, key in stages:
+        inputs = _inputs(settings, entry, key)
+        if not entry.asks and entry.name not in _NOT_ASKING:
+            continue
+        if not all(memory.has(Path(path)) and path not in pending for path in inputs):
+            continue
+        work = RehearsedWork(entry.name, key, settings, memory, ledger=ledger)
+        try:
+            importlib.import_module(entry.module).main(work)
+        except (MissingRepliesError, StudentNeededError):
+            pass  # what is known of it stands in `found`; its outputs stay pending
+        else:
+            pending -= set(entry.outputs(key))
+        certain.update({(work.name, role): exact for role, exact in work.found.items()})
+    return certain
+
+
+def _in_order(settings: Settings, remaining: set[str]) -> Iterator[tuple[Stage, str]]:
+    """Yield the remaining stages with their iterations, each behind those that it depends on."""
+    yield from (
+        (entry, project.BASE) for entry in of_base() if _named(entry, project.BASE) & remaining
+    )
+    for key in sorted(settings.iterations, key=settings.depth):
+        yield from ((entry, key) for entry in of_loop() if _named(entry, key) & remaining)
+
+
+def _named(entry: Stage, key: str) -> set[str]:
+    """Return what a stage may be called: DVC names no iteration where there is one stage alone."""
+    return {f"{entry.name}@{key}", entry.name}
+
+
+def _inputs(settings: Settings, entry: Stage, key: str) -> Sequence[str]:
+    iterations: Mapping[str, Any] = settings.iterations
+    previous = None if key == project.BASE else iterations[key].previous
+    return entry.inputs(key, previous)
