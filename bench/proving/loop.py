@@ -76,7 +76,7 @@ class Run:
         return {
             **examined(self, f"{depth}"),
             **tuned,
-            "hard_share": discrimination.measures(verdicts)["hard_share"] if verdicts else None,
+            "hard_share": discrimination.measures(verdicts).hard_share if verdicts else None,
             "origins": dict(Counter(row.origin for row in taught)),
             "new_by_family": by_family(taught),
             "calls": dict(self.till.calls),
