@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import endpoint
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from lion.wire import Request
@@ -96,7 +97,11 @@ def ours(
         outcomes = asker.each(Questions(count))
         seconds = time.monotonic() - began
         assert sum(isinstance(one, Reply) for one in outcomes) + asker.account.failed == count
-        account = asker.account.happened() | asker.account.versioned() | {"asking": seconds}
+        account = {
+            **asdict(asker.account.happened()),
+            **asdict(asker.account.versioned()),
+            "asking": seconds,
+        }
         print(json.dumps(account), file=sys.stderr)
 
 

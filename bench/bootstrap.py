@@ -33,6 +33,8 @@ from loopback import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
 from lion.instructions.novelty import words  # noqa: E402
+from lion.metrics import files  # noqa: E402
+from lion.metrics.pools import BootstrapMetrics  # noqa: E402
 from lion.model.chat import transcript  # noqa: E402
 
 _NEAR = 0.02
@@ -125,15 +127,15 @@ def main() -> None:
         pool.unlink()
         grow(folder, document)  # DVC removes outputs before it runs a stage
         same, paid_again = pool.read_bytes() == content, len(server.calls) - calls
-        metrics = json.loads((folder / "metrics/0/bootstrap.json").read_bytes())
+        metrics = files.read(folder / "metrics/0/bootstrap.json", BootstrapMetrics)
     rows = [json.loads(line) for line in content.split(b"\n") if line]
     texts = [transcript(row["messages"]) for row in rows]
     best, measured = nearest(texts, options.limit)
     print(told)
     print(f"{calls} calls in {seconds:.1f} s; again: {paid_again} calls, same bytes: {same}")
-    for kind in ("classification", "open"):
-        print(f"{kind}: {metrics[kind]}")
-    share = metrics["classification_rows"] / len(rows)
+    for kind, funnel in metrics.funnels.items():
+        print(f"{kind}: {funnel}")
+    share = metrics.classification_rows / len(rows)
     print(f"classification tasks: {share:.1%}, {options.classification:.1%} asked")
     print(f"nearest pair: {best:.4f} (limit {options.limit}); {measured} pairs by rouge-score")
     held = len(rows) == options.size and best <= options.limit and same and not paid_again

@@ -99,7 +99,7 @@ def ours(folder: Path, scoring: str, threads: int) -> tuple[dict[str, float], fl
     command += ["--scoring", scoring, "--max-tokens", str(MAX_TOKENS), "--json"]
     out, seconds = timed([*command, "--batch-size", str(BATCH)], folder, threads)
     tasks = json.loads(out)["bbh"]["tasks"]
-    return {task: one["accuracy"] for task, one in tasks.items()}, seconds
+    return {task: one["accuracy_percent"] for task, one in tasks.items()}, seconds
 
 
 def theirs(folder: Path, scoring: str, threads: int, python: str) -> tuple[dict[str, float], float]:

@@ -30,7 +30,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import asdict
+
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.judging import AgreementMetrics, ReviewMetrics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -40,6 +45,22 @@ NOISY, ROUGH = "oracle-1-noisy", "oracle-1-rough"
 FULL: Mapping[str, Any] = {}
 LEAST_RATIO, LEAST_AGREEMENT = 4.0, 0.97
 _STAGES = ("stages.discrimination.review", "stages.discrimination.split")
+
+
+class Percents(NamedTuple):
+    """A figure and its interval, in per cent."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Student(NamedTuple):
+    """A student's exam, in per cent; `gain` is in points of accuracy over the base's student."""
+
+    accuracy: Percents
+    quality: Percents
+    gain: float
 
 
 @dataclass
@@ -104,8 +125,8 @@ def judge(project: Project, arm: Arm, keys: Sequence[str]) -> list[dict[str, str
             run = project.run(module, key)
             if run.code != 0:
                 sys.exit(f"{module} {key} failed in {project.root}:\n{run.output[-3000:]}")
-        arm.reviews += project.metrics(key, "review")["referee"]["requests"]
-        arm.audit.update(project.metrics(key, "agreement")["audit"])
+        arm.reviews += project.metrics(key, ReviewMetrics).used["referee"].requests
+        arm.audit.update(asdict(project.metrics(key, AgreementMetrics).audit))
         rows = project.rows(f"{key}/verdicts.jsonl")
         verdicts.append({row["id"]: row["difficulty"] for row in rows})
     return verdicts
@@ -149,25 +170,31 @@ def told(arm: Arm, full: Arm) -> list[object]:
     ]
 
 
-def student(project: Project) -> dict[str, Any]:
+def student(project: Project) -> Student:
     """Return the exam of the last student, and the gain over the base's."""
     keys = list(project.settings()["iterations"])
-    exam = project.metrics(keys[-1], "evaluate")
-    gain = 100 * (exam["accuracy"] - project.metrics("0", "evaluate")["accuracy"])
-    return {**exam, "gain": gain}
+    exam = project.metrics(keys[-1], EvaluateMetrics)
+    before = project.metrics("0", EvaluateMetrics).accuracy_share
+    assert exam.accuracy_share is not None and before is not None
+    accuracy, quality = exam.accuracy_interval, exam.quality_interval
+    assert accuracy is not None and accuracy.bounds is not None
+    assert exam.quality_percent is not None and quality is not None and quality.bounds is not None
+    return Student(
+        accuracy=Percents(100 * exam.accuracy_share, *(100 * one for one in accuracy.bounds)),
+        quality=Percents(exam.quality_percent, *quality.bounds),
+        gain=100 * (exam.accuracy_share - before),
+    )
 
 
-def spread(exam: Mapping[str, Any], name: str, scale: float) -> str:
-    """Return a figure of an exam with its interval."""
-    interval = exam[f"{name}_interval"]
-    low, high = (scale * interval[end] for end in ("low", "high"))
-    return f"{scale * exam[name]:.1f} ({low:.1f} to {high:.1f})"
+def spread(found: Percents) -> str:
+    """Return a figure with its interval."""
+    return f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})"
 
 
-def inside(name: str, full: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]) -> bool:
+def inside(full: Sequence[Percents], ours: Sequence[Percents]) -> bool:
     """Tell whether the mean of ours lies in the mean interval of full judging's."""
-    low, high = (fmean(exam[f"{name}_interval"][end] for exam in full) for end in ("low", "high"))
-    return low <= fmean(exam[name] for exam in ours) <= high
+    low, high = fmean(one.low for one in full), fmean(one.high for one in full)
+    return low <= fmean(one.value for one in ours) <= high
 
 
 def main() -> None:
@@ -180,8 +207,8 @@ def main() -> None:
 def measure(options: argparse.Namespace, folder: Path) -> None:
     """Run both sides for every seed, and print."""
     ways: dict[str, list[Arm]] = {}
-    full: list[dict[str, Any]] = []
-    ours: list[dict[str, Any]] = []
+    full: list[Student] = []
+    ours: list[Student] = []
     for seed in options.seeds:
         project = full_run(folder / str(seed), options, seed)
         ways = ways or arms(project.settings()["respond"]["limit"] // 4)
@@ -198,8 +225,8 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
 def report(
     seeds: Sequence[int],
     ways: Mapping[str, list[Arm]],
-    full: Sequence[dict[str, Any]],
-    ours: Sequence[dict[str, Any]],
+    full: Sequence[Student],
+    ours: Sequence[Student],
 ) -> None:
     """Print both tables, whether the claims held, and the line of JSON."""
     head = ["referee", "judging", "reviews", "fewer", "rows", "same verdict", "audited agree"]
@@ -209,9 +236,9 @@ def report(
         [
             seed,
             name,
-            spread(exam, "accuracy", 100),
-            f"{exam['gain']:+.1f}",
-            spread(exam, "quality", 1),
+            spread(exam.accuracy),
+            f"{exam.gain:+.1f}",
+            spread(exam.quality),
         ]
         for seed, *pair in zip(seeds, full, ours, strict=True)
         for name, exam in zip(("full", "frugal"), pair, strict=True)
@@ -223,8 +250,12 @@ def report(
     claims = {
         f"at least {LEAST_RATIO:g} x fewer reviews": ratio >= LEAST_RATIO,
         f"agreement of {LEAST_AGREEMENT:.0%} or more": frugal.agreement >= LEAST_AGREEMENT,
-        "mean accuracy in full judging's interval": inside("accuracy", full, ours),
-        "mean quality in full judging's interval": inside("quality", full, ours),
+        "mean accuracy in full judging's interval": inside(
+            [one.accuracy for one in full], [one.accuracy for one in ours]
+        ),
+        "mean quality in full judging's interval": inside(
+            [one.quality for one in full], [one.quality for one in ours]
+        ),
     }
     for claim, held in claims.items():
         print(f"{claim}: {'held' if held else 'MISSED'}")

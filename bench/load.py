@@ -81,9 +81,9 @@ def asker(options: argparse.Namespace) -> None:
             answered = sum(isinstance(one, Reply) for one in outcomes)
             kept, account = ledger.count(), opened.account.happened()
     first, half, last = (marks[max(1, count // 10) * tenth] for tenth in (1, 5, 10))
-    print(f"{answered:,} answered, {kept:,} in the ledger, {account['calls']:,.0f} calls")
+    print(f"{answered:,} answered, {kept:,} in the ledger, {account.calls:,} calls")
     print(f"memory: {first:.0f} MB after a tenth, {half:.0f} after half, {last:.0f} after all")
-    held = answered == kept == count == account["calls"] and last <= MOST_GROWTH * half
+    held = answered == kept == count == account.calls and last <= MOST_GROWTH * half
     tell("load", last, half, "MB", held=held)
 
 

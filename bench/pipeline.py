@@ -32,6 +32,8 @@ from pathlib import Path
 import psutil
 import yaml
 
+from lion.metrics.exams import EvaluateMetrics
+
 # the script's own folder comes first in the path, and it is called `pipeline` itself
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -137,9 +139,9 @@ def gain(bench: Bench) -> None:
     for seed in bench.seeds:
         project, run = bench.finished(seed)
         keys = ["0", *project.settings()["iterations"]]
-        exams = [project.metrics(key, "evaluate") for key in keys]
-        base, last = 100 * exams[0]["accuracy"], 100 * exams[-1]["accuracy"]
-        quality = [exam["quality"] for exam in exams]
+        exams = [project.metrics(key, EvaluateMetrics) for key in keys]
+        base, last = (100 * (exams[at].accuracy_share or 0.0) for at in (0, -1))
+        quality = [exam.quality_percent or 0.0 for exam in exams]
         rises = "".join("+" if b > a else "-" for a, b in pairwise(quality))
         figures = [f"{base:.1f}", f"{last:.1f}", f"{last - base:+.1f}", rises]
         rows.append([seed, *figures, f"{run.seconds:.0f}", project.replies()])
@@ -216,7 +218,7 @@ def crash(bench: Bench) -> None:
 
 def kill(project: Project, undisturbed: Project, name: str, module: str) -> list[object]:
     """Kill a stage's process at half of what it took undisturbed; return when, and the replies."""
-    half = undisturbed.record(name)["seconds"] / 2
+    half = undisturbed.record(name).seconds / 2
     with project.repro_in_background() as dvc:
         process = stage_process(dvc, module, name.partition("@")[2])
         started = until_started(project, name, process)

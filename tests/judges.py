@@ -165,14 +165,16 @@ def measured(rows: tuple[Answers, ...], temper: Temper, random_seed: int, tau: f
     gaps = {(row.id, row.order): row.gap or 0.0 for row in found}
     hard = {identity: scores[0] - scores[1] >= tau for identity, scores in known.items()}
     both = {one: sum(gaps[one, order] for order in ORDERS) / 2 for one in known}
+    assert told.flip_share is not None and told.position_bias_points is not None
+    assert told.noise_points is not None
     laws = [law(*known[row.id], temper, tau) for row in rows]
     return Measured(
         rows=len(rows),
-        flips=round(told["flip_rate"] * len(rows)),
+        flips=round(told.flip_share * len(rows)),
         recovered=sum((both[one] >= tau) == hard[one] for one in known),
         one_order=sum((gap >= tau) == hard[one] for (one, _), gap in gaps.items()),
-        bias=told["position_bias"],
-        noise=told["noise"],
+        bias=told.position_bias_points,
+        noise=told.noise_points,
         expected=Law(
             *(fmean(getattr(one, name) for one in laws) for name in Law.__dataclass_fields__)
         ),

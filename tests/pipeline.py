@@ -21,6 +21,10 @@ from typing import Any
 import psutil
 import yaml
 
+from lion.metrics import files
+from lion.metrics.files import M
+from lion.metrics.runs import RunRecord
+
 ROOT = Path(__file__).parents[1]
 BASE_STAGES = ("seed", "base-teach", "base-tune", "base-evaluate")
 LOOP_STAGES = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
@@ -221,17 +225,17 @@ class Project:
         lines = (self.root / "data" / name).read_bytes().split(b"\n")
         return [json.loads(line) for line in lines if line]
 
-    def metrics(self, key: str, stage: str) -> dict[str, Any]:
-        """Return a stage's metrics."""
-        return _document(self.root / "metrics" / key / f"{stage}.json")
+    def metrics(self, key: str, kind: type[M]) -> M:
+        """Return metrics of an iteration."""
+        return files.read(self.root / "metrics" / key / f"{kind.FILE}.json", kind)
 
-    def record(self, stage: str) -> dict[str, Any]:
+    def record(self, stage: str) -> RunRecord:
         """Return what really happened in the last run of a stage such as `teach@0`."""
-        return _document(self.root / ".lion" / "runs" / f"{stage}.json")
+        return files.read(self.root / ".lion" / "runs" / f"{stage}.json", RunRecord)
 
     def calls(self, stage: str) -> int:
         """Return how often the last run of a stage called an endpoint."""
-        return sum(int(asked["calls"]) for asked in self.record(stage)["asked"].values())
+        return sum(asked.calls for asked in self.record(stage).asked.values())
 
     def outs(self) -> dict[str, str]:
         """Return the MD5 of every output, as dvc.lock has it."""
@@ -289,8 +293,3 @@ def stage_process(dvc: "subprocess.Popen[str]", module: str, key: str) -> psutil
                 continue
         time.sleep(_POLL)
     raise AssertionError(f"dvc ended (exit {dvc.returncode}) before {module} {key} ran")
-
-
-def _document(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_bytes())
-    return document

@@ -12,6 +12,7 @@ from loopback import Call, ChatServer, Told, refuses, says
 
 from lion import wire
 from lion.errors import AskError, EndpointError, TooManyDroppedError
+from lion.metrics.units import RoleUsage
 from lion.wire import Failure
 
 # --- the order, and each request once --------------------------------------------------------
@@ -357,8 +358,8 @@ def test_hidden_reasoning_that_spent_the_cap_is_billed_and_not_asked_again(
         assert texts(asker.ask([ask_for(1)])) == ["! cap_spent"]
     assert len(chat_server.calls) == 1
     assert kept(tmp_path) == 1
-    assert asker.account.versioned()["completion_tokens"] == 512
-    assert asker.account.versioned()["failed"] == 1
+    assert asker.account.versioned().completion_tokens == 512
+    assert asker.account.versioned().failed == 1
 
 
 def test_tokens_are_those_of_the_replies_used_whoever_paid(
@@ -372,13 +373,9 @@ def test_tokens_are_those_of_the_replies_used_whoever_paid(
     with opened() as again:
         again.ask(requests)
     assert fresh.account.versioned() == again.account.versioned()
-    assert again.account.versioned() == {
-        "requests": 4,
-        "failed": 0,
-        "prompt_tokens": 30,
-        "completion_tokens": 6,
-        "replies_without_usage": 1,
-    }
+    assert again.account.versioned() == RoleUsage(
+        requests=4, failed=0, prompt_tokens=30, completion_tokens=6, replies_without_usage=1
+    )
 
 
 def test_too_many_failures_stop_early_and_keep_what_was_answered(

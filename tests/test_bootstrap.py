@@ -18,6 +18,8 @@ from lion.asking.pricing import Prices
 from lion.checks.offline import without_keys
 from lion.errors import DataError, TooManyDroppedError
 from lion.instructions import decontamination
+from lion.metrics import files
+from lion.metrics.pools import BootstrapMetrics
 from lion.records import Dropped
 from lion.settings import Settings
 from lion.stage import Work
@@ -34,6 +36,10 @@ MINE = [
     {"instruction": "Spam or not?", "input": "You have won!", "is_classification": True,
      "output": "spam"},
 ]  # fmt: skip
+
+
+def measured() -> BootstrapMetrics:
+    return files.read(project.metrics("0", "bootstrap"), BootstrapMetrics)
 
 
 def composed(call: Call) -> Told:
@@ -151,7 +157,7 @@ def test_a_dry_well_is_told_and_what_was_found_is_kept(
     chat_server.answer = repeats
     told = bootstrap.main(start())
     assert "the well is dry: 13 classification too few, 21 open too few" in told
-    assert jsonl.read_document(project.metrics("0", "bootstrap"))["short"] == {
+    assert measured().short == {
         "classification": 13,
         "open": 21,
     }
@@ -170,14 +176,13 @@ def test_an_endpoint_that_goes_down_stops_the_stage(start: Start, chat_server: C
 
 def test_every_drop_is_written_with_its_reason(start: Start) -> None:
     bootstrap.main(start(size=150))
-    metrics = jsonl.read_document(project.metrics("0", "bootstrap"))
+    metrics = measured()
     rows = jsonl.read(project.data("0", "dropped.bootstrap.jsonl"), dict)
     dropped = [Dropped.from_row(row) for row in rows if "reason" in row]
     assert {"not_novel", "too_short"} <= {row.reason for row in dropped}
     for kind in ("classification", "open"):
-        funnel = metrics[kind]
-        reasons = {key: count for key, count in funnel.items() if key not in ("asked", "kept")}
-        assert funnel["asked"] == funnel["kept"] + sum(reasons.values())
+        funnel = metrics.funnels[kind]
+        assert funnel.asked == funnel.kept + sum(funnel.dropped.values())
     assert rows[-1]["dropped"] == len(dropped)
 
 
@@ -203,7 +208,7 @@ def test_a_seed_that_cannot_be_used_is_dropped_with_its_reason(start: Start) -> 
     assert bootstrap.main(
         start(rows=[*MINE, {"instruction": "Ring the bell \x07 at noon"}])
     ).startswith("5 seeds and 35 new tasks")
-    assert jsonl.read_document(project.metrics("0", "bootstrap"))["dropped"] == {"control": 1}
+    assert measured().dropped == {"control": 1}
 
 
 def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
@@ -233,10 +238,10 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
     lengths = [len(row["messages"][0]["content"]) for row in pool()]
     assert len(set(lengths)) >= len(made)
     assert all(row["closest"][1] == 0.0 for row in made)
-    told = jsonl.read_document(project.metrics("0", "bootstrap"))
+    told = measured()
     for reason in ("near_duplicate", "unsafe"):
-        assert told["open"].get(reason, 0) + told["classification"].get(reason, 0) > 0
-    assert told["safety"]["requests"] >= 15
+        assert told.open.get(reason, 0) + told.classification.get(reason, 0) > 0
+    assert told.safety is not None and told.safety.requests >= 15
     project.ledger().unlink()
     bootstrap.main(Work("bootstrap", "0", work.settings))
     assert project.BOOTSTRAPPED.read_bytes() == first

@@ -104,7 +104,7 @@ def test_nothing_is_fetched(seen: Any) -> None:
 
 @pytest.mark.parametrize(
     ("plot", "column"),
-    [("Quality_against_the_teacher", "quality"), ("Hard_share", "hard_share")],
+    [("Quality_against_the_teacher", "quality_percent"), ("Hard_share", "hard_share")],
 )
 def test_what_is_drawn_is_what_the_report_says(
     plot: str, column: str, seen: Any, finished: Finished
@@ -117,7 +117,7 @@ def test_what_is_drawn_is_what_the_report_says(
 
 def test_the_teacher_is_drawn_beside_the_student(seen: Any, finished: Finished) -> None:
     points = seen["drawn"]["Student_against_teacher_on_the_exam"]
-    for column in ("accuracy", "teacher_accuracy"):
+    for column in ("accuracy_share", "teacher_accuracy_share"):
         drawn = [point["value"] for point in points if point["field"] == column]
         assert drawn == pytest.approx(_report(finished, "progress.csv", column))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -16,6 +17,8 @@ from lion.asking.pricing import Prices
 from lion.checks.offline import offline_problems
 from lion.errors import DataError, SettingsError
 from lion.judgement import calibrating
+from lion.metrics import files
+from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
 from lion.records import Instruction, Review
 from lion.settings import Scorer
 from lion.stage import Work
@@ -52,7 +55,7 @@ def exam(expected: dict[str, str]) -> list[Instruction]:
     ]
 
 
-def calibrated(workplace: Workplace, desk: Desk, **changes: Any) -> Any:
+def calibrated(workplace: Workplace, desk: Desk, **changes: Any) -> CalibrateMetrics:
     """Run the stage on the desk's reviews; return its metrics."""
     at = {"base_url": desk.server.url, "api_key_env": None, "send_seed": False}
     settings = workplace.params(
@@ -64,7 +67,7 @@ def calibrated(workplace: Workplace, desk: Desk, **changes: Any) -> Any:
         }
     )
     calibrate.main(Work("calibrate", "1", settings))
-    return jsonl.read_document(project.metrics("1", "calibrate"))
+    return files.read(project.metrics("1", "calibrate"), CalibrateMetrics)
 
 
 def second(desk: Desk) -> dict[str, Any]:
@@ -91,12 +94,15 @@ def test_anchors_tell_accuracy_and_auc(workplace: Workplace, desk: Desk) -> None
     ]
     path = workplace.path / "inputs/anchors.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in found))
-    told = calibrated(workplace, desk, anchors="inputs/anchors.jsonl")["anchors"]
-    assert (told["rows"], told["accuracy"]["value"], told["hard"]["value"]) == (20, 0.75, 0.75)
+    told = calibrated(workplace, desk, anchors="inputs/anchors.jsonl").anchors
+    assert told.accuracy is not None and told.hard is not None and told.auc is not None
+    assert (told.rows, told.accuracy.value_share, told.hard.value_share) == (20, 0.75, 0.75)
     # right: 15 at 9.5 and 5 at 8.5; wrong: 15 at 2.5 and 5 at 9.5
     above = 15 * 15 + 15 * 5 * 0.5 + 5 * 15
-    assert told["auc"]["value"] == pytest.approx(above / 400)
-    assert told["auc"]["low"] <= told["auc"]["value"] <= told["auc"]["high"]
+    value, low, high = told.auc.figures
+    assert value == pytest.approx(above / 400)
+    assert low is not None and high is not None
+    assert low <= value <= high
     assert len(jsonl.read(project.data("1", "dropped.calibrate.jsonl"), lambda row: row)) == 1
 
 
@@ -107,10 +113,13 @@ def test_a_second_referee_shows_self_preference(workplace: Workplace, desk: Desk
     before = len(desk.server.calls)
     told = calibrated(workplace, desk, second=second(desk), second_rows=12)
     assert len(desk.server.calls) - before == 24
-    assert told["second"]["requests"] == 24
-    assert told["against_second"]["rows"] == 12
-    assert told["against_second"]["self_preference"]["value"] == -2.0
-    assert told["against_second"]["agreement"]["value"] == 1.0
+    assert told.second is not None and told.referee is None
+    assert told.second.requests == 24
+    found = told.against_second
+    assert found.self_preference is not None and found.agreement is not None
+    assert found.rows == 12
+    assert found.self_preference.value_points == -2.0
+    assert found.agreement.value_share == 1.0
 
 
 def test_a_loop_that_has_stopped_spends_nothing_on_calibration(
@@ -122,7 +131,7 @@ def test_a_loop_that_has_stopped_spends_nothing_on_calibration(
     before = len(desk.server.calls)
     told = calibrated(workplace, desk, anchors="exam", second=second(desk))
     assert len(desk.server.calls) == before
-    assert (told["anchors"]["rows"], told["anchors"]["auc"]) == (0, None)
+    assert (told.anchors.rows, told.anchors.auc) == (0, None)
 
 
 def test_anchors_are_made_of_what_the_exam_expects() -> None:
@@ -214,9 +223,10 @@ def test_samples_of_an_order_are_asked_apart_and_averaged(desk: Desk) -> None:
     assert desk.run("1", [f"{FAR} {n}" for n in range(30)], samples=3) == 180
     reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review.from_row)
     assert [row.sample for row in reviews[:6]] == [0, 1, 2, 0, 1, 2]
-    told = jsonl.read_document(project.metrics("1", "calibration"))
-    assert told["repeated"]["samples"] == 3
-    assert 0.2 < told["repeated"]["agreement"] < 0.8
+    told = files.read(project.metrics("1", "calibration"), CalibrationMetrics).repeated
+    assert told is not None and told.agreement_share is not None
+    assert told.samples == 3
+    assert 0.2 < told.agreement_share < 0.8
     assert desk.run("1", [f"{FAR} {n}" for n in range(30)], samples=3) == 0
     sixths = {6 * (row.gap or 0) for row in desk.verdicts()}
     assert {round(one) for one in sixths} <= set(range(-3, 4))
@@ -230,20 +240,20 @@ def test_tau_above_the_noise_and_a_stop_within_it(workplace: Workplace, desk: De
         f"Score of Assistant 1: {5 + crc32(call.raw) % 4}\nScore of Assistant 2: 5"
     )
     desk.run("1", [f"{FAR} {n}" for n in range(30)])
-    noise = desk.details()["noise"]
-    assert (noise["tau"], noise["deviation"] > 0.3) == (1.0, True)
-    assert jsonl.read_document(project.metrics("1", "split"))["stopped"] is None
+    noise = desk.details().noise
+    assert noise.deviation_points is not None
+    assert (noise.tau_points, noise.deviation_points > 0.3) == (1.0, True)
+    assert desk.measures().stopped is None
     settings = workplace.params({"split.tau_noise": 5.0, "split.stop_in_noise": True})
     split.main(Work("split", "1", settings))
-    assert desk.details()["noise"]["tau"] == 5 * noise["deviation"]
-    stopped = jsonl.read_document(project.metrics("1", "split"))["stopped"]
-    assert f"no gap reaches tau = {5 * noise['deviation']:g}" in stopped
+    assert desk.details().noise.tau_points == 5 * noise.deviation_points
+    stopped = desk.measures().stopped
+    assert f"no gap reaches tau = {5 * noise.deviation_points:g}" in str(stopped)
     split.main(
         Work("split", "1", workplace.params({"split.stop_in_noise": True, "split.tau": 0.5}))
     )
-    stopped = jsonl.read_document(project.metrics("1", "split"))["stopped"]
-    assert "is within the referee's noise" in stopped
-    assert jsonl.read_document(project.data("1", "stop.json"))["stop"] is True
+    assert "is within the referee's noise" in str(desk.measures().stopped)
+    assert files.read(project.data("1", "stop.json"), Stop).stop is True
 
 
 def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:
@@ -256,8 +266,8 @@ def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:
     )
     assert "noise 0.00, 0.0 % of the verdicts within it" in told
     assert not [note for note in tables.notes(found) if "noise" in note]
-    document = jsonl.read_document(project.metrics("1", "agreement"))
-    document["noise"] |= {"deviation": 1.5, "within": 0.6}
-    jsonl.write_document(project.metrics("1", "agreement"), document)
-    (note,) = [note for note in tables.notes(lines({"1": "0"})) if "noise" in note]
+    judge = found[1].judge
+    assert judge is not None
+    swamped = replace(found[1], judge=replace(judge, noise_points=1.5, within_share=0.6))
+    (note,) = [note for note in tables.notes([found[0], swamped]) if "noise" in note]
     assert "swamps the verdicts of iteration 1: 60.0 % of the gaps lie within 1.50" in note

@@ -7,6 +7,7 @@ from statistics import correlation
 import judges
 import pytest
 from fixtures import Configure
+from msgspec.structs import asdict
 
 from lion.embedded.oracle import MODELS, Temper
 from lion.judgement import calibration, discrimination, measures
@@ -57,11 +58,11 @@ def test_a_worked_example() -> None:
     """Gaps 3|1, -1|1, 0|0: halves 1, -1, 0; one of three flips, two of three mean gaps are 0."""
     rows = [*pair("a", 3, 1), *pair("b", -1, 1), *pair("c", 0, 0)]
     found = calibration.figures(rows, {"a": 10, "b": 0, "c": 5})
-    assert found["rows"] == 3
-    assert (found["flip_rate"], found["tie_rate"]) == (1 / 3, 2 / 3)
-    assert (found["position_bias"], found["noise"]) == (0.0, 1.0)
-    assert found["length_correlation"] == correlation([2, 0, 0], [10, 0, 5])
-    assert found["repeated"] is None
+    assert found.rows == 3
+    assert (found.flip_share, found.tie_share) == (1 / 3, 2 / 3)
+    assert (found.position_bias_points, found.noise_points) == (0.0, 1.0)
+    assert found.length_correlation == correlation([2, 0, 0], [10, 0, 5])
+    assert found.repeated is None
 
 
 def test_what_says_nothing_of_the_referee_does_not_count() -> None:
@@ -69,15 +70,7 @@ def test_what_says_nothing_of_the_referee_does_not_count() -> None:
     unread = replace(pair("c", 0, 0)[0], teacher_score=None, student_score=None, reason="no_scores")
     rows = [*pair("a", 9, -9), *pair("b", 1, 1)[:1], unread, *pair("c", 0, 2)[1:]]
     found = calibration.figures(rows, {"a": 0, "b": 0, "c": 0}, alike={"a"})
-    assert found == {
-        "rows": 0,
-        "flip_rate": None,
-        "position_bias": None,
-        "tie_rate": None,
-        "length_correlation": None,
-        "noise": None,
-        "repeated": None,
-    }
+    assert asdict(found) == {**dict.fromkeys(found.__struct_fields__), "rows": 0}
 
 
 def test_repeated_judgements_are_averaged_and_their_agreement_is_told() -> None:
@@ -85,9 +78,10 @@ def test_repeated_judgements_are_averaged_and_their_agreement_is_told() -> None:
     rows = [row for sample, first in enumerate((2, 1, -1)) for row in pair("a", first, 4, sample)]
     pooled = discrimination.pooled(rows)
     assert [row.gap for row in pooled] == [pytest.approx(2 / 3), 4]
-    found = calibration.figures(rows, {"a": 0})["repeated"]
-    assert (found["samples"], found["agreement"]) == (3, 4 / 6)
-    assert found["deviation"] == pytest.approx(sqrt((7 / 3 + 0) / 2))
+    found = calibration.figures(rows, {"a": 0}).repeated
+    assert found is not None
+    assert (found.samples, found.agreement_share) == (3, 4 / 6)
+    assert found.deviation_points == pytest.approx(sqrt((7 / 3 + 0) / 2))
 
 
 def test_a_sample_without_scores_leaves_the_others() -> None:
@@ -107,9 +101,10 @@ def test_more_samples_are_less_noise() -> None:
         calibration.figures(judges.reviews(rows, Temper(noise=1.0), 2, samples), known)
         for samples in (1, 4)
     )
-    assert four["noise"] == pytest.approx(one["noise"] / 2, rel=0.15)
+    assert one.noise_points is not None and four.repeated is not None
+    assert four.noise_points == pytest.approx(one.noise_points / 2, rel=0.15)
     # a score's deviation is 1, cut at 10: between the noise of a mean gap and that of a free score
-    assert one["noise"] < four["repeated"]["deviation"] < sqrt(2) * 1.1
+    assert one.noise_points < four.repeated.deviation_points < sqrt(2) * 1.1
 
 
 def test_tau_can_be_a_multiple_of_the_noise(configure: Configure) -> None:

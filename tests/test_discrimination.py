@@ -20,6 +20,7 @@ from lion.judgement.discrimination import (
     stop_reason,
     verdicts,
 )
+from lion.metrics.judging import Contradictions, Counted
 from lion.records import ORDERS, Basis, Review, Selection, Verdict
 
 SCORE = st.integers(1, 10)
@@ -105,19 +106,15 @@ def test_order_of_reviews_does_not_matter_but_for_the_rows_order() -> None:
 
 def test_shares_and_means_are_of_the_decided() -> None:
     rows = [verdict("hard", 3.0), verdict("easy", 0.0), verdict("easy", -1.0), verdict("undecided")]
-    assert measures(rows) == {
-        "hard": 1,
-        "easy": 2,
-        "undecided": 1,
-        "hard_share": 1 / 3,
-        "mean_gap": 2 / 3,
-    }
+    assert measures(rows) == Counted(
+        hard=1, easy=2, undecided=1, hard_share=1 / 3, mean_gap_points=2 / 3
+    )
 
 
 def test_of_nothing_decided_there_is_no_share() -> None:
     for rows in ([], [verdict("undecided")]):
-        assert measures(rows)["hard_share"] is None
-        assert measures(rows)["mean_gap"] is None
+        assert measures(rows).hard_share is None
+        assert measures(rows).mean_gap_points is None
 
 
 @pytest.mark.parametrize(
@@ -216,4 +213,4 @@ def test_orders_that_prefer_different_sides_are_counted() -> None:
 
     rows = [*pair("a", 1, -1), *pair("b", 1, 2), *pair("c", 1, 0), *pair("d", -2, 3)]
     rows += [Review("e", "teacher_first", 9, 1, None, "")]
-    assert contradictions(rows) == {"both_orders": 4, "contradictory": 2}
+    assert contradictions(rows) == Contradictions(both_orders=4, contradictory=2)

@@ -95,8 +95,8 @@ def test_an_endpoint_is_asked_for_each_text_once(chat_server: ChatServer, open_:
     assert {call.raw for call in chat_server.calls} == {
         wire.canonical({"model": "e-1", "input": text}) for text in TEXTS
     }
-    assert asked.used()["prompt_tokens"] == 2 * 3 * 4
-    assert asked.used()["replies_without_usage"] == 0
+    assert asked.used().prompt_tokens == 2 * 3 * 4
+    assert asked.used().replies_without_usage == 0
 
 
 def test_money_is_reckoned_and_capped_as_for_other_calls(

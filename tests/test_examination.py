@@ -7,10 +7,15 @@ from fixtures import Configure
 
 from lion.evaluation import examination
 from lion.evaluation.examination import Marked
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.units import RoleUsage, ShareInterval
 from lion.records import ORDERS, Answer, Instruction, Review
 from lion.settings import Evaluate, Scorer
 
 EXACT = Scorer(kind="exact", option=None)
+NOTHING = RoleUsage(
+    requests=0, failed=0, prompt_tokens=0, completion_tokens=0, replies_without_usage=0
+)
 
 
 def row(question: str, expected: str | None, category: str | None = "sums") -> Instruction:
@@ -21,6 +26,11 @@ def row(question: str, expected: str | None, category: str | None = "sums") -> I
         category=category,
         expected=expected,
     )
+
+
+def bounds(found: ShareInterval | None) -> tuple[float, float]:
+    assert found is not None and found.bounds is not None
+    return found.bounds
 
 
 def answer(to: Instruction, text: str) -> Answer:
@@ -72,11 +82,11 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
         Marked("cities", True, True),
     ]
     found = examination.accuracy(marks, evaluate, 0)
-    assert found["accuracy"] == 0.625
-    assert found["teacher_accuracy"] == 0.875
-    assert found["difference"] == pytest.approx(-0.4)
-    assert found["accuracy_rows"] == 5
-    assert found["categories"] == {"cities": 1.0, "sums": 0.25}
+    assert found.accuracy_share == 0.625
+    assert found.teacher_accuracy_share == 0.875
+    assert found.accuracy_share_difference == pytest.approx(-0.4)
+    assert found.accuracy_rows == 5
+    assert found.category_accuracy_share == {"cities": 1.0, "sums": 0.25}
 
 
 def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
@@ -84,18 +94,23 @@ def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
     found = examination.accuracy(marks, evaluate, 0)
     assert examination.accuracy(marks, evaluate, 0) == found
     other = examination.accuracy(marks, evaluate, 1)
-    assert other["accuracy"] == found["accuracy"]
-    interval = found["accuracy_interval"]
-    assert interval["low"] < found["accuracy"] < interval["high"]
+    assert other.accuracy_share == found.accuracy_share
+    interval = bounds(found.accuracy_interval)
+    assert found.accuracy_share is not None
+    assert interval[0] < found.accuracy_share < interval[1]
     narrow = examination.accuracy(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
-    assert narrow["accuracy_interval"]["low"] > interval["low"]
+    assert bounds(narrow.accuracy_interval)[0] > interval[0]
 
 
 def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
     for marks in ([], [Marked("a", None, None)]):
         found = examination.accuracy(marks, evaluate, 0)
-        assert (found["accuracy"], found["teacher_accuracy"], found["difference"]) == (None,) * 3
-        assert found["categories"] == {}
+        assert (
+            found.accuracy_share,
+            found.teacher_accuracy_share,
+            found.accuracy_share_difference,
+        ) == (None,) * 3
+        assert found.category_accuracy_share == {}
 
 
 def reviews(identity: str, teacher: float, student: float) -> list[Review]:
@@ -106,35 +121,46 @@ def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> N
     """Student 5 and 9 against 10 and 10: 70 %, not the mean of ratios of unequal rows."""
     rows = [*reviews("a", 10, 5), *reviews("b", 10, 9), *reviews("c", 2, 1)]
     found = examination.quality(rows, evaluate, 0)
-    assert found["quality"] == pytest.approx(100 * 15 / 22)
-    assert found["quality_rows"] == 3
+    assert found.quality_percent == pytest.approx(100 * 15 / 22)
+    assert found.quality_rows == 3
 
 
 def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
     broken = replace(reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x")
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
     found = examination.quality(rows, evaluate, 0)
-    assert (found["quality"], found["quality_rows"]) == (80.0, 1)
+    assert (found.quality_percent, found.quality_rows) == (80.0, 1)
 
 
 def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:
-    assert examination.quality([], evaluate, 0)["quality"] is None
+    assert examination.quality([], evaluate, 0).quality_percent is None
+
+
+RIGHT_AND_WRONG = [Marked("sums", True, True), Marked("sums", False, True)]
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("marks", "scores", "told"),
     [
         (
-            {"accuracy": 0.5, "teacher_accuracy": 1.0, "quality": 62.04},
+            RIGHT_AND_WRONG,
+            (10, 6.204),
             "accuracy 50.0 %, the teacher's 100.0 %; quality 62.0 % of the teacher's",
         ),
-        (
-            {"accuracy": None, "teacher_accuracy": None, "quality": 62.0},
-            "quality 62.0 % of the teacher's",
-        ),
-        ({"accuracy": None, "teacher_accuracy": None, "quality": None}, "no exam rows to mark"),
-        ({"accuracy": 0.5, "teacher_accuracy": None, "quality": None}, "accuracy 50.0 %"),
+        ([], (10, 6.2), "quality 62.0 % of the teacher's"),
+        ([], None, "no exam rows to mark"),
+        ([replace(one, teacher=None) for one in RIGHT_AND_WRONG], None, "accuracy 50.0 %"),
     ],
 )
-def test_the_outcome_is_one_sentence(document: dict[str, float | None], told: str) -> None:
-    assert examination.sentence(document) == told
+def test_the_outcome_is_one_sentence(
+    marks: list[Marked], scores: tuple[float, float] | None, told: str, evaluate: Evaluate
+) -> None:
+    judged = [] if scores is None else reviews("a", *scores)
+    found = EvaluateMetrics.of(
+        examination.accuracy(marks, evaluate, 0),
+        examination.quality(judged, evaluate, 0),
+        referee=NOTHING,
+        teacher=NOTHING,
+        dropped={},
+    )
+    assert examination.sentence(found) == told

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from fixtures import Workplace
 from loopback import Call, ChatServer, Told, says
 
-from lion import base, cli, jsonl
+from lion import base, cli
 from lion.evaluation import likelihood, reasoning
 from lion.instructions import decontamination
+from lion.metrics import files
+from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.model import chat, student
 from lion.stage import Work
 from stages import examine
@@ -52,12 +54,14 @@ def exams(scoring: str) -> dict[str, Any]:
 def test_a_student_sits_the_exam(workplace: Workplace, scoring: str) -> None:
     settings = workplace.params(exams(scoring))
     sentence = examine.main(Work("examine", "1", settings))
-    found = jsonl.read_document(Path("metrics/1/examine.json"))["exams"]["bbh"]
-    assert found["items"] == 9 and found["subset"] is True
-    assert found["chance"] == pytest.approx(100 / 3)
+    found = files.read(Path("metrics/1/examine.json"), ExamineMetrics).exams["bbh"]
+    assert found.items == 9 and found.subset is True
+    assert found.chance_percent == pytest.approx(100 / 3)
+    averages = files.read(Path("metrics/1/reasoning.json"), ReasoningMetrics)
+    assert (averages.bbh_percent, averages.agieval_percent) == (found.average_percent, None)
     assert "a subset: 9 of 5,511 items" in sentence
     if scoring == "likelihood":
-        assert found["unread"] == 0
+        assert found.unread_percent == 0
 
 
 def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> None:
@@ -134,7 +138,7 @@ def test_the_referee_compares_answers_of_files(
     done = CliRunner().invoke(cli.main, command)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["figures"]
-    assert found["quality"]["value"] == pytest.approx(quality)
+    assert found["quality"]["value_percent"] == pytest.approx(quality)
     assert (found["win"], found["loss"]) == (0, 2)
     assert found["length_controlled_win_rate"] is not None
     assert len(chat_server.calls) == 2 * int(setting)

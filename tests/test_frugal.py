@@ -113,7 +113,7 @@ def test_a_sample_tells_the_hard_share_of_all(rules: Any) -> None:
             else Verdict(row.id, 9, 9, 0.0, "easy", None, weight=row.weight)
             for row in drawn(rows(300, 150), rules(limit=60, favour=5.0), seed)
         ]
-        weighted.append(measures(found)["hard_share"])
+        weighted.append(measures(found).hard_share)
         plain.append(fmean(row.difficulty == "hard" for row in found))
     assert weighted == pytest.approx([0.5] * 200)
     assert fmean(plain) > 0.8

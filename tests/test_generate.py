@@ -9,10 +9,16 @@ from loopback import Call, ChatServer, Told, embeds, refuses, says
 
 from lion import jsonl, project, teacher
 from lion.errors import TooManyDroppedError
+from lion.metrics import files
+from lion.metrics.pools import GenerateMetrics
 from lion.records import Answer, Instruction, Verdict
 from lion.settings import Embedder, NearDuplicates
 from lion.stage import Work
 from stages.generation import generate
+
+
+def measured() -> GenerateMetrics:
+    return files.read(project.metrics("1", "generate"), GenerateMetrics)
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_a_few_failed_calls_are_dropped_and_made_up_for(
 ) -> None:
     chat_server.answer = lambda call: refuses(503, "Busy.") if call.number == 3 else fresh(call)
     assert generate.main(work).startswith("12 new hard, 8 new easy")
-    assert jsonl.read_document(project.metrics("1", "generate"))["hard"]["http_503"] == 1
+    assert measured().hard["http_503"] == 1
 
 
 def test_a_well_that_is_dry_is_said_to_be(work: Work, chat_server: ChatServer) -> None:
@@ -132,19 +138,20 @@ def test_the_further_gates_are_asked_once_and_told_in_the_funnel(
 ) -> None:
     here = gated(work, chat_server, unsafe=r"line \d*3 ")
     assert generate.main(here).startswith("12 new hard, 8 new easy")
-    told = jsonl.read_document(project.metrics("1", "generate"))
+    told = measured()
     rows = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
-    unsafe = told["hard"].get("unsafe", 0) + told["easy"].get("unsafe", 0)
+    unsafe = told.hard.get("unsafe", 0) + told.easy.get("unsafe", 0)
     assert unsafe > 0
     assert not [row for row in rows if re.search(r"line \d*3 ", row.messages[0]["content"])]
     assert all(row.closest is not None for row in rows)
     judged = [call for call in chat_server.calls if "safe or unsafe" in str(call.body)]
-    assert told["safety"]["requests"] == len(judged) == 20 + unsafe
+    assert told.safety is not None and told.embedder is not None
+    assert told.safety.requests == len(judged) == 20 + unsafe
     embedded = [call.body["input"] for call in chat_server.calls if "input" in call.body]
-    assert len(embedded) == len(set(embedded)) == told["embedder"]["requests"]
-    assert told["embedder"]["pool"] == 10 + 20 + unsafe
-    for kind in ("hard", "easy"):
-        assert told[kind]["asked"] == sum(told[kind].values()) - told[kind]["asked"]
+    assert len(embedded) == len(set(embedded)) == told.embedder.requests
+    assert told.embedder.pool == 10 + 20 + unsafe
+    for funnel in told.funnels.values():
+        assert funnel.asked == funnel.kept + sum(funnel.dropped.values())
     assert chat_server.distinct == len(chat_server.calls)
     asked = len(chat_server.calls)
     assert generate.main(Work("generate", "1", here.settings)).startswith("12 new hard, 8 new easy")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lion.errors import DataError
 from lion.instructions.near_duplicates import DIGITS, NearDuplicates, Vector
 from lion.instructions.novelty import Neighbour
+from lion.metrics.units import RoleUsage
 from lion.wire import Failure
 
 LOST = Failure("http_400", "too long")
@@ -29,8 +30,14 @@ class Told:
             one if isinstance(one, Failure) else np.array(one, dtype=np.float32) for one in found
         ]
 
-    def used(self) -> dict[str, int]:
-        return {"requests": sum(map(len, self.asked))}
+    def used(self) -> RoleUsage:
+        return RoleUsage(
+            requests=sum(map(len, self.asked)),
+            failed=0,
+            prompt_tokens=7,
+            completion_tokens=0,
+            replies_without_usage=0,
+        )
 
 
 def gate(
@@ -93,9 +100,10 @@ def test_a_candidate_without_an_embedding_is_a_failure_with_its_reason() -> None
 
 
 def test_texts_of_the_pool_without_an_embedding_are_counted() -> None:
-    near, _ = gate({"pool": (1, 0), "lost": LOST})
+    near, told = gate({"pool": (1, 0), "lost": LOST})
     near.fill([("l", "lost"), ("p", "pool")])
-    assert near.used() == {"pool": 1, "not_embedded": 1, "requests": 2}
+    assert (near.used().pool, near.used().not_embedded) == (1, 1)
+    assert near.used().asked == told.used()
 
 
 def test_vectors_of_another_length_are_refused() -> None:

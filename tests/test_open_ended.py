@@ -64,7 +64,7 @@ def test_the_candidate_may_be_either(tmp_path: Path) -> None:
     found = [
         json.loads(run(questions, reviews, "--json", "--candidate", who))["read"] for who in "12"
     ]
-    assert [one["quality"]["value"] for one in found] == [200, 50]
+    assert [one["quality"]["value_percent"] for one in found] == [200, 50]
     assert [(one["win"], one["loss"]) for one in found] == [(1, 0), (0, 1)]
 
 
@@ -138,4 +138,4 @@ def test_who_always_wins_has_a_finite_rate(score: int) -> None:
 
 def test_without_lengths_there_is_no_length_control() -> None:
     assert open_ended.length_controlled([Compared("x", 8, 6, None)], BOOTSTRAP) is None
-    assert open_ended.figures([], BOOTSTRAP)["quality"] is None
+    assert open_ended.figures([], BOOTSTRAP).quality is None

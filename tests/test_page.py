@@ -4,17 +4,25 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from shutil import which
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
+from pipeline import Project
 from playwright.sync_api import Browser, Page, sync_playwright
 from pooled import WORDS, instruction, project, verdict
+from running import Finished
 
-from lion import jsonl
 from lion.cli import main
+from lion.metrics import files
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.judging import CalibrationMetrics, SplitMetrics
+from lion.metrics.pools import GenerateMetrics
+from lion.metrics.units import Funnel, Metrics
 from lion.records import Answer, Instruction
 from lion.views import page
 from lion.visible import clipped, inert
@@ -61,6 +69,12 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
+def run(finished: Finished) -> Project:
+    """Return a project that a real `dvc repro` finished."""
+    return finished.project
+
+
+@pytest.fixture(scope="module")
 def pool() -> list[Instruction]:
     """Rows of which the first ones attack: by their text, answer and domain."""
     rng = random.Random(0)
@@ -90,17 +104,18 @@ def gaps(pool: list[Instruction]) -> dict[str, float | None]:
 def written(
     pool: list[Instruction],
     gaps: dict[str, float | None],
+    run: Project,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Write the page of a made-up run, as `lion report` does."""
+    """Write the page of a made-up pool with a real run's metrics, as `lion report` does."""
     root = tmp_path_factory.mktemp("page")
     responses = [Answer(row.id, row.answer.text[::-1], "stop", "s") for row in pool if row.answer]
     for key in ("0", "1", "2"):
         judged = [] if key == "0" else [verdict(*one) for one in gaps.items()]
         project(root, key, pool, judged, responses if judged else ())
         (root / "metrics" / key).mkdir(parents=True)
-        for stage, document in figures(int(key)).items():
-            jsonl.write_document(root / "metrics" / key / f"{stage}.json", document)
+        for found in figures(run, key):
+            files.write(root / "metrics" / key / f"{found.FILE}.json", found)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         done = CliRunner().invoke(main, ["report", "--out", "page.html"])
@@ -108,29 +123,22 @@ def written(
     return root / "page.html"
 
 
-def figures(key: int) -> dict[str, dict[str, Any]]:
-    """Return what stages tell of an iteration; the names in it attack, too."""
-    funnel = {"asked": 30, "kept": 20, "duplicate": 10, ATTACKS["svg"]: 5}
-    return {
-        "evaluate": {
-            "accuracy": 0.2 + 0.1 * key,
-            "accuracy_interval": {"low": 0.1 + 0.1 * key, "high": 0.3 + 0.1 * key},
-            "teacher_accuracy": 0.95,
-            "quality": 50.0 + key,
-            "categories": dict.fromkeys(ATTACKS.values(), 0.1 * (key + 1)),
-        },
-        "split": {"hard_share": 0.5 - 0.1 * key, "mean_gap": 1.0},
-        "generate": {"hard": funnel, "easy": funnel, "new": 40},
-        "calibration": {
-            "rows": 10 * key,
-            "flip_rate": 0.25,
-            "position_bias": 0.5,
-            "tie_rate": 0.1,
-            "length_correlation": None,
-            "noise": 0.75,
-            "repeated": None,
-        },
-    }
+def real(key: str) -> str:
+    """Return which iteration of the run stands for an iteration of the page; it has one only."""
+    return "0" if key == "0" else "1"
+
+
+def figures(run: Project, key: str) -> Iterator[Metrics]:
+    """Yield what stages tell of an iteration; the names in it attack."""
+    exam = run.metrics(real(key), EvaluateMetrics)
+    shares = exam.category_accuracy_share.values()
+    yield replace(exam, category_accuracy_share=dict(zip(ATTACKS.values(), cycle(shares))))
+    if key == "0":
+        return
+    yield run.metrics("1", SplitMetrics)
+    yield run.metrics("1", CalibrationMetrics)
+    made = run.metrics("1", GenerateMetrics)
+    yield replace(made, hard=Funnel({**made.hard, ATTACKS["svg"]: 5}))
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +187,13 @@ def test_the_page_opens_in_silence_and_fetches_nothing(shared: Watched, written:
     assert shared.page.inner_text("#count") == f"{SIZE} instructions"
 
 
-def test_every_plot_is_drawn_with_its_figures(shared: Watched) -> None:
+def test_every_plot_is_drawn_with_its_figures(shared: Watched, run: Project) -> None:
     plots = shared.page.locator(".plot")
     titles = [told.split(".")[0] for told in plots.evaluate_all(
         "all => all.map(one => one.getAttribute('aria-label'))")]  # fmt: skip
     expected = ["Student against teacher on the exam", "Quality", "Hard share", "Gaps"]
-    assert titles == [*expected, "Generation", "Drift of the pool", "Categories"]
+    expected += ["Generation", "Drift of the pool", "Categories", "Tokens by role"]
+    assert titles == expected
     marks = plots.evaluate_all("all => all.map(one => one.querySelectorAll('svg path').length)")
     assert min(marks) > 3
     points = (
@@ -192,14 +201,18 @@ def test_every_plot_is_drawn_with_its_figures(shared: Watched) -> None:
         .locator("[aria-roledescription=point]")
         .evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     )
-    assert [float(point.rsplit(" ", 1)[1]) for point in points] == [50, 51, 52]
+    assert [float(point.rsplit(" ", 1)[1]) for point in points] == pytest.approx(
+        [run.metrics(real(key), EvaluateMetrics).quality_percent for key in "012"]
+    )
 
 
-def test_the_referees_card_has_what_the_metrics_say(shared: Watched) -> None:
+def test_the_referees_card_has_what_the_metrics_say(shared: Watched, run: Project) -> None:
+    found = run.metrics("1", CalibrationMetrics)
+    flips = re.escape(f"{100 * (found.flip_share or 0.0):.1f}%")
     told = shared.page.locator("article", has_text="Calibration of the referee").inner_text()
-    assert re.search(r"judged in both orders\s+10\s+20", told)
-    assert re.search(r"depends on the order\s+25.0%", told)
-    assert "correlation of gap and length" not in told  # no iteration knows it
+    assert re.search(rf"judged in both orders\s+{found.rows}\s+{found.rows}", told)
+    assert re.search(rf"depends on the order\s+{flips}\s+{flips}", told)
+    assert "repeated judgements agree" not in told  # none was repeated
 
 
 def test_a_search_finds_what_plain_python_finds(seen: Watched, pool: list[Instruction]) -> None:

@@ -10,10 +10,25 @@ from lion import base, jsonl, project, prompts, teacher, wire
 from lion.asking.ledger import Call, Entry, Ledger
 from lion.asking.pricing import Price, Prices
 from lion.cli import main
+from lion.metrics import files
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.pools import TeachMetrics
+from lion.metrics.units import RoleUsage
 from lion.pipeline.rehearsal import rehearse
 from lion.settings import Settings
 from lion.views import planning
 from lion.views.planning import Need
+
+
+def asked(requests: int, prompt: int = 0, completion: int = 0) -> RoleUsage:
+    return RoleUsage(
+        requests=requests,
+        failed=0,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        replies_without_usage=0,
+    )
+
 
 SMALL = {"seed.size": 100, "exam.size": 40, "respond.limit": 50, "evaluate.quality": 10}
 ALL = {f"{stage}@{key}" for stage in ("teach", "review", "generate", "evaluate") for key in "0123"}
@@ -56,7 +71,8 @@ def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) 
     settings = workplace.params({**SMALL, **rules})
     need = planned(settings)["review@2", "referee"]
     assert (need.calls, need.reckoned) == (2 * 40, "at_most")
-    jsonl.write_document(project.metrics("1", "review"), {"responses": 50, "reviews": 30})
+    found = ReviewMetrics(responses=50, judged=40, reviews=30, dropped={}, referee=asked(30))
+    files.write(project.metrics("1", "review"), found)
     need = planned(settings)["review@2", "referee"]
     assert (need.calls, need.reckoned) == (30, "about")
     assert planned(workplace.params(SMALL))["review@2", "referee"].reckoned == "exactly"
@@ -107,8 +123,8 @@ def test_the_gates_of_generation_are_planned(workplace: Workplace) -> None:
 def test_tokens_are_measured_where_the_role_was_asked_before(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
     assert planned(settings)["teach@3", "teacher"].basis == "estimated"
-    used = {"requests": 10, "prompt_tokens": 1000, "completion_tokens": 500}
-    jsonl.write_document(project.metrics("0", "teach"), {"teacher": used})
+    found = TeachMetrics(taught=10, cache_pool=10, dropped={}, teacher=asked(10, 1000, 500))
+    files.write(project.metrics("0", "teach"), found)
     need = planned(settings)["teach@3", "teacher"]
     assert need.basis == "measured"
     assert (need.prompt_tokens, need.completion_tokens) == (100 * need.calls, 50 * need.calls)
@@ -134,8 +150,8 @@ def test_time_is_reckoned_at_the_limits(
     workplace: Workplace, limits: dict[str, float], minutes: float
 ) -> None:
     settings = workplace.params({**SMALL, **limits, "api.concurrency": 1000})
-    used = {"requests": 10, "prompt_tokens": 1000, "completion_tokens": 500}
-    jsonl.write_document(project.metrics("0", "teach"), {"teacher": used})
+    found = TeachMetrics(taught=10, cache_pool=10, dropped={}, teacher=asked(10, 1000, 500))
+    files.write(project.metrics("0", "teach"), found)
     need = planned(settings)["teach@0", "teacher"]
     assert need.seconds == pytest.approx(60 * minutes)
 

@@ -24,6 +24,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lion.instructions import sources
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.pools import GenerateMetrics
 from lion.model import student
 
 FILES = ROOT.parent / "shared" / "data" / "instructions"
@@ -286,23 +288,22 @@ def test_parents_are_as_hard_as_their_children_say(finished_loop: Loop, key: str
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_candidate_is_kept_or_dropped_with_a_reason(finished_loop: Loop, key: str) -> None:
-    metrics = finished_loop.project.metrics(key, "generate")
+    metrics = finished_loop.project.metrics(key, GenerateMetrics)
     dropped = finished_loop.project.rows(f"{key}/dropped.generate.jsonl")[:-1]
-    asked = metrics["hard"]["asked"] + metrics["easy"]["asked"]
+    asked = metrics.hard.asked + metrics.easy.asked
     assert asked == len(finished_loop.new(key)) + len(dropped)
     assert {"truncated", "too_short", "contaminated", "not_novel"} <= {
         row["reason"] for row in dropped
     }
-    for kind in ("hard", "easy"):
-        funnel = dict(metrics[kind])
-        assert funnel.pop("asked") == sum(funnel.values())
+    for funnel in metrics.funnels.values():
+        assert funnel.asked == funnel.kept + sum(funnel.dropped.values())
 
 
 def test_each_candidate_is_one_request(finished_loop: Loop) -> None:
     asked = sum(
-        finished_loop.project.metrics(key, "generate")[kind]["asked"]
+        funnel.asked
         for key in KEYS
-        for kind in ("hard", "easy")
+        for funnel in finished_loop.project.metrics(key, GenerateMetrics).funnels.values()
     )
     prompts = [one for one in finished_loop.questions if "[Given instruction " in one]
     assert len(prompts) == asked
@@ -334,9 +335,10 @@ def test_no_exam_question_enters_a_pool_or_a_generators_prompt(finished_loop: Lo
 
 def test_without_a_checkable_answer_there_is_quality_and_no_accuracy(finished_loop: Loop) -> None:
     for key in ("0", *KEYS):
-        metrics = finished_loop.project.metrics(key, "evaluate")
-        assert metrics["accuracy"] is None
-        assert 25 <= metrics["quality"] <= 112.5  # 2 to 9 against 8
+        metrics = finished_loop.project.metrics(key, EvaluateMetrics)
+        assert metrics.accuracy_share is None
+        assert metrics.quality_percent is not None
+        assert 25 <= metrics.quality_percent <= 112.5  # 2 to 9 against 8
 
 
 def _text(row: dict[str, Any]) -> str:

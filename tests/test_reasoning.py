@@ -58,8 +58,8 @@ def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
     found = reasoning.read(bbh(tmp_path, "movie_recommendation", *rows))
     assert [one.answer for one in found] == [None, None]
     figures = choices.figures(choices.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP)
-    assert figures["bbh"]["average"] == 0
-    assert [one["target"] for one in figures["bbh"]["without_right_option"]] == [
+    assert figures["bbh"].average_percent == 0
+    assert [one.target for one in figures["bbh"].without_right_option] == [
         "Monsters, Inc",
         "(D)",
     ]
@@ -139,22 +139,22 @@ def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
         choices.choose(found, ["A", "A", "?", "D"], "first_letter"), BOOTSTRAP
     )
     exam = figures["bbh"]
-    assert exam["average"] == pytest.approx((200 / 3 + 100) / 2)
-    assert exam["chance"] == pytest.approx((50 + 25) / 2)
-    assert exam["unread"] == 25
-    assert exam["subset"] is True and "navigate" in exam["missing_tasks"]
-    assert exam["tasks"]["snarks"]["within_chance"] is True
-    assert exam["paper"]["Lion-13B"] == 36.2
+    assert exam.average_percent == pytest.approx((200 / 3 + 100) / 2)
+    assert exam.chance_percent == pytest.approx((50 + 25) / 2)
+    assert exam.unread_percent == 25
+    assert exam.subset is True and "navigate" in exam.missing_tasks
+    assert exam.tasks["snarks"].within_chance is True
+    assert exam.paper_percent["Lion-13B"] == 36.2
 
 
 def test_a_score_far_from_chance_is_not_marked() -> None:
     found = [item(number=n) for n in range(100)]
     right, guessed = (
-        choices.figures(choices.choose(found, texts, "first_letter"), BOOTSTRAP)["bbh"]["tasks"]
+        choices.figures(choices.choose(found, texts, "first_letter"), BOOTSTRAP)["bbh"].tasks
         for texts in (["A"] * 100, ["A", "B"] * 50)
     )
-    assert right["snarks"]["within_chance"] is False
-    assert guessed["snarks"]["within_chance"] is True
+    assert right["snarks"].within_chance is False
+    assert guessed["snarks"].within_chance is True
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real exams lie beside the project")
@@ -163,12 +163,12 @@ def test_the_local_files_are_read_whole() -> None:
     for exam, tasks in (("bbh", 17), ("agieval", 6)):
         items = reasoning.read(SHARED / exam)
         figures = choices.figures(choices.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP)
-        found = figures[exam]["tasks"]
+        found = figures[exam].tasks
         assert len(found) == tasks
-        assert all(one["items"] == one["official_items"] for one in found.values())
+        assert all(one.items == one.official_items for one in found.values())
         if exam == "bbh":
-            assert figures[exam]["chance"] == pytest.approx(30.3, abs=0.05)
-            assert len(figures[exam]["without_right_option"]) == 3
+            assert figures[exam].chance_percent == pytest.approx(30.3, abs=0.05)
+            assert len(figures[exam].without_right_option) == 3
 
 
 def test_every_answer_is_right_for_exactly_one_letter() -> None:

@@ -9,6 +9,9 @@ import yaml
 from pipeline import BASE_STAGES, loop
 from running import PAID_BEFORE_THE_KILL, Changed, Finished, Killed
 
+from lion.metrics.exams import EvaluateMetrics
+from lion.metrics.pools import TuneMetrics
+
 # --- the first run ---------------------------------------------------------------------------
 
 
@@ -73,11 +76,11 @@ def test_after_a_kill_no_reply_is_paid_for_twice(
 ) -> None:
     """The rerun finds what had arrived in the ledger and asks for the rest alone."""
     killed = killing.result()
-    asked = killed.project.record("teach@0")["asked"]["teacher"]
+    asked = killed.project.record("teach@0").asked["teacher"]
     assert killed.run.code == 0, killed.run.output
-    assert PAID_BEFORE_THE_KILL <= killed.paid < asked["needed"]
-    assert asked["hits"] == killed.paid
-    assert asked["calls"] == asked["needed"] - killed.paid
+    assert PAID_BEFORE_THE_KILL <= killed.paid < asked.needed
+    assert asked.hits == killed.paid
+    assert asked.calls == asked.needed - killed.paid
     assert killed.project.requests() == finished.project.requests()
     assert killed.project.failures() == 0
 
@@ -154,7 +157,7 @@ def test_where_nothing_is_hard_the_loop_stops(prompting: "Future[Changed]") -> N
     for key in ("1", "2"):
         assert [project.calls(f"{stage}@{key}") for stage in ("generate", "teach")] == [0, 0]
         assert project.rows(f"{key}/train_pool.jsonl") == []
-        assert project.metrics(key, "tune")["steps"] == 0
+        assert project.metrics(key, TuneMetrics).steps == 0
     assert project.rows("2/responses.jsonl") == []
     assert project.calls("review@2") == 0
 
@@ -167,8 +170,8 @@ def test_a_stopped_iterations_student_is_the_one_before(prompting: "Future[Chang
         assert [path.name for path in folder.iterdir()] == ["pointer.json"]
         assert yaml.safe_load((folder / "pointer.json").read_text())["iteration"] == previous
         assert (
-            project.metrics(key, "evaluate")["accuracy"]
-            == (project.metrics("0", "evaluate")["accuracy"])
+            project.metrics(key, EvaluateMetrics).accuracy_share
+            == project.metrics("0", EvaluateMetrics).accuracy_share
         )
 
 

@@ -9,6 +9,8 @@ from fixtures import Workplace
 from loopback import Call, ChatServer, Told, says
 
 from lion import jsonl, project, teacher
+from lion.metrics import files
+from lion.metrics.judging import AgreementMetrics, Audited, ReviewMetrics, SplitMetrics
 from lion.records import Answer, Instruction, Review, Selection, Verdict
 from lion.stage import Work
 from stages.discrimination import review, split
@@ -65,8 +67,14 @@ class Desk:
     def verdicts(self, key: str = "1") -> list[Verdict]:
         return jsonl.read(project.data(key, "verdicts.jsonl"), Verdict.from_row)
 
-    def details(self, key: str = "1") -> Any:
-        return jsonl.read_document(project.metrics(key, "agreement"))
+    def details(self, key: str = "1") -> AgreementMetrics:
+        return files.read(project.metrics(key, "agreement"), AgreementMetrics)
+
+    def measures(self, key: str = "1") -> SplitMetrics:
+        return files.read(project.metrics(key, "split"), SplitMetrics)
+
+    def asked(self, key: str = "1") -> ReviewMetrics:
+        return files.read(project.metrics(key, "review"), ReviewMetrics)
 
 
 @pytest.fixture
@@ -84,8 +92,9 @@ def test_by_default_every_response_is_judged_in_both_orders(desk: Desk) -> None:
         (1.0, "both_orders"),
         (7.0, "both_orders"),
     }
-    assert desk.details()["basis"] == {"both_orders": 30}
-    assert desk.details()["agreement"]["value"] == 1.0
+    assert desk.details().basis == {"both_orders": 30}
+    agreement = desk.details().agreement
+    assert agreement is not None and agreement.value_share == 1.0
 
 
 def test_far_from_tau_one_order_decides_as_both_do(desk: Desk) -> None:
@@ -98,7 +107,7 @@ def test_far_from_tau_one_order_decides_as_both_do(desk: Desk) -> None:
         (8.0, "one_order"),  # the place is worth a point, by the order drawn
         (6.0, "one_order"),
     }
-    assert desk.details()["agreement"] is None  # nothing was audited
+    assert desk.details().agreement is None  # nothing was audited
 
 
 def test_near_tau_both_orders_are_asked(desk: Desk) -> None:
@@ -114,14 +123,14 @@ def test_the_teachers_own_answer_is_not_asked(desk: Desk) -> None:
     same = [row for row in desk.verdicts() if row.basis == "same_answer"]
     assert len(same) == 20
     assert {(row.gap, row.teacher_mean, row.difficulty) for row in same} == {(0.0, None, "easy")}
-    assert jsonl.read_document(project.metrics("1", "split"))["hard_share"] == 1 / 3
+    assert desk.measures().hard_share == 1 / 3
 
 
 def test_a_same_answer_that_is_asked_is_one_request(desk: Desk) -> None:
     """Its two orders are asked at once, so that they are counted, and paid, as one."""
     assert desk.run("1", [RIGHT], margin=2.0) == 30
-    used = jsonl.read_document(project.metrics("1", "review"))["referee"]
-    assert used["requests"] == 30
+    used = desk.asked().referee
+    assert used is not None and used.requests == 30
     assert {(row.gap, row.basis) for row in desk.verdicts()} == {(0.0, "both_orders")}
 
 
@@ -132,12 +141,8 @@ def test_an_audit_tells_the_agreement(desk: Desk) -> None:
     selections = jsonl.read(project.data("1", "selection.jsonl"), Selection.from_row)
     right = sum(row.first == "teacher_first" for row in selections)  # gap 2, hard as the mean
     assert 0 < right < 30
-    assert desk.details()["audit"] == {
-        "decided": 30,
-        "unchecked": 0,
-        "audited": 30,
-        "agreeing": right,
-    }
+    audit = desk.details().audit
+    assert audit == Audited(decided=30, unchecked=0, audited=30, agreeing=right)
     assert {(row.gap, row.basis) for row in desk.verdicts()} == {(1.0, "both_orders")}
 
 
@@ -158,8 +163,8 @@ def test_a_sample_favours_what_was_near_tau_before(desk: Desk) -> None:
     drawn = {row.id for row in desk.verdicts("2")}
     near = {row.id for row in desk.rows[::3]}
     assert (len(drawn & near), len(drawn - near)) == (10, 5)
-    assert jsonl.read_document(project.metrics("2", "review"))["judged"] == 15
-    assert jsonl.read_document(project.metrics("2", "split"))["hard_share"] == 1.0
+    assert desk.asked("2").judged == 15
+    assert desk.measures("2").hard_share == 1.0
 
 
 def test_a_first_review_without_scores_asks_for_no_second(desk: Desk) -> None:

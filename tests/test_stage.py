@@ -11,9 +11,11 @@ import pytest
 from fixtures import Workplace
 from loopback import ChatServer
 
-from lion import jsonl, project, stage
+from lion import project, stage
 from lion.errors import TooManyDroppedError
 from lion.failure_limit import check_dropped
+from lion.metrics import files
+from lion.metrics.runs import RunRecord
 from lion.records import Dropped
 
 _STAGE = """
@@ -48,9 +50,8 @@ def test_a_stage_closes_with_one_sentence_and_a_record(workplace: Workplace) -> 
     found = ran("2")
     assert (found.returncode, found.stdout) == (0, "")
     assert found.stderr == "split@2: done 2 after 1\n"
-    record = jsonl.read_document(workplace.path / ".lion/runs/split@2.json")
-    assert record["seconds"] >= 0
-    assert record["asked"] == {}
+    record = files.read(workplace.path / ".lion/runs/split@2.json", RunRecord)
+    assert (record.finished, record.exit_code, record.asked) == (True, 0, {})
 
 
 def test_a_known_error_is_a_message_with_the_way_back(workplace: Workplace) -> None:
@@ -59,7 +60,7 @@ def test_a_known_error_is_a_message_with_the_way_back(workplace: Workplace) -> N
     assert found.stderr.startswith("error: data/0/x.jsonl, line 3: no such thing\n")
     assert "`dvc checkout` brings the last ones back" in found.stderr
     assert "Traceback" not in found.stderr
-    assert not jsonl.read_document(workplace.path / ".lion/runs/split@1.json")["finished"]
+    assert not files.read(workplace.path / ".lion/runs/split@1.json", RunRecord).finished
 
 
 def test_an_unforeseen_error_keeps_its_traceback(workplace: Workplace) -> None:
@@ -140,8 +141,8 @@ def test_what_an_asker_did_is_recorded(workplace: Workplace, chat_server: ChatSe
     work = stage.Work("teach", "1", settings)
     with work.open("teacher", settings.teacher) as asker:
         asker.ask([Request(({"role": "user", "content": "a"},))])
-    assert work.happened["teacher"]["calls"] == 1
-    assert work.happened["teacher"]["needed"] == 1
+    assert work.happened["teacher"].calls == 1
+    assert work.happened["teacher"].needed == 1
     assert project.ledger().is_file()
 
 

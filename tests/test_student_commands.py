@@ -1,6 +1,7 @@
 """What people do with a student, as they type it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from fixtures import Workplace
 from huggingface_hub import ModelCard
 from loopback import ChatServer, refuses
+from running import Finished
 from transformers import AutoModelForCausalLM
 
 from lion import jsonl, project
@@ -24,8 +26,11 @@ def lion(*arguments: str, says: str = "") -> Result:
 
 
 @pytest.fixture
-def run(workplace: Workplace, chat_server: ChatServer) -> Workplace:
-    """Make a project in which iteration 1 has ended; its teacher is at a real endpoint."""
+def run(workplace: Workplace, chat_server: ChatServer, finished: Finished) -> Workplace:
+    """Make a project in which iteration 1 has ended; its teacher is at a real endpoint.
+
+    Its metrics are those of a real run.
+    """
     workplace.params(
         {
             "teacher.base_url": chat_server.url,
@@ -48,10 +53,7 @@ def run(workplace: Workplace, chat_server: ChatServer) -> Workplace:
         for origin in ("seed", "seed", "hard", "easy")
     ]
     jsonl.write(project.data("1", "cache_pool.jsonl"), rows)
-    metrics = {"accuracy": 41.5, "teacher_accuracy": 99.0, "quality": 61.0}
-    jsonl.write_document(project.metrics("1", "evaluate"), metrics)
-    jsonl.write_document(project.metrics("1", "split"), {"hard_share": 0.25})
-    jsonl.write_document(project.metrics("1", "generate"), {"new": 1234})
+    shutil.copytree(finished.project.root / "metrics", "metrics")
     return workplace
 
 
@@ -111,15 +113,45 @@ def test_an_export_brings_its_card(run: Workplace) -> None:
     assert card.data.base_model == "base"
     for fact in (
         "base → student 0 → student 1",
-        "| 1 | 1,234 | 25.0% | 41.5 % | 99.0 % | 61.0 % |",
         "4 instructions with the teacher's answers (easy 1, hard 1, seed 2)",
         "Seeds: inputs/tasks.jsonl",
         "the terms of expensive-1's provider apply",
         "learning_rate: 0.005",
     ):
         assert fact in card.text, fact
+    assert _row(card.text, "1", "|") == _figures()
     assert str(run.path) not in card.text
     assert "is there already" in lion("export", "out").stderr
+
+
+@pytest.mark.usefixtures("run")
+def test_the_cards_figures_are_those_of_the_table() -> None:
+    assert lion("export", "out").exit_code == 0
+    _, new, hard, accuracy, _, quality = _figures()
+    row = _row(lion("table").stdout, "1", " ")
+    assert [row[1], row[3], row[5], row[6]] == [new, hard, accuracy, quality]
+    assert _row(ModelCard.load("out/README.md").text, "0", "|")[2] == "-"  # the base is not split
+
+
+def _figures() -> list[str]:
+    """Return what the metrics of iteration 1 say, as the card has it."""
+    evaluate, split, generate = (
+        json.loads(project.metrics("1", stage).read_bytes())
+        for stage in ("evaluate", "split", "generate")
+    )
+    shares = (split["hard_share"], evaluate["accuracy_share"], evaluate["teacher_accuracy_share"])
+    percents = [*(100 * share for share in shares), evaluate["quality_percent"]]
+    return ["1", f"{generate['new']:,}", *(f"{one:.1f} %" for one in percents)]
+
+
+def _row(text: str, iteration: str, start: str) -> list[str]:
+    """Return the cells of an iteration's row in a table whose lines begin with `start`."""
+    rows = (
+        [cell.replace("_", " ") for cell in line.replace(" %", "_%").replace("|", " ").split()]
+        for line in text.splitlines()
+        if line.startswith(start)
+    )
+    return next(row for row in rows if row and row[0] == iteration)
 
 
 @pytest.mark.usefixtures("run")

@@ -1,120 +1,155 @@
-"""The iterations side by side: figures gathered from files, and the closing table."""
+"""The iterations side by side: what a real run wrote, gathered, and the closing table."""
 
 import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
-from fixtures import Workplace
+from pipeline import Project
 from rich.console import Console
+from running import Finished
 
-from lion import jsonl, project
+from lion.judgement import scorers
+from lion.metrics.judging import Audited
+from lion.settings import read_settings
 from lion.views import summary, tables
 from lion.views.summary import Line
 
-ITERATIONS = {"1": "0", "2": "1"}
-
-
-def used(requests: int, prompt: int = 0, completion: int = 0) -> dict[str, int]:
-    return {"requests": requests, "prompt_tokens": prompt, "completion_tokens": completion}
-
-
-def measure(iteration: str, stage: str, **document: Any) -> None:
-    jsonl.write_document(project.metrics(iteration, stage), document)
-
-
-def happened(iteration: str, stage: str, seconds: float, **calls: int) -> None:
-    asked = {role: {"calls": number} for role, number in calls.items()}
-    path = project.run_record(f"{stage}@{iteration}")
-    jsonl.write_document(path, {"seconds": seconds, "asked": asked})
+ITERATIONS = {"1": "0", "2": "1"}  # 2 has not run
 
 
 @pytest.fixture
-def finished(workplace: Workplace) -> Workplace:
-    """Write what the base and iteration 1 leave behind; iteration 2 has not run."""
-    interval = {"low": 0.4, "high": 0.6}
-    measure("0", "seed", rows=100, exam=10, dropped={"duplicate": 2})
-    measure("0", "teach", taught=98, cache_pool=98, dropped={"timeout": 2}, teacher=used(100, 7, 3))
-    measure("0", "tune", final_loss=1.0)
-    measure("0", "evaluate", accuracy=0.5, accuracy_interval=interval, teacher_accuracy=1.0,
-            quality=60.0, dropped={}, referee=used(20, 40, 10))  # fmt: skip
-    measure("1", "review", reviews=196, dropped={"no_scores": 1}, referee=used(196, 400, 100))
-    measure("1", "split", hard_share=0.25, mean_gap=1.5, stopped=None)
-    measure("1", "generate", new=30, hard={"asked": 25, "kept": 20, "duplicate": 5},
-            easy={"asked": 15, "kept": 10, "not_novel": 5}, generator=used(40, 50, 50))  # fmt: skip
-    measure("1", "teach", taught=30, cache_pool=128, dropped={}, teacher=used(30, 1, 1))
-    measure("1", "evaluate", accuracy=0.75, teacher_accuracy=1.0, quality=58.0, dropped={},
-            referee=used(20, 40, 10))  # fmt: skip
-    happened("0", "teach", 2.0, teacher=100)
-    happened("0", "evaluate", 3.0, teacher=10, referee=20)
-    return workplace
+def run(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return the finished project, which is the working folder."""
+    monkeypatch.chdir(finished.project.root)
+    return finished.project
 
 
-def found() -> dict[str, Line]:
-    return {line.iteration: line for line in summary.lines(ITERATIONS)}
+@pytest.fixture
+def lines(run: Project) -> list[Line]:
+    assert run.root.exists()
+    return summary.lines(ITERATIONS)
 
 
-def test_the_figures_are_those_of_the_stages(finished: Workplace) -> None:
-    base, first = found()["0"], found()["1"]
-    assert finished.path.exists()
-    assert (base.train_pool, base.cache_pool, base.previous) == (100, 98, None)
-    assert (first.train_pool, first.cache_pool, first.previous) == (30, 128, "0")
-    assert (first.hard_share, first.mean_gap) == (0.25, 1.5)
-    assert (first.asked, first.kept) == (40, 30)
-    assert (base.accuracy, base.accuracy_interval, base.quality) == (0.5, (0.4, 0.6), 60.0)
-    assert (first.accuracy, first.accuracy_interval) == (0.75, None)
+def raw(run: Project, path: str) -> Any:
+    """Return a document as it lies there, whatever Lion makes of it."""
+    return json.loads((run.root / path).read_bytes())
 
 
-def test_dropped_rows_are_counted_by_reason(finished: Workplace) -> None:
-    assert finished.path.exists()
-    assert found()["0"].dropped == {"duplicate": 2, "timeout": 2}
-    assert found()["1"].dropped == {"duplicate": 5, "no_scores": 1, "not_novel": 5}
+def weighted(rows: list[dict[str, Any]], values: list[float]) -> float:
+    return fmean(values, [row["weight"] for row in rows])
 
 
-def test_an_iteration_that_has_not_run_has_no_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_figures_are_those_of_the_rows(run: Project, lines: list[Line]) -> None:
+    """Counted and averaged anew from the pools, verdicts and answers."""
+    base, first, _ = lines
+    for line in (base, first):
+        assert line.train_pool == len(run.rows(f"{line.iteration}/train_pool.jsonl"))
+        assert line.cache_pool == len(run.rows(f"{line.iteration}/cache_pool.jsonl"))
+    decided = [row for row in run.rows("1/verdicts.jsonl") if row["gap"] is not None]
+    hard = weighted(decided, [row["difficulty"] == "hard" for row in decided])
+    assert first.hard_share == pytest.approx(hard)
+    assert first.mean_gap_points == pytest.approx(
+        weighted(decided, [one["gap"] for one in decided])
+    )
+    assert (base.hard_share, base.mean_gap_points) == (None, None)
+    assert first.kept == len(run.rows("1/train_pool.jsonl"))
+    assert first.asked == first.kept + len(run.rows("1/dropped.generate.jsonl")[:-1])
+    assert (base.previous, first.previous) == (None, "0")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_accuracies_are_the_mean_over_categories(
+    run: Project, lines: list[Line], place: int
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    line = summary.lines({"1": "0"})[1]
-    assert (line.requests, line.tokens, line.calls, line.seconds) == (None, None, None, None)
+    line = lines[place]
+    scorer = read_settings(run.settings()).exam.scorer
+    texts = {row["id"]: row["text"] for row in run.rows(f"{place}/exam_responses.jsonl")}
+    marks: dict[str, list[bool]] = {}
+    for row in run.rows("exam.jsonl"):
+        right = scorers.score(texts[row["id"]], row["expected"], scorer, row["id"]).correct
+        marks.setdefault(row["category"], []).append(bool(right))
+    assert line.accuracy_share == pytest.approx(fmean(map(fmean, marks.values())))
+    assert line.accuracy_share_interval is not None and line.accuracy_share is not None
+    low, high = line.accuracy_share_interval
+    assert low <= line.accuracy_share <= high <= 1
 
 
-def test_requests_and_tokens_are_of_all_roles(finished: Workplace) -> None:
-    assert finished.path.exists()
-    assert (found()["0"].requests, found()["0"].tokens) == (120, 60)
-    assert (found()["1"].requests, found()["1"].tokens) == (286, 652)
+def test_dropped_rows_are_counted_by_reason(run: Project, lines: list[Line]) -> None:
+    for line in lines[:2]:
+        found = Counter(
+            row["reason"]
+            for path in (run.root / "data" / line.iteration).glob("dropped.*.jsonl")
+            for row in run.rows(f"{line.iteration}/{path.name}")
+            if "reason" in row
+        )
+        assert line.dropped == dict(sorted(found.items()))
+    assert lines[1].dropped
 
 
-def test_what_happened_is_of_this_machine_or_unknown(finished: Workplace) -> None:
+def usages(run: Project, iteration: str) -> Iterator[dict[str, int]]:
+    """Yield every part of an iteration's metrics that tells of tokens."""
+    for path in (run.root / "metrics" / iteration).glob("*.json"):
+        for role, part in json.loads(path.read_bytes()).items():
+            tells = isinstance(part, dict) and "prompt_tokens" in part
+            known = (path.stem, role) == ("evaluate", "teacher") and iteration != "0"
+            if tells and not known:  # the teacher's exam answers are in the ledger by then
+                yield part
+
+
+def test_requests_and_tokens_are_of_all_roles(run: Project, lines: list[Line]) -> None:
+    for line in lines[:2]:
+        found = list(usages(run, line.iteration))
+        tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in found)
+        assert len(found) > 2
+        assert (line.requests, line.tokens) == (sum(one["requests"] for one in found), tokens)
+
+
+def test_what_happened_is_of_this_machine(run: Project, lines: list[Line]) -> None:
+    records = [raw(run, f".lion/runs/{path.name}") for path in run.root.glob(".lion/runs/*@1.json")]
+    asked = [part for record in records for part in record["asked"].values()]
+    assert lines[1].calls == sum(part["calls"] for part in asked) > 0
+    assert lines[1].seconds == pytest.approx(sum(record["seconds"] for record in records))
+
+
+def test_what_happened_elsewhere_is_unknown(
+    run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a fresh clone, or after `dvc pull`, nobody knows how many calls were made."""
-    assert finished.path.exists()
-    assert (found()["0"].calls, found()["0"].seconds) == (130, 5.0)
-    assert (found()["1"].calls, found()["1"].seconds) == (None, None)
+    shutil.copytree(run.root / "metrics", tmp_path / "metrics")
+    monkeypatch.chdir(tmp_path)
+    line = summary.lines(ITERATIONS)[1]
+    assert (line.calls, line.seconds, line.nanodollars) == (None, None, None)
+    assert line.tokens is not None
+    assert "-" in cells(shown([line]))["all"]
 
 
-def test_an_iteration_that_has_not_run_is_there(finished: Workplace) -> None:
-    assert finished.path.exists()
-    assert list(found()) == ["0", "1", "2"]
-    line = found()["2"]
-    assert (line.train_pool, line.cache_pool, line.asked, line.accuracy) == (None,) * 4
-    assert line.dropped == {}
+def test_an_iteration_that_has_not_run_is_there(lines: list[Line]) -> None:
+    """It has no figures but its names."""
+    assert [line.iteration for line in lines] == ["0", "1", "2"]
+    known = {name for name in Line.__slots__ if getattr(lines[2], name) not in (None, {})}
+    assert known == {"iteration", "previous"}
 
 
-def test_only_the_iterations_of_params_are_shown(finished: Workplace) -> None:
-    measure("9", "evaluate", accuracy=1.0)
-    assert finished.path.exists()
-    assert "9" not in found()
+def test_only_the_iterations_of_params_are_shown(run: Project) -> None:
+    assert (run.root / "metrics" / "1").exists()
+    assert [line.iteration for line in summary.lines({})] == ["0"]
 
 
-def test_json_has_every_figure(finished: Workplace) -> None:
-    assert finished.path.exists()
-    rows = json.loads(summary.as_json(summary.lines(ITERATIONS)))
+def test_json_has_every_figure(run: Project, lines: list[Line]) -> None:
+    rows = json.loads(summary.as_json(lines))
     assert [row["iteration"] for row in rows] == ["0", "1", "2"]
     assert set(rows[0]) == set(Line.__slots__)
-    assert rows[0]["accuracy_interval"] == [0.4, 0.6]
-    assert rows[2]["quality"] is None
+    interval = raw(run, "metrics/1/evaluate.json")["accuracy_interval"]
+    assert rows[1]["accuracy_share_interval"] == [interval["low_share"], interval["high_share"]]
+    assert rows[1]["reviews"]["audit"] == raw(run, "metrics/1/agreement.json")["audit"]
+    assert rows[2]["quality_percent"] is None
 
 
 def shown(lines: list[Line], width: int = 80) -> str:
@@ -129,84 +164,92 @@ def cells(text: str) -> dict[str, list[str]]:
     return {row[0]: row for row in rows if row}
 
 
-def test_the_table_shows_the_figures(finished: Workplace) -> None:
-    assert finished.path.exists()
-    rows = cells(shown(summary.lines(ITERATIONS)))
-    assert rows["0"] == ["0", "100", "98", "-", "-", "50.0%", "60.0%", "130", "60", "free", "5"]
-    assert rows["1"] == [
-        "1",
-        "30",
-        "128",
-        "25.0%",
-        "75.0%",
-        "75.0%",
-        "58.0%",
-        "-",
-        "652",
-        "-",
-        "-",
+def test_the_table_shows_the_figures(run: Project, lines: list[Line]) -> None:
+    evaluate, split = (raw(run, f"metrics/1/{name}.json") for name in ("evaluate", "split"))
+    first = lines[1]
+    assert first.asked and first.kept
+    rows = cells(shown(lines))
+    assert rows["1"][1:7] == [
+        f"{first.train_pool:,}",
+        f"{first.cache_pool:,}",
+        f"{100 * split['hard_share']:.1f}%",
+        f"{100 * first.kept / first.asked:.1f}%",
+        f"{100 * evaluate['accuracy_share']:.1f}%",
+        f"{evaluate['quality_percent']:.1f}%",
     ]
+    assert rows["1"][7:10] == [f"{first.calls:,}", f"{first.tokens:,}", "free"]
+    assert rows["0"][3:5] == ["-", "-"]
+    assert rows["2"][1:] == ["-"] * 10
 
 
-def test_a_total_of_which_a_part_is_unknown_is_unknown(finished: Workplace) -> None:
-    assert finished.path.exists()
-    lines = summary.lines(ITERATIONS)
+def test_a_total_of_which_a_part_is_unknown_is_unknown(lines: list[Line]) -> None:
     assert cells(shown(lines))["all"][1] == "-"
-    assert cells(shown(lines[:1]))["all"][1] == "130"
+    known = sum(line.calls or 0 for line in lines)
+    assert cells(shown(lines[:2]))["all"][1] == f"{known:,}"
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_no_column_is_cut(finished: Workplace, width: int) -> None:
-    assert finished.path.exists()
-    text = shown(summary.lines(ITERATIONS), width)
+def test_no_column_is_cut(lines: list[Line], width: int) -> None:
+    text = shown(lines, width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_large_figures_fit_a_terminal_of_80() -> None:
+def test_large_figures_fit_a_terminal_of_80(lines: list[Line]) -> None:
     """The paper's own run: 70,000 rows, 418,000 calls, hundreds of millions of tokens."""
-    big = Line("3", "2", 6000, 70000, 0.123, 1.0, 7000, 6000, {}, 0.8765, (0.8, 0.9), 0.99, 98.38,
-               None, 418000, 456_789_012, 418_000, 2 * 10**12, 0, 23_456.0, None)  # fmt: skip
+    big = replace(lines[1], train_pool=6000, cache_pool=70_000, calls=418_000, tokens=456_789_012,
+                  nanodollars=2 * 10**12, seconds=23_456.0)  # fmt: skip
     text = shown([big])
     assert "…" not in text
     assert "457 M" in text
 
 
-def test_the_headline_names_student_and_teacher(finished: Workplace) -> None:
-    assert finished.path.exists()
-    told = tables.headline(summary.lines(ITERATIONS)).plain
+def test_the_headline_names_student_and_teacher(run: Project, lines: list[Line]) -> None:
+    found = raw(run, "metrics/1/evaluate.json")
+    share, interval = found["accuracy_share"], found["accuracy_interval"]
+    told = tables.headline(lines).plain
     assert told.startswith(
-        "Student 1 on the exam: 75.0 %, its teacher 100.0 %.\nIts quality: 58.0 %"
+        f"Student 1 on the exam: {100 * share:.1f} % ({100 * interval['low_share']:.1f} to "
+        f"{100 * interval['high_share']:.1f}), its teacher "
+        f"{100 * found['teacher_accuracy_share']:.1f} %.\nIts quality: "
+        f"{found['quality_percent']:.1f} % ("
     )
-    base = tables.headline(summary.lines({})[:1]).plain
-    assert "50.0 % (40.0 to 60.0)" in base
+    assert tables.headline(lines[:1]).plain.startswith("Student 0 on the exam: ")
 
 
-def test_the_referees_part_of_an_accepted_hard_instruction_is_told(finished: Workplace) -> None:
-    """196 reviews of 500 tokens in all brought 20; money that this machine did not pay: a dash."""
-    assert finished.path.exists()
-    audit = {"decided": 98, "unchecked": 49, "audited": 10, "agreeing": 10}
-    measure("1", "agreement", audit=audit)
-    text = " ".join(shown(summary.lines(ITERATIONS), 200).split())
-    assert "for each of 20 hard instructions accepted 9.80 reviews, 25 tokens, -;" in text
-    assert "agreement with judging all in both orders 100.0 % (86.1 to 100.0)" in text
-    happened("1", "review", 2.0, referee=196)
-    measure("1", "agreement", audit={**audit, "audited": 0})
-    text = " ".join(shown(summary.lines(ITERATIONS), 200).split())
-    assert "25 tokens, free; agreement with judging all in both orders is not known" in text
+def test_the_referees_part_of_an_accepted_hard_instruction_is_told(
+    run: Project, lines: list[Line]
+) -> None:
+    asked = raw(run, "metrics/1/review.json")["referee"]["requests"]
+    hard = raw(run, "metrics/1/generate.json")["hard"]["kept"]
+    text = " ".join(shown(lines, 200).split())
+    assert f"for each of {hard} hard instructions accepted {asked / hard:.2f} reviews," in text
+    assert "free; agreement with judging all in both orders 100.0 %" in text
 
 
-def test_where_quality_did_not_rise_it_is_said(finished: Workplace) -> None:
-    assert finished.path.exists()
-    text = shown(summary.lines(ITERATIONS), 200)
-    assert "Quality did not rise in iteration 1: 60.0 to 58.0." in text
+def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(lines: list[Line]) -> None:
+    """Half of the verdicts rest on one order; all ten audited agree: Wilson's 72.2 % for them."""
+    assert lines[1].reviews is not None
+    for audited, told in ((10, "100.0 % (86.1 to 100.0)"), (0, "is not known (review.audit: 0)")):
+        audit = Audited(decided=98, unchecked=49, audited=audited, agreeing=audited)
+        changed = replace(lines[1], reviews=replace(lines[1].reviews, audit=audit))
+        (text,) = tables.judging([changed])
+        assert text.endswith(f"agreement with judging all in both orders {told}")
 
 
-def test_where_the_loop_stopped_it_is_said(finished: Workplace) -> None:
-    measure("2", "split", hard_share=0.0, stopped="nothing is hard")
-    assert finished.path.exists()
-    text = shown(summary.lines(ITERATIONS), 200)
-    assert "Iteration 2 stopped: nothing is hard." in text
+def test_where_quality_did_not_rise_it_is_said(lines: list[Line]) -> None:
+    base, first, _ = lines
+    assert base.quality_percent is not None
+    fell = replace(first, quality_percent=base.quality_percent - 1)
+    (note,) = [one for one in tables.notes([base, fell]) if "Quality" in one]
+    assert note.startswith(f"Quality did not rise in iteration 1: {base.quality_percent:.1f} to ")
+    rose = replace(first, quality_percent=base.quality_percent + 1)
+    assert not [one for one in tables.notes([base, rose]) if "Quality" in one]
+
+
+def test_where_the_loop_stopped_it_is_said(lines: list[Line]) -> None:
+    stopped = replace(lines[1], stopped="nothing is hard")
+    assert "Iteration 1 stopped: nothing is hard." in shown([lines[0], stopped], 200)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +269,8 @@ def test_money_that_is_not_known_is_not_called_zero(
     assert tables.dollars(nanodollars, unpriced) == told
 
 
-def test_wasted_calls_are_told_where_there_are_any() -> None:
-    line = Line("1", "0", 1, 1, None, None, None, None, {}, None, None, None, None, None, None,
-                None, 200, 0, 0, 1.0, None)  # fmt: skip
+def test_wasted_calls_are_told_where_there_are_any(lines: list[Line]) -> None:
+    line = replace(lines[1], calls=200)
     assert "wasted" not in shown([line])
     lossy = replace(line, wasted=5, throttled=3, billed=2)
     assert "wasted calls: 5 of 200 (2.5 %), 3 of them refused (429), 2" in shown([lossy])

@@ -45,12 +45,12 @@ def test_lion_diff_reads_each_revision_as_dvc_does(compared: Project, turned: bo
     """The same iteration of two revisions: the same paths, other contents. DVC is the oracle."""
     between = ("HEAD", "HEAD~1") if turned else ("HEAD~1", "HEAD")
     metrics = json.loads(compared.dvc("metrics", "diff", "--json", *between).output)
-    accuracy = metrics["metrics/1/exam.json"]["accuracy"]
+    accuracy = metrics["metrics/1/exam.json"]["accuracy_share"]
     told = compared.run("lion.cli", "diff", "--json", *between).output
     before, after = json.loads(told[told.index("{") : told.rindex("}") + 1])["exam"]
-    assert before["accuracy"] == pytest.approx(accuracy["old"])
-    assert after["accuracy"] == pytest.approx(accuracy["new"])
-    assert before["accuracy"] != after["accuracy"]
+    assert before["accuracy_share"] == pytest.approx(accuracy["old"])
+    assert after["accuracy_share"] == pytest.approx(accuracy["new"])
+    assert before["accuracy_share"] != after["accuracy_share"]
 
 
 def test_experiments_are_shown_by_what_changed(compared: Project) -> None:
