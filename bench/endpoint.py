@@ -28,6 +28,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from polling import wait_until
+
 ALLOWED = 50.0  # requests a second in the storm
 STALL = 20.0  # seconds
 MEDIAN, SIGMA = 10.0, 0.25  # seconds, and the spread of its logarithm
@@ -160,12 +164,17 @@ def running(weather: str = "calm", seconds: float = 0.2) -> Iterator[str]:
         command += ["--weather", weather, "--latency", str(seconds)]
         process = subprocess.Popen(command)
         try:
-            while not port_file.exists() or not port_file.read_text():
-                time.sleep(0.02)
+            wait_until(lambda: _is_written(port_file, process), "the server has written its port")
             yield f"http://127.0.0.1:{port_file.read_text()}"
         finally:
             process.kill()
             process.wait()
+
+
+def _is_written(port_file: Path, process: subprocess.Popen[bytes]) -> bool:
+    if process.poll() is not None:
+        sys.exit("the server did not start")
+    return port_file.exists() and bool(port_file.read_text())
 
 
 def main() -> None:

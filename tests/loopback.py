@@ -41,6 +41,7 @@ class Told:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    held: threading.Event | None = None  # it answers once this is set
     reset: bool = False  # close before a byte is sent
     broken_off: bool = False  # close in the middle of the body
     drip: float | None = None  # seconds between pieces of the body, which is sent again for ever
@@ -131,6 +132,8 @@ class ChatServer:
 
     async def _do(self, request: web.Request, told: Told) -> web.StreamResponse:
         await asyncio.sleep(told.delay)
+        while told.held is not None and not told.held.is_set():
+            await asyncio.sleep(0.005)
         assert request.transport is not None
         if told.reset:
             request.transport.abort()

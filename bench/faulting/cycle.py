@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from polling import is_alive, wait_for_end, wait_until
 
 from faulting.site import BUSY, CUT_OFF, IN_FLIGHT, Repro, Site, Stage
 
@@ -45,26 +46,21 @@ class Cycle:
 
     def wait_for_orphans(self) -> None:
         """Let the stages that outlived their dvc end. Raises TimeoutError where one hangs."""
-        deadline = time.monotonic() + _LONGEST
         self.orphans += self.site.processes()
-        while any(map(is_alive, self.orphans)):
-            if time.monotonic() > deadline:
-                for process in filter(is_alive, self.orphans):
-                    process.kill()
-                raise TimeoutError("an orphan hangs")
-            time.sleep(0.05)
+        try:
+            wait_until(
+                lambda: not any(map(is_alive, self.orphans)),
+                "the orphans have ended",
+                timeout=_LONGEST,
+                interval=0.05,
+            )
+        finally:
+            for process in filter(is_alive, self.orphans):
+                process.kill()
         self.orphans.clear()
 
 
 Fault = Callable[[Cycle], None]
-
-
-def is_alive(process: psutil.Process | None) -> bool:
-    """Tell whether a process works; nobody may be there to bury it."""
-    try:
-        return process is not None and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def recover(cycle: Cycle) -> list[str]:
@@ -194,8 +190,12 @@ def random_moment(cycle: Cycle, running: Repro, who: str) -> tuple[str, psutil.P
     )
     if missing > 0 and draw < 0.6:
         goal = cycle.site.endpoint.counts()["calls"] + cycle.rng.randint(1, missing)
-        while is_alive(stage) and cycle.site.endpoint.counts()["calls"] < goal:
-            time.sleep(0.005)
+        wait_until(
+            lambda: not is_alive(stage) or cycle.site.endpoint.counts()["calls"] >= goal,
+            f"call {goal}",
+            timeout=_LONGEST,
+            interval=0.005,
+        )
         return "asking", stage
     longest = pace(cycle.site, cycle.stage)
     time.sleep(cycle.rng.uniform(0, longest if who == "stage" else longest + 0.6))
@@ -232,8 +232,7 @@ def pace(site: Site, stage: Stage) -> float:
             began = time.monotonic()
             if process is None:
                 raise RuntimeError(f"{stage.name} did not run:\n{running.output[-2000:]}")
-            while is_alive(process):
-                time.sleep(0.02)
+            wait_for_end(process, timeout=_LONGEST)
             known[stage.name] = round(time.monotonic() - began, 2)
             running.wait(_LONGEST)
         site.project.root.with_suffix(".pace.json").write_text(json.dumps(known))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import psutil
+from polling import is_alive
 
-from faulting.cycle import Cycle, Fault, is_alive
+from faulting.cycle import Cycle, Fault
 from faulting.site import IN_FLIGHT
 from faulting.teacher import LIES
 

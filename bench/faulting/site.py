@@ -12,7 +12,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,12 +24,14 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from pipeline import ROOT, TINY, Project
+from pipeline import ROOT, TINY, Project, descendant
+from polling import wait_until
 
 IN_FLIGHT = 8
 BUSY = "runs already in another process"
 CUT_OFF = "'./dvc.lock' validation failed"
 _POLL = 0.02  # seconds
+_LONGEST = 600.0  # seconds that the stages before one may take
 _OUTPUTS = ("data", "metrics", "report")
 _CHANGES: Mapping[str, Any] = {
     **TINY,
@@ -87,14 +88,16 @@ class Endpoint:
         command = [sys.executable, str(Path(__file__).with_name("teacher.py"))]
         self._process = subprocess.Popen([*command, "--port", port, "--port-file", str(self._file)])
         try:
-            while not (self._file.exists() and self._file.read_text()):
-                if self._process.poll() is not None:
-                    sys.exit("the teacher did not start")
-                time.sleep(_POLL)
+            wait_until(self._listens, "the teacher has written its port")
             yield self
         finally:
             self._process.kill()
             self._process.wait()
+
+    def _listens(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            sys.exit("the teacher did not start")
+        return self._file.exists() and bool(self._file.read_text())
 
     @property
     def url(self) -> str:
@@ -339,12 +342,15 @@ class Repro:
 
     def stage(self, stage: Stage) -> psutil.Process | None:
         """Wait for the process of `stage`; None where dvc ends before."""
-        while self.process.poll() is None:
-            found = find(self.dvc, stage)
-            if found is not None:
-                return found
-            time.sleep(_POLL)
-        return None
+        found: list[psutil.Process] = []
+
+        def started_or_ended() -> bool:
+            process = descendant(self.dvc, stage.module, stage.key)
+            found.extend([process] if process else [])
+            return process is not None or self.process.poll() is not None
+
+        wait_until(started_or_ended, f"dvc starts {stage.name}", timeout=_LONGEST, interval=_POLL)
+        return found[0] if found else None
 
     def wait(self, seconds: float = 300.0) -> int:
         """Return how it ended. Raises subprocess.TimeoutExpired."""
@@ -354,17 +360,6 @@ class Repro:
     def output(self) -> str:
         """What it has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")
-
-
-def find(dvc: psutil.Process, stage: Stage) -> psutil.Process | None:
-    """Return the process of a stage among dvc's descendants."""
-    try:
-        for child in dvc.children(recursive=True):
-            if child.cmdline()[-2:] == [stage.module, stage.key]:
-                return child
-    except psutil.Error:
-        return None
-    return None
 
 
 def parsed(path: Path) -> dict[str, Any]:
@@ -389,6 +384,5 @@ __all__ = [
     "Repro",
     "Site",
     "Stage",
-    "find",
     "parsed",
 ]
