@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asking import kept
-from loopback import ChatServer, says
+from fake_server import ChatServer, says
 from polling import wait_until
 
 _ASKING = """

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_server import ChatServer
 from fixtures import Workplace
-from loopback import ChatServer
 
 from lion import jsonl, project, stage
 from lion.errors import TooManyDroppedError

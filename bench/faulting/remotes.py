@@ -77,7 +77,7 @@ class Remote:
 
     def row(self, project: Project, codes: list[int]) -> Row:
         """Compare a clone's outputs with the undisturbed run's."""
-        clone = Site(project, self.site.endpoint, whole=self.site.whole)
+        clone = Site(project, self.site.teacher, whole=self.site.whole)
         files = clone.files()
         whole = self.site.whole["files"]
         differing = [name for name in files | whole if files.get(name) != whole.get(name)]

@@ -91,7 +91,7 @@ def small_disk(site: Site) -> Iterator[Site]:
         known = site.project.root.with_suffix(".pace.json")
         if known.exists():
             shutil.copy(known, root.with_suffix(".pace.json"))
-        copy = Site(type(site.project)(root), site.endpoint, site.target, site.stages, site.whole)
+        copy = Site(type(site.project)(root), site.teacher, site.target, site.stages, site.whole)
         yield copy
         copy.end_leftovers()
     finally:
