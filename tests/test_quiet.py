@@ -1,4 +1,4 @@
-"""No warning of a library is on a user's screen (in this process it is an error: pyproject.toml)."""
+"""No warning of a library is on the screen of a user; in this process each is an error."""
 
 from running import Finished
 
