@@ -5,10 +5,10 @@
     python bench/asking.py storm
     python bench/asking.py latency                 # log-normal of median 10 s, limits enforced
 
-A loopback server in a process of its own answers (bench/endpoint.py tells how). Each contender runs
-in a process of its own, on the same requests of about 50 tokens; rate, CPU and peak memory are its
-own. curator (bespokelabs-curator) takes part where `--curator PYTHON` names an interpreter that has
-it. The last line is one JSON object.
+A loopback server in a process of its own answers, as tests/fake_server/weather.py tells. Each
+contender runs in a process of its own, on the same requests of about 50 tokens; rate, CPU and peak
+memory are its own. curator (bespokelabs-curator) takes part where `--curator PYTHON` names an
+interpreter that has it. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import endpoint
 from msgspec.structs import asdict
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from fake_server import process as servers
+from fake_server import weather
 
 if TYPE_CHECKING:
     from lion.wire import Request
@@ -75,15 +78,15 @@ def ours(
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
-    asked = Endpoint(base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={})
+    asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
     api = Api(
         concurrency=in_flight,
         timeout=timeout,
         tries=8,
         max_wait=20.0,
         patience=900.0,
-        requests_per_minute=float(endpoint.REQUESTS_A_MINUTE) if told else None,
-        tokens_per_minute=float(endpoint.TOKENS_A_MINUTE) if told else None,
+        requests_per_minute=float(weather.REQUESTS_A_MINUTE) if told else None,
+        tokens_per_minute=float(weather.TOKENS_A_MINUTE) if told else None,
         mode=Modes(teacher="live", referee="live", generator="live"),
         batch_least=1,
         batch_tail=0.0,
@@ -111,7 +114,7 @@ def sdk(url: str, count: int, in_flight: int, *, aiohttp: bool) -> None:
 
     limits = {"limits": openai.DEFAULT_CONNECTION_LIMITS}
     client = openai.AsyncOpenAI(
-        base_url=f"{url}/v1",
+        base_url=url,
         api_key="none",
         http_client=openai.DefaultAioHttpClient(**limits) if aiohttp else None,
     )
@@ -156,7 +159,7 @@ from bespokelabs import curator
 url, count, in_flight = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 question = lambda n: f"{n}: " + "please write a few words about the sea and the sky " * 4
 llm = curator.LLM(model_name="gpt-4o-mini", backend="openai", backend_params={
-    "base_url": url + "/v1", "max_requests_per_minute": 10**9, "max_tokens_per_minute": 10**12,
+    "base_url": url, "max_requests_per_minute": 10**9, "max_tokens_per_minute": 10**12,
     "max_concurrent_requests": in_flight, "require_all_responses": True})
 began = time.perf_counter(); cpu = time.process_time()
 llm([question(n) for n in range(count)])
@@ -192,10 +195,10 @@ def side_by_side(options: argparse.Namespace) -> None:
     names = [options.only] if options.only else ["sdk", "sdk-aiohttp", "ours"]
     names += ["curator"] if options.curator and not options.only else []
     best: dict[str, dict[str, Any]] = {}
-    with endpoint.running("calm", options.latency) as url:
+    with servers.running("fake_server.weather:calm", seconds=options.latency) as server:
         for _ in range(options.repeats):
             for name in names:
-                found = measured(name, url, options)
+                found = measured(name, server.url, options)
                 if name not in best or found["rate"] > best[name]["rate"]:
                     best[name] = found
     ideal = options.in_flight / options.latency
@@ -218,8 +221,8 @@ def side_by_side(options: argparse.Namespace) -> None:
 def memory(options: argparse.Namespace) -> None:
     """Print the peak memory of many requests, beside that of a twentieth of them."""
     few = argparse.Namespace(**{**vars(options), "requests": options.requests // 20})
-    with endpoint.running("calm", options.latency) as url:
-        little, much = measured("ours", url, few), measured("ours", url, options)
+    with servers.running("fake_server.weather:calm", seconds=options.latency) as server:
+        little, much = measured("ours", server.url, few), measured("ours", server.url, options)
     for count, found in ((few.requests, little), (options.requests, much)):
         print(f"{count:9,} requests: {found['memory']:6.0f} MB at {found['rate']:.0f}/s")
     tell("memory", much["memory"], little["memory"], "MB", much["memory"] < MOST_MEMORY)
@@ -227,9 +230,9 @@ def memory(options: argparse.Namespace) -> None:
 
 def storm(options: argparse.Namespace) -> None:
     """Print the share of the allowed rate, and of the calls that were wasted."""
-    with endpoint.running("storm", options.latency) as url:
-        found = measured("ours", url, options)
-    account, rate, allowed = found["account"], found["rate"], endpoint.ALLOWED
+    with servers.running("fake_server.weather:storm", seconds=options.latency) as server:
+        found = measured("ours", server.url, options)
+    account, rate, allowed = found["account"], found["rate"], weather.ALLOWED
     calls = account["calls"]
     share = account["throttled"] / calls
     broken = (account["wasted"] - account["throttled"]) / calls
@@ -242,13 +245,12 @@ def storm(options: argparse.Namespace) -> None:
 def latency(options: argparse.Namespace) -> None:
     """Print rate, time and waste at real latencies, beside what limits and latencies allow."""
     options = argparse.Namespace(**{**vars(options), "in_flight": 3000})
-    with endpoint.running("slow") as url:
-        found = measured("ours-slow", url, options)
-        with urllib.request.urlopen(f"{url}/counts") as reply:
-            counts = json.load(reply)
-    mean = endpoint.MEDIAN * math.exp(endpoint.SIGMA**2 / 2)
-    tokens = endpoint.TOKENS_A_MINUTE / 60 / (endpoint.PROMPT + endpoint.COMPLETION)
-    allowed = min(endpoint.REQUESTS_A_MINUTE / 60, tokens, options.in_flight / mean)
+    with servers.running("fake_server.weather:slow") as server:
+        found = measured("ours-slow", server.url, options)
+        counts = server.counts()
+    mean = weather.MEDIAN * math.exp(weather.SIGMA**2 / 2)
+    tokens = weather.TOKENS_A_MINUTE / 60 / (weather.PROMPT + weather.COMPLETION)
+    allowed = min(weather.REQUESTS_A_MINUTE / 60, tokens, options.in_flight / mean)
     account, ideal = found["account"], ideal_seconds(options.requests, options.in_flight, allowed)
     waste = account["wasted"] / account["calls"]
     print(f"{options.requests:,} requests, {options.in_flight:,} in flight, mean {mean:.1f} s")
@@ -270,7 +272,7 @@ def ideal_seconds(count: int, in_flight: int, rate: float) -> float:
         start = number / rate
         if len(places) >= in_flight:
             start = max(start, heapq.heappop(places))
-        end = start + endpoint.latency(rng)
+        end = start + weather.latency(rng)
         heapq.heappush(places, end)
         last = max(last, end)
     return last

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from composer import compose  # noqa: E402 - as above
-from loopback import ChatServer, says  # noqa: E402
+from fake_server import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
 from lion.instructions.novelty import words  # noqa: E402

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-import endpoint
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fake_server import process as servers
 
 
 def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
@@ -30,7 +31,7 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply, Request
 
-    asked = Endpoint(base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={})
+    asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
     api = Api(
         concurrency=in_flight,
         timeout=30.0,
@@ -79,13 +80,6 @@ def killed(url: str, folder: Path, options: argparse.Namespace) -> int:
     return int(options.kills)
 
 
-def seen(url: str) -> tuple[int, int]:
-    """Return distinct requests and calls, as the server counted them."""
-    with urllib.request.urlopen(f"{url}/seen") as reply:
-        times = {int(often): bodies for often, bodies in json.load(reply).items()}
-    return sum(times.values()), sum(often * bodies for often, bodies in times.items())
-
-
 def main() -> None:
     """Measure, or play the asking process."""
     parser = argparse.ArgumentParser(
@@ -108,14 +102,15 @@ def main() -> None:
         whole, cut = Path(place) / "whole", Path(place) / "cut"
         for folder in (whole, cut):
             folder.mkdir()
-        with endpoint.running("calm", 0.05) as url:
-            if start(url, whole, options).wait():
+        with servers.running("fake_server.weather:calm", seconds=0.05) as server:
+            if start(server.url, whole, options).wait():
                 sys.exit("the undisturbed run failed")
-            _, undisturbed = seen(url)
-        with endpoint.running("calm", 0.05) as url:
-            kills = killed(url, cut, options)
-            distinct, calls = seen(url)
+            undisturbed = server.counts()["calls"]
+        with servers.running("fake_server.weather:calm", seconds=0.05) as server:
+            kills = killed(server.url, cut, options)
+            counts = server.counts()
         same = (whole / "answers").read_bytes() == (cut / "answers").read_bytes()
+    distinct, calls = counts["distinct"], counts["calls"]
     allowed = undisturbed + kills * options.in_flight
     print(f"{kills} kills; outputs {'the same' if same else 'DIFFER'}")
     print(

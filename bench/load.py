@@ -25,11 +25,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import endpoint
 import psutil
 from asking import Questions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fake_server import process as servers
+from fake_server import weather
 
 MOST_GROWTH = 1.1  # times, between half of the requests and all
 MOST_OF_THE_FIRST = 1.5  # times the median of the first five iterations
@@ -70,9 +72,7 @@ def asker(options: argparse.Namespace) -> None:
             )
 
     with served(options) as url, tempfile.TemporaryDirectory() as folder:
-        asked = Endpoint(
-            base_url=f"{url}/v1", model="m", api_key_env=None, send_seed=True, request={}
-        )
+        asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
         with (
             Ledger(Path(folder) / "ledger.sqlite") as ledger,
             Asker(asked, api, ledger, 0, progress=note) as opened,
@@ -91,18 +91,18 @@ def asker(options: argparse.Namespace) -> None:
 def served(options: argparse.Namespace) -> Iterator[str]:
     """Yield the address of a server, or put a coroutine in the place of server and wire."""
     if options.wire:
-        with endpoint.running("calm", options.latency) as url:
-            yield url
+        with servers.running("fake_server.weather:calm", seconds=options.latency) as server:
+            yield server.url
         return
     from lion.asking.transport import Transport
 
     async def send(_: Transport, body: bytes) -> tuple[bytes, dict[str, str]]:
         await asyncio.sleep(options.latency)
-        return endpoint.reply(f"to {len(body)} bytes"), {}
+        return weather.reply(f"to {len(body)} bytes").body, {}
 
     whole, Transport.send = Transport.send, send  # type: ignore[method-assign, assignment]
     try:
-        yield "http://127.0.0.1:9"
+        yield "http://127.0.0.1:9/v1"
     finally:
         Transport.send = whole  # type: ignore[method-assign]
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +38,7 @@ from lion.metrics.exams import EvaluateMetrics
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pipeline import LOOP_STAGES, Project, Run, stage_process
+from polling import suspend_holding
 
 LEAST_ITERATIONS = 3  # the claims on single iterations speak of 1, 2 and 3
 MOST_SECONDS = 300.0
@@ -221,21 +222,20 @@ def kill(project: Project, undisturbed: Project, name: str, module: str) -> list
     half = undisturbed.record(name).seconds / 2
     with project.repro_in_background() as dvc:
         process = stage_process(dvc, module, name.partition("@")[2])
-        started = until_started(project, name, process)
+        started = when_started(project, name, process)
         before = project.replies()
-        while time.monotonic() - started < half and process.is_running():
-            time.sleep(0.01)
+        with suppress(psutil.TimeoutExpired):
+            process.wait(max(0.0, started + half - time.monotonic()))
         after = time.monotonic() - started
         process.kill()
         dvc.wait(60)
     return [f"{after:.2f}", f"{project.replies()} ({project.replies() - before} since its start)"]
 
 
-def until_started(project: Project, name: str, process: psutil.Process) -> float:
+def when_started(project: Project, name: str, process: psutil.Process) -> float:
     """Wait until the stage holds its lock, which it takes after its imports; return when."""
-    lock = project.root / ".lion" / "locks" / f"{name}.lock"
-    while process.is_running() and not lock.exists():
-        time.sleep(0.01)
+    if suspend_holding(process, project.root / ".lion" / "locks" / f"{name}.lock"):
+        process.resume()
     return time.monotonic()
 
 

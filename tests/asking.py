@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Call, ChatServer, Told
+from fake_server import Behaviour, Call, ChatServer
 
 from lion.asking.api import Asker
 from lion.asking.ledger import Cap, Ledger
@@ -67,6 +67,6 @@ def kept(folder: Path) -> int:
         return ledger.count()
 
 
-def in_turn(*told: Told) -> Callable[[Call], Told]:
+def in_turn(*told: Behaviour) -> Callable[[Call], Behaviour]:
     """Answer the calls one after the other, the last one for ever."""
     return lambda call: told[min(call.number, len(told)) - 1]

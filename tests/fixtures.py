@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from loopback import ChatServer
+from fake_server import ChatServer
 
 from lion.settings import Settings, read_settings
 

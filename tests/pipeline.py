@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
+from polling import wait_until
 
 from lion.metrics import files
 from lion.metrics.files import M
@@ -46,7 +47,7 @@ TINY: Mapping[str, Any] = {
 
 _RUNNING = re.compile(r"^Running stage '([^']+)':", re.MULTILINE)
 _SCRUBBED = ("OPENAI_", "DVC_", "GIT_", "HF_", "PYTHONPATH")
-_POLL = 0.05  # seconds
+_LONGEST = 600.0  # seconds that the stages before one may take
 
 
 def loop(key: str) -> list[str]:
@@ -283,13 +284,24 @@ def tiny(root: Path) -> Project:
 
 
 def stage_process(dvc: "subprocess.Popen[str]", module: str, key: str) -> psutil.Process:
-    """Wait for the process of a stage that `dvc` started and return it."""
-    while dvc.poll() is None:
-        for child in psutil.Process(dvc.pid).children(recursive=True):
-            try:
-                if child.cmdline()[-2:] == [module, key]:
-                    return child
-            except psutil.Error:
-                continue
-        time.sleep(_POLL)
-    raise AssertionError(f"dvc ended (exit {dvc.returncode}) before {module} {key} ran")
+    """Wait for the process of a stage that `dvc` starts and return it."""
+
+    def started() -> psutil.Process | None:
+        assert dvc.poll() is None, f"dvc ended (exit {dvc.returncode}) before {module} {key} ran"
+        return descendant(psutil.Process(dvc.pid), module, key)
+
+    return wait_until(started, f"dvc starts {module} {key}", timeout=_LONGEST, interval=0.05)
+
+
+def descendant(dvc: psutil.Process, module: str, key: str) -> psutil.Process | None:
+    """Return the process of a stage among those that `dvc` started; None where there is none."""
+    with suppress(psutil.Error):  # one that ends while it is looked at
+        for child in dvc.children(recursive=True):
+            if child.cmdline()[-2:] == [module, key]:
+                return child
+    return None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document

@@ -5,7 +5,6 @@ tests ask for are started before any test, and each test waits for its own. conf
 fixtures to every file.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import pipeline
 import pytest
 from pipeline import Project, Run
+from polling import is_alive, wait_until
 
 PAID_BEFORE_THE_KILL = 20  # replies
 
@@ -181,8 +181,11 @@ def _kill(project: Project, module: str, ripe: Callable[[], bool]) -> int:
     """Kill a stage of iteration 0 with -9 once it is `ripe`; return how DVC ended."""
     with project.repro_in_background() as dvc:
         stage = pipeline.stage_process(dvc, module, "0")
-        while not ripe():
-            assert stage.is_running(), "the stage ended before it could be killed"
-            time.sleep(0.005)
+
+        def ripe_and_running() -> bool:
+            assert is_alive(stage), "the stage ended before it could be killed"
+            return ripe()
+
+        wait_until(ripe_and_running, f"{module} comes so far", interval=0.005)
         stage.kill()
         return dvc.wait(60)

@@ -277,7 +277,7 @@ def test_the_roomy_cache_attends_as_transformers_own(architecture: str) -> None:
         max_new_tokens=12,
         do_sample=False,
         pad_token_id=1,
-        past_key_values=decoding._cache(model.config, 21),
+        cache=decoding._cache(model.config, 21),
     )
     assert torch.equal(given, expected)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from asking import Open, ask_for, in_turn, kept, texts
-from loopback import Call, ChatServer, Told, refuses, says
+from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion import wire
 from lion.errors import AskError, EndpointError, TooManyDroppedError
@@ -120,18 +120,18 @@ def test_progress_ends_with_everything_done(opened: Open) -> None:
         refuses(429, code="rate_limit_exceeded"),
         refuses(408),
         refuses(529),
-        Told(503, b"<html>upstream</html>", {"Content-Type": "text/html"}),
-        Told(reset=True),
-        Told(body=says("a long reply that ends too early").body, broken_off=True),
-        Told(body=says("cut").body[:-9]),
-        Told(body=b""),
+        Behaviour(503, b"<html>upstream</html>", {"Content-Type": "text/html"}),
+        Behaviour(reset=True),
+        Behaviour(body=says("a long reply that ends too early").body, broken_off=True),
+        Behaviour(body=says("cut").body[:-9]),
+        Behaviour(body=b""),
         says(""),
         says(None),
     ],
     ids=lambda told: f"{told.status}{'-reset' * told.reset}{'-broken' * told.broken_off}",
 )
 def test_a_passing_trouble_is_waited_out(
-    chat_server: ChatServer, opened: Open, trouble: Told
+    chat_server: ChatServer, opened: Open, trouble: Behaviour
 ) -> None:
     chat_server.answer = in_turn(trouble, trouble, says("fine"))
     with opened() as asker:
@@ -143,14 +143,14 @@ def test_a_passing_trouble_is_waited_out(
     ("trouble", "reason"),
     [
         (refuses(500), "http_500"),
-        (Told(reset=True), "connection"),
+        (Behaviour(reset=True), "connection"),
         (says("late", delay=1.0), "timeout"),
         (says(None), "empty_reply"),
-        (Told(body=b"{"), "malformed_reply"),
+        (Behaviour(body=b"{"), "malformed_reply"),
     ],
 )
 def test_a_lasting_trouble_is_a_failure_with_its_reason(
-    chat_server: ChatServer, opened: Open, tmp_path: Path, trouble: Told, reason: str
+    chat_server: ChatServer, opened: Open, tmp_path: Path, trouble: Behaviour, reason: str
 ) -> None:
     """It is asked `tries` times, is no answer, is not kept as one, and is asked again next time."""
     chat_server.answer = trouble
@@ -204,7 +204,7 @@ def test_a_plea_for_patience_is_no_try_and_is_heard_for_a_time(
 def test_one_slow_row_does_not_hold_the_others(chat_server: ChatServer, opened: Open) -> None:
     """While one request waits for its turn, the others go on."""
 
-    def answer(call: Call) -> Told:
+    def answer(call: Call) -> Behaviour:
         if call.question == "q0" and chat_server.questions.count("q0") == 1:
             return refuses(429, headers={"Retry-After": "0.5"})
         return says("x")
@@ -339,7 +339,7 @@ def test_an_empty_account_stops_at_once(
 
 
 def test_a_redirect_is_not_an_answer(chat_server: ChatServer, opened: Open) -> None:
-    chat_server.answer = Told(200, b"<html>Sign in</html>")
+    chat_server.answer = Behaviour(200, b"<html>Sign in</html>")
     with opened(tries=1) as asker:
         assert texts(asker.ask([ask_for(1)])) == ["! malformed_reply"]
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -14,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import openai
 import pytest
+from polling import wait_until
 
 from lion.embedded.application import LARGEST_BODY, running
 from lion.embedded.oracle import MODELS, reply
@@ -199,15 +199,6 @@ def answers(url: str) -> bool:
         return False
 
 
-def gone_within(url: str, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not answers(url):
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_the_child_is_gone_when_the_block_is_left_even_by_an_error() -> None:
     with pytest.raises(ZeroDivisionError), running() as url:
         assert url.startswith("http://127.0.0.1:")
@@ -238,7 +229,7 @@ def test_kill_9_of_the_parent_ends_the_child(fork: bool) -> None:
         assert answers(url)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        assert gone_within(url, 10)
+        wait_until(lambda: not answers(url), "the child is gone")
     finally:
         if fork:
             os.kill(int(forked), signal.SIGKILL)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_server import BatchServer
 from click.testing import CliRunner, Result
+from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
-from loopback import ChatServer, refuses, says
 
 from lion import base, jsonl, project
 from lion.asking import batches, batching, maintenance

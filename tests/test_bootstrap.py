@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from composer import compose
+from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
-from loopback import Call, ChatServer, Told, embeds, refuses, says
 from pipeline import Project
 
 from lion import base, jsonl, project
@@ -42,7 +42,7 @@ def measured() -> BootstrapMetrics:
     return files.read(project.metrics("0", "bootstrap"), BootstrapMetrics)
 
 
-def composed(call: Call) -> Told:
+def composed(call: Call) -> Behaviour:
     return says(compose(call.body))
 
 
@@ -150,7 +150,7 @@ def test_tasks_that_were_made_are_shown_to_make_more(start: Start, chat_server: 
 def test_a_dry_well_is_told_and_what_was_found_is_kept(
     start: Start, chat_server: ChatServer
 ) -> None:
-    def repeats(call: Call) -> Told:
+    def repeats(call: Call) -> Behaviour:
         shown = call.question.split("[Task 1 ")[1]
         return says(f"[Task 9 {shown[:8]}]\nAlways the very same new task, again and again")
 
@@ -217,7 +217,7 @@ def test_the_further_gates_hold_here_too_whatever_the_order_of_arrival(
     """A text is embedded by its length: two of the same length are one. Some lengths are unsafe."""
     jitter = random.Random(1)
 
-    def answer(call: Call) -> Told:
+    def answer(call: Call) -> Behaviour:
         if "input" in call.body:
             one = [0.0] * 200
             one[len(call.body["input"]) % 200] = 1.0

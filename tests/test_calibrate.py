@@ -8,8 +8,8 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Configure, Workplace
-from loopback import Call, ChatServer, Told, says
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
 from lion import endpoints, jsonl, project
@@ -29,7 +29,7 @@ from stages.discrimination import calibrate, split
 EXACT = Scorer(kind="exact", option=None)
 
 
-def by_model(call: Call) -> Told:
+def by_model(call: Call) -> Behaviour:
     """Judge as the desk does; the model `other` gives the teacher's answer three points more."""
     if call.body["model"] != "other":
         return judge(call)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
-from loopback import ChatServer, refuses, says
 
 from lion.asking.ledger import Ledger
 from lion.checks.offline import offline_problems, without_keys

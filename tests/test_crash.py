@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from asking import kept
-from loopback import ChatServer, says
+from fake_server import ChatServer, says
+from polling import wait_until
 
 _ASKING = """
 import sys
@@ -40,9 +41,8 @@ def test_nothing_is_asked_twice_but_what_was_in_flight(
         assert process.stdout is not None
         assert process.stdout.readline() == "asking\n"
         before = len(chat_server.calls)
-        while len(chat_server.calls) < before + 20:  # it is under way
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.1))
+        wait_until(lambda: len(chat_server.calls) >= before + 20, "it asks")  # noqa: B023 - at once
+        time.sleep(rng.uniform(0, 0.1))  # a random moment, no state
         process.kill()
         process.wait()
         process.stdout.close()

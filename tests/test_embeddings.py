@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from fake_server import Behaviour, Call, ChatServer, embeds, refuses
 from fixtures import Configure
-from loopback import Call, ChatServer, Told, embeds, refuses
 
 from lion import wire
 from lion.asking.api import Asker
@@ -48,7 +48,7 @@ def open_(configure: Configure, chat_server: ChatServer, tmp_path: Path) -> Iter
         yield made
 
 
-def counted(call: Call) -> Told:
+def counted(call: Call) -> Behaviour:
     """Embed a text as the number of its letters and of its spaces."""
     text = call.body["input"]
     return embeds([len(text), text.count(" ") + 1])

@@ -9,8 +9,8 @@ import pytest
 import tiny
 import torch
 from click.testing import CliRunner
+from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
-from loopback import Call, ChatServer, Told, says
 
 from lion import base, cli
 from lion.evaluation import likelihood, reasoning
@@ -113,7 +113,7 @@ def test_the_exams_questions_stay_out_of_the_pools(workplace: Workplace) -> None
 _ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)
 
 
-def judge(call: Call) -> Told:
+def judge(call: Call) -> Behaviour:
     """Score an answer by its length; favour the first place by one."""
     first, second = (len(answer) for answer in _ANSWER.findall(call.question))
     if "first line" in call.question:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import Workplace
-from loopback import Call, ChatServer, Told, embeds, refuses, says
 
 from lion import jsonl, project, teacher
 from lion.errors import TooManyDroppedError
@@ -62,7 +62,7 @@ def work(workplace: Workplace, chat_server: ChatServer) -> Work:
     return Work("generate", "1", settings)
 
 
-def fresh(call: Call) -> Told:
+def fresh(call: Call) -> Behaviour:
     return says(f"Write line {call.number} of a song about {call.number * 7} lions")
 
 
@@ -109,7 +109,7 @@ def gated(work: Work, chat_server: ChatServer, unsafe: str = "^$") -> Work:
     `unsafe` is called so.
     """
 
-    def answer(call: Call) -> Told:
+    def answer(call: Call) -> Behaviour:
         if "input" in call.body:
             digits = [int(digit) + 1 for digit in re.findall(r"\d", call.body["input"])]
             return embeds([sum(digits), *digits, *[0] * 9][:9])
@@ -225,7 +225,7 @@ def test_without_feedback_parents_come_from_the_whole_cache_pool(
     """Odd rows are hard. One-way imitation knows one prompt; the row's slot still is its origin."""
     asked: list[str] = []
 
-    def answer(call: Call) -> Told:
+    def answer(call: Call) -> Behaviour:
         asked.append(call.body["messages"][-1]["content"])
         return fresh(call)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 from fixtures import ROOT
+from polling import wait_until
 
 from lion.model.answering import Task, answer
 from lion.records import Instruction
@@ -50,9 +51,12 @@ def test_twenty_kills_change_no_answer(tmp_path: Path, monkeypatch: pytest.Monke
         process = context.Process(target=work, args=(folder, keep))
         process.start()
         goal = min(seen + 1, total - 1)
-        while process.is_alive() and batches(keep) < goal:
-            time.sleep(0.002)
-        time.sleep(draw.random() * 0.05)
+        wait_until(
+            lambda: not process.is_alive() or batches(keep) >= goal,  # noqa: B023 - used at once
+            "one batch more is kept",
+            interval=0.002,
+        )
+        time.sleep(draw.random() * 0.05)  # a random moment, no state
         process.kill()
         process.join()
         landed += process.exitcode == -9

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars
 import pytest
-from loopback import says
+from fake_server import says
 
 from lion import wire
 from lion.asking import maintenance

@@ -16,7 +16,7 @@ from lion.wire import Failure
 LOST = Failure("http_400", "too long")
 
 
-class Told:
+class Behaviour:
     """An embedder that knows its texts' vectors by heart."""
 
     def __init__(self, vectors: Mapping[str, Sequence[float] | Failure]) -> None:
@@ -42,8 +42,8 @@ class Told:
 
 def gate(
     vectors: Mapping[str, Sequence[float] | Failure], limit: float = 0.9
-) -> tuple[NearDuplicates, Told]:
-    told = Told(vectors)
+) -> tuple[NearDuplicates, Behaviour]:
+    told = Behaviour(vectors)
     return NearDuplicates(limit, told), told
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from asking import Open, ask_for, kept
-from loopback import ChatServer, refuses, says
+from fake_server import ChatServer, refuses, says
 
 from lion.asking.ledger import Cap
 from lion.errors import BudgetError

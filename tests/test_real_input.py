@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from loopback import Call, ChatServer, Told, refuses, says
+from fake_server import Behaviour, Call, ChatServer, refuses, says
 from pipeline import BASE_STAGES, ROOT, Project, Run, loop
 from rouge_score.rouge_scorer import RougeScorer
 from test_secrets import KEY, VARIABLE, leaks
@@ -69,7 +69,7 @@ class Oracle:
     exam: list[str]
     answers: frozenset[str]  # of the base pool's files
 
-    def __call__(self, call: Call) -> Told:
+    def __call__(self, call: Call) -> Behaviour:
         if call.number % 500 == 0:
             return refuses(500, f"{call.headers['Authorization']} must wait")
         parts = _parts(call.question)
@@ -79,7 +79,7 @@ class Oracle:
             return self._judge(parts)
         return says(_answer(call.question))
 
-    def _judge(self, parts: dict[str, str]) -> Told:
+    def _judge(self, parts: dict[str, str]) -> Behaviour:
         """Give the teacher 8, the student 2 to 9."""
         lines = ["Both were read."]
         for number in (1, 2):
@@ -89,7 +89,7 @@ class Oracle:
             lines.append(f"Score of Assistant {number}: {score}")
         return says("\n".join(lines))
 
-    def _generate(self, given: str, call: Call) -> Told:
+    def _generate(self, given: str, call: Call) -> Behaviour:
         """Write the parent's words in another order; fail in each known way now and then."""
         lot = _lot(call.raw.decode())
         words = re.findall(r"[A-Za-z]+", given)[:24]

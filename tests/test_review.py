@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
-from loopback import Call, ChatServer, Told, says
 
 from lion import jsonl, project, teacher
 from lion.metrics import files
@@ -20,7 +20,7 @@ RIGHT, NEAR, FAR = "right", "near", "far"
 SCORES = {RIGHT: 9, NEAR: 8, FAR: 2}
 
 
-def judge(call: Call) -> Told:
+def judge(call: Call) -> Behaviour:
     """Score both answers by their first word; favour the first place by one."""
     first, second = (SCORES[answer.split()[0]] for answer in ANSWER.findall(call.question))
     return says(f"Score of Assistant 1: {first + 1}\nScore of Assistant 2: {second}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Call, ChatServer, Told, refuses, says
+from fake_server import Behaviour, Call, ChatServer, refuses, says
 from pipeline import Project, Run
 
 KEY = "-".join(("sk", "planted", "5d1e0a77c2"))  # in no file: this one is copied, too
@@ -23,7 +23,7 @@ def leaks(root: Path, key: str) -> list[Path]:
 def repeating(chat_server: ChatServer) -> Iterator[ChatServer]:
     """Return a server that puts the key it was sent into each of its refusals."""
 
-    def answer(call: Call) -> Told:
+    def answer(call: Call) -> Behaviour:
         sent = call.headers["Authorization"]
         if "Task 3 " in call.question:
             return refuses(400, f"{sent} asked something improper")

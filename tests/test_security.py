@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import unused_port
 from pipeline import ROOT
+from polling import wait_until
 from running import Finished
 
 from lion import console, project
@@ -168,9 +169,11 @@ def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connected(port: int) -> socket.socket:
     """Return a connection to a server that may just be starting."""
-    for _ in range(100):
+
+    def connect() -> socket.socket | None:
         try:
             return socket.create_connection(("127.0.0.1", port), timeout=1)
         except OSError:
-            threading.Event().wait(0.05)
-    raise AssertionError("the server does not listen")
+            return None
+
+    return wait_until(connect, f"a server listens on port {port}")

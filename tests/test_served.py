@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import tiny
+from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
-from loopback import ChatServer, refuses, says
 from test_servers import wait_for
 
 from lion import stage

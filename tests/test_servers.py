@@ -13,8 +13,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import pytest
 from fixtures import Configure
+from polling import wait_until
 
 from lion import wire
 from lion.asking.api import Asker
@@ -175,8 +174,6 @@ def test_what_is_no_answer_is_a_failure_with_its_tokens(
 
 # --- a server at work ------------------------------------------------------------------------
 
-_PATIENCE = 60.0  # seconds; it is up in five where nothing else runs
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
@@ -226,15 +223,15 @@ def save_tiny(folder: Path) -> None:
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
+    def serves() -> bool:
         assert process.poll() is None, "the server ended"
         try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise AssertionError(f"no server at {url} after {_PATIENCE:.0f} s")
+            with urllib.request.urlopen(url, timeout=10):
+                return True
+        except OSError:
+            return False
+
+    wait_until(serves, f"a server at {url}", interval=0.1)
 
 
 @pytest.mark.slow

@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from fake_server import ChatServer
 from fixtures import Workplace
-from loopback import ChatServer
 
 from lion import project, stage
 from lion.errors import TooManyDroppedError
@@ -124,10 +123,9 @@ def test_an_interrupt_exits_130(workplace: Workplace) -> None:
         env={**os.environ, "WHAT": "wait"},
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(0.05)
+    assert process.stdout.readline() == "running\n"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in told
     assert "Traceback" not in told

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from polling import wait_until
 from test_tuning import SETTINGS, digests, examples, run
 
 from lion.model import states, student, tuning_process
@@ -153,7 +154,7 @@ def test_killed_twenty_times_at_random_it_ends_as_if_undisturbed(tmp_path: Path)
     for _ in range(20):
         with subprocess.Popen(command(job)) as process:
             wait_for_a_state_after(last, tmp_path / "cut/states", process)
-            time.sleep(draw.uniform(0, 0.4))
+            time.sleep(draw.uniform(0, 0.4))  # a random moment, no state
             assert process.poll() is None, "it ended before it could be killed"
             process.kill()
         last = newest(tmp_path / "cut/states")
@@ -192,6 +193,8 @@ def newest(states_in: Path) -> int:
 
 
 def wait_for_a_state_after(step: int, states_in: Path, process: "subprocess.Popen[bytes]") -> None:
-    while newest(states_in) <= step:
+    def saved_one() -> bool:
         assert process.poll() is None, "it ended before it saved a state"
-        time.sleep(0.01)
+        return newest(states_in) > step
+
+    wait_until(saved_one, f"a state after step {step} is saved")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import tiny
 from click.testing import CliRunner, Result
+from fake_server import ChatServer, refuses
 from fixtures import Workplace
 from huggingface_hub import ModelCard
-from loopback import ChatServer, refuses
 from running import Finished
 from transformers import AutoModelForCausalLM
 

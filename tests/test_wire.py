@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from fake_server import says
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import says
 
 from lion import wire
 from lion.records import Message

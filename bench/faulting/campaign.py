@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faulting import cycle, lies, remotes, trouble
 from faulting.cycle import Fault
-from faulting.site import Endpoint, Site, Stage, parsed
+from faulting.site import Site, Stage, parsed, teaching
 
 KILLS_A_CYCLE = 6
 QUICK, QUICK_TIMES = 5.0, 2
@@ -154,10 +154,10 @@ def run(folder: Path, results: Path, families: list[str], cycles: int, most: int
     done = set()
     if results.exists():
         done = {json.loads(line)["id"] for line in results.read_text().splitlines()}
-    with Endpoint(folder).running() as endpoint:
+    with teaching(folder) as teacher:
         sites = [
-            Site.at(folder / "loop", endpoint),
-            Site.at(folder / "grown", endpoint, bootstrap=True),
+            Site.at(folder / "loop", teacher),
+            Site.at(folder / "grown", teacher, bootstrap=True),
         ]
         for family in families:
             for site in sites:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from polling import is_alive, wait_for_end, wait_until
 
 from faulting.site import BUSY, CUT_OFF, IN_FLIGHT, Repro, Site, Stage
 
@@ -39,32 +40,27 @@ class Cycle:
     def again(self) -> None:
         """Forget the stage once more: the last fault came too late for it."""
         self.wait_for_orphans()
-        self.twice += self.site.endpoint.counts()["twice"]
+        self.twice += self.site.teacher.counts()["repeated"]
         self.site.forget(self.stage)
-        self.site.endpoint.mood()
+        self.site.teacher.begin()
 
     def wait_for_orphans(self) -> None:
         """Let the stages that outlived their dvc end. Raises TimeoutError where one hangs."""
-        deadline = time.monotonic() + _LONGEST
         self.orphans += self.site.processes()
-        while any(map(is_alive, self.orphans)):
-            if time.monotonic() > deadline:
-                for process in filter(is_alive, self.orphans):
-                    process.kill()
-                raise TimeoutError("an orphan hangs")
-            time.sleep(0.05)
+        try:
+            wait_until(
+                lambda: not any(map(is_alive, self.orphans)),
+                "the orphans have ended",
+                timeout=_LONGEST,
+                interval=0.05,
+            )
+        finally:
+            for process in filter(is_alive, self.orphans):
+                process.kill()
         self.orphans.clear()
 
 
 Fault = Callable[[Cycle], None]
-
-
-def is_alive(process: psutil.Process | None) -> bool:
-    """Tell whether a process works; nobody may be there to bury it."""
-    try:
-        return process is not None and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def recover(cycle: Cycle) -> list[str]:
@@ -95,7 +91,7 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
     cycle = Cycle(site, stage, random.Random(seed))
     began = time.monotonic()
     site.forget(stage)
-    site.endpoint.mood()
+    site.teacher.begin()
     pace(site, stage)
     problem, steps, differences = "", [], []
     try:
@@ -103,13 +99,13 @@ def run(site: Site, stage: Stage, name: str, fault: Fault, seed: str) -> Row:
         steps = recover(cycle)
     except (TimeoutError, subprocess.TimeoutExpired) as error:
         problem = f"hang: {error}"
-    counts = site.endpoint.counts()
+    counts = site.teacher.counts()
     try:
         differences = site.differences()
         lost = site.lost()
     except (OSError, KeyError, TypeError, ValueError) as error:
         problem, lost = f"unreadable: {error}", -1
-    twice = cycle.twice + counts["twice"]
+    twice = cycle.twice + counts["repeated"]
     bound = cycle.allowed_twice
     problem = problem or cycle.notes.pop("missed", "")
     survived = not (problem or differences or lost or twice > bound or "failed" in steps)
@@ -166,7 +162,7 @@ def _one(cycle: Cycle, number: int, who: str) -> bool:
     """
     with cycle.site.repro("--single-item", cycle.stage.name) as running:
         phase, stage = random_moment(cycle, running, who)
-        in_flight = cycle.site.endpoint.counts()["in_flight"]
+        in_flight = cycle.site.teacher.counts()["in_flight"]
         hit = _send(running.process, stage, number, who)
         if who == "stage" or number != signal.SIGKILL:
             running.wait(_LONGEST)
@@ -190,12 +186,16 @@ def random_moment(cycle: Cycle, running: Repro, who: str) -> tuple[str, psutil.P
         return "before", None
     stage = running.stage(cycle.stage)
     missing = (
-        cycle.site.asked.get(cycle.stage.recorded, 0) - cycle.site.endpoint.counts()["distinct"]
+        cycle.site.asked.get(cycle.stage.recorded, 0) - cycle.site.teacher.counts()["distinct"]
     )
     if missing > 0 and draw < 0.6:
-        goal = cycle.site.endpoint.counts()["calls"] + cycle.rng.randint(1, missing)
-        while is_alive(stage) and cycle.site.endpoint.counts()["calls"] < goal:
-            time.sleep(0.005)
+        goal = cycle.site.teacher.counts()["calls"] + cycle.rng.randint(1, missing)
+        wait_until(
+            lambda: not is_alive(stage) or cycle.site.teacher.counts()["calls"] >= goal,
+            f"call {goal}",
+            timeout=_LONGEST,
+            interval=0.005,
+        )
         return "asking", stage
     longest = pace(cycle.site, cycle.stage)
     time.sleep(cycle.rng.uniform(0, longest if who == "stage" else longest + 0.6))
@@ -232,13 +232,12 @@ def pace(site: Site, stage: Stage) -> float:
             began = time.monotonic()
             if process is None:
                 raise RuntimeError(f"{stage.name} did not run:\n{running.output[-2000:]}")
-            while is_alive(process):
-                time.sleep(0.02)
+            wait_for_end(process, timeout=_LONGEST)
             known[stage.name] = round(time.monotonic() - began, 2)
             running.wait(_LONGEST)
         site.project.root.with_suffix(".pace.json").write_text(json.dumps(known))
         site.forget(stage)
-        site.endpoint.mood()
+        site.teacher.begin()
     return known[stage.name]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import psutil
+from fake_server.lies import LIES
+from polling import is_alive
 
-from faulting.cycle import Cycle, Fault, is_alive
+from faulting.cycle import Cycle, Fault
 from faulting.site import IN_FLIGHT
-from faulting.teacher import LIES
 
 SOME = 0.03  # of the requests, at their first call
 MOST_SECONDS = 120.0  # 6 tries of 4 seconds, a few times over
@@ -21,9 +22,9 @@ def lie_sometimes(name: str) -> Fault:
     """Return a fault: some calls are lied to; the very same run ends well."""
 
     def fault(cycle: Cycle) -> None:
-        cycle.site.endpoint.mood(lie=name, share=SOME)
+        cycle.site.teacher.begin(lie=name, share=SOME)
         cycle.notes["exit"] = _watched(cycle)
-        cycle.notes["lies"] = cycle.site.endpoint.counts()["lies"]
+        cycle.notes["lies"] = cycle.site.teacher.counts()["unbilled"]
         if cycle.notes["exit"]:
             cycle.notes["missed"] = "a few lies stopped the stage"
 
@@ -34,12 +35,12 @@ def lie_always(name: str) -> Fault:
     """Return a fault: every call is lied to; the stage stops in time, and keeps nothing of it."""
 
     def fault(cycle: Cycle) -> None:
-        cycle.site.endpoint.mood(lie=name, share=1.0, always=True)
+        cycle.site.teacher.begin(lie=name, share=1.0, always=True)
         cycle.notes["exit"] = _watched(cycle)
-        cycle.notes["lies"] = cycle.site.endpoint.counts()["lies"]
+        cycle.notes["lies"] = cycle.site.teacher.counts()["unbilled"]
         if cycle.notes["traceback"]:
             cycle.notes["missed"] = "an error that nobody foresaw"
-        cycle.site.endpoint.mood()
+        cycle.site.teacher.begin()
         cycle.allowed_twice = IN_FLIGHT
 
     return fault

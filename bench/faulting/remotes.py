@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import Project
+from polling import wait_until
 
 from faulting.cycle import Row
 from faulting.site import Site
@@ -61,8 +62,11 @@ class Remote:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        while process.poll() is None and _count(to) < goal:
-            time.sleep(0.0005)
+        wait_until(
+            lambda: process.poll() is not None or _count(to) >= goal,
+            f"dvc {command} moves {goal} files",
+            interval=0.0005,
+        )
         hit = process.poll() is None
         if disturbance is _KILL:
             process.kill()
@@ -73,7 +77,7 @@ class Remote:
 
     def row(self, project: Project, codes: list[int]) -> Row:
         """Compare a clone's outputs with the undisturbed run's."""
-        clone = Site(project, self.site.endpoint, whole=self.site.whole)
+        clone = Site(project, self.site.teacher, whole=self.site.whole)
         files = clone.files()
         whole = self.site.whole["files"]
         differing = [name for name in files | whole if files.get(name) != whole.get(name)]

@@ -12,25 +12,24 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
-from pipeline import ROOT, TINY, Project
+from fake_server.process import ServerProcess, running
+from pipeline import ROOT, TINY, Project, descendant
+from polling import wait_until
 
 IN_FLIGHT = 8
 BUSY = "runs already in another process"
 CUT_OFF = "'./dvc.lock' validation failed"
 _POLL = 0.02  # seconds
+_LONGEST = 600.0  # seconds that the stages before one may take
 _OUTPUTS = ("data", "metrics", "report")
 _CHANGES: Mapping[str, Any] = {
     **TINY,
@@ -71,47 +70,14 @@ _ITEMS = [
 ]
 
 
-class Endpoint:
-    """The counting teacher in a process of its own, on a port that stays the same."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take the folder of the campaign, where the port is remembered."""
-        self._file = folder / "port"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @contextmanager
-    def running(self) -> Iterator[Endpoint]:
-        """Serve for the life of the block."""
-        port = self._file.read_text() if self._file.exists() else "0"
-        self._file.unlink(missing_ok=True)
-        command = [sys.executable, str(Path(__file__).with_name("teacher.py"))]
-        self._process = subprocess.Popen([*command, "--port", port, "--port-file", str(self._file)])
-        try:
-            while not (self._file.exists() and self._file.read_text()):
-                if self._process.poll() is not None:
-                    sys.exit("the teacher did not start")
-                time.sleep(_POLL)
-            yield self
-        finally:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self._file.read_text()}"
-
-    def mood(self, **mood: Any) -> None:
-        """Set what it does, and count anew."""
-        request = urllib.request.Request(f"{self.url}/mood", json.dumps(mood).encode())
-        with urllib.request.urlopen(request, timeout=30):
-            pass
-
-    def counts(self) -> dict[str, int]:
-        """Return what it counted since."""
-        with urllib.request.urlopen(f"{self.url}/counts", timeout=30) as reply:
-            counts: dict[str, int] = json.load(reply)
-        return counts
+@contextmanager
+def teaching(folder: Path) -> Iterator[ServerProcess]:
+    """Yield the counting teacher, on a port that the campaign's folder remembers."""
+    remembered = folder / "port"
+    port = int(remembered.read_text()) if remembered.exists() else 0
+    with running("faulting.teacher:teacher", port=port) as teacher:
+        remembered.write_text(str(urlsplit(teacher.url).port))
+        yield teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +99,7 @@ class Site:
     """A finished project, what it held undisturbed, and the stages that faults are done to."""
 
     project: Project
-    endpoint: Endpoint
+    teacher: ServerProcess
     target: tuple[str, ...] = ()
     stages: list[Stage] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
@@ -142,9 +108,9 @@ class Site:
     # --- making it
 
     @classmethod
-    def at(cls, root: Path, endpoint: Endpoint, *, bootstrap: bool = False) -> Site:
+    def at(cls, root: Path, teacher: ServerProcess, *, bootstrap: bool = False) -> Site:
         """Return the site of `root`: made and run undisturbed where it is not there."""
-        site = cls(Project(root), endpoint, ("bootstrap",) if bootstrap else ())
+        site = cls(Project(root), teacher, ("bootstrap",) if bootstrap else ())
         note = root.with_suffix(".json")
         if not note.exists():
             shutil.rmtree(root, ignore_errors=True)
@@ -162,7 +128,7 @@ class Site:
 
     def _make(self, changes: Mapping[str, Any]) -> None:
         roles = ("teacher", "referee", "generator")
-        asked = {f"{role}.base_url": f"{self.endpoint.url}/v1" for role in roles}
+        asked = {f"{role}.base_url": self.teacher.url for role in roles}
         asked |= {f"{role}.api_key_env": None for role in roles}
         Project.of_working_tree(self.project.root, "ci")
         folder = self.project.root / "inputs" / "bbh"
@@ -287,17 +253,12 @@ class Site:
         """Make as if `stage` had never run."""
         root = self.project.root
         lock = self.lock()
-        others = {
-            out["md5"]
-            for name, body in lock["stages"].items()
-            if name != stage.name
-            for out in body["outs"]
-        }
-        for out in lock["stages"][stage.name]["outs"]:
+        lock["stages"].pop(stage.name, None)  # it is not there where an orphan kept dvc from it
+        others = {out["md5"] for body in lock["stages"].values() for out in body["outs"]}
+        for out in self.pristine_lock()["stages"][stage.name]["outs"]:
             _remove(root / out["path"])
             if out["md5"] not in others:
                 _remove(root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:])
-        del lock["stages"][stage.name]
         self.write_lock(lock)
         _remove(root / ".dvc" / "cache" / "runs")
         with closing(sqlite3.connect(root / ".lion" / "ledger.sqlite", timeout=60)) as connection:
@@ -339,12 +300,15 @@ class Repro:
 
     def stage(self, stage: Stage) -> psutil.Process | None:
         """Wait for the process of `stage`; None where dvc ends before."""
-        while self.process.poll() is None:
-            found = find(self.dvc, stage)
-            if found is not None:
-                return found
-            time.sleep(_POLL)
-        return None
+        found: list[psutil.Process] = []
+
+        def started_or_ended() -> bool:
+            process = descendant(self.dvc, stage.module, stage.key)
+            found.extend([process] if process else [])
+            return process is not None or self.process.poll() is not None
+
+        wait_until(started_or_ended, f"dvc starts {stage.name}", timeout=_LONGEST, interval=_POLL)
+        return found[0] if found else None
 
     def wait(self, seconds: float = 300.0) -> int:
         """Return how it ended. Raises subprocess.TimeoutExpired."""
@@ -354,17 +318,6 @@ class Repro:
     def output(self) -> str:
         """What it has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")
-
-
-def find(dvc: psutil.Process, stage: Stage) -> psutil.Process | None:
-    """Return the process of a stage among dvc's descendants."""
-    try:
-        for child in dvc.children(recursive=True):
-            if child.cmdline()[-2:] == [stage.module, stage.key]:
-                return child
-    except psutil.Error:
-        return None
-    return None
 
 
 def parsed(path: Path) -> dict[str, Any]:
@@ -385,10 +338,9 @@ __all__ = [
     "CUT_OFF",
     "IN_FLIGHT",
     "ROOT",
-    "Endpoint",
     "Repro",
     "Site",
     "Stage",
-    "find",
     "parsed",
+    "teaching",
 ]

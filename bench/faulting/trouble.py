@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from polling import is_alive, suspend_holding, wait_until
 
-from faulting.cycle import Cycle, Fault, is_alive, pace, random_moment
+from faulting.cycle import Cycle, Fault, pace, random_moment
 from faulting.site import BUSY, IN_FLIGHT, Site, Stage
 
 AS_A_USER = (
@@ -33,9 +34,7 @@ def orphan(cycle: Cycle) -> None:
     """Kill dvc while its stage, halted, holds the lock; start a second `dvc repro` beside it."""
     with cycle.site.repro() as running:
         stage = running.stage(cycle.stage)
-        held = stage is not None and _wait_for_lock(cycle, stage)
-        if stage is not None and held:
-            stage.suspend()
+        held = stage is not None and suspend_holding(stage, _lock(cycle))
         running.process.kill()
     if stage is None:
         return
@@ -50,17 +49,8 @@ def orphan(cycle: Cycle) -> None:
     cycle.wait_for_orphans()
 
 
-def _wait_for_lock(cycle: Cycle, stage: psutil.Process) -> bool:
-    """Wait until a stage has its lock open; False where it ends before anybody saw it so."""
-    name = f"{cycle.stage.recorded}.lock"
-    while is_alive(stage):
-        try:
-            if any(file.path.endswith(name) for file in stage.open_files()):
-                return is_alive(stage)
-        except psutil.Error:
-            return False
-        time.sleep(0.002)
-    return False
+def _lock(cycle: Cycle) -> Path:
+    return cycle.site.project.root / ".lion" / "locks" / f"{cycle.stage.recorded}.lock"
 
 
 def two_at_once(cycle: Cycle) -> None:
@@ -101,7 +91,7 @@ def small_disk(site: Site) -> Iterator[Site]:
         known = site.project.root.with_suffix(".pace.json")
         if known.exists():
             shutil.copy(known, root.with_suffix(".pace.json"))
-        copy = Site(type(site.project)(root), site.endpoint, site.target, site.stages, site.whole)
+        copy = Site(type(site.project)(root), site.teacher, site.target, site.stages, site.whole)
         yield copy
         copy.end_leftovers()
     finally:
@@ -200,8 +190,12 @@ def checkout(*, worst: bool) -> Fault:
         with cycle.site.repro() as running:
             stage = running.stage(cycle.stage)
             if worst:
-                while is_alive(stage) and not any(map(Path.exists, paths)):
-                    time.sleep(0.0005)
+                wait_until(
+                    lambda: not is_alive(stage) or any(map(Path.exists, paths)),
+                    f"an output of {cycle.stage.name}",
+                    timeout=_LONGEST,
+                    interval=0.0005,
+                )
                 _send(stage, signal.SIGSTOP)
             else:
                 time.sleep(cycle.rng.uniform(0, longest))

@@ -99,7 +99,7 @@ class Decoder:
         generated: Tensor = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=cache,
+            cache=cache,
             generation_config=GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
                 max_new_tokens=tokens,
                 do_sample=False,

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ def load_base(
 def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
     """Return `model` with the adapter of a folder on it (a PeftModel). Raises ModelError."""
     peft = import_peft()
-    with translated(str(adapter)):
+    with translated(str(adapter)), peft_asks_by_an_old_name():
         return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
@@ -257,6 +258,18 @@ def import_peft() -> Any:
             "adapters need the library peft. In Lion's folder, run `pip install -e '.[lora]'`."
         ) from error
     return peft
+
+
+@contextmanager
+def peft_asks_by_an_old_name() -> Iterator[None]:
+    """Keep one warning off the screen that is not for users, while peft puts an adapter on a model.
+
+    peft 0.21 reads `is_gradient_checkpointing` of every model, which transformers 5.23 renamed. No
+    call of ours makes it read the new name.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is dep", FutureWarning)
+        yield
 
 
 def save(

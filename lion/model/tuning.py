@@ -298,9 +298,8 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
     """Return `base` with a fresh low-rank adapter on every linear layer but the head."""
     peft = students.import_peft()
     if tune.method == "qlora":
-        base = peft.prepare_model_for_kbit_training(
-            base, use_gradient_checkpointing=tune.gradient_checkpointing
-        )
+        # the Trainer checkpoints activations itself, and peft would ask for it by an old name
+        base = peft.prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
     config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=tune.lora_rank,
@@ -309,7 +308,8 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
         base_model_name_or_path=source.base,
         revision=source.revision,
     )
-    return peft.get_peft_model(base, config)
+    with students.peft_asks_by_an_old_name():
+        return peft.get_peft_model(base, config)
 
 
 def _pad_id(tokenizer: Any) -> int:

@@ -1,8 +1,8 @@
-"""A chat server with a Batch API: files and batches as OpenAI's API reference describes them.
+"""The endpoint with a Batch API: files and batches as OpenAI's API reference describes them.
 
 A batch does nothing until the test lets it: `end` answers its requests as `answer` says and puts
 the lines into files, in another order. `traps` are called at named points of the protocol, so that
-a test can end the client there. Nothing here imports lion.
+a test can end the client there.
 """
 
 import json
@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from loopback import Call, ChatServer, Told, refuses
+
+from fake_server.behaviour import Behaviour, Call, perform, refuses
+from fake_server.server import ChatServer
 
 PAGE = 2  # batches that a page of the list holds at most
 
@@ -27,7 +29,7 @@ class BatchServer(ChatServer):
     done: Counter[str] = field(default_factory=Counter)
     traps: dict[str, Callable[[], None]] = field(default_factory=dict)
     echoes_metadata: bool = True
-    refuses_next: list[Told] = field(default_factory=list)
+    refuses_next: list[Behaviour] = field(default_factory=list)
 
     def route(self, router: web.UrlDispatcher) -> None:
         super().route(router)
@@ -56,12 +58,13 @@ class BatchServer(ChatServer):
         The others get a line with the error of an ended batch where it expired, and none otherwise.
         """
         for name in self.open:
-            answered, failed = [], []
+            answered: list[dict[str, Any]] = []
+            failed: list[dict[str, Any]] = []
             for line in self.asked(name):
                 question = str(line["body"]["messages"][-1]["content"])
                 if only is None or only(question):
-                    good, made = self._answer(line)
-                    (answered if good else failed).append(made)
+                    succeeded, answer = self._answer(line)
+                    (answered if succeeded else failed).append(answer)
                 elif status == "expired":
                     failed.append(_error(line, "batch_expired", "It was not executed in time."))
             self._file(name, status, answered, failed)
@@ -75,14 +78,14 @@ class BatchServer(ChatServer):
     def _answer(self, line: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
         self.done[line["custom_id"]] += 1
         call = Call(sum(self.done.values()), json.dumps(line["body"]).encode(), {}, 0.0)
-        told = self.answer if isinstance(self.answer, Told) else self.answer(call)
+        behaviour = self.behaviour(call)
         response = {
-            "status_code": told.status,
+            "status_code": behaviour.status,
             "request_id": "req_1",
-            "body": json.loads(told.body),
+            "body": json.loads(behaviour.body),
         }
-        made = {"id": "batch_req_1", "custom_id": line["custom_id"], "error": None}
-        return told.status == 200, {**made, "response": response}
+        whole = {"id": "batch_req_1", "custom_id": line["custom_id"], "error": None}
+        return behaviour.status == 200, {**whole, "response": response}
 
     def _file(
         self, name: str, status: str, answered: list[dict[str, Any]], failed: list[dict[str, Any]]
@@ -103,10 +106,9 @@ class BatchServer(ChatServer):
         if point in self.traps:
             self.traps.pop(point)()
 
-    async def _upload(self, request: web.Request) -> web.Response:
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
         if self.refuses_next:
-            told = self.refuses_next.pop(0)
-            return web.Response(status=told.status, body=told.body, content_type="application/json")
+            return await perform(request, self.refuses_next.pop(0))
         form = await request.post()
         self._at("upload")
         assert form["purpose"] == "batch"
@@ -131,7 +133,7 @@ class BatchServer(ChatServer):
         name = request.match_info["id"]
         raw = self.files.get(name)
         if raw is None:
-            return _not_found(request)
+            return await _not_found(request)
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(raw[: len(raw) // 2])
@@ -185,9 +187,9 @@ class BatchServer(ChatServer):
             }
         )
 
-    async def _retrieve(self, request: web.Request) -> web.Response:
-        found = self.batches.get(request.match_info["id"])
-        return web.json_response(found) if found is not None else _not_found(request)
+    async def _retrieve(self, request: web.Request) -> web.StreamResponse:
+        batch = self.batches.get(request.match_info["id"])
+        return web.json_response(batch) if batch is not None else await _not_found(request)
 
 
 def _error(line: Mapping[str, Any], code: str, message: str) -> dict[str, Any]:
@@ -195,6 +197,5 @@ def _error(line: Mapping[str, Any], code: str, message: str) -> dict[str, Any]:
     return {"id": "r", "custom_id": line["custom_id"], "response": None, "error": error}
 
 
-def _not_found(request: web.Request) -> web.Response:
-    told = refuses(404, f"No such object: {request.match_info['id']}")
-    return web.Response(status=404, body=told.body, content_type="application/json")
+async def _not_found(request: web.Request) -> web.StreamResponse:
+    return await perform(request, refuses(404, f"No such object: {request.match_info['id']}"))
