@@ -9,6 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lion.metrics.exams import EvaluateMetrics, ExamineMetrics
+from lion.metrics.judging import CalibrateMetrics, ReviewMetrics, SplitMetrics
+from lion.metrics.pools import (
+    BootstrapMetrics,
+    GenerateMetrics,
+    SeedMetrics,
+    TeachMetrics,
+    TuneMetrics,
+)
+from lion.metrics.units import Metrics
+
 Role = Literal["teacher", "referee", "generator", "embedder", "safety", "second", "student"]
 """Whom a stage asks. `safety` is the referee as a filter of generation, `second` another referee,
 `student` the server that answers for the student."""
@@ -19,9 +30,10 @@ class Stage:
     """One kind of stage.
 
     `module` is its file under stages/. `asks` are the roles that it may ask, as metrics call them;
-    `reads` and `writes` are paths under data/ and metrics/. `drops`: whether it writes
-    dropped.NAME.jsonl. `at` says where it runs: in the base, in the loop, in both, or once at the
-    end.
+    `asked_in_base` are those of which the loop's iterations ask nothing new: their requests are the
+    base's, and the ledger has the replies. `reads` and `writes` are paths under data/ and metrics/;
+    `metrics` is the struct of the stage's own file. `drops`: whether it writes dropped.NAME.jsonl.
+    `at` says where it runs: in the base, in the loop, in both, or once at the end.
     """
 
     name: str
@@ -30,6 +42,8 @@ class Stage:
     asks: tuple[Role, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    metrics: type[Metrics] | None = None
+    asked_in_base: tuple[Role, ...] = ()
     drops: bool = True
     looks_up_student: bool = False
     optional: bool = False
@@ -57,6 +71,7 @@ _STAGES = (
         "base",
         asks=("generator", "embedder", "safety"),
         writes=("data/{key}/bootstrapped.jsonl", "metrics/{key}/bootstrap.json"),
+        metrics=BootstrapMetrics,
         optional=True,
     ),
     Stage(
@@ -71,6 +86,7 @@ _STAGES = (
             "data/base",
             "metrics/0/seed.json",
         ),
+        metrics=SeedMetrics,
         looks_up_student=True,
     ),
     Stage(
@@ -98,6 +114,7 @@ _STAGES = (
             "metrics/{key}/review.json",
             "metrics/{key}/calibration.json",
         ),
+        metrics=ReviewMetrics,
     ),
     Stage(
         "split",
@@ -115,6 +132,7 @@ _STAGES = (
             "metrics/{key}/agreement.json",
             "metrics/{key}/split.json",
         ),
+        metrics=SplitMetrics,
         drops=False,
     ),
     Stage(
@@ -134,6 +152,7 @@ _STAGES = (
             "data/{key}/second_reviews.jsonl",
             "metrics/{key}/calibrate.json",
         ),
+        metrics=CalibrateMetrics,
         optional=True,
     ),
     Stage(
@@ -150,6 +169,7 @@ _STAGES = (
             "data/{key}/stop.json",
         ),
         writes=("data/{key}/train_pool.jsonl", "metrics/{key}/generate.json"),
+        metrics=GenerateMetrics,
     ),
     Stage(
         "teach",
@@ -158,6 +178,7 @@ _STAGES = (
         asks=("teacher",),
         reads=("data/{previous}/cache_pool.jsonl", "data/{key}/train_pool.jsonl"),
         writes=("data/{key}/cache_pool.jsonl", "metrics/{key}/teach.json"),
+        metrics=TeachMetrics,
     ),
     Stage(
         "tune",
@@ -169,18 +190,21 @@ _STAGES = (
             "data/{key}/cache_pool.jsonl",
         ),
         writes=("data/{key}/student", "metrics/{key}/tune.csv", "metrics/{key}/tune.json"),
+        metrics=TuneMetrics,
     ),
     Stage(
         "evaluate",
         "stages.evaluate",
         "both",
         asks=("teacher", "referee", "student"),
+        asked_in_base=("teacher",),
         reads=("data/exam.jsonl", "data/{key}/student"),
         writes=(
             "data/{key}/exam_responses.jsonl",
             "metrics/{key}/evaluate.json",
             "metrics/{key}/exam.json",
         ),
+        metrics=EvaluateMetrics,
     ),
     Stage(
         "examine",
@@ -192,6 +216,7 @@ _STAGES = (
             "metrics/{key}/examine.json",
             "metrics/{key}/reasoning.json",
         ),
+        metrics=ExamineMetrics,
         drops=False,
         optional=True,
     ),

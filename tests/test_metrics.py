@@ -272,7 +272,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/model/delta.py": "a delta's manifest",
         "lion/model/student.py": "a student's pointer",
         "lion/model/tuning_process.py": "what a launched process is told, and tells",
-        "stages/generation/generate.py": "the further exams",
+        "lion/stage.py": "the further exams",
     }
     callers = {
         str(path.relative_to(ROOT))

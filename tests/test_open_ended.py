@@ -37,7 +37,11 @@ def test_vicunas_own_reviews_come_to_the_published_sums() -> None:
     found = json.loads(run(VICUNA / "question.jsonl", reviews, "--json"))
     for reading in ("told", "read"):
         one = found[reading]
-        assert (one["candidate_sum"], one["reference_sum"], one["rows"]) == (583.0, 704.0, 80)
+        assert (one["candidate_points_sum"], one["reference_points_sum"], one["rows"]) == (
+            583.0,
+            704.0,
+            80,
+        )
         assert len(one["categories"]) == 9
     assert found["differences"] == []
 

@@ -10,9 +10,6 @@ import polars as pl
 
 from lion import project
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
-from lion.metrics.judging import ReviewMetrics
-from lion.metrics.pools import GenerateMetrics, TeachMetrics
-from lion.metrics.units import Metrics
 from lion.records import Row
 from lion.views import plots, tables
 from lion.views.runs import Run
@@ -21,12 +18,6 @@ from lion.visible import DASH
 from lion.visible import line as one_line
 
 Card = dict[str, Any]
-_ROLES: tuple[tuple[type[Metrics], str], ...] = (
-    (TeachMetrics, "teacher"),
-    (ReviewMetrics, "referee"),
-    (GenerateMetrics, "generator"),
-    (EvaluateMetrics, "referee"),
-)
 
 
 def card(title: str, note: str, **content: Any) -> Card:
@@ -148,17 +139,15 @@ def cost(run: Run) -> Iterator[Card | None]:
     """Yield tokens by role, and what this machine did."""
     tokens: list[Row] = []
     for line in run.lineage:
-        totals: dict[str, int] = {}
-        for kind, role in _ROLES:
-            found = run.metrics(line.iteration, kind)
-            used = None if found is None else found.used.get(role)
-            totals[role] = totals.get(role, 0) + (0 if used is None else used.tokens)
         tokens += [
             {"row": line.iteration, "part": role, "amount": amount, "rank": rank}
-            for rank, (role, amount) in enumerate(totals.items())
+            for rank, (role, amount) in enumerate(line.tokens_by_role.items())
         ]
     if any(one["amount"] for one in tokens):
-        note = "tokens of the replies used, prompt and completion, whoever paid for them"
+        note = (
+            "tokens of the replies used, prompt and completion, whoever paid for them; the ledger "
+            "counts a reply once that several stages used"
+        )
         yield card("Tokens by role", note, plot=plots.amounts(tokens, "tokens"))
     if any(line.calls is not None for line in run.lines):
         rows = [

@@ -13,14 +13,14 @@ from typing import Literal
 from lion import jsonl, project, wire
 from lion.asking.pricing import Prices
 from lion.metrics import files
-from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
-from lion.metrics.judging import CalibrateMetrics, ReviewMetrics
-from lion.metrics.pools import BootstrapMetrics, GenerateMetrics, TeachMetrics
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
-from lion.metrics.units import Metrics
+from lion.metrics.units import RoleUsage
 from lion.records import Instruction
 from lion.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
+from lion.stage_table import STAGES
 from lion.wire import Usage
 
 _BYTES_A_TOKEN = 4
@@ -33,14 +33,6 @@ _SECONDS = 3.0  # a call, where none was made yet
 
 Basis = Literal["measured", "estimated"]
 Reckoned = Literal["exactly", "about", "at_most"]
-_ASKING: Mapping[str, tuple[type[Metrics], ...]] = {
-    "teacher": (TeachMetrics, EvaluateMetrics),
-    "generator": (GenerateMetrics,),
-    "referee": (ReviewMetrics,),
-    "embedder": (GenerateMetrics, BootstrapMetrics),
-    "safety": (GenerateMetrics, BootstrapMetrics),
-    "second": (CalibrateMetrics,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +273,10 @@ def _tokens(
     # many tasks a call: unlike the generator's others
     bootstraps = stage.startswith("bootstrap@") and role == "generator"
     requests = prompt = completion = 0
-    for name in (project.BASE, *settings.iterations):
-        for kind in (BootstrapMetrics,) if bootstraps else _ASKING[role]:
-            found = _metrics(name, kind)
-            used = None if found is None else found.used.get(role)
-            if used is not None:
-                requests += used.requests - used.replies_without_usage
-                prompt += used.prompt_tokens
-                completion += used.completion_tokens
+    for used in _asked_before(settings, role, bootstraps=bootstraps):
+        requests += used.requests - used.replies_without_usage
+        prompt += used.prompt_tokens
+        completion += used.completion_tokens
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
     folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
@@ -305,6 +293,21 @@ def _tokens(
         return template + _WORDS, _WORD, "estimated"
     answers = 2 * _SHARE_OF_CAP * cap if role in ("referee", "second") else 0
     return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
+
+
+def _asked_before(settings: Settings, role: str, *, bootstraps: bool) -> Iterator[RoleUsage]:
+    """Yield what the stages that ask this role have asked so far."""
+    asking = [
+        stage
+        for stage in STAGES.values()
+        if role in stage.asks and (role != "generator" or (stage.name == "bootstrap") == bootstraps)
+    ]
+    for name in (project.BASE, *settings.iterations):
+        for stage in asking:
+            metrics = None if stage.metrics is None else _metrics(name, stage.metrics)
+            used = None if metrics is None else metrics.used.get(role)
+            if used is not None:
+                yield used
 
 
 def _duration(settings: Settings, calls: int, usage: Usage) -> float:

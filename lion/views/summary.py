@@ -33,8 +33,7 @@ from lion.metrics.pools import (
 )
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import IntervalMetrics, RoleUsage
-
-STAGES = ("respond", "review", "split", "calibrate", "generate", "teach", "tune", "evaluate")
+from lion.stage_table import STAGES, Role
 
 
 class Read(Protocol):
@@ -79,7 +78,8 @@ class Line:
     """One iteration's figures; None where there is none (yet).
 
     `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
-    charged all the same.
+    charged all the same. `tokens_by_role` are of the replies that this iteration's stages used,
+    whoever paid for them and when; `tokens` is their sum.
     """
 
     iteration: str
@@ -98,6 +98,7 @@ class Line:
     quality_percent_interval: tuple[float, float] | None
     requests: int | None
     tokens: int | None
+    tokens_by_role: Mapping[Role, int]
     calls: int | None
     nanodollars: int | None
     unpriced: int | None
@@ -135,8 +136,7 @@ class _Found:
             return read(project.metrics(name, kind.FILE), kind)
 
         records = {
-            stage: read(project.run_record(f"{stage}@{name}"), RunRecord)
-            for stage in ("bootstrap", "seed", *STAGES)
+            stage: read(project.run_record(f"{stage}@{name}"), RunRecord) for stage in STAGES
         }
         return cls(
             bootstrap=one(BootstrapMetrics),
@@ -154,19 +154,6 @@ class _Found:
         )
 
     @property
-    def used(self) -> list[RoleUsage]:
-        """What the loop's stages asked, a role each."""
-        asking = (self.teach, self.generate, self.review, self.calibrate)
-        found = [used for one in asking if one is not None for used in one.used.values()]
-        return found + ([] if self.evaluate is None else [self.evaluate.referee])
-
-    @property
-    def used_at_first(self) -> list[RoleUsage]:
-        """What the base's stages asked alone: later iterations find it in the ledger."""
-        grown = [] if self.bootstrap is None else [*self.bootstrap.used.values()]
-        return grown + ([] if self.evaluate is None else [self.evaluate.teacher])
-
-    @property
     def dropped(self) -> dict[str, int]:
         """The rows and candidates that were dropped, by reason."""
         rows = (self.bootstrap, self.seed, self.review, self.calibrate, self.teach, self.tune)
@@ -182,13 +169,15 @@ def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Lin
     `read` reads the workspace's files by default.
     """
     everything = {project.BASE: None, **iterations}
-    return [_line(name, previous, _Found.of(name, read)) for name, previous in everything.items()]
+    return [_line(name, previous, read) for name, previous in everything.items()]
 
 
-def _line(name: str, previous: str | None, found: _Found) -> Line:
+def _line(name: str, previous: str | None, read: Read) -> Line:
+    found = _Found.of(name, read)
     split, generate, evaluate = found.split, found.generate, found.evaluate
     records = list(found.records.values())
-    used = found.used + (found.used_at_first if name == project.BASE else [])
+    used = usage_by_role(name, read)
+    tokens = {role: sum(one.tokens for one in parts) for role, parts in used.items()}
     funnels = None if generate is None else generate.funnels.values()
     return Line(
         iteration=name,
@@ -205,8 +194,9 @@ def _line(name: str, previous: str | None, found: _Found) -> Line:
         teacher_accuracy_share=None if evaluate is None else evaluate.teacher_accuracy_share,
         quality_percent=None if evaluate is None else evaluate.quality_percent,
         quality_percent_interval=None if evaluate is None else _bounds(evaluate.quality_interval),
-        requests=sum(one.requests for one in used) if used else None,
-        tokens=sum(one.tokens for one in used) if used else None,
+        requests=sum(one.requests for parts in used.values() for one in parts) if used else None,
+        tokens=sum(tokens.values()) if used else None,
+        tokens_by_role=tokens,
         calls=_happened(records, "calls"),
         nanodollars=_happened(records, "nanodollars"),
         unpriced=_happened(records, "unpriced"),
@@ -218,6 +208,25 @@ def _line(name: str, previous: str | None, found: _Found) -> Line:
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
     )
+
+
+def usage_by_role(name: str, read: Read = files.read_if) -> dict[Role, list[RoleUsage]]:
+    """Return what the stages of an iteration asked, by role, in the order of the stages.
+
+    What only the base asks anew is counted there alone.
+    """
+    used: dict[Role, list[RoleUsage]] = {}
+    for stage in STAGES.values():
+        metrics = (
+            None
+            if stage.metrics is None
+            else read(project.metrics(name, stage.name), stage.metrics)
+        )
+        for role in stage.asks:
+            part = None if metrics is None else metrics.used.get(role)
+            if part is not None and (name == project.BASE or role not in stage.asked_in_base):
+                used.setdefault(role, []).append(part)
+    return used
 
 
 def _train_pool(name: str, found: _Found) -> int | None:

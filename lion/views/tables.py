@@ -33,6 +33,12 @@ _COLUMNS = (
 N = TypeVar("N", int, float)
 
 
+_TOKENS = (
+    "tokens: of the replies that each iteration used; `lion costs` counts a reply once that "
+    "several used"
+)
+
+
 def closing(lines: Sequence[Line]) -> RenderableType:
     """Return the headline, the table, and what was dropped for which reason."""
     parts: list[RenderableType] = [headline(lines), _table(lines)]
@@ -40,6 +46,7 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     parts += [
         Text(told, style="dim") for told in (*wasted(lines), *judging(lines), *trusted(lines))
     ]
+    parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in notes(lines)]
     return Group(*parts)
 

@@ -14,12 +14,13 @@ from lion import project
 from lion.errors import DataError, LionError
 from lion.records import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.settings import Settings
+from lion.stage_table import STAGES
 from lion.views import provenance, revisions
 from lion.views.provenance import Made
 from lion.views.revisions import Place, Tree
 
 _LEAST = 4  # digits of an id
-_DROPPING = ("seed", "review", "generate", "teach", "tune", "evaluate")
+_DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)
 
 
 @dataclass(frozen=True, slots=True)
