@@ -12,6 +12,7 @@ from typing import Literal
 
 from lion import jsonl, project, wire
 from lion.asking.pricing import Prices
+from lion.instructions import sources
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
@@ -355,8 +356,6 @@ def _exam_rows(settings: Settings) -> int:
 
 
 def _rows(name: str) -> int:
-    from lion.instructions import sources
-
     return len(sources.read_rows(Path(name)).rows)
 
 
