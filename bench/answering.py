@@ -109,7 +109,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     tasks = families.pool(rows, random_seed=0, skew=1.3)
     recipe.build(folder / "base", [task.instruction for task in tasks], 0)
-    encoder = chat.Encoder(student.load_tokenizer(folder / "base", settings.student), "auto")
+    encoder = chat.ChatFormatter(student.load_tokenizer(folder / "base", settings.student), "auto")
     examples = [
         (
             Instruction.new(_turn(task.instruction), origin="seed", iteration="0").id,
@@ -118,7 +118,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
         )
         for task in tasks[:4000]
     ]
-    tuning.tune(
+    tuning.finetune(
         encoder.examples(examples),
         student=folder / "base",
         out=folder / "student",
@@ -141,8 +141,8 @@ def _loaded(options: dict[str, Any]) -> tuple[Any, Any, list[list[int]]]:
     from lion.model import chat, student
 
     settings = _student(options)
-    model, tokenizer = student.load(Path(options["student"]), settings)
-    encoder = chat.Encoder(tokenizer, settings.prompt_format)
+    model, tokenizer = student.load_student(Path(options["student"]), settings)
+    encoder = chat.ChatFormatter(tokenizer, settings.prompt_format)
     return model, encoder, encoder.prompts([_turn(text) for text in options["texts"]])
 
 
@@ -240,7 +240,9 @@ def ours(options: dict[str, Any]) -> list[str]:
         engine="transformers",
         processes=options["processes"],
     )
-    task = answering.Task(Path(options["student"]), _student(options), settings, 0, "student")
+    task = answering.AnsweringTask(
+        Path(options["student"]), _student(options), settings, 0, "student"
+    )
     return [one.text for one in answering.answer(rows, task)]
 
 

@@ -127,7 +127,7 @@ def main() -> None:
         pool.unlink()
         grow(folder, document)  # DVC removes outputs before it runs a stage
         same, paid_again = pool.read_bytes() == content, len(server.calls) - calls
-        metrics = files.read(folder / "metrics/0/bootstrap.json", BootstrapMetrics)
+        metrics = files.read_metrics(folder / "metrics/0/bootstrap.json", BootstrapMetrics)
     rows = [json.loads(line) for line in content.split(b"\n") if line]
     texts = [transcript(row["messages"]) for row in rows]
     best, measured = nearest(texts, options.limit)

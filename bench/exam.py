@@ -138,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lion-bench-") as name:
         folder = Path(name)
         subset(options.folder, folder / "bbh", options.items)
-        items = reasoning.read(folder / "bbh")
+        items = reasoning.read_items(folder / "bbh")
         weights = make_student(folder / "student", [item.prompt for item in items])
         params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         params["student"] |= {"threads": options.threads, "prompt_format": "paper"}

@@ -105,11 +105,11 @@ def tuning(options: Options) -> dict[str, float]:
     import tiny
 
     from lion.model import student
-    from lion.model.chat import Encoder
-    from lion.model.tuning import tune
+    from lion.model.chat import ChatFormatter
+    from lion.model.tuning import finetune
 
     folder = Path(options["folder"])
-    encoder = Encoder(student.load_tokenizer(folder, settings()), "paper")
+    encoder = ChatFormatter(student.load_tokenizer(folder, settings()), "paper")
     size, rows = options["size"], options["rows"]
     pairs = zip(texts(size, rows, 60), reversed(texts(size, rows, 120)), strict=True)
     turns = [
@@ -117,7 +117,7 @@ def tuning(options: Options) -> dict[str, float]:
     ]
     examples = encoder.examples(turns)
     ended: list[float] = []
-    tune(
+    finetune(
         examples,
         student=folder,
         out=folder.with_name("tuned"),
@@ -147,7 +147,7 @@ def ours(options: Options) -> dict[str, float]:
     wanted = tiny.answering_settings(
         temperature=0.0, max_tokens=NEW_TOKENS, batch_size=options["batch"]
     )
-    task = answering.Task(Path(options["folder"]), settings(), wanted, 0, "student")
+    task = answering.AnsweringTask(Path(options["folder"]), settings(), wanted, 0, "student")
     found = answering.answer(rows, task)
     return {"tokens": float(sum(len(one.text.split()) for one in found))}
 
@@ -158,7 +158,7 @@ def generate(options: Options) -> dict[str, float]:
 
     from lion.model import student
 
-    model, tokenizer = student.load(Path(options["folder"]), settings())
+    model, tokenizer = student.load_student(Path(options["folder"]), settings())
     tokenizer.padding_side, tokenizer.pad_token = "left", "</s>"
     prompts = texts(options["size"], options["instructions"], 60)
     tokens = 0

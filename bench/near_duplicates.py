@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lion.instructions.near_duplicates import DIGITS, NearDuplicates, Vector
+from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
 from lion.instructions.novelty import Neighbour
 from lion.wire import Failure
 
@@ -63,7 +63,7 @@ def main() -> None:
     pool = [str(number) for number in range(options.pool)]
     texts = [str(options.pool + number) for number in range(options.candidates)]
     known = Known(options.numbers, pool + texts)
-    near = NearDuplicates(0.9, known)
+    near = NearDuplicateIndex(0.9, known)
     near.fill([(text, text) for text in pool])
     wall, began = time.perf_counter(), time.process_time()
     near.expect(texts)

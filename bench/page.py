@@ -75,7 +75,7 @@ SUMMARY: Row = {
 
 
 def pool(rows: int) -> pl.DataFrame:
-    """Return a pool as `gathering.judged` has it, described."""
+    """Return a pool as `gathering.judged_pool` has it, described."""
     rng = random.Random(0)
     write = Writer(rng)
     gaps = [rng.choice([None, 0.0, 0.5, 1.0, 3.0, 7.5]) for _ in range(rows)]

@@ -194,7 +194,9 @@ def by_schema(texts: list[str], count: int) -> float:
     tasks, rng, read = families.exam(count, random_seed=0), random.Random(0), 0
     for task in tasks:
         answers = [rng.choice([task.answer, rng.choice(texts), rng.choice(LEADS)]) for _ in "12"]
-        asked = referee.request(task.instruction, *answers, "teacher_first", templates, "schema")
+        asked = referee.review_request(
+            task.instruction, *answers, "teacher_first", templates, "schema"
+        )
         found = scores.from_json(reply(list(asked.messages), 0, keys=keys))
         read += isinstance(found, tuple)
     return read / len(tasks)

@@ -57,7 +57,7 @@ def main() -> None:
         make(source, files, options.rows)
         seed = settings.seed.model_copy(update={"source": [str(source)]})
         began, cpu = time.perf_counter(), time.process_time()
-        pool, dropped = base.pool(seed, 0)
+        pool, dropped = base.base_pool(seed, 0)
         read = time.perf_counter() - began
         jsonl.write(out, pool)
         took = time.perf_counter() - began

@@ -74,7 +74,7 @@ def make(folder: Path, data: Path, rows: int, length: int) -> tuple[int, float]:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion.model.chat import Encoder
+    from lion.model.chat import ChatFormatter
 
     pairs = texts(data, 5000)
     backend = Tokenizer(models.BPE())
@@ -90,7 +90,7 @@ def make(folder: Path, data: Path, rows: int, length: int) -> tuple[int, float]:
     config = LlamaConfig(vocab_size=8192, intermediate_size=1376, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder / "student")
     tokenizer.save_pretrained(folder / "student")
-    encoder = Encoder(tokenizer, "paper")
+    encoder = ChatFormatter(tokenizer, "paper")
     encoded = encoder.examples(
         [
             (str(number), [{"role": "user", "content": prompt}], answer)
@@ -124,7 +124,7 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
 
     from lion.model.chat import Example
     from lion.model.collation import draw_order
-    from lion.model.tuning import tune
+    from lion.model.tuning import finetune
     from lion.settings import Student
 
     threads = torch.get_num_threads()
@@ -135,7 +135,7 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     rows = [Example(id, tuple(ids), prompt) for id, ids, prompt in read(folder)]
     steps = len(rows) // BATCH
     ended: list[Moment] = []
-    tune(
+    finetune(
         rows,
         student=folder / "student",
         out=folder / "tuned",

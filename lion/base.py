@@ -27,7 +27,7 @@ _SHOWN = 10  # problems that one message lists
 OnProblem = Literal["error", "drop"]
 
 
-def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
+def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
     """Return the base pool and what was dropped from it. Raises DataError."""
     if settings.source == EMBEDDED:
         tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
@@ -47,7 +47,7 @@ def pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Drop
     return found, dropped
 
 
-def exam(
+def base_exam(
     settings: Exam, seed: Seed, random_seed: int, found: Sequence[Instruction]
 ) -> tuple[list[Instruction], list[Instruction]]:
     """Return the base pool without the exam's rows, and the exam. Raises DataError."""

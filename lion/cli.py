@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from lion import __version__
 
 
-class Entry(NamedTuple):
+class LazyCommand(NamedTuple):
     """A command that is not imported yet: `module:attribute`, and its line in the help."""
 
     target: str
@@ -24,42 +24,46 @@ class Entry(NamedTuple):
 
 # in the order of use, which is the order of `lion --help`
 COMMANDS = {
-    "run": Entry("run:run_command", "Check, run the pipeline, print the table."),
-    "check": Entry("check:check_command", "Find what would stop a run."),
-    "make-room": Entry(
+    "run": LazyCommand("run:run_command", "Check, run the pipeline, print the table."),
+    "check": LazyCommand("check:check_command", "Find what would stop a run."),
+    "make-room": LazyCommand(
         "make_room:make_room_command", "Remove the students that `hardware.keep` does not keep."
     ),
-    "table": Entry("table:table_command", "Print the iterations side by side."),
-    "profile": Entry("profile:profile_command", "List the profiles, or switch to one."),
-    "serve-teacher": Entry(
+    "table": LazyCommand("table:table_command", "Print the iterations side by side."),
+    "profile": LazyCommand("profile:profile_command", "List the profiles, or switch to one."),
+    "serve-teacher": LazyCommand(
         "serve_teacher:serve_teacher_command", "Serve the embedded teacher to any client."
     ),
-    "diff": Entry("diff:diff_command", "Compare two pools: iterations, revisions, files."),
-    "show": Entry("show:show_command", "Browse a pool: filter, sort, search."),
-    "trace": Entry("trace:trace_command", "Follow one instruction through its life."),
-    "report": Entry("report:report_command", "Write the report page, one HTML file."),
-    "chat": Entry("chat:chat_command", "Talk to a student."),
-    "export": Entry(
+    "diff": LazyCommand("diff:diff_command", "Compare two pools: iterations, revisions, files."),
+    "show": LazyCommand("show:show_command", "Browse a pool: filter, sort, search."),
+    "trace": LazyCommand("trace:trace_command", "Follow one instruction through its life."),
+    "report": LazyCommand("report:report_command", "Write the report page, one HTML file."),
+    "chat": LazyCommand("chat:chat_command", "Talk to a student."),
+    "export": LazyCommand(
         "export:export_command", "Write a student for others: merged weights and a model card."
     ),
-    "delta": Entry("delta:delta_group", "A student's weights as a difference to its base."),
-    "serve-student": Entry("serve_student:serve_student_command", "Serve a student to any client."),
-    "plan": Entry("plan:plan_command", "What is still to be asked, and what it will cost."),
-    "ledger": Entry("ledger:ledger_group", "The replies already paid for."),
-    "costs": Entry("costs:costs_command", "What was paid, by stage."),
-    "batch": Entry("batch:batch_group", "The batches that are at work."),
-    "verify-remote": Entry(
+    "delta": LazyCommand("delta:delta_group", "A student's weights as a difference to its base."),
+    "serve-student": LazyCommand(
+        "serve_student:serve_student_command", "Serve a student to any client."
+    ),
+    "plan": LazyCommand("plan:plan_command", "What is still to be asked, and what it will cost."),
+    "ledger": LazyCommand("ledger:ledger_group", "The replies already paid for."),
+    "costs": LazyCommand("costs:costs_command", "What was paid, by stage."),
+    "batch": LazyCommand("batch:batch_group", "The batches that are at work."),
+    "verify-remote": LazyCommand(
         "verify_remote:verify_remote_command",
         "Find damaged objects in the remote, and repair them.",
     ),
-    "exam": Entry("exam:exam_group", "Standard exams: open-ended reviews, BBH and AGIEval."),
+    "exam": LazyCommand("exam:exam_group", "Standard exams: open-ended reviews, BBH and AGIEval."),
 }
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when they are listed."""
 
-    def __init__(self, *, package: str, entries: Mapping[str, Entry], **attributes: Any) -> None:
+    def __init__(
+        self, *, package: str, entries: Mapping[str, LazyCommand], **attributes: Any
+    ) -> None:
         super().__init__(**attributes)
         self._package = package
         self._entries = entries

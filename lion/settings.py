@@ -51,7 +51,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Bootstrap(Section):
+class BootstrapSettings(Section):
     """A base pool grown from a few tasks; `generate` overrides the filters of generation."""
 
     seeds: Annotated[list[str], Field(min_length=1)]
@@ -152,7 +152,7 @@ class Endpoint(Section):
         return self
 
 
-class Embedder(Endpoint):
+class EmbeddingEndpoint(Endpoint):
     """An OpenAI-compatible endpoint of embeddings, whose protocol knows no seed."""
 
     path: ClassVar[str] = "/embeddings"
@@ -173,7 +173,7 @@ class NearDuplicates(Section):
     """
 
     model: Annotated[str, Field(min_length=1)] | None
-    endpoint: Embedder | None
+    endpoint: EmbeddingEndpoint | None
     limit: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
@@ -255,7 +255,7 @@ class Answering(Section):
     processes: Positive | None
 
 
-class Review(Section):
+class ReviewSettings(Section):
     """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
 
     A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
@@ -477,7 +477,7 @@ class Budget(Section):
     calls: Count | None
 
 
-class Iteration(Section):
+class IterationSettings(Section):
     """One iteration of the loop: its predecessor and what it overrides."""
 
     previous: str
@@ -496,7 +496,7 @@ class Settings(Section):
 
     random_seed: Count
     inputs: Annotated[str, Field(min_length=1)]
-    bootstrap: dict[str, Bootstrap]
+    bootstrap: dict[str, BootstrapSettings]
     seed: Seed
     exam: Exam
     quality: Quality
@@ -508,7 +508,7 @@ class Settings(Section):
     teach: Teach
     answering: Answering
     respond: Respond
-    review: Review
+    review: ReviewSettings
     split: Split
     calibrate: Calibrate
     generate: Generate
@@ -519,7 +519,7 @@ class Settings(Section):
     hardware: Hardware
     budget: Budget
     base: Base
-    iterations: Annotated[dict[str, Iteration], Field(min_length=1)]
+    iterations: Annotated[dict[str, IterationSettings], Field(min_length=1)]
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -641,7 +641,7 @@ def _noise_problems(settings: Settings) -> list[str]:
     return []
 
 
-def _chain_problems(iterations: dict[str, Iteration]) -> list[str]:
+def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:
     problems = []
     if "0" in iterations:
         problems.append('iterations.0: "0" is the base; start with "1"')
@@ -655,7 +655,7 @@ def _chain_problems(iterations: dict[str, Iteration]) -> list[str]:
     return problems
 
 
-def _loops(name: str, iterations: dict[str, Iteration]) -> bool:
+def _loops(name: str, iterations: dict[str, IterationSettings]) -> bool:
     seen, at = set(), name
     while at in iterations and at not in seen:
         seen.add(at)

@@ -68,11 +68,11 @@ class Disk:
 
     def read_metrics(self, path: Path, kind: type[M]) -> M:
         """Return a file of metrics. Raises DataError."""
-        return metrics_files.read(path, kind)
+        return metrics_files.read_metrics(path, kind)
 
     def write_metrics(self, path: Path, metrics: Metrics) -> None:
         """Write a file of metrics."""
-        metrics_files.write(path, metrics)
+        metrics_files.write_metrics(path, metrics)
 
 
 @dataclass(slots=True)
@@ -212,7 +212,7 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
                 role: now.after(before.asked[role]) if role in before.asked else now
                 for role, now in asked.items()
             }
-        metrics_files.write(path, RunRecord(not code, code, seconds, asked))
+        metrics_files.write_metrics(path, RunRecord(not code, code, seconds, asked))
 
 
 def _work(stage: str) -> Work:

@@ -10,7 +10,7 @@ from lion.wire import Failure, Outcome, Request
 STAGE = "teach"
 
 
-def request(instruction: Instruction, prompts: Prompts) -> Request:
+def answer_request(instruction: Instruction, prompts: Prompts) -> Request:
     """Return the conversation to be answered.
 
     The system prompt is put before it, unless the conversation brings its own.
@@ -21,7 +21,7 @@ def request(instruction: Instruction, prompts: Prompts) -> Request:
     return Request(prompts.conversation(last["content"], before))
 
 
-def answer(
+def parse_answer(
     instruction: Instruction, outcome: Outcome, truncated: Literal["drop", "keep"]
 ) -> Answer | Dropped:
     """Return what the teacher wrote, or why the instruction cannot be learnt from.

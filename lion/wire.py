@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from lion.records import Message
-from lion.settings import Embedder, Endpoint
+from lion.settings import EmbeddingEndpoint, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, An
 
     An embedding is of the last turn's content alone.
     """
-    if isinstance(endpoint, Embedder):
+    if isinstance(endpoint, EmbeddingEndpoint):
         return {
             **endpoint.request,
             "model": endpoint.model,
@@ -221,7 +221,7 @@ def _part(told: dict[str, Any], details: str, name: str, most: int) -> int:
 
 def completion_cap(endpoint: Endpoint) -> int | None:
     """Return the most tokens that a reply may have, or None where `request` sets no cap."""
-    if isinstance(endpoint, Embedder):
+    if isinstance(endpoint, EmbeddingEndpoint):
         return 0
     for name in ("max_completion_tokens", "max_tokens"):
         cap = endpoint.request.get(name)

@@ -9,13 +9,13 @@ from pathlib import Path
 from lion import base, project, stage
 from lion.instructions import decontamination, sources
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
-from lion.instructions.bootstrapped_pool import Task
+from lion.instructions.bootstrapped_pool import BootstrappedTask
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
 from lion.records import Dropped, Instruction, instruction_id, reasons
-from lion.settings import Bootstrap
+from lion.settings import BootstrapSettings
 
 
 def main(work: stage.Work) -> str:
@@ -23,7 +23,7 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     entry = settings.bootstrap[work.iteration]
     # Not the exam that `seed` writes, which runs later: the file itself.
-    _, exams = base.exam(settings.exam, settings.seed, settings.random_seed, [])
+    _, exams = base.base_exam(settings.exam, settings.seed, settings.random_seed, [])
     exams += base.further_exams(settings.decontaminate, settings.exams)
     seeds, dropped = _seeds(work, entry, exams)
     filters = settings.bootstrap_filters(work.iteration)
@@ -50,24 +50,25 @@ def main(work: stage.Work) -> str:
 
 
 def _seeds(
-    work: stage.Work, entry: Bootstrap, exams: list[Instruction]
-) -> tuple[list[Task], list[Dropped]]:
+    work: stage.Work, entry: BootstrapSettings, exams: list[Instruction]
+) -> tuple[list[BootstrappedTask], list[Dropped]]:
     """Return the usable tasks of the user's files, and what was dropped of them."""
     settings = work.settings
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
-    rows, dropped = base.pool(source, settings.random_seed)
+    rows, dropped = base.base_pool(source, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
     rows, flawed = base.usable(rows, settings.quality, tokens)
     guard = decontamination.guard(exams, settings.decontaminate)
     clean, leaked = base.clean(rows, guard, settings.seed.on_contaminated)
     kinds = _kinds(entry)
     seeds = [
-        Task(row.id, row.messages, kinds[row.id], (), row.category, row.expected) for row in clean
+        BootstrappedTask(row.id, row.messages, kinds[row.id], (), row.category, row.expected)
+        for row in clean
     ]
     return seeds, [*dropped, *flawed, *leaked]
 
 
-def _kinds(entry: Bootstrap) -> dict[str, TaskKind]:
+def _kinds(entry: BootstrapSettings) -> dict[str, TaskKind]:
     """Return which kind each row of the seeds' files is; one that does not say so is open."""
     return {
         instruction_id(row.messages): "classification" if row.classification else "open"

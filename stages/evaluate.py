@@ -27,7 +27,7 @@ def main(work: stage.Work) -> str:
     )
     work.write_metrics(HeadlineMetrics.of(figures))
     work.write_metrics(figures)
-    return examination.sentence(figures)
+    return examination.exam_sentence(figures)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from lion.records import Tally
 def main(work: stage.Work) -> str:
     """Write what the student chose, and each exam's macro average and tasks."""
     settings = work.settings
-    items = examining.read(settings.exams)
+    items = examining.read_exams(settings.exams)
     with console.progress(f"examine@{work.iteration}: student") as update:
         sat = examining.sit(
             items,
@@ -23,7 +23,7 @@ def main(work: stage.Work) -> str:
             progress=update,
         )
     evaluate = settings.evaluate
-    found = choices.figures(
+    found = choices.exam_accuracies(
         sat.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     )
     # the closing row keeps the file from being empty where letters were scored

@@ -15,10 +15,10 @@ from lion.records import Verdict, reasons
 def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
     settings = work.settings
-    found, dropped = base.pool(settings.seed, settings.random_seed)
+    found, dropped = base.base_pool(settings.seed, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
     found, flawed = base.usable(found, settings.quality, tokens)
-    found, exam = base.exam(settings.exam, settings.seed, settings.random_seed, found)
+    found, exam = base.base_exam(settings.exam, settings.seed, settings.random_seed, found)
     further = base.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate)
     pool, leaked = base.clean(found, guard, settings.seed.on_contaminated)

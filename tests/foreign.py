@@ -74,10 +74,10 @@ def _batch_lines(content: bytes) -> None:
 
 
 def _exams(content: bytes) -> None:
-    _file(content, "boolean_expressions.json", lambda path: reasoning.read(path.parent))
-    _file(content, "aqua-rat.jsonl", lambda path: reasoning.read(path.parent))
-    _file(content, "question.jsonl", vicuna.questions)
-    _file(content, "review.jsonl", vicuna.reviews)
+    _file(content, "boolean_expressions.json", lambda path: reasoning.read_items(path.parent))
+    _file(content, "aqua-rat.jsonl", lambda path: reasoning.read_items(path.parent))
+    _file(content, "question.jsonl", vicuna.read_questions)
+    _file(content, "review.jsonl", vicuna.read_reviews)
 
 
 def _ledger(content: bytes) -> None:

@@ -60,11 +60,11 @@ def reviews(
     templates = prompts.load(_PROMPTS / "referee", "referee")
 
     def ask(row: Answers, order: Order, sample: int) -> Review:
-        request = referee.request(row.question, row.teacher, row.student, order, templates)
+        request = referee.review_request(row.question, row.teacher, row.student, order, templates)
         seed = wire.sample_seed(random_seed, sample)
         said = reply(request.messages, seed, temper)
         outcome = Reply(said, "stop", "oracle-1", None)
-        found = referee.review(row.id, order, outcome, (row.teacher, row.student))
+        found = referee.parse_review(row.id, order, outcome, (row.teacher, row.student))
         return replace(found, sample=sample)
 
     return [

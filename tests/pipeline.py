@@ -228,11 +228,11 @@ class Project:
 
     def metrics(self, key: str, kind: type[M]) -> M:
         """Return metrics of an iteration."""
-        return files.read(self.root / "metrics" / key / f"{kind.FILE}.json", kind)
+        return files.read_metrics(self.root / "metrics" / key / f"{kind.FILE}.json", kind)
 
     def record(self, stage: str) -> RunRecord:
         """Return what really happened in the last run of a stage such as `teach@0`."""
-        return files.read(self.root / ".lion" / "runs" / f"{stage}.json", RunRecord)
+        return files.read_metrics(self.root / ".lion" / "runs" / f"{stage}.json", RunRecord)
 
     def calls(self, stage: str) -> int:
         """Return how often the last run of a stage called an endpoint."""

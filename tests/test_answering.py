@@ -14,8 +14,8 @@ from transformers import LlamaForCausalLM
 
 from lion.errors import DataError, ModelError
 from lion.model import decoding, engines, partial, student
-from lion.model.answering import Task, answer
-from lion.model.chat import Encoder
+from lion.model.answering import AnsweringTask, answer
+from lion.model.chat import ChatFormatter
 from lion.model.decoding import InverseSampling, uniforms
 from lion.records import Answer, Instruction
 
@@ -38,13 +38,13 @@ def ask(folder: Path, rows: Sequence[Instruction] = ROWS, **changes: Any) -> lis
     own = {name: changes.pop(name) for name in ("keep", "progress") if name in changes}
     seed = changes.pop("random_seed", 0)
     settings = tiny.answering_settings(**changes)
-    return answer(rows, Task(folder, SETTINGS, settings, seed, "me"), **own)
+    return answer(rows, AnsweringTask(folder, SETTINGS, settings, seed, "me"), **own)
 
 
 def greedy_by_hand(folder: Path, row: Instruction, max_tokens: int) -> tuple[str, str]:
     """Run the whole sequence through the model for every token: no cache, no batch, no padding."""
-    model, tokenizer = student.load(folder, SETTINGS)
-    encoder = Encoder(tokenizer, "auto")
+    model, tokenizer = student.load_student(folder, SETTINGS)
+    encoder = ChatFormatter(tokenizer, "auto")
     ids, written = encoder.prompt(row.messages), []
     for _ in range(max_tokens):
         with torch.no_grad():
@@ -91,11 +91,11 @@ def test_an_instruction_that_stands_twice_is_answered_twice(tmp_path: Path) -> N
 
 def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> None:
     """The end of turn that training supervises is the one at which answering stops."""
-    from lion.model.tuning import tune
+    from lion.model.tuning import finetune
 
     folder = tiny.folder(tmp_path / "base")
-    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
-    tune(
+    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in ROWS]),
         student=folder,
         out=tmp_path / "out",
@@ -189,7 +189,7 @@ def test_the_models_context_ends_an_answer(tmp_path: Path) -> None:
     """The GPT-2 of the tests has 48 positions: one more would be an index error."""
     folder = tiny.folder(tmp_path / "student", "gpt2")
     tokenizer = student.load_tokenizer(folder, SETTINGS)
-    length = len(Encoder(tokenizer, "auto").prompt(ROWS[0].messages))
+    length = len(ChatFormatter(tokenizer, "auto").prompt(ROWS[0].messages))
     assert length < 48
     long = tiny.instruction("Reverse the letters " * 30)
     short, none = ask(folder, [ROWS[0], long], max_tokens=100, temperature=1.0)

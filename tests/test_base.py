@@ -67,7 +67,7 @@ def test_every_row_of_the_files_is_kept_or_dropped_with_its_place(
         ],
     )
     settings = own(configure, one, two, on_bad_row="drop")
-    found, dropped = base.pool(settings.seed, 0)
+    found, dropped = base.base_pool(settings.seed, 0)
     assert [transcript(one.messages) for one in found] == [
         "Add 2, 3",
         "Name it",
@@ -88,7 +88,7 @@ def test_every_row_of_the_files_is_kept_or_dropped_with_its_place(
 def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [{"instruction": "Add 2, 3"}, *["{"] * 14])
     with pytest.raises(DataError) as caught:
-        base.pool(own(configure, source).seed, 0)
+        base.base_pool(own(configure, source).seed, 0)
     lines = str(caught.value).splitlines()
     assert lines[0] == "14 rows cannot be read:"
     assert lines[1].strip().startswith(f"{source}:2: ")
@@ -98,9 +98,9 @@ def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -
 
 def test_answers_of_the_file_may_be_kept(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}])
-    ((kept,), _) = base.pool(own(configure, source, answers="keep").seed, 0)
+    ((kept,), _) = base.base_pool(own(configure, source, answers="keep").seed, 0)
     assert kept.answer == Answer(kept.id, "4", "stop", None)
-    ((asked,), _) = base.pool(own(configure, source).seed, 0)
+    ((asked,), _) = base.base_pool(own(configure, source).seed, 0)
     assert asked.answer is None
     assert asked.expected == "4"
 
@@ -112,13 +112,13 @@ def test_an_answer_to_keep_that_is_not_there_names_its_line(
         tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}, {"instruction": "3+3?"}]
     )
     with pytest.raises(DataError, match=r"a\.jsonl, line 2: .*Set seed\.answers: ask"):
-        base.pool(own(configure, source, answers="keep").seed, 0)
+        base.base_pool(own(configure, source, answers="keep").seed, 0)
 
 
 def test_a_pool_of_nothing_is_refused(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [])
     with pytest.raises(DataError, match="no instruction"):
-        base.pool(own(configure, source).seed, 0)
+        base.base_pool(own(configure, source).seed, 0)
 
 
 def test_a_holdout_becomes_the_exam(configure: Configure, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_holdout_becomes_the_exam(configure: Configure, tmp_path: Path) -> Non
         settings = settings.model_copy(
             update={"exam": settings.exam.model_copy(update={"file": None})}
         )
-        pool, _ = base.pool(settings.seed, 0)
-        rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+        pool, _ = base.base_pool(settings.seed, 0)
+        rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
         assert (len(rest), len(exam)) == (22, 8)
         assert not {one.id for one in rest} & {one.id for one in exam}
         assert {(one.origin, one.answer) for one in exam} == {("exam", None)}
@@ -148,7 +148,7 @@ def test_an_exam_file_is_the_exam(configure: Configure, tmp_path: Path) -> None:
     )
     settings = configure({"exam.file": source})
     pool = [row("x")]
-    rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+    rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
     assert rest == pool
     assert [one.origin for one in exam] == ["exam"]  # the same question twice is one row
 
@@ -158,14 +158,14 @@ def test_an_exam_question_with_two_answers_is_refused(configure: Configure, tmp_
     source = write_rows(tmp_path / "exam.jsonl", rows)
     settings = configure({"exam.file": source})
     with pytest.raises(DataError, match=r"exam\.jsonl, line 2: .*another answer"):
-        base.exam(settings.exam, settings.seed, 0, [])
+        base.base_exam(settings.exam, settings.seed, 0, [])
 
 
 def test_an_exam_row_that_is_bad_is_never_dropped(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "exam.jsonl", [{"instruction": "2+2?"}, "{"])
     settings = configure({"exam.file": source, "seed.on_bad_row": "drop"})
     with pytest.raises(DataError, match=r"exam\.jsonl:2"):
-        base.exam(settings.exam, settings.seed, 0, [])
+        base.base_exam(settings.exam, settings.seed, 0, [])
 
 
 def test_a_base_row_that_gives_an_exam_question_away_is_seen(settings: Settings) -> None:
@@ -218,16 +218,16 @@ def test_rows_that_no_student_can_use_are_dropped_with_their_flaw(configure: Con
 
 def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
     settings = configure({"seed.size": 400, "exam.size": 100})
-    pool, dropped = base.pool(settings.seed, 0)
-    rest, exam = base.exam(settings.exam, settings.seed, 0, pool)
+    pool, dropped = base.base_pool(settings.seed, 0)
+    rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
     kept, leaked = base.clean(rest, guard(exam, settings.decontaminate), "error")
     assert (len(kept), len(exam), dropped, leaked) == (400, 100, [], [])
     for one in exam:
         task = families.solve(one.messages[0]["content"])
         assert task is not None
         assert (one.expected, one.category) == (task.answer, task.family)
-    assert base.pool(settings.seed, 0)[0] == pool
-    assert base.pool(settings.seed, 1)[0] != pool
+    assert base.base_pool(settings.seed, 0)[0] == pool
+    assert base.base_pool(settings.seed, 1)[0] != pool
     assert all(one.expected is None for one in pool)
 
 
@@ -273,7 +273,7 @@ def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
     write_rows(tmp_path / "a.jsonl", [broken, sound])
     for answers, reasons in (("keep", ["control"]), ("ask", [])):
         settings = own(configure, str(tmp_path / "a.jsonl"), answers=answers)
-        found, _ = base.pool(settings.seed, 0)
+        found, _ = base.base_pool(settings.seed, 0)
         kept, dropped = base.usable(found, settings.quality, None)
         assert [row.reason for row in dropped] == reasons
         assert len(kept) + len(dropped) == 2

@@ -513,7 +513,7 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
         for key, value in {"base_url": server.url, "api_key_env": None}.items()
     }
     settings = batch_params(workplace, server.url, **others)
-    rows, _ = base.pool(settings.seed, settings.random_seed)
+    rows, _ = base.base_pool(settings.seed, settings.random_seed)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
     Path("dvc.yaml").write_text(_ONE_STAGE)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)

@@ -39,7 +39,7 @@ MINE = [
 
 
 def measured() -> BootstrapMetrics:
-    return files.read(project.metrics("0", "bootstrap"), BootstrapMetrics)
+    return files.read_metrics(project.metrics("0", "bootstrap"), BootstrapMetrics)
 
 
 def composed(call: Call) -> Behaviour:
@@ -113,7 +113,7 @@ def test_seed_reads_what_bootstrap_wrote(start: Start) -> None:
     """Ids are content hashes: they lead from the base pool back to what was shown."""
     work = start()
     bootstrap.main(work)
-    found, dropped = base.pool(work.settings.seed, 0)
+    found, dropped = base.base_pool(work.settings.seed, 0)
     assert dropped == []
     assert [row.id for row in found] == [row["id"] for row in pool()]
 
@@ -198,7 +198,7 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
     assert told.startswith("5 seeds")
     assert not any("Mongolia" in question for question in chat_server.questions)
     guard = decontamination.guard(
-        base.exam(start().settings.exam, start().settings.seed, 0, [])[1],
+        base.base_exam(start().settings.exam, start().settings.seed, 0, [])[1],
         start().settings.decontaminate,
     )
     assert [row for row in pool() if guard.meets(row["messages"][-1]["content"])] == []

@@ -7,12 +7,12 @@ import pytest
 from fixtures import Configure
 
 from lion.instructions import decontamination
-from lion.instructions.bootstrapped_pool import BootstrappedPool, Task
+from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.records import Dropped, Instruction, Message
-from lion.settings import Bootstrap, Decontaminate
+from lion.settings import BootstrapSettings, Decontaminate
 
 ENTRY: dict[str, Any] = {
     "seeds": ["seeds/seeds.jsonl"],
@@ -26,22 +26,22 @@ ENTRY: dict[str, Any] = {
 }
 
 
-def task(number: int, kind: TaskKind = "open", turns: int = 1) -> Task:
+def task(number: int, kind: TaskKind = "open", turns: int = 1) -> BootstrappedTask:
     messages: list[Message] = [{"role": "user", "content": f"Seed {number} about {number * 7}"}]
     if turns > 1:
         messages.insert(0, {"role": "system", "content": "Be brief."})
     made = Instruction.new(messages, origin="seed", iteration="0")
-    return Task(made.id, made.messages, kind)
+    return BootstrappedTask(made.id, made.messages, kind)
 
 
-def seeds(labelled: int, open_: int) -> list[Task]:
+def seeds(labelled: int, open_: int) -> list[BootstrappedTask]:
     kinds: list[TaskKind] = ["classification"] * labelled + ["open"] * open_
     return [task(number, kind) for number, kind in enumerate(kinds)]
 
 
 @pytest.fixture
 def pool(configure: Configure) -> Any:
-    def made(given: list[Task], exam: str = "", **changes: Any) -> BootstrappedPool:
+    def made(given: list[BootstrappedTask], exam: str = "", **changes: Any) -> BootstrappedPool:
         settings = configure({"bootstrap": {"0": {**ENTRY, **changes}}})
         rows = [
             Instruction.new([{"role": "user", "content": exam}], origin="exam", iteration="0")
@@ -190,7 +190,7 @@ def test_a_made_row_tells_what_was_shown(pool: Any) -> None:
 
 def test_the_settings_of_an_entry_override_the_filters_of_generation(configure: Configure) -> None:
     settings = configure({"bootstrap": {"0": ENTRY}})
-    assert isinstance(settings.bootstrap["0"], Bootstrap)
+    assert isinstance(settings.bootstrap["0"], BootstrapSettings)
     assert settings.generate.novelty == 0.995
     assert settings.bootstrap_filters("0").novelty == 0.7
     assert settings.bootstrap_filters("0").min_words == settings.generate.min_words

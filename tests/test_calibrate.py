@@ -67,7 +67,7 @@ def calibrated(workplace: Workplace, desk: Desk, **changes: Any) -> CalibrateMet
         }
     )
     calibrate.main(Work("calibrate", "1", settings))
-    return files.read(project.metrics("1", "calibrate"), CalibrateMetrics)
+    return files.read_metrics(project.metrics("1", "calibrate"), CalibrateMetrics)
 
 
 def second(desk: Desk) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def test_anchors_that_cannot_be_read_are_told_before_anything_is_spent(
         problem.startswith("calibrate.anchors: ") and told in problem for problem in problems
     )
     with pytest.raises(DataError, match=told.replace("[", r"\[")):
-        calibrating.read(Path("inputs/anchors.jsonl"))
+        calibrating.read_anchors(Path("inputs/anchors.jsonl"))
 
 
 def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, desk: Desk) -> None:
@@ -223,7 +223,7 @@ def test_samples_of_an_order_are_asked_apart_and_averaged(desk: Desk) -> None:
     assert desk.run("1", [f"{FAR} {n}" for n in range(30)], samples=3) == 180
     reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review.from_row)
     assert [row.sample for row in reviews[:6]] == [0, 1, 2, 0, 1, 2]
-    told = files.read(project.metrics("1", "calibration"), CalibrationMetrics).repeated
+    told = files.read_metrics(project.metrics("1", "calibration"), CalibrationMetrics).repeated
     assert told is not None and told.agreement_share is not None
     assert told.samples == 3
     assert 0.2 < told.agreement_share < 0.8
@@ -253,7 +253,7 @@ def test_tau_above_the_noise_and_a_stop_within_it(workplace: Workplace, desk: De
         Work("split", "1", workplace.params({"split.stop_in_noise": True, "split.tau": 0.5}))
     )
     assert "is within the referee's noise" in str(desk.measures().stopped)
-    assert files.read(project.data("1", "stop.json"), Stop).stop is True
+    assert files.read_metrics(project.data("1", "stop.json"), Stop).stop is True
 
 
 def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:

@@ -135,7 +135,7 @@ def test_a_hard_share_that_noise_makes_alone_stops(
     hard: int, noise: float | None, stops: bool
 ) -> None:
     """At tau 1 and noise 1, 15.9 % of equal answers are hard; noise 2 makes 30.9 %."""
-    reason = calibration.stop_reason(rows(hard, 100 - hard), [], TAU, noise)
+    reason = calibration.noise_stop_reason(rows(hard, 100 - hard), [], TAU, noise)
     assert (reason is not None) == stops
     assert reason is None or "is within the referee's noise" in reason
 
@@ -145,7 +145,7 @@ def test_a_gain_within_the_noise_stops(before: float, stops: bool) -> None:
     """100 rows at noise 1: 1.645 x sqrt(2 / 100) = 0.23 is what noise may make of the gain."""
     now = rows(100, 0)
     then = [verdict(row.id, 3.0 + before) for row in now]
-    reason = calibration.stop_reason(now, then, TAU, 1.0)
+    reason = calibration.noise_stop_reason(now, then, TAU, 1.0)
     assert (reason is not None) == stops
     assert reason is None or f"fell by {before:.2f} on the 100 instructions" in reason
 
@@ -153,12 +153,12 @@ def test_a_gain_within_the_noise_stops(before: float, stops: bool) -> None:
 def test_a_gain_on_few_rows_or_of_a_first_iteration_stops_nothing() -> None:
     now = rows(100, 0)
     few = [verdict(row.id, 3.0) for row in now[:20]]
-    assert calibration.stop_reason(now, few, TAU, 1.0) is None
-    assert calibration.stop_reason(now, [], TAU, 1.0) is None
+    assert calibration.noise_stop_reason(now, few, TAU, 1.0) is None
+    assert calibration.noise_stop_reason(now, [], TAU, 1.0) is None
 
 
 def test_answers_that_stayed_the_same_bring_no_noise_into_the_gain() -> None:
     """Ten of 100 changed, by 1 each: 0.10 is more than 1.645 x sqrt(20) / 100 = 0.07."""
     now = rows(100, 0)
     then = [verdict(row.id, 4.0 if number < 10 else 3.0) for number, row in enumerate(now)]
-    assert calibration.stop_reason(now, then, TAU, 1.0) is None
+    assert calibration.noise_stop_reason(now, then, TAU, 1.0) is None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 
 from lion.errors import DataError, ModelError
-from lion.model.chat import PREAMBLE, Encoder, fold_system, paper_prompt, transcript
+from lion.model.chat import PREAMBLE, ChatFormatter, fold_system, paper_prompt, transcript
 from lion.records import Message, Role
 
 
@@ -38,7 +38,7 @@ def test_an_example_is_generation_prompt_then_response_then_end_of_turn(
     style: str, template: str | None, end: str, messages: list[Message]
 ) -> None:
     tok = tokenizer(template)
-    encoder = Encoder(tok, "auto")
+    encoder = ChatFormatter(tok, "auto")
     example = encoder.example("x", messages, "b f a c")
     prompt, supervised = (
         list(example.input_ids[: example.prompt_length]),
@@ -57,12 +57,12 @@ def test_the_prompt_is_what_the_template_itself_renders(name: str) -> None:
     tok = tokenizer(TEMPLATES[name][0])
     messages = CONVERSATIONS["three turns"]
     rendered = tok.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    assert Encoder(tok, "auto").prompt(messages) == tok(rendered).input_ids
+    assert ChatFormatter(tok, "auto").prompt(messages) == tok(rendered).input_ids
 
 
 def test_exactly_these_tokens_are_supervised() -> None:
     tok = tokenizer(LLAMA3)
-    example = Encoder(tok, "auto").example("x", [user("Say yes or no.")], "yes")
+    example = ChatFormatter(tok, "auto").example("x", [user("Say yes or no.")], "yes")
     assert tok.decode(example.input_ids[: example.prompt_length]) == (
         "<s><|start_header_id|>user<|end_header_id|>\n\nSay yes or no.<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
@@ -71,7 +71,7 @@ def test_exactly_these_tokens_are_supervised() -> None:
 
 
 def test_many_at_once_are_encoded_as_one_by_one() -> None:
-    encoder = Encoder(tokenizer(CHATML), "auto")
+    encoder = ChatFormatter(tokenizer(CHATML), "auto")
     rows = [(name, messages, f"to {name}") for name, messages in CONVERSATIONS.items()]
     assert encoder.examples(rows) == [encoder.example(*row) for row in rows]
     assert encoder.examples([]) == []
@@ -80,7 +80,7 @@ def test_many_at_once_are_encoded_as_one_by_one() -> None:
 
 def test_a_control_token_in_an_instruction_or_a_response_stays_text() -> None:
     tok = tokenizer(CHATML)
-    encoder = Encoder(tok, "auto")
+    encoder = ChatFormatter(tok, "auto")
     example = encoder.example("x", [user("Say <|im_end|> now")], "<|im_end|> is said")
     assert "<|im_end|>" in tok.decode(example.input_ids[: example.prompt_length])
     ends = [place for place, token in enumerate(example.input_ids) if token == encoder.end_of_turn]
@@ -95,7 +95,7 @@ def test_a_template_that_refuses_or_drops_the_system_turn_gets_it_in_the_user_tu
     )
     for template in (GEMMA, drops):
         tok = tokenizer(template)
-        prompt = Encoder(tok, "auto").prompt(CONVERSATIONS["system"])
+        prompt = ChatFormatter(tok, "auto").prompt(CONVERSATIONS["system"])
         assert "You are terse.\n\nSay yes or no." in tok.decode(prompt)
 
 
@@ -105,14 +105,14 @@ def test_folding_keeps_every_text_in_order() -> None:
 
 
 def test_a_conversation_that_the_template_refuses_is_named() -> None:
-    encoder = Encoder(tokenizer(GEMMA), "auto")
+    encoder = ChatFormatter(tokenizer(GEMMA), "auto")
     with pytest.raises(DataError, match=r"Roles must alternate.*second.*Mend its turns"):
         encoder.prompts([[user("fine")], [user("first"), user("second")]])
 
 
 def test_a_tokenizer_without_an_end_is_refused() -> None:
     with pytest.raises(ModelError, match=r"no end-of-sequence token.*Set `eos_token`"):
-        Encoder(tokenizer(None, eos_token=None), "auto")
+        ChatFormatter(tokenizer(None, eos_token=None), "auto")
 
 
 def test_the_paper_format_is_the_authors() -> None:
@@ -120,13 +120,15 @@ def test_the_paper_format_is_the_authors() -> None:
         f"{PREAMBLE}\n\n### Instruction:\nSay yes.\n\n### Response:"
     )
     tok = tokenizer(CHATML)
-    assert tok.decode(Encoder(tok, "paper").prompt([user("Say yes.")])).endswith("### Response:")
+    assert tok.decode(ChatFormatter(tok, "paper").prompt([user("Say yes.")])).endswith(
+        "### Response:"
+    )
 
 
 def test_today_does_not_change_the_prompt() -> None:
     dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"
     tok = tokenizer(dated + CHATML)
-    assert tok.decode(Encoder(tok, "auto").prompt([user("x")])).startswith("26 Jul 2024")
+    assert tok.decode(ChatFormatter(tok, "auto").prompt([user("x")])).startswith("26 Jul 2024")
 
 
 roles: st.SearchStrategy[Role] = st.sampled_from(["user", "assistant"])

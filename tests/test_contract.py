@@ -127,7 +127,7 @@ def test_declared_modules_are_the_import_closure(stage: str) -> None:
 
 
 def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
-    """All that `tuning.tune` reaches, but what made the examples: those are in the key."""
+    """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.model import states
 
     reached = closure("lion/model/tuning.py") - {"lion/model/chat.py"}
@@ -324,7 +324,6 @@ INSIDE_FUNCTIONS = {
     ("lion/training/tune.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
     ("lion/stage.py", "lion/asking/opened.py"): "openai, which half of the stages do not need",
     ("lion/stage.py", "lion/checks/offline.py"): "polars, which stages that ask nobody do not need",
-    ("lion/views/planning.py", "lion/instructions/sources.py"): "polars, where files are counted",
     ("stages/imitation/tune.py", "lion/model/tuning_run.py"): "torch, not needed to stand still",
 }
 FEW = 15

@@ -19,7 +19,7 @@ from lion.asking.pricing import Price, Prices
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.instructions import embeddings
 from lion.instructions.embeddings import Asked, Encoder
-from lion.settings import Embedder
+from lion.settings import EmbeddingEndpoint
 from lion.wire import Failure, Reply
 
 TEXTS = ["Name a bird.", "Name a bird, please, and say where it sings and when.", "2 + 2 = ?"]
@@ -30,9 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.encoder(tmp_path_factory.mktemp("encoder"))
 
 
-def server(url: str, **changes: Any) -> Embedder:
+def server(url: str, **changes: Any) -> EmbeddingEndpoint:
     values = {"base_url": url, "model": "e-1", "api_key_env": None, "request": {}}
-    return Embedder(**{**values, **changes})
+    return EmbeddingEndpoint(**{**values, **changes})
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_folder_that_is_no_encoder_says_so(tmp_path: Path) -> None:
 def test_problems_are_found_without_loading(folder: Path, tmp_path: Path) -> None:
     def told(path: Path) -> list[str]:
         gate = embeddings.Gate(model=str(path), endpoint=None, limit=0.9)
-        return list(embeddings.problems("generate.near_duplicates", gate))
+        return list(embeddings.encoder_problems("generate.near_duplicates", gate))
 
     assert told(folder) == []
     assert "no *.safetensors" in told(tmp_path)[0]

@@ -81,7 +81,7 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
         Marked("sums", False, True),
         Marked("cities", True, True),
     ]
-    found = examination.accuracy(marks, evaluate, 0)
+    found = examination.exam_marks(marks, evaluate, 0)
     assert found.accuracy_share == 0.625
     assert found.teacher_accuracy_share == 0.875
     assert found.accuracy_share_difference == pytest.approx(-0.4)
@@ -91,20 +91,20 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
 
 def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
     marks = [Marked("a", number % 3 == 0, number % 5 > 0) for number in range(60)]
-    found = examination.accuracy(marks, evaluate, 0)
-    assert examination.accuracy(marks, evaluate, 0) == found
-    other = examination.accuracy(marks, evaluate, 1)
+    found = examination.exam_marks(marks, evaluate, 0)
+    assert examination.exam_marks(marks, evaluate, 0) == found
+    other = examination.exam_marks(marks, evaluate, 1)
     assert other.accuracy_share == found.accuracy_share
     interval = bounds(found.accuracy_interval)
     assert found.accuracy_share is not None
     assert interval[0] < found.accuracy_share < interval[1]
-    narrow = examination.accuracy(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
+    narrow = examination.exam_marks(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
     assert bounds(narrow.accuracy_interval)[0] > interval[0]
 
 
 def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
     for marks in ([], [Marked("a", None, None)]):
-        found = examination.accuracy(marks, evaluate, 0)
+        found = examination.exam_marks(marks, evaluate, 0)
         assert (
             found.accuracy_share,
             found.teacher_accuracy_share,
@@ -120,7 +120,7 @@ def reviews(identity: str, teacher: float, student: float) -> list[Review]:
 def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> None:
     """Student 5 and 9 against 10 and 10: 70 %, not the mean of ratios of unequal rows."""
     rows = [*reviews("a", 10, 5), *reviews("b", 10, 9), *reviews("c", 2, 1)]
-    found = examination.quality(rows, evaluate, 0)
+    found = examination.exam_quality(rows, evaluate, 0)
     assert found.quality_percent == pytest.approx(100 * 15 / 22)
     assert found.quality_rows == 3
 
@@ -128,12 +128,12 @@ def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> N
 def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
     broken = replace(reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x")
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
-    found = examination.quality(rows, evaluate, 0)
+    found = examination.exam_quality(rows, evaluate, 0)
     assert (found.quality_percent, found.quality_rows) == (80.0, 1)
 
 
 def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:
-    assert examination.quality([], evaluate, 0).quality_percent is None
+    assert examination.exam_quality([], evaluate, 0).quality_percent is None
 
 
 RIGHT_AND_WRONG = [Marked("sums", True, True), Marked("sums", False, True)]
@@ -157,10 +157,10 @@ def test_the_outcome_is_one_sentence(
 ) -> None:
     judged = [] if scores is None else reviews("a", *scores)
     found = EvaluateMetrics.of(
-        examination.accuracy(marks, evaluate, 0),
-        examination.quality(judged, evaluate, 0),
+        examination.exam_marks(marks, evaluate, 0),
+        examination.exam_quality(judged, evaluate, 0),
         referee=NOTHING,
         teacher=NOTHING,
         dropped={},
     )
-    assert examination.sentence(found) == told
+    assert examination.exam_sentence(found) == told

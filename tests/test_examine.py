@@ -54,10 +54,10 @@ def exams(scoring: str) -> dict[str, Any]:
 def test_a_student_sits_the_exam(workplace: Workplace, scoring: str) -> None:
     settings = workplace.params(exams(scoring))
     sentence = examine.main(Work("examine", "1", settings))
-    found = files.read(Path("metrics/1/examine.json"), ExamineMetrics).exams["bbh"]
+    found = files.read_metrics(Path("metrics/1/examine.json"), ExamineMetrics).exams["bbh"]
     assert found.items == 9 and found.subset is True
     assert found.chance_percent == pytest.approx(100 / 3)
-    averages = files.read(Path("metrics/1/reasoning.json"), ReasoningMetrics)
+    averages = files.read_metrics(Path("metrics/1/reasoning.json"), ReasoningMetrics)
     assert (averages.bbh_percent, averages.agieval_percent) == (found.average_percent, None)
     assert "a subset: 9 of 5,511 items" in sentence
     if scoring == "likelihood":
@@ -67,9 +67,9 @@ def test_a_student_sits_the_exam(workplace: Workplace, scoring: str) -> None:
 def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> None:
     """Against one unpadded forward pass an option, at any batch size."""
     folder, settings = workplace.path / "data/1/student", tiny.student_settings()
-    items = reasoning.read(bbh)
-    model, tokenizer = student.load(folder, settings)
-    encoder = chat.Encoder(tokenizer, "auto")
+    items = reasoning.read_items(bbh)
+    model, tokenizer = student.load_student(folder, settings)
+    encoder = chat.ChatFormatter(tokenizer, "auto")
 
     def score(prompt: list[int], letter: str) -> float:
         tokens = tokenizer(letter, add_special_tokens=False).input_ids
@@ -89,7 +89,7 @@ def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> 
 def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path) -> None:
     long = {"input": "so " * 300 + "\nOptions:\n(A) x\n(B) y", "target": "(A)"}
     (bbh / "snarks.json").write_text(json.dumps({"examples": [long]}))
-    items = reasoning.read(bbh)
+    items = reasoning.read_items(bbh)
     found = likelihood.likeliest(
         items,
         student=workplace.path / "data/1/student",

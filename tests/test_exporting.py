@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lion.errors import ModelError
 from lion.model import exporting, student
-from lion.model.answering import Task, answer
-from lion.model.chat import Encoder
-from lion.model.tuning import tune
+from lion.model.answering import AnsweringTask, answer
+from lion.model.chat import ChatFormatter
+from lion.model.tuning import finetune
 from lion.records import Message
 
 SETTINGS = tiny.student_settings()
@@ -33,9 +33,9 @@ CONVERSATIONS: list[list[Message]] = [
 
 def tuned(folder: Path, out: Path, **changes: Any) -> Path:
     """Tune a student a little, as a user would."""
-    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
     rows = [tiny.instruction(text) for text in QUESTIONS]
-    tune(
+    finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in rows]),
         student=folder,
         out=out,
@@ -72,12 +72,12 @@ def test_four_architectures_are_tuned_exported_and_reloaded(
 ) -> None:
     base = tiny.folder(tmp_path / "base", architecture)
     tuned(base, tmp_path / "student", method=method, learning_rate=0.02)
-    exporting.export(tmp_path / "student", SETTINGS, tmp_path / "out")
+    exporting.export_student(tmp_path / "student", SETTINGS, tmp_path / "out")
     rows = [tiny.instruction(text) for text in QUESTIONS]
-    task = Task(tmp_path / "student", SETTINGS, tiny.answering_settings(), 0, "me")
+    task = AnsweringTask(tmp_path / "student", SETTINGS, tiny.answering_settings(), 0, "me")
     here = [one.text for one in answer(rows, task)]
     assert answers_elsewhere(tmp_path / "out") == here
-    untuned = Task(base, SETTINGS, tiny.answering_settings(), 0, "me")
+    untuned = AnsweringTask(base, SETTINGS, tiny.answering_settings(), 0, "me")
     assert here != [one.text for one in answer(rows, untuned)], "tuning has changed nothing"
     assert not list((tmp_path / "out").glob("adapter*"))
 
@@ -91,15 +91,15 @@ def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, openin
         words.backend_tokenizer.post_processor = bos_first(words)
     student.save(tiny.model(), words, tmp_path / "student")
     settings = tiny.student_settings(prompt_format="paper")
-    exporting.export(tmp_path / "student", settings, tmp_path / "out")
-    encoder = Encoder(student.load_tokenizer(tmp_path / "student", settings), "paper")
+    exporting.export_student(tmp_path / "student", settings, tmp_path / "out")
+    encoder = ChatFormatter(student.load_tokenizer(tmp_path / "student", settings), "paper")
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     for messages in CONVERSATIONS:
         ids = exported.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         assert exported.decode(ids) == exported.decode(encoder.prompt(messages))
         assert ids == encoder.prompt(messages)
     assert (encoder.prompt(CONVERSATIONS[0])[0] == words.bos_token_id) is opening
-    as_base = Encoder(student.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
+    as_base = ChatFormatter(student.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
     assert as_base.end_of_turn == encoder.end_of_turn
 
 
@@ -113,7 +113,7 @@ def bos_first(words: Any) -> Any:
 
 def test_the_stops_are_exported(tmp_path: Path) -> None:
     """ChatML ends its turns with another token than the tokenizer's end of sequence."""
-    exporting.export(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "out")
+    exporting.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     words = tiny.tokenizer()
     expected = sorted([words.eos_token_id, words.convert_tokens_to_ids("<|im_end|>")])
@@ -127,5 +127,5 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(ModelError, match=r"mine is there already. Name another folder"):
-        exporting.export(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "mine")
+        exporting.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

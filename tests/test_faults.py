@@ -167,7 +167,7 @@ def test_what_a_killed_writer_left_is_removed_and_no_others(tmp_path: Path) -> N
 
 def test_a_half_written_student_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".student.k3_9dq0x" / "new").mkdir(parents=True)
-    with student.replacing(tmp_path / "student") as folder:
+    with student.replacing_folder(tmp_path / "student") as folder:
         (folder / "config.json").write_text("{}")
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
@@ -184,7 +184,7 @@ def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
     metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
     jsonl.write_document(metrics, {"new": 1})
     jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
-    with student.replacing(folder) as temporary:
+    with student.replacing_folder(folder) as temporary:
         (temporary / "config.json").write_text("{}")
     Path(".lion/runs/split@1.json").unlink()
     assert written.changed() == []

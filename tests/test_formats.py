@@ -60,7 +60,7 @@ def old(tmp_path: Path) -> Path:
 def test_a_ledger_is_read_and_each_reply_is_that_of_its_request(old: Path) -> None:
     with Ledger(old) as ledger:
         assert ledger.count() == 2
-    assert maintenance.verify(old) == []
+    assert maintenance.ledger_problems(old) == []
 
 
 def test_a_ledger_of_a_later_version_is_refused_and_left_as_it_was(old: Path) -> None:

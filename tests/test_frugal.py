@@ -14,7 +14,7 @@ from lion import project, prompts
 from lion.judgement import frugal, referee
 from lion.judgement.discrimination import measures, selected, verdicts
 from lion.records import ORDERS, Review, Selection, Verdict
-from lion.settings import Review as Rules
+from lion.settings import ReviewSettings as Rules
 from lion.wire import Reply
 
 SCORE = st.integers(1, 10)
@@ -54,10 +54,10 @@ def test_by_default_everything_is_judged_in_both_orders(rules: Any) -> None:
 @given(SCORE, SCORE, st.text(min_size=1).filter(str.strip))
 def test_of_the_same_answer_full_judging_says_the_same(one: int, other: int, text: str) -> None:
     """Both orders are one request, hence one reply: the gap is 0 whatever the judge says."""
-    first, second = (referee.request("q", text, text, order, TEMPLATES) for order in ORDERS)
+    first, second = (referee.review_request("q", text, text, order, TEMPLATES) for order in ORDERS)
     assert first == second
     reply = Reply(f"Score of Assistant 1: {one}\nScore of Assistant 2: {other}", "stop", "m", None)
-    full = verdicts([referee.review("a", order, reply) for order in ORDERS], 1.0)
+    full = verdicts([referee.parse_review("a", order, reply) for order in ORDERS], 1.0)
     unasked = selected([Selection("a", "same_answer", ORDERS[0])], [], 1.0)
     assert (full[0].gap, full[0].difficulty) == (unasked[0].gap, unasked[0].difficulty)
     assert (unasked[0].teacher_mean, unasked[0].basis) == (None, "same_answer")

@@ -12,13 +12,13 @@ from lion.errors import TooManyDroppedError
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.records import Answer, Instruction, Verdict
-from lion.settings import Embedder, NearDuplicates
+from lion.settings import EmbeddingEndpoint, NearDuplicates
 from lion.stage import Work
 from stages.generation import generate
 
 
 def measured() -> GenerateMetrics:
-    return files.read(project.metrics("1", "generate"), GenerateMetrics)
+    return files.read_metrics(project.metrics("1", "generate"), GenerateMetrics)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def gated(work: Work, chat_server: ChatServer, unsafe: str = "^$") -> Work:
     generate_ = settings.generate.model_copy(
         update={
             "near_duplicates": NearDuplicates(
-                model=None, endpoint=Embedder(**endpoint), limit=0.9999
+                model=None, endpoint=EmbeddingEndpoint(**endpoint), limit=0.9999
             ),
             "safety": True,
         }

@@ -12,9 +12,9 @@ from fixtures import Configure
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.generated_pool import FUNNEL, GeneratedPool, generated_pool
-from lion.instructions.near_duplicates import NearDuplicates, Vector
+from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.instructions.parents import seeds_of
-from lion.instructions.pools import draw
+from lion.instructions.pools import rng_for
 from lion.instructions.quality import Flaw
 from lion.records import KINDS, Dropped, Instruction, Kind
 from lion.wire import Failure
@@ -55,7 +55,7 @@ def pool(configure: Configure) -> Made:
                 settings.quality,
                 Decontamination([EXAM], whole=True, ngram=None),
             ),
-            draw(random_seed=random_seed, purpose="generate", depth=depth),
+            rng_for(random_seed=random_seed, purpose="generate", depth=depth),
             gaps={one.id: float(number) for number, one in enumerate(CACHE)},
             progress={},
         )
@@ -121,7 +121,7 @@ class ByLength:
 
 
 def nearly(pool: GeneratedPool) -> GeneratedPool:
-    near = NearDuplicates(0.9, ByLength())
+    near = NearDuplicateIndex(0.9, ByLength())
     near.fill([(row.id, row.messages[0]["content"]) for row in CACHE])
     pool.filter.near = near
     return pool

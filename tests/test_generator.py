@@ -74,7 +74,7 @@ def test_a_failure_keeps_its_reason(configure: Configure) -> None:
 
 
 def test_hard_and_easy_are_asked_for_differently() -> None:
-    asked = {kind: generator.request("2+2 = $x?", kind, TEMPLATES, 5) for kind in KINDS}
+    asked = {kind: generator.generation_request("2+2 = $x?", kind, TEMPLATES, 5) for kind in KINDS}
     texts = {kind: asked[kind].messages[-1]["content"] for kind in KINDS}
     assert "same domain and the same task type" in texts["hard"]
     assert "rarer" in texts["easy"]

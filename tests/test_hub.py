@@ -112,20 +112,20 @@ from pathlib import Path
 import tiny
 from lion import base
 from lion.model import inspection, student
-from lion.model.answering import Task, answer
+from lion.model.answering import AnsweringTask, answer
 from lion.errors import ModelError
 
 said = []
 for model, revision in json.loads(sys.argv[1]):
     settings = tiny.student_settings(model=model, revision=revision)
-    told = inspection.problems(settings, ask_hub=True)
-    size = inspection.weight_bytes(settings, ask_hub=True)
+    told = inspection.checkpoint_problems(settings, ask_hub=True)
+    size = inspection.student_bytes(settings, ask_hub=True)
     pointer = text = None
     try:
         folder = Path(sys.argv[2]) / f"{model.replace('/', '-')}-{revision}"
         base.write_student(folder, settings, [], 0)
         pointer = student.Pointer.read(folder).revision
-        task = Task(folder, settings, tiny.answering_settings(), 0, "me")
+        task = AnsweringTask(folder, settings, tiny.answering_settings(), 0, "me")
         text = answer([tiny.instruction("What is 17 plus 25?")], task)[0].text
     except ModelError as error:
         told.append(str(error))

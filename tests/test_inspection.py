@@ -25,11 +25,13 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
     (folder / "model.safetensors").unlink()
     torch.save(tiny.model().state_dict(), folder / "pytorch_model.bin")
-    problems = inspection.problems(tiny.student_settings(model=str(folder)), ask_hub=True)
+    problems = inspection.checkpoint_problems(
+        tiny.student_settings(model=str(folder)), ask_hub=True
+    )
     assert len(problems) == 1
     assert "has no *.safetensors. Pickled weights are refused" in problems[0]
     with pytest.raises(ModelError, match="Pickled weights are refused"):
-        student.load(folder, SETTINGS)
+        student.load_student(folder, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -44,17 +46,25 @@ def test_the_check_names_what_a_folder_lacks(tmp_path: Path, missing: list[str],
     folder = tiny.folder(tmp_path / "student")
     for name in missing:
         (folder / name).unlink()
-    [problem] = inspection.problems(tiny.student_settings(model=str(folder)), ask_hub=True)
+    [problem] = inspection.checkpoint_problems(
+        tiny.student_settings(model=str(folder)), ask_hub=True
+    )
     assert said in problem
 
 
 def test_the_check_finds_nothing_wrong_with_a_whole_student(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
-    assert inspection.problems(tiny.student_settings(model=str(folder)), ask_hub=True) == []
-    assert inspection.problems(tiny.student_settings(model="embedded"), ask_hub=True) == []
+    assert (
+        inspection.checkpoint_problems(tiny.student_settings(model=str(folder)), ask_hub=True) == []
+    )
+    assert (
+        inspection.checkpoint_problems(tiny.student_settings(model="embedded"), ask_hub=True) == []
+    )
     Pointer("folder", str(folder)).write(tmp_path / "pointing")
     assert (
-        inspection.problems(tiny.student_settings(model=str(tmp_path / "pointing")), ask_hub=True)
+        inspection.checkpoint_problems(
+            tiny.student_settings(model=str(tmp_path / "pointing")), ask_hub=True
+        )
         == []
     )
 
@@ -66,7 +76,9 @@ def test_the_check_wants_an_end_of_sequence(tmp_path: Path) -> None:
         document.pop("eos_token", None)
         document.pop("eos_token_id", None)
         (folder / name).write_text(json.dumps(document))
-    [problem] = inspection.problems(tiny.student_settings(model=str(folder)), ask_hub=True)
+    [problem] = inspection.checkpoint_problems(
+        tiny.student_settings(model=str(folder)), ask_hub=True
+    )
     assert "no end-of-sequence token" in problem
 
 
@@ -75,9 +87,9 @@ def test_the_check_of_a_path_that_is_no_folder(tmp_path: Path) -> None:
     file.touch()
     assert (
         "is no folder"
-        in inspection.problems(tiny.student_settings(model=str(file)), ask_hub=True)[0]
+        in inspection.checkpoint_problems(tiny.student_settings(model=str(file)), ask_hub=True)[0]
     )
-    [problem] = inspection.problems(
+    [problem] = inspection.checkpoint_problems(
         tiny.student_settings(model=str(tmp_path / "none")), ask_hub=True
     )
     assert "there is no folder" in problem
@@ -91,7 +103,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
         "from lion.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
         "                   prompt_format='auto', dtype='float32', threads=None, endpoint=None)\n"
-        "print(*inspection.problems(settings, ask_hub=True))\n"
+        "print(*inspection.checkpoint_problems(settings, ask_hub=True))\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run(
@@ -129,7 +141,9 @@ def test_what_the_hub_refuses_is_told_with_the_next_action(
 
     monkeypatch.setattr(huggingface_hub, "model_info", refuse)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    [problem] = inspection.problems(tiny.student_settings(model="some/model"), ask_hub=True)
+    [problem] = inspection.checkpoint_problems(
+        tiny.student_settings(model="some/model"), ask_hub=True
+    )
     assert said in problem
 
 
@@ -143,7 +157,9 @@ def test_a_hub_models_listing_is_checked(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: Info())
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    [problem] = inspection.problems(tiny.student_settings(model="some/model"), ask_hub=True)
+    [problem] = inspection.checkpoint_problems(
+        tiny.student_settings(model="some/model"), ask_hub=True
+    )
     assert "Pickled weights are refused" in problem
 
 

@@ -7,9 +7,14 @@ from pipeline import Project
 from running import Finished
 
 from lion.commands import keeping
-from lion.commands.keeping import Tuned
+from lion.commands.keeping import EvaluatedStudent
 
-LINE = [Tuned("0", None, 0.2), Tuned("1", "0", 0.6), Tuned("2", "1", 0.6), Tuned("3", "2", 0.5)]
+LINE = [
+    EvaluatedStudent("0", None, 0.2),
+    EvaluatedStudent("1", "0", 0.6),
+    EvaluatedStudent("2", "1", 0.6),
+    EvaluatedStudent("3", "2", 0.5),
+]
 
 
 @pytest.mark.parametrize(
@@ -20,11 +25,11 @@ def test_the_last_student_always_stays(keep: keeping.Keep, going: list[str]) -> 
 
 
 def test_each_line_of_work_has_its_last_student() -> None:
-    assert keeping.going("last", [*LINE, Tuned("1b", "0", None)]) == ["0", "1", "2"]
+    assert keeping.going("last", [*LINE, EvaluatedStudent("1b", "0", None)]) == ["0", "1", "2"]
 
 
 def test_without_scores_there_is_no_best() -> None:
-    done = [Tuned("0", None, None), Tuned("1", "0", None)]
+    done = [EvaluatedStudent("0", None, None), EvaluatedStudent("1", "0", None)]
     assert keeping.going("best", done) == ["0"]
 
 

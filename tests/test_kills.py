@@ -11,7 +11,7 @@ import tiny
 from fixtures import ROOT
 from polling import wait_until
 
-from lion.model.answering import Task, answer
+from lion.model.answering import AnsweringTask, answer
 from lion.records import Instruction
 
 KILLS = 20
@@ -19,9 +19,9 @@ SETTINGS = tiny.student_settings(threads=1)
 ROWS = [tiny.instruction(f"{text} {n}") for n in range(30) for text in tiny.TEXTS]
 
 
-def _task(folder: Path) -> Task:
+def _task(folder: Path) -> AnsweringTask:
     options = {"temperature": 1.0, "batch_size": 5, "max_tokens": 40}
-    return Task(folder, SETTINGS, tiny.answering_settings(**options), 0, "me")
+    return AnsweringTask(folder, SETTINGS, tiny.answering_settings(**options), 0, "me")
 
 
 def work(folder: Path, keep: Path) -> None:

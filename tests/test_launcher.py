@@ -61,7 +61,7 @@ def test_two_processes_give_the_curve_and_the_student_of_one(tmp_path: Path) -> 
 
 
 def assert_same_weights(ours: Path, alone: Path) -> None:
-    one, other = (student.load(path, SETTINGS)[0].state_dict() for path in (ours, alone))
+    one, other = (student.load_student(path, SETTINGS)[0].state_dict() for path in (ours, alone))
     assert one.keys() == other.keys()
     for name, weight in one.items():
         assert weight.sub(other[name]).abs().max() < 1e-3, name
@@ -132,7 +132,7 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
         config=str(config),
         start=["srun", "--nodes=2"],
     ).launcher
-    words = launcher.command(several, "lion.model.tuning_process", "job", cpu=False)
+    words = launcher.launch_command(several, "lion.model.tuning_process", "job", cpu=False)
     assert words[:2] == ["srun", "--nodes=2"]
     parsed = launch_command_parser().parse_args(
         words[words.index("accelerate.commands.launch") + 1 :]
@@ -147,7 +147,7 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
 def test_a_missing_configuration_is_named() -> None:
     absent = tiny.hardware(processes=2, config="launchers/none.yaml").launcher
     with pytest.raises(SettingsError, match=r"no file launchers/none\.yaml"):
-        launcher.command(absent, "lion.model.tuning_process", cpu=True)
+        launcher.launch_command(absent, "lion.model.tuning_process", cpu=True)
 
 
 def test_a_failing_process_ends_the_launch_with_an_error() -> None:

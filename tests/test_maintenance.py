@@ -46,7 +46,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
 def test_calls_are_summed_by_model_and_by_stage(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
     (model,) = maintenance.by_model(path)
-    assert model == maintenance.Group((URL, "m"), 3, 1, 37, 200, 1, None, None)
+    assert model == maintenance.CallStatistics((URL, "m"), 3, 1, 37, 200, 1, None, None)
     assert model.wasted == pytest.approx(1 / 3)
     teach, review = maintenance.by_stage(path)
     assert (teach.names, teach.calls, teach.failed, teach.nanodollars) == (("teach@1",), 2, 0, 200)
@@ -56,7 +56,7 @@ def test_calls_are_summed_by_model_and_by_stage(ledger: Ledger, path: Path) -> N
 
 def test_a_sound_ledger_has_no_problem(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
-    assert maintenance.verify(path) == []
+    assert maintenance.ledger_problems(path) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_rows_that_were_tampered_with_are_told(
     with sqlite3.connect(path) as connection:
         connection.execute(change)
     connection.close()
-    found = maintenance.verify(path)
+    found = maintenance.ledger_problems(path)
     assert len(found) == ledger.count()
     assert all(told in line for line in found)
 
@@ -85,7 +85,7 @@ def test_a_colleagues_replies_are_taken_in(
     """By export or by the ledger's own file; ours stay as they are, and nothing is spent."""
     source = path if suffix == "sqlite" else tmp_path / f"replies.{suffix}"
     if suffix != "sqlite":
-        assert maintenance.export(path, source) == 2
+        assert maintenance.export_replies(path, source) == 2
     with Ledger(tmp_path / "mine.sqlite") as mine:
         ours = entry(1, "ours")
         mine.write([ours])
@@ -95,21 +95,21 @@ def test_a_colleagues_replies_are_taken_in(
         found = mine.look_up([entry(1).key, entry(2).key])
         assert found == {entry(1).key: ours.reply, entry(2).key: entry(2).reply}
         assert maintenance.take_in(mine, source) == (0, 2)
-    assert maintenance.verify(tmp_path / "mine.sqlite") == []
+    assert maintenance.ledger_problems(tmp_path / "mine.sqlite") == []
     assert ledger.count() == 2
 
 
 def test_exports_are_json_that_others_read(ledger: Ledger, path: Path, tmp_path: Path) -> None:
     assert ledger.count() == 2
-    maintenance.export(path, tmp_path / "r.jsonl")
+    maintenance.export_replies(path, tmp_path / "r.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     asked = {json.loads(row["request"])["messages"][0]["content"] for row in rows}
     assert asked == {"q1", "q2"}
-    maintenance.export(path, tmp_path / "r.parquet")
+    maintenance.export_replies(path, tmp_path / "r.parquet")
     frame = polars.read_parquet(tmp_path / "r.parquet")
     assert frame["request"].to_list() == [row["request"] for row in rows]
     with pytest.raises(DataError, match=r"\.jsonl or \.parquet"):
-        maintenance.export(path, tmp_path / "r.csv")
+        maintenance.export_replies(path, tmp_path / "r.csv")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_file_of_somebody_that_cannot_be_used_adds_nothing(
     ledger: Ledger, path: Path, tmp_path: Path, line: dict[str, object], told: str
 ) -> None:
     source = tmp_path / "theirs.jsonl"
-    maintenance.export(path, source)
+    maintenance.export_replies(path, source)
     with source.open("a") as file:
         file.write(json.dumps({"format": 1, **line}) + "\n")
     with Ledger(tmp_path / "mine.sqlite") as mine:

@@ -119,8 +119,8 @@ def test_a_value_of_another_unit_is_refused_where_it_is_made_and_where_it_is_rea
     """A per cent for a share or for points, a share for a quality; no count is negative."""
     kind, found = STRUCTS[name], sample(STRUCTS[name])
     path = tmp_path / "found.json"
-    files.write(path, found)
-    assert files.read(path, kind) == found
+    files.write_metrics(path, found)
+    assert files.read_metrics(path, kind) == found
     document = json.loads(path.read_bytes())
     for field, _ in measured(kind):
         for wrong in planted(field):
@@ -130,7 +130,7 @@ def test_a_value_of_another_unit_is_refused_where_it_is_made_and_where_it_is_rea
                 path, {**document, field: refilled(document[field], wrong), "format": 1}
             )
             with pytest.raises(DataError, match=r"found\.json: .*(expected|Expected)"):
-                files.read(path, kind)
+                files.read_metrics(path, kind)
 
 
 def planted(field: str) -> list[float]:
@@ -171,16 +171,16 @@ def test_a_real_runs_files_are_read_and_written_as_they_were(
     found = sorted((finished.project.root / "metrics" / key).glob("*.json"))
     assert len(found) >= 4
     for path in found:
-        kept = files.read(path, stage_files()[path.stem])
-        files.write(tmp_path / path.name, kept)
+        kept = files.read_metrics(path, stage_files()[path.stem])
+        files.write_metrics(tmp_path / path.name, kept)
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 def test_what_a_real_run_did_is_read(finished: Finished) -> None:
     records = list((finished.project.root / ".lion" / "runs").glob("*.json"))
     assert records
-    assert all(files.read(path, RunRecord).finished for path in records)
-    stop = files.read(finished.project.root / "data" / "1" / "stop.json", Stop)
+    assert all(files.read_metrics(path, RunRecord).finished for path in records)
+    stop = files.read_metrics(finished.project.root / "data" / "1" / "stop.json", Stop)
     assert stop == Stop(stop=False, reason=None)
 
 
@@ -210,7 +210,7 @@ def test_older_names_are_refused_with_the_next_action(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     jsonl.write_document(path, {**OLDER, "agreement": 1.0, "stopped": None})
     with pytest.raises(DataError) as told:
-        files.read(path, SplitMetrics)
+        files.read_metrics(path, SplitMetrics)
     for part in (str(path), "mean_gap", "mean_gap_points", "`dvc repro` writes it anew"):
         assert part in str(told.value)
 
@@ -230,10 +230,10 @@ def test_a_file_of_another_shape_is_refused_by_its_field(
     changes: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "split.json"
-    files.write(path, sample(SplitMetrics))
+    files.write_metrics(path, sample(SplitMetrics))
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
     with pytest.raises(DataError, match=told) as error:
-        files.read(path, SplitMetrics)
+        files.read_metrics(path, SplitMetrics)
     assert str(path) in str(error.value)
 
 
@@ -250,19 +250,19 @@ def test_a_field_that_is_missing_is_named(name: str) -> None:
 
 def test_a_funnel_holds_counts_alone(tmp_path: Path) -> None:
     path = tmp_path / "generate.json"
-    files.write(path, sample(GenerateMetrics))
+    files.write_metrics(path, sample(GenerateMetrics))
     document = json.loads(path.read_bytes())
     for wrong in ({"asked": "2"}, {"asked": -1}, {"asked": True}, [1]):
         path.write_text(json.dumps({**document, "hard": wrong}))
         with pytest.raises(DataError, match=r"count.* is expected"):
-            files.read(path, GenerateMetrics)
+            files.read_metrics(path, GenerateMetrics)
 
 
 def test_a_record_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "teach@0.json"
     jsonl.write_document(path, {"finished": True, "exit_code": 0, "seconds": 1.0})
     with pytest.raises(DataError, match=r"required field `asked`.*Delete it"):
-        files.read(path, RunRecord)
+        files.read_metrics(path, RunRecord)
 
 
 def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
@@ -293,9 +293,9 @@ def test_a_role_that_was_asked_nothing_is_an_empty_object(tmp_path: Path) -> Non
     """So it was before there were structs, and so it stays."""
     path = tmp_path / "review.json"
     found = ReviewMetrics(responses=1, judged=1, reviews=2, dropped={}, referee=None)
-    files.write(path, found)
+    files.write_metrics(path, found)
     assert json.loads(path.read_bytes())["referee"] == {}
-    assert files.read(path, ReviewMetrics) == found
+    assert files.read_metrics(path, ReviewMetrics) == found
     assert found.used == {}
     assert replace(found, referee=USED).used == {"referee": USED}
 

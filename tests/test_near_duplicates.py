@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.instructions.near_duplicates import DIGITS, NearDuplicates, Vector
+from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
 from lion.instructions.novelty import Neighbour
 from lion.metrics.units import RoleUsage
 from lion.wire import Failure
@@ -42,9 +42,9 @@ class Behaviour:
 
 def gate(
     vectors: Mapping[str, Sequence[float] | Failure], limit: float = 0.9
-) -> tuple[NearDuplicates, Behaviour]:
+) -> tuple[NearDuplicateIndex, Behaviour]:
     told = Behaviour(vectors)
-    return NearDuplicates(limit, told), told
+    return NearDuplicateIndex(limit, told), told
 
 
 def test_the_nearest_and_its_cosine_by_hand() -> None:
@@ -145,7 +145,7 @@ def test_rounds_and_one_by_one_decide_as_the_formula_does(
     assert decided[0] == expected
 
 
-def _kept(near: NearDuplicates, text: str) -> bool:
+def _kept(near: NearDuplicateIndex, text: str) -> bool:
     if near.objection(near.neighbour(text)) is not None:
         return False
     near.add(text, text)

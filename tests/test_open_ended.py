@@ -142,4 +142,4 @@ def test_who_always_wins_has_a_finite_rate(score: int) -> None:
 
 def test_without_lengths_there_is_no_length_control() -> None:
     assert open_ended.length_controlled([Compared("x", 8, 6, None)], BOOTSTRAP) is None
-    assert open_ended.figures([], BOOTSTRAP).quality is None
+    assert open_ended.open_ended_metrics([], BOOTSTRAP).quality is None

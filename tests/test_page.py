@@ -115,7 +115,7 @@ def written(
         project(root, key, pool, judged, responses if judged else ())
         (root / "metrics" / key).mkdir(parents=True)
         for found in figures(run, key):
-            files.write(root / "metrics" / key / f"{found.FILE}.json", found)
+            files.write_metrics(root / "metrics" / key / f"{found.FILE}.json", found)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         done = CliRunner().invoke(main, ["report", "--out", "page.html"])

@@ -72,7 +72,7 @@ def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) 
     need = planned(settings)["review@2", "referee"]
     assert (need.calls, need.reckoned) == (2 * 40, "at_most")
     found = ReviewMetrics(responses=50, judged=40, reviews=30, dropped={}, referee=asked(30))
-    files.write(project.metrics("1", "review"), found)
+    files.write_metrics(project.metrics("1", "review"), found)
     need = planned(settings)["review@2", "referee"]
     assert (need.calls, need.reckoned) == (30, "about")
     assert planned(workplace.params(SMALL))["review@2", "referee"].reckoned == "exactly"
@@ -88,12 +88,12 @@ def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> Non
 
 def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
-    rows, _ = base.pool(settings.seed, settings.random_seed)
+    rows, _ = base.base_pool(settings.seed, settings.random_seed)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with Ledger(project.ledger()) as ledger:
         for row in rows[:30]:
-            asked = teacher.request(row, templates)
+            asked = teacher.answer_request(row, templates)
             body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
             key = wire.key(settings.teacher, body, asked.sample)
             ledger.write([Entry(key, body, asked.sample, b"{}", Call("embedded"))])
@@ -124,7 +124,7 @@ def test_tokens_are_measured_where_the_role_was_asked_before(workplace: Workplac
     settings = workplace.params(SMALL)
     assert planned(settings)["teach@3", "teacher"].basis == "estimated"
     found = TeachMetrics(taught=10, cache_pool=10, dropped={}, teacher=asked(10, 1000, 500))
-    files.write(project.metrics("0", "teach"), found)
+    files.write_metrics(project.metrics("0", "teach"), found)
     need = planned(settings)["teach@3", "teacher"]
     assert need.basis == "measured"
     assert (need.prompt_tokens, need.completion_tokens) == (100 * need.calls, 50 * need.calls)
@@ -151,7 +151,7 @@ def test_time_is_reckoned_at_the_limits(
 ) -> None:
     settings = workplace.params({**SMALL, **limits, "api.concurrency": 1000})
     found = TeachMetrics(taught=10, cache_pool=10, dropped={}, teacher=asked(10, 1000, 500))
-    files.write(project.metrics("0", "teach"), found)
+    files.write_metrics(project.metrics("0", "teach"), found)
     need = planned(settings)["teach@0", "teacher"]
     assert need.seconds == pytest.approx(60 * minutes)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.instructions.pools import draw, grow, holdout, parents, replayed, sample
+from lion.instructions.pools import grow, holdout, parents, replayed, rng_for, sample
 from lion.records import Instruction, Verdict
 
 
@@ -21,24 +21,24 @@ POOL = [row(number) for number in range(40)]
 
 
 def rng(depth: int = 1, random_seed: int = 0, purpose: str = "respond") -> object:
-    return draw(random_seed=random_seed, purpose=purpose, depth=depth)
+    return rng_for(random_seed=random_seed, purpose=purpose, depth=depth)
 
 
 @given(st.integers(0, 45), st.integers(0, 99))
 def test_a_sample_has_distinct_rows_in_the_pools_order(limit: int, seed: int) -> None:
-    found = sample(POOL, limit, draw(random_seed=seed, purpose="p", depth=0))
+    found = sample(POOL, limit, rng_for(random_seed=seed, purpose="p", depth=0))
     places = [POOL.index(one) for one in found]
     assert len(found) == min(limit, len(POOL))
     assert places == sorted(set(places))
 
 
 def test_without_a_limit_all_are_drawn() -> None:
-    assert sample(POOL, None, draw(random_seed=0, purpose="p", depth=0)) == POOL
+    assert sample(POOL, None, rng_for(random_seed=0, purpose="p", depth=0)) == POOL
 
 
 def test_draws_follow_from_seed_purpose_and_depth_alone() -> None:
     def drawn(**changes: object) -> list[Instruction]:
-        made = draw(**{"random_seed": 0, "purpose": "respond", "depth": 1, **changes})  # type: ignore[arg-type]
+        made = rng_for(**{"random_seed": 0, "purpose": "respond", "depth": 1, **changes})  # type: ignore[arg-type]
         return sample(POOL, 20, made)
 
     assert drawn() == drawn()
@@ -48,7 +48,7 @@ def test_draws_follow_from_seed_purpose_and_depth_alone() -> None:
 
 def test_samples_are_uniform() -> None:
     """Each of 40 rows is drawn in a quarter of 2,000 draws of 10, within five deviations."""
-    made = draw(random_seed=0, purpose="p", depth=0)
+    made = rng_for(random_seed=0, purpose="p", depth=0)
     counts = Counter(one.id for _ in range(2000) for one in sample(POOL, 10, made))
     assert len(counts) == 40
     assert max(abs(count - 500) for count in counts.values()) < 5 * (2000 * 0.25 * 0.75) ** 0.5
@@ -100,7 +100,7 @@ def test_parents_are_the_hard_and_the_easy_in_the_caches_order() -> None:
 def test_replay_draws_old_rows_for_new_ones(replay: float, new: int) -> None:
     """`replay` per new row, each old row at most once, never a new one."""
     fresh = POOL[:new]
-    found = replayed(fresh, POOL, replay, draw(random_seed=0, purpose="replay", depth=1))
+    found = replayed(fresh, POOL, replay, rng_for(random_seed=0, purpose="replay", depth=1))
     assert len(found) == min(round(replay * new), len(POOL) - new)
     assert len({one.id for one in found}) == len(found)
     assert not {one.id for one in found} & {one.id for one in fresh}

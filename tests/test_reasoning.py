@@ -40,14 +40,14 @@ def test_the_official_exams_have_the_papers_sizes() -> None:
 
 
 def test_a_task_with_letters_keeps_them(tmp_path: Path) -> None:
-    (found,) = reasoning.read(bbh(tmp_path, "movie_recommendation", MOVIES))
+    (found,) = reasoning.read_items(bbh(tmp_path, "movie_recommendation", MOVIES))
     assert found.options == ("Jaws", "Up", "Big")
     assert (found.letters, found.answer) == ("ABC", "B")
     assert found.prompt == (f"Find one:\nOptions:\n(A) Jaws\n(B) Up\n(C) Big\n{reasoning.ASK}")
 
 
 def test_a_task_without_letters_gets_them_in_a_fixed_order(tmp_path: Path) -> None:
-    (found,) = reasoning.read(bbh(tmp_path, "sports_understanding", SPORTS))
+    (found,) = reasoning.read_items(bbh(tmp_path, "sports_understanding", SPORTS))
     assert (found.options, found.answer) == (("yes", "no"), "B")
     assert found.instruction().category == "bbh/sports_understanding"
     assert found.instruction().expected == "B"
@@ -55,9 +55,9 @@ def test_a_task_without_letters_gets_them_in_a_fixed_order(tmp_path: Path) -> No
 
 def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
     rows = [{**MOVIES, "target": "Monsters, Inc"}, {**MOVIES, "target": "(D)"}]
-    found = reasoning.read(bbh(tmp_path, "movie_recommendation", *rows))
+    found = reasoning.read_items(bbh(tmp_path, "movie_recommendation", *rows))
     assert [one.answer for one in found] == [None, None]
-    figures = choices.figures(choices.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP)
+    figures = choices.exam_accuracies(choices.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP)
     assert figures["bbh"].average_percent == 0
     assert [one.target for one in figures["bbh"].without_right_option] == [
         "Monsters, Inc",
@@ -77,7 +77,7 @@ def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
 def test_agievals_options_lose_their_letters(
     tmp_path: Path, options: list[str], expected: tuple[str, ...]
 ) -> None:
-    (found,) = reasoning.read(agieval(tmp_path, "logiqa-en", options=options, label="C"))
+    (found,) = reasoning.read_items(agieval(tmp_path, "logiqa-en", options=options, label="C"))
     assert (found.options, found.answer) == (expected, "C")
     assert found.question == "P.\n\nQ?"
 
@@ -99,7 +99,7 @@ def test_what_is_not_an_official_file_is_refused(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=told.replace("(", r"\(").replace(")", r"\)")):
-        reasoning.read(tmp_path)
+        reasoning.read_items(tmp_path)
 
 
 # --- letters ----------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_stated_letter_is_one_that_is_meant(text: str, letter: str | None) -> 
 
 def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
     found = [item("snarks", number=n) for n in range(3)] + [item("ruin_names", 4, "D")]
-    figures = choices.figures(
+    figures = choices.exam_accuracies(
         choices.choose(found, ["A", "A", "?", "D"], "first_letter"), BOOTSTRAP
     )
     exam = figures["bbh"]
@@ -150,7 +150,9 @@ def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
 def test_a_score_far_from_chance_is_not_marked() -> None:
     found = [item(number=n) for n in range(100)]
     right, guessed = (
-        choices.figures(choices.choose(found, texts, "first_letter"), BOOTSTRAP)["bbh"].tasks
+        choices.exam_accuracies(choices.choose(found, texts, "first_letter"), BOOTSTRAP)[
+            "bbh"
+        ].tasks
         for texts in (["A"] * 100, ["A", "B"] * 50)
     )
     assert right["snarks"].within_chance is False
@@ -161,8 +163,10 @@ def test_a_score_far_from_chance_is_not_marked() -> None:
 def test_the_local_files_are_read_whole() -> None:
     """Each task that is here has its official count; three targets are no option."""
     for exam, tasks in (("bbh", 17), ("agieval", 6)):
-        items = reasoning.read(SHARED / exam)
-        figures = choices.figures(choices.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP)
+        items = reasoning.read_items(SHARED / exam)
+        figures = choices.exam_accuracies(
+            choices.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP
+        )
         found = figures[exam].tasks
         assert len(found) == tasks
         assert all(one.items == one.official_items for one in found.values())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lion.embedded import recipe
 from lion.model import inspection, student
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.records import canonical_text
 
 TEXTS = [
@@ -67,9 +67,11 @@ def test_a_letter_is_one_token_wherever_it_stands() -> None:
 
 def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
     recipe.build(tmp_path / "base", TEXTS, 0)
-    model, tokenizer = student.load(tmp_path / "base", SETTINGS)
+    model, tokenizer = student.load_student(tmp_path / "base", SETTINGS)
     assert (
-        inspection.problems(tiny.student_settings(model=str(tmp_path / "base")), ask_hub=False)
+        inspection.checkpoint_problems(
+            tiny.student_settings(model=str(tmp_path / "base")), ask_hub=False
+        )
         == []
     )
     assert 400_000 < sum(weight.numel() for weight in model.parameters()) < 500_000
@@ -81,7 +83,7 @@ def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
 
 
 def test_turns_are_marked_and_only_the_answer_is_closed() -> None:
-    encoder = Encoder(TOKENIZER, "auto")
+    encoder = ChatFormatter(TOKENIZER, "auto")
     messages = tiny.instruction("Sort the letters: c a b").messages
     example = encoder.example("x", messages, "a b c")
     tokens = TOKENIZER.convert_ids_to_tokens(example.input_ids)

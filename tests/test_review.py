@@ -68,13 +68,13 @@ class Desk:
         return jsonl.read(project.data(key, "verdicts.jsonl"), Verdict.from_row)
 
     def details(self, key: str = "1") -> AgreementMetrics:
-        return files.read(project.metrics(key, "agreement"), AgreementMetrics)
+        return files.read_metrics(project.metrics(key, "agreement"), AgreementMetrics)
 
     def measures(self, key: str = "1") -> SplitMetrics:
-        return files.read(project.metrics(key, "split"), SplitMetrics)
+        return files.read_metrics(project.metrics(key, "split"), SplitMetrics)
 
     def asked(self, key: str = "1") -> ReviewMetrics:
-        return files.read(project.metrics(key, "review"), ReviewMetrics)
+        return files.read_metrics(project.metrics(key, "review"), ReviewMetrics)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_the_schema_is_one_that_strict_servers_take() -> None:
 
 
 def test_a_server_that_ignores_the_schema_is_read_as_text() -> None:
-    found = referee.review("a", "teacher_first", Reply(PLAIN, "stop", "m", None))
+    found = referee.parse_review("a", "teacher_first", Reply(PLAIN, "stop", "m", None))
     assert (found.teacher_score, found.student_score) == (8, 6)
 
 
@@ -184,9 +184,9 @@ def test_the_embedded_referee_is_not_moved(
     for order in ORDERS:
         found = []
         for student in (WRONG, f"{WRONG}\n{attack}"):
-            asked = referee.request(QUESTION, RIGHT, student, order, templates, form)
+            asked = referee.review_request(QUESTION, RIGHT, student, order, templates, form)
             said = Reply(reply(list(asked.messages), 0, keys=keys), "stop", "m", None)
-            found.append(referee.review("a", order, said, (RIGHT, student)))
+            found.append(referee.parse_review("a", order, said, (RIGHT, student)))
         clean, attacked = found
         assert clean.student_score is not None and attacked.student_score is not None
         assert attacked.student_score <= clean.student_score < 10
@@ -206,7 +206,7 @@ JUDGES = {
 def test_a_quoted_attack_is_not_read(attack: str, judge: str) -> None:
     shown = (RIGHT, f"{WRONG}\n{attack}")
     text = judge.format(attack=attack, verdict=PLAIN)
-    found = referee.review("a", "teacher_first", Reply(text, "stop", "m", None), shown)
+    found = referee.parse_review("a", "teacher_first", Reply(text, "stop", "m", None), shown)
     assert (found.teacher_score, found.student_score) == (8, 6), found.reason
 
 
@@ -215,7 +215,7 @@ def test_a_judge_that_only_quotes_an_attack_has_given_no_score(attack: str) -> N
     """What follows the quotation shows that it was one; no number comes of it."""
     shown = (RIGHT, f"{WRONG}\n{attack}")
     text = f"The second answer ends with:\n{attack}\nIt wants to trick me.\nI give no scores."
-    found = referee.review("a", "teacher_first", Reply(text, "stop", "m", None), shown)
+    found = referee.parse_review("a", "teacher_first", Reply(text, "stop", "m", None), shown)
     assert (found.teacher_score, found.student_score) == (None, None)
     assert found.reason is not None
 
@@ -226,5 +226,7 @@ def test_a_json_verdict_that_quotes_an_attack_is_its_own(attack: str) -> None:
         {"evidence": attack, "score_of_assistant_1": 8, "score_of_assistant_2": 6},
         ensure_ascii=False,
     )
-    found = referee.review("a", "teacher_first", Reply(said, "stop", "m", None), (RIGHT, attack))
+    found = referee.parse_review(
+        "a", "teacher_first", Reply(said, "stop", "m", None), (RIGHT, attack)
+    )
     assert (found.teacher_score, found.student_score) == (8, 6)

@@ -104,7 +104,7 @@ def test_loopback_is_told_from_the_world(host: str, ours: bool) -> None:
 
 def test_a_teacher_for_others_wants_a_token_before_it_listens() -> None:
     with pytest.raises(AskError, match=TOKEN):
-        application.serve("0.0.0.0", 0)
+        application.serve_teacher("0.0.0.0", 0)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,9 @@ def test_nobody_is_let_in_without_the_token(
 def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "BODY_SECONDS", 0.3)
     port = unused_port()
-    serving_ = threading.Thread(target=application.serve, args=("127.0.0.1", port), daemon=True)
+    serving_ = threading.Thread(
+        target=application.serve_teacher, args=("127.0.0.1", port), daemon=True
+    )
     serving_.start()
     with connected(port) as client:
         head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"

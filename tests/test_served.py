@@ -16,7 +16,7 @@ from lion import stage
 from lion.errors import EndpointError, ModelError
 from lion.inference.respondent import Respondent
 from lion.model import partial, serving, student
-from lion.model.answering import Task, answer
+from lion.model.answering import AnsweringTask, answer
 from lion.records import Answer
 from lion.settings import Settings
 
@@ -112,6 +112,6 @@ def test_a_student_that_transformers_serves_answers_as_here(workplace: Workplace
     finally:
         os.killpg(process.pid, 9)
         process.wait()
-    task = Task(folder, settings.student, settings.answering, 0, "me")
+    task = AnsweringTask(folder, settings.student, settings.answering, 0, "me")
     assert there == [one.text for one in answer(ROWS, task)]
     serving.prepared(folder, partial.served_name(folder, "1"), settings)

@@ -49,7 +49,7 @@ def test_a_stage_closes_with_one_sentence_and_a_record(workplace: Workplace) -> 
     found = ran("2")
     assert (found.returncode, found.stdout) == (0, "")
     assert found.stderr == "split@2: done 2 after 1\n"
-    record = files.read(workplace.path / ".lion/runs/split@2.json", RunRecord)
+    record = files.read_metrics(workplace.path / ".lion/runs/split@2.json", RunRecord)
     assert (record.finished, record.exit_code, record.asked) == (True, 0, {})
 
 
@@ -59,7 +59,7 @@ def test_a_known_error_is_a_message_with_the_way_back(workplace: Workplace) -> N
     assert found.stderr.startswith("error: data/0/x.jsonl, line 3: no such thing\n")
     assert "`dvc checkout` brings the last ones back" in found.stderr
     assert "Traceback" not in found.stderr
-    assert not files.read(workplace.path / ".lion/runs/split@1.json", RunRecord).finished
+    assert not files.read_metrics(workplace.path / ".lion/runs/split@1.json", RunRecord).finished
 
 
 def test_an_unforeseen_error_keeps_its_traceback(workplace: Workplace) -> None:

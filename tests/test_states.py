@@ -111,24 +111,24 @@ def test_the_key_follows_everything_that_decides_the_weights(
     rows = [Example("a", (1, 2, 3), 1), Example("b", (4, 5), 1)]
     source = student.resolve(tiny.folder(tmp_path / "base"))
     other = student.resolve(tiny.folder(tmp_path / "other", "qwen2"))
-    plain = states.key(rows, source, [{"steps": 3}])
-    assert plain == states.key(list(rows), source, [{"steps": 3}])
+    plain = states.training_key(rows, source, [{"steps": 3}])
+    assert plain == states.training_key(list(rows), source, [{"steps": 3}])
     relabelled = [Example("a", (1, 2, 3), 2), rows[1]]
     code = tmp_path / "edited.py"
     code.write_text("x = 1\n")
     keys = {
         plain,
-        states.key(rows[::-1], source, [{"steps": 3}]),
-        states.key(relabelled, source, [{"steps": 3}]),
-        states.key(rows, other, [{"steps": 3}]),
-        states.key(rows, source, [{"steps": 4}]),
+        states.training_key(rows[::-1], source, [{"steps": 3}]),
+        states.training_key(relabelled, source, [{"steps": 3}]),
+        states.training_key(rows, other, [{"steps": 3}]),
+        states.training_key(rows, source, [{"steps": 4}]),
     }
     monkeypatch.setattr(states, "_CODE", (str(code),))
-    keys.add(states.key(rows, source, [{"steps": 3}]))
+    keys.add(states.training_key(rows, source, [{"steps": 3}]))
     code.write_text("x = 2\n")
-    keys.add(states.key(rows, source, [{"steps": 3}]))
+    keys.add(states.training_key(rows, source, [{"steps": 3}]))
     monkeypatch.setattr(states, "_versions", lambda: {"torch": "0"})
-    keys.add(states.key(rows, source, [{"steps": 3}]))
+    keys.add(states.training_key(rows, source, [{"steps": 3}]))
     assert len(keys) == 8
 
 

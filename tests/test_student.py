@@ -94,7 +94,7 @@ def test_a_stopped_loop_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def test_a_student_is_loaded_as_it_was_saved(tmp_path: Path, architecture: str) -> None:
     folder = tiny.folder(tmp_path / "student", architecture)
-    model, tokenizer = student.load(folder, SETTINGS)
+    model, tokenizer = student.load_student(folder, SETTINGS)
     ids = torch.tensor([tokenizer("Reverse the letters").input_ids])
     with torch.no_grad():
         assert torch.equal(model(ids).logits, tiny.model(architecture)(ids).logits)
@@ -134,7 +134,7 @@ def test_a_hub_id_that_cannot_be_had_is_a_model_error(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     Pointer("hub", "nobody/nothing").write(tmp_path)
     with pytest.raises(ModelError, match="nobody/nothing: not in the cache"):
-        student.load(tmp_path, SETTINGS)
+        student.load_student(tmp_path, SETTINGS)
 
 
 def test_remote_code_is_refused_by_default(tmp_path: Path) -> None:
@@ -145,4 +145,4 @@ def test_remote_code_is_refused_by_default(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('ran')")
     with pytest.raises(ModelError, match="trust_remote_code: true"):
-        student.load(folder, SETTINGS)
+        student.load_student(folder, SETTINGS)

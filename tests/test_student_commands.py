@@ -179,12 +179,12 @@ def test_who_serves_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPat
     installed: set[str] = set()
     monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: name in installed or None)
     with pytest.raises(ModelError, match=r"lacks fastapi, uvicorn\. Run `pip install vllm`"):
-        serving.command("student-1-ab", "127.0.0.1", 8)
+        serving.server_command("student-1-ab", "127.0.0.1", 8)
     installed |= {"fastapi", "uvicorn"}
-    program, *words = serving.command("student-1-ab", "127.0.0.1", 8)
+    program, *words = serving.server_command("student-1-ab", "127.0.0.1", 8)
     assert Path(program).name == "transformers"
     assert words == ["serve", "student-1-ab", "--host", "127.0.0.1", "--port", "8"]
     installed.add("vllm")
-    program, *words = serving.command("student-1-ab", "127.0.0.1", 8)
+    program, *words = serving.server_command("student-1-ab", "127.0.0.1", 8)
     assert Path(program).name == "vllm"
     assert words[:4] == ["serve", "student-1-ab", "--served-model-name", "student-1-ab"]

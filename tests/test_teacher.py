@@ -18,7 +18,7 @@ def instruction(*turns: tuple[str, str]) -> Instruction:
 
 def test_the_conversation_is_asked_behind_the_system_prompt() -> None:
     made = instruction(("user", "2+2?"), ("assistant", "4"), ("user", "Cost: $5 and $fence?"))
-    assert teacher.request(made, TEMPLATES).messages == (
+    assert teacher.answer_request(made, TEMPLATES).messages == (
         {"role": "system", "content": SYSTEM},
         *made.messages,
     )
@@ -26,7 +26,7 @@ def test_the_conversation_is_asked_behind_the_system_prompt() -> None:
 
 def test_a_conversation_keeps_its_own_system_prompt() -> None:
     made = instruction(("system", "Be rude."), ("user", "2+2?"))
-    assert teacher.request(made, TEMPLATES).messages == made.messages
+    assert teacher.answer_request(made, TEMPLATES).messages == made.messages
 
 
 def test_the_same_instruction_is_the_same_request_in_every_iteration() -> None:
@@ -34,13 +34,13 @@ def test_the_same_instruction_is_the_same_request_in_every_iteration() -> None:
     text: list[Message] = [{"role": "user", "content": "2+2?"}]
     one = Instruction.new(text, origin="seed", iteration="0")
     other = Instruction.new(text, origin="exam", iteration="3", category="x", expected="4")
-    assert teacher.request(one, TEMPLATES) == teacher.request(other, TEMPLATES)
+    assert teacher.answer_request(one, TEMPLATES) == teacher.answer_request(other, TEMPLATES)
 
 
 @pytest.mark.parametrize("reason", ["stop", "unknown", "tool_calls"])
 def test_a_reply_is_the_answer_as_it_came(reason: str) -> None:
     made = instruction(("user", "2+2?"))
-    found = teacher.answer(made, Reply(" 4\n", reason, "m-2026", None), "drop")
+    found = teacher.parse_answer(made, Reply(" 4\n", reason, "m-2026", None), "drop")
     assert found == Answer(made.id, " 4\n", reason, "m-2026")
 
 
@@ -57,7 +57,7 @@ def test_what_is_no_answer_is_dropped_with_its_reason(
     outcome: Reply | Failure, truncated: str, reason: str
 ) -> None:
     made = instruction(("user", "2+2?"))
-    found = teacher.answer(made, outcome, truncated)  # type: ignore[arg-type]
+    found = teacher.parse_answer(made, outcome, truncated)  # type: ignore[arg-type]
     assert isinstance(found, Dropped)
     assert (found.stage, found.id, found.reason) == ("teach", made.id, reason)
     assert found.text or found.detail
@@ -65,7 +65,7 @@ def test_what_is_no_answer_is_dropped_with_its_reason(
 
 def test_a_truncated_answer_may_be_kept() -> None:
     made = instruction(("user", "2+2?"))
-    found = teacher.answer(made, Reply("It is fo", "length", "m", None), "keep")
+    found = teacher.parse_answer(made, Reply("It is fo", "length", "m", None), "keep")
     assert found == Answer(made.id, "It is fo", "length", "m")
 
 

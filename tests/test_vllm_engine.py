@@ -11,9 +11,9 @@ import tiny
 
 from lion.errors import ModelError
 from lion.model import engines, student
-from lion.model.answering import Task, answer
-from lion.model.chat import Encoder
-from lion.model.tuning import tune
+from lion.model.answering import AnsweringTask, answer
+from lion.model.chat import ChatFormatter
+from lion.model.tuning import finetune
 
 SETTINGS = tiny.student_settings()
 ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Say no")]
@@ -79,7 +79,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
 
 def ask(folder: Path, **changes: Any) -> Any:
     answering = tiny.answering_settings(engine="vllm", **changes)
-    return answer(ROWS, Task(folder, SETTINGS, answering, 3, "me"))
+    return answer(ROWS, AnsweringTask(folder, SETTINGS, answering, 3, "me"))
 
 
 def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
@@ -87,7 +87,7 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
 ) -> None:
     folder = tiny.folder(tmp_path / "student")
     given = ask(folder, temperature=0.7, max_tokens=9, batch_size=1)
-    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
     prompts = [encoder.prompt(row.messages) for row in ROWS]
     assert [one.text for one in given] == [str(len(prompt)) for prompt in prompts]
     assert [one.finish_reason == "length" for one in given] == [len(p) % 2 == 1 for p in prompts]
@@ -105,8 +105,8 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
 
 def test_an_adapter_goes_with_its_request(tmp_path: Path, vllm: type[StandIn]) -> None:
     folder = tiny.folder(tmp_path / "base")
-    encoder = Encoder(student.load_tokenizer(folder, SETTINGS), "auto")
-    tune(
+    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    finetune(
         encoder.examples([(row.id, row.messages, "b") for row in ROWS]),
         student=folder,
         out=tmp_path / "student",
@@ -138,12 +138,12 @@ def test_vllm_is_the_default_on_a_gpu_where_it_is_installed(
     assert not vllm.made
     for gpu, engine in ((True, "vllm"), (False, "transformers")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        assert engines.chosen(tiny.answering_settings()) == engine
-    assert engines.chosen(tiny.answering_settings(engine="transformers")) == "transformers"
+        assert engines.chosen_engine(tiny.answering_settings()) == engine
+    assert engines.chosen_engine(tiny.answering_settings(engine="transformers")) == "transformers"
 
 
 def test_vllm_that_is_not_installed_is_told() -> None:
     with pytest.raises(ModelError, match=r"vllm is not installed\. Run `pip install vllm`"):
-        engines.chosen(tiny.answering_settings(engine="vllm"))
+        engines.chosen_engine(tiny.answering_settings(engine="vllm"))
     prompts = [engines.Prompt("a", array("i", [1]))]
     assert len(list(engines.batches(prompts, tiny.answering_settings(), "vllm", None))) == 1

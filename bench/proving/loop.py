@@ -150,11 +150,11 @@ def spent(folder: Path, arm: str, seed: int, skew: float) -> float:
 
 def base_pool(settings: Settings, seed: int) -> list[Instruction]:
     """Return the base pool with the teacher's answers, the same for every arm."""
-    rows, _ = base.pool(settings.seed, seed)
-    requests = [teacher.request(row, PROMPTS["teacher"]) for row in rows]
+    rows, _ = base.base_pool(settings.seed, seed)
+    requests = [teacher.answer_request(row, PROMPTS["teacher"]) for row in rows]
     with MockBilling(seed).open("teacher", settings.teacher) as client:
         replies = client.ask(requests)
-    found = [teacher.answer(row, one, "drop") for row, one in zip(rows, replies, strict=True)]
+    found = [teacher.parse_answer(row, one, "drop") for row, one in zip(rows, replies, strict=True)]
     return [
         domains.labelled(teacher.taught(row, one))
         for row, one in zip(rows, found, strict=True)
@@ -220,7 +220,7 @@ def exam_rows() -> list[Instruction]:
 def examples(before: Path, rows: Sequence[Instruction], settings: Settings) -> list[chat.Example]:
     """Return the supervised examples of `rows` for the student in folder `before`."""
     tokenizer = student.load_tokenizer(before, settings.student)
-    encoder = chat.Encoder(tokenizer, settings.student.prompt_format)
+    encoder = chat.ChatFormatter(tokenizer, settings.student.prompt_format)
     return encoder.examples([(row.id, row.messages, _taught(row)) for row in rows])
 
 
@@ -233,7 +233,7 @@ def tune(
     random_seed: int,
 ) -> tuning.TuneReport:
     """Fine-tune for `steps`, else as the default profile does."""
-    return tuning.tune(
+    return tuning.finetune(
         found,
         student=before,
         out=out,

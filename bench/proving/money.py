@@ -51,7 +51,7 @@ class MockBilling:
     def _bought(self, role: str, request: Request) -> Reply:
         seed = sample_seed(self.random_seed, request.sample)
         document = application.completion(
-            application.Request(MODEL, list(request.messages), seed, max_tokens=1024)
+            application.ChatRequest(MODEL, list(request.messages), seed, max_tokens=1024)
         )
         choice, used = document["choices"][0], document["usage"]
         usage = Usage(used["prompt_tokens"], used["completion_tokens"])

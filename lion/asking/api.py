@@ -16,7 +16,7 @@ from lion import wire
 from lion.asking import collecting
 from lion.asking.account import Account
 from lion.asking.batching import Batching
-from lion.asking.calling import Caller, Item, Round
+from lion.asking.calling import Caller, PreparedRequest, RequestBatch
 from lion.asking.interruption import interruptible
 from lion.asking.ledger import Cap, Ledger
 from lion.asking.limits import Pace
@@ -160,7 +160,7 @@ class Asker:
             self.account,
         )
 
-        def make(key: bytes) -> Item:
+        def make(key: bytes) -> PreparedRequest:
             return self._item(requests[places[key]])
 
         self._runner.run(batching.bring(missing, make, len(places)))
@@ -170,7 +170,7 @@ class Asker:
         """Ask once, past the ledger and without retrying, to learn whether the endpoint answers."""
         return self._runner.run(self._probe(self._item(request)))
 
-    async def _probe(self, item: Item) -> Outcome:
+    async def _probe(self, item: PreparedRequest) -> Outcome:
         self.account.calls += 1
         try:
             raw, _ = await self._transport.send(item.body)
@@ -212,9 +212,9 @@ class Asker:
                     self.account.count_usage(wire.usage(raw))
                 yield wire.parse(raw)
 
-    def _item(self, request: Request) -> Item:
+    def _item(self, request: Request) -> PreparedRequest:
         body = wire.canonical(wire.body(request, self.endpoint, self.random_seed))
-        return Item(wire.key(self.endpoint, body, request.sample), body, request.sample)
+        return PreparedRequest(wire.key(self.endpoint, body, request.sample), body, request.sample)
 
     def _advance(self, done: int, total: int) -> None:
         if self.progress is not None:
@@ -224,7 +224,7 @@ class Asker:
         self._transport.open()
         items = (self._item(requests[place]) for place in asked.missing)
         async with Writer(self.ledger, self.cap) as writer:
-            shared = Round(items, writer, asked.failed)
+            shared = RequestBatch(items, writer, asked.failed)
             work = asyncio.create_task(self._work_all(shared, asked))
             with interruptible(work, lambda: shared.end(self._interrupted())):
                 try:
@@ -237,7 +237,7 @@ class Asker:
         if shared.ended is not None:
             raise shared.ended
 
-    async def _work_all(self, shared: Round, asked: _Asked) -> None:
+    async def _work_all(self, shared: RequestBatch, asked: _Asked) -> None:
         """Start workers: all that may be in flight where a limit is known, else more by and by."""
         most = min(self.api.concurrency, len(asked.missing))
         first = most if self._caller.pace.rate else min(most, _FIRST_IN_FLIGHT)
@@ -255,7 +255,7 @@ class Asker:
             for _ in range(first):
                 group.create_task(work())
 
-    async def _settle(self, item: Item, shared: Round, asked: _Asked) -> None:
+    async def _settle(self, item: PreparedRequest, shared: RequestBatch, asked: _Asked) -> None:
         outcome = await self._caller.settle(item, shared)
         if outcome is None:  # never sent: asking has ended
             return

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class BatchState:
     """A batch as the provider describes it; `files` hold replies and errors, in no order.
 
     `errors` are the (code, message) of a batch that failed as a whole; `expires_at` is the second
@@ -59,7 +59,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchLine:
     """One line that came back: the request's key, and the reply's bytes or why there is none."""
 
     key: bytes
@@ -84,7 +84,7 @@ class Provider:
 
         return await self._do(call)
 
-    async def create(self, token: str, file: str, *, look_first: bool) -> State:
+    async def create(self, token: str, file: str, *, look_first: bool) -> BatchState:
         """Make a batch of a file, or return the one that was made of it already.
 
         `look_first` where a crash may have hidden its making; after a lost reply that is done
@@ -108,7 +108,7 @@ class Provider:
 
         return _state(await self._do(call))
 
-    async def state(self, batch: str) -> State:
+    async def state(self, batch: str) -> BatchState:
         """Return how far a batch is."""
         return _state(await self._do(lambda client: client.batches.retrieve(batch)))
 
@@ -157,7 +157,7 @@ class Provider:
         )
 
 
-def read_line(raw: bytes) -> Line | None:
+def read_line(raw: bytes) -> BatchLine | None:
     """Read a line of an output or error file; None where it names no request of anybody's."""
     try:
         document = orjson.loads(raw)
@@ -168,8 +168,8 @@ def read_line(raw: bytes) -> Line | None:
     status = response.get("status_code") if isinstance(response, dict) else None
     body = response.get("body") if isinstance(response, dict) else None
     if status == 200 and isinstance(body, dict):
-        return Line(key, orjson.dumps(body), None)
-    return Line(key, None, _failure(status, body, document.get("error")))
+        return BatchLine(key, orjson.dumps(body), None)
+    return BatchLine(key, None, _failure(status, body, document.get("error")))
 
 
 def _failure(status: object, body: object, error: object) -> Failure:
@@ -187,9 +187,9 @@ def _request_line(key: bytes, body: bytes) -> bytes:
     return head.encode() + body + b"}"
 
 
-def _state(found: Batch) -> State:
+def _state(found: Batch) -> BatchState:
     counts, told = found.request_counts, found.errors
-    return State(
+    return BatchState(
         batch=found.id,
         status=found.status,
         total=counts.total if counts else 0,

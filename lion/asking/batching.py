@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from lion import console, wire
 from lion.asking import batches, purse
 from lion.asking.account import Account
-from lion.asking.batches import Line, Provider, State
-from lion.asking.calling import Item
+from lion.asking.batches import BatchLine, BatchState, Provider
+from lion.asking.calling import PreparedRequest
 from lion.asking.ledger import Call, Entry, FailedCall, Ledger
 from lion.asking.purse import Purse
 from lion.asking.submitted import PREPARED, Submission, Submitted
@@ -31,7 +31,7 @@ _TIMES = 2
 _LINES = 500  # settled in one transaction
 _PATIENCE = 600.0  # seconds that another process may take to submit
 
-Make = Callable[[bytes], Item]
+Make = Callable[[bytes], PreparedRequest]
 
 
 @dataclass(slots=True)
@@ -82,13 +82,13 @@ class Batching:
         enough = len(fresh) >= self.api.batch_least and len(fresh) > self.api.batch_tail * distinct
         return fresh if enough else []
 
-    async def fetch(self) -> list[State]:
+    async def fetch(self) -> list[BatchState]:
         """Keep what every batch of this endpoint brought; return those still at work.
 
         Raises EndpointError, after all others are kept, where one was refused as a whole.
         """
         refused: list[EndpointError] = []
-        at_work: list[State] = []
+        at_work: list[BatchState] = []
         for one in self._book.open(self.purse.endpoint):
             state = await self.look(one)
             if not state.has_ended:
@@ -101,7 +101,7 @@ class Batching:
             raise refused[0]
         return at_work
 
-    async def look(self, one: Submission) -> State:
+    async def look(self, one: Submission) -> BatchState:
         """Return a batch's state; one that a crash left unmade, or hid, is made or found first."""
         if one.batch is None:
             return await self._create(one, look_first=True)
@@ -110,7 +110,7 @@ class Batching:
             self._book.note(one.token, status=state.status, file=one.file, batch=one.batch)
         return state
 
-    async def _create(self, one: Submission, *, look_first: bool) -> State:
+    async def _create(self, one: Submission, *, look_first: bool) -> BatchState:
         file = one.file
         if file is None:  # a file whose name a crash hid stays unused: the provider drops it
             file = await self._provider.upload(f"lion-{one.token}", self._book.requests(one.token))
@@ -119,7 +119,9 @@ class Batching:
         self._book.note(one.token, status=state.status, file=file, batch=state.batch)
         return state
 
-    async def _submit(self, keys: list[bytes], make: Make, at_work: list[State]) -> list[State]:
+    async def _submit(
+        self, keys: list[bytes], make: Make, at_work: list[BatchState]
+    ) -> list[BatchState]:
         """Submit what the budget and the provider's queue allow, in files of the allowed size.
 
         A queue that was full lately takes half as much as it refused, one batch at a time.
@@ -128,7 +130,7 @@ class Batching:
         if refused is not None and at_work:
             return []
         most = batches.MOST_REQUESTS if refused is None else max(1, refused // 2)
-        made: list[State] = []
+        made: list[BatchState] = []
         for piece in _pieces((make(key) for key in keys), most):
             count = self._prepare(piece)
             made += [
@@ -140,12 +142,12 @@ class Batching:
                 break
         return made
 
-    def _prepare(self, piece: Sequence[Item]) -> int:
+    def _prepare(self, piece: Sequence[PreparedRequest]) -> int:
         spend = self.purse
         most = [spend.most(item.body) for item in piece] if spend.is_capped else None
         return self._book.prepare(spend.endpoint, self.stage, piece, most, spend.cap)
 
-    def _undo(self, one: Submission, state: State) -> list[EndpointError]:
+    def _undo(self, one: Submission, state: BatchState) -> list[EndpointError]:
         """Take back a batch that failed as a whole; a full queue is no error, but a wait."""
         code, told = state.errors[0] if state.errors else ("unknown", "no reason is told.")
         words = self.transport.without_key(told)
@@ -161,7 +163,7 @@ class Batching:
             )
         ]
 
-    async def _keep(self, one: Submission, state: State) -> None:
+    async def _keep(self, one: Submission, state: BatchState) -> None:
         """Keep every reply and every failure of a batch that has ended."""
         path = self.ledger.path.with_name(f"batch-{one.token}.jsonl")
         try:
@@ -174,12 +176,12 @@ class Batching:
         finally:
             path.unlink(missing_ok=True)
         silent = Failure(f"batch_{state.status}", "the batch ended without a line for it")
-        rest = [Line(key, None, silent) for key in self._book.sent(one.token)]
+        rest = [BatchLine(key, None, silent) for key in self._book.sent(one.token)]
         for start in range(0, len(rest), _LINES):
             self._settle(one, rest[start : start + _LINES])
         self._book.close(one.token, state.status)
 
-    def _settle(self, one: Submission, lines: Sequence[Line]) -> None:
+    def _settle(self, one: Submission, lines: Sequence[BatchLine]) -> None:
         """Keep a few lines; those not ours, or settled before a crash, are passed over."""
         unsettled = self._book.unsettled(one.token, [line.key for line in lines])
         entries = []
@@ -192,7 +194,7 @@ class Batching:
             self._count(entry)
 
     def _entry(
-        self, one: Submission, item: Item, reservation: int | None, line: Line
+        self, one: Submission, item: PreparedRequest, reservation: int | None, line: BatchLine
     ) -> Entry | FailedCall:
         if line.reply is None:  # the provider bills replies alone
             failure = line.failure or Failure("batch_unread", "")
@@ -213,7 +215,7 @@ class Batching:
             self.account.wasted += 1
             self.account.billed += entry.call.nanodollars != 0
 
-    def _pending(self, waiting: int, at_work: Sequence[State]) -> BatchesPendingError:
+    def _pending(self, waiting: int, at_work: Sequence[BatchState]) -> BatchesPendingError:
         done = sum(state.done + state.failed for state in at_work)
         total = sum(state.total for state in at_work)
         ends = [state.expires_at for state in at_work if state.expires_at]
@@ -249,9 +251,9 @@ def _call(one: Submission, usage: Usage | None, cost: int | None, reservation: i
     return Call(*who, prompt, completion, cost, reservation=reservation)
 
 
-def _pieces(items: Iterator[Item], most: int) -> Iterator[list[Item]]:
+def _pieces(items: Iterator[PreparedRequest], most: int) -> Iterator[list[PreparedRequest]]:
     """Yield `items` in lists that fit a file each."""
-    piece: list[Item] = []
+    piece: list[PreparedRequest] = []
     size = 0
     for item in items:
         line = len(item.body) + batches.FRAME

@@ -23,7 +23,7 @@ _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PreparedRequest:
     """A distinct request, ready to be sent."""
 
     key: bytes
@@ -32,13 +32,13 @@ class Item:
 
 
 @dataclass(slots=True)
-class Round:
+class RequestBatch:
     """What the workers of one `ask` share; where `ended` is set, nothing more is begun.
 
     Replies are in the ledger by the time they are counted here; only failures are held.
     """
 
-    queue: Iterator[Item]
+    queue: Iterator[PreparedRequest]
     writer: Writer
     failed: dict[bytes, Failure] = field(default_factory=dict)
     settled: int = 0
@@ -76,7 +76,7 @@ class Caller:
     stage: str
     account: Account
 
-    async def settle(self, item: Item, shared: Round) -> Outcome | None:
+    async def settle(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Return the outcome after the last try, durable by now; None where it was never sent."""
         tries = Tries(self.api, lambda: shared.has_ended, shared.nap)
         try:
@@ -90,7 +90,7 @@ class Caller:
     def _count_retry(self, _: object) -> None:
         self.account.retries += 1
 
-    async def _once(self, item: Item, shared: Round) -> Outcome | None:
+    async def _once(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Make one call and record it. Raises CallError where it brought no usable reply."""
         began = await self.pace.start(len(item.body) // _BYTES_A_TOKEN)
         reservation = await self._reserve(item, shared)
@@ -113,7 +113,7 @@ class Caller:
         await shared.writer.put(Entry(item.key, item.body, item.sample, raw, call))
         return outcome
 
-    async def _reserve(self, item: Item, shared: Round) -> int | None:
+    async def _reserve(self, item: PreparedRequest, shared: RequestBatch) -> int | None:
         """Set aside the most that a call can cost; end the asking where the budget is reached."""
         if not self.purse.is_capped or shared.has_ended:
             return None
@@ -128,7 +128,12 @@ class Caller:
         return number
 
     async def _record_failure(
-        self, item: Item, shared: Round, error: CallError, began: float, reservation: int | None
+        self,
+        item: PreparedRequest,
+        shared: RequestBatch,
+        error: CallError,
+        began: float,
+        reservation: int | None,
     ) -> None:
         if isinstance(error, ThrottledError):
             self.account.throttled += 1

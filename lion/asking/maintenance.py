@@ -27,7 +27,7 @@ _SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CallStatistics:
     """The calls of one model or of one stage, in all revisions that the ledger served.
 
     `wasted` of the `calls` brought nothing; `failed` is their number. Latencies in seconds, None
@@ -49,18 +49,18 @@ class Group:
         return self.failed / self.calls if self.calls else 0.0
 
 
-def by_model(path: Path) -> list[Group]:
+def by_model(path: Path) -> list[CallStatistics]:
     """Return the calls by endpoint and model, the most costly first."""
     found = _groups(path, "endpoint", "model")
     return sorted(found, key=lambda one: (-one.nanodollars, -one.calls))
 
 
-def by_stage(path: Path) -> list[Group]:
+def by_stage(path: Path) -> list[CallStatistics]:
     """Return the calls by stage, such as `review@2`, in the order of the first calls."""
     return _groups(path, "stage")
 
 
-def _groups(path: Path, *names: str) -> list[Group]:
+def _groups(path: Path, *names: str) -> list[CallStatistics]:
     import polars
     from polars import col
 
@@ -88,14 +88,14 @@ def _groups(path: Path, *names: str) -> list[Group]:
         timed.quantile(0.5).alias("p50"),
         timed.quantile(0.99).alias("p99"),
     )
-    return [Group(row[: len(names)], *row[len(names) :]) for row in summed.iter_rows()]
+    return [CallStatistics(row[: len(names)], *row[len(names) :]) for row in summed.iter_rows()]
 
 
 def hit_rate(runs: Path) -> float | None:
     """Return the share of requests that the ledger answered in the last run of every stage."""
     needed = hits = 0
     for path in sorted(runs.glob("*.json")):
-        for asked in files.read(path, RunRecord).asked.values():
+        for asked in files.read_metrics(path, RunRecord).asked.values():
             needed += asked.needed
             hits += asked.hits
     return hits / needed if needed else None
@@ -111,7 +111,7 @@ def failures(path: Path) -> dict[str, int]:
         return dict(connection.execute(query))
 
 
-def verify(path: Path) -> list[str]:
+def ledger_problems(path: Path) -> list[str]:
     """Return what is wrong with the file or with a row of it, at most a hundred lines."""
     with closing(_reading(path)) as connection:
         told = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
@@ -130,7 +130,7 @@ def _problem(key: bytes, row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def export(path: Path, out: Path) -> int:
+def export_replies(path: Path, out: Path) -> int:
     """Write every reply to `out`, JSONL or Parquet by its suffix; return their number.
 
     Requests and replies are JSON in both. Raises DataError.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lion.asking.calling import Item
+from lion.asking.calling import PreparedRequest
 from lion.asking.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 from lion.settings import Endpoint
 
@@ -61,7 +61,7 @@ class Submitted:
         self,
         who: Endpoint,
         stage: str,
-        items: Sequence[Item],
+        items: Sequence[PreparedRequest],
         most: Sequence[Amount] | None,
         cap: Cap,
     ) -> int:
@@ -124,7 +124,9 @@ class Submitted:
         with self._ledger.transaction() as connection:
             return [key for (key,) in connection.execute(query, (token,))]
 
-    def unsettled(self, token: str, keys: Sequence[bytes]) -> dict[bytes, tuple[Item, int | None]]:
+    def unsettled(
+        self, token: str, keys: Sequence[bytes]
+    ) -> dict[bytes, tuple[PreparedRequest, int | None]]:
         """Return those of `keys` (a few hundred) that a batch has not settled, by key.
 
         Each with its request and the number of what is set aside for it.
@@ -136,7 +138,9 @@ class Submitted:
         )
         with self._ledger.transaction() as connection:
             rows = connection.execute(query, (token, *keys)).fetchall()
-        return {key: (Item(key, body, sample), number) for key, body, sample, number in rows}
+        return {
+            key: (PreparedRequest(key, body, sample), number) for key, body, sample, number in rows
+        }
 
     def settle(self, token: str, entries: Sequence[Entry | FailedCall]) -> None:
         """Keep what came back, and forget that it is awaited, in one transaction."""

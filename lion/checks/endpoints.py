@@ -49,7 +49,7 @@ def role_problems(settings: Settings) -> Iterator[str]:
 def filter_problems(settings: Settings) -> Iterator[str]:
     """Look whether embeddings and safety, where params ask for them, have what they need."""
     for place, gate in near_duplicates(settings):
-        yield from embeddings.problems(place, gate)
+        yield from embeddings.encoder_problems(place, gate)
     for place, filters in generations(settings):
         if filters.safety and settings.referee.base_url == EMBEDDED:
             yield (

@@ -38,7 +38,7 @@ def official_exam_problems(settings: Settings) -> Iterator[str]:
     """Read the official files once: a student that was paid for should not wait for a path."""
     for folder in settings.exams.folders:
         try:
-            reasoning.read(Path(folder))
+            reasoning.read_items(Path(folder))
         except LionError as error:
             yield f"exams.folders: {error}"
 
@@ -65,7 +65,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
     calibrate = settings.calibrate
     if not calibrate.iterations:
         return
-    yield from calibrating.problems(settings)
+    yield from calibrating.anchor_problems(settings)
     second = calibrate.second
     if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
         yield (

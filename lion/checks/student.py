@@ -14,7 +14,7 @@ from lion.settings import Settings
 def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     """Look at the base model's files; of one on the hub at its listing, with `ask_hub`."""
     try:
-        yield from inspection.problems(settings.student, ask_hub=ask_hub)
+        yield from inspection.checkpoint_problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
         yield str(error)
 

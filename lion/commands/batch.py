@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from lion import console, project
-from lion.asking.batches import Provider, State
+from lion.asking.batches import BatchState, Provider
 from lion.asking.batching import Batching, alone
 from lion.asking.ledger import Cap, Ledger
 from lion.asking.pricing import Prices
@@ -82,9 +82,9 @@ def forget_batch(name: str) -> None:
     console.say(f"{name}: {count:,} requests are forgotten; the next run asks them again")
 
 
-async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, State | None, str]]:
+async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState | None, str]]:
     """Return every open batch with what its provider says of it, or why that is not known."""
-    found: list[tuple[Submission, State | None, str]] = []
+    found: list[tuple[Submission, BatchState | None, str]] = []
     for one in Submitted(ledger).open():
         if one.batch is None:
             found.append((one, None, ""))
@@ -115,7 +115,7 @@ async def _fetch_all(ledger: Ledger, api: Api) -> int:
     return left
 
 
-def _figures(one: Submission, state: State | None, problem: str) -> dict[str, object]:
+def _figures(one: Submission, state: BatchState | None, problem: str) -> dict[str, object]:
     """Return one batch for `--json`; what the provider did not say is null."""
     told = asdict(state) if state else {}
     return {
@@ -132,7 +132,7 @@ def _figures(one: Submission, state: State | None, problem: str) -> dict[str, ob
     }
 
 
-def _table(found: Sequence[tuple[Submission, State | None, str]]) -> Table:
+def _table(found: Sequence[tuple[Submission, BatchState | None, str]]) -> Table:
     table = grid("stage", "model", "batch", "status", "requests", "done", "failed", "until (UTC)")
     for one, state, _ in found:
         until = state.expires_at if state else None

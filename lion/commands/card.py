@@ -21,7 +21,7 @@ from lion.views.summary import Line
 UNKNOWN = "unknown"
 
 
-def card(settings: Settings, iteration: str, licence: str | None) -> str:
+def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
     """Return the text of README.md for iteration `iteration`'s student.
 
     `licence` is the owner's word; without it the base model's own card is asked. Raises ModelError

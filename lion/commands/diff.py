@@ -59,18 +59,18 @@ def diff_command(
     something could not be read.
     """
     with console.error_boundary(exit_code=_TROUBLE):
-        with revisions.opened() as trees:
+        with revisions.open_trees() as trees:
             first, second = _pair(trees, before, after)
             found = difference.compare(
                 gathering.side(first, pool), gathering.side(second, pool), samples
             )
         if as_json:
-            click.echo(changes.as_json(found))
+            click.echo(changes.comparison_as_json(found))
         elif as_markdown:
-            click.echo(changes.as_markdown(found))
+            click.echo(changes.comparison_as_markdown(found))
         else:
             with paged():
-                console.stdout.print(changes.as_text(found))
+                console.stdout.print(changes.comparison_as_text(found))
     sys.exit(int(exit_code and found.differs))
 
 

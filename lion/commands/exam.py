@@ -59,7 +59,7 @@ def open_exam_command(
         settings = project.load_settings()
         work = Work("exam", project.BASE, settings)
         exam = OpenExam(
-            vicuna.questions(questions),
+            vicuna.read_questions(questions),
             settings,
             work,
             work.prompts("teacher", "referee"),
@@ -110,7 +110,7 @@ def reasoning_command(
         settings = project.load_settings()
         with console.progress("exam") as update:
             sat = examining.sit(
-                examining.read(exams),
+                examining.read_exams(exams),
                 student=student,
                 settings=settings.student,
                 exams=exams,
@@ -118,7 +118,7 @@ def reasoning_command(
                 random_seed=settings.random_seed,
                 progress=update,
             )
-        document = choices.figures(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        document = choices.exam_accuracies(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
@@ -140,8 +140,8 @@ def lm_eval_command(folders: tuple[Path, ...], out: Path, max_tokens: int, chat:
       --tasks lion_bbh,lion_bbh_likelihood --apply_chat_template
     """
     with console.error_boundary():
-        items = [item for folder in folders for item in official.read(folder)]
-        count = harness.write(items, out, max_tokens=max_tokens, chat=chat)
+        items = [item for folder in folders for item in official.read_items(folder)]
+        count = harness.write_tasks(items, out, max_tokens=max_tokens, chat=chat)
     console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
 
 
@@ -166,11 +166,11 @@ def reviews_command(
     between the two is listed. The quality is that of --candidate against the other one.
     """
     with console.error_boundary():
-        asked = vicuna.questions(questions)
-        by_key = {one.key: one for one in vicuna.reviews(reviews)}
+        asked = vicuna.read_questions(questions)
+        by_key = {one.key: one for one in vicuna.read_reviews(reviews)}
         found = vicuna.join(asked, by_key, reviews)
         written = (
-            [vicuna.join(asked, vicuna.answers(path), path) for path in answers]
+            [vicuna.join(asked, vicuna.read_answers(path), path) for path in answers]
             if answers
             else None
         )

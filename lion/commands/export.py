@@ -21,8 +21,8 @@ def export_command(out: Path, iteration: str | None, licence: str | None) -> Non
     """
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
-        text = card.card(settings, name, licence)
+        text = card.model_card(settings, name, licence)
         student.load_libraries()
-        exporting.export(folder, settings.student, out)
+        exporting.export_student(folder, settings.student, out)
         (out / "README.md").write_text(text, encoding="utf-8")
         console.say(f"student {name} is in {out}; README.md is its model card")

@@ -21,7 +21,7 @@ Keep = Literal["all", "best", "last"]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreedStudent:
     """A student that made room: `freed` bytes of the workspace and of the cache."""
 
     iteration: str
@@ -29,7 +29,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class EvaluatedStudent:
     """An iteration whose student is tuned and has sat the exam, with its score there."""
 
     iteration: str
@@ -37,14 +37,14 @@ class Tuned:
     score: float | None
 
 
-def tuned(lines: Sequence[Line]) -> list[Tuned]:
+def tuned(lines: Sequence[Line]) -> list[EvaluatedStudent]:
     """Return the iterations that sat the exam; the score is accuracy, else quality."""
     scores = {one.iteration: _score(one) for one in lines}
     done = [one for one in lines if project.metrics(one.iteration, "evaluate").exists()]
-    return [Tuned(one.iteration, one.previous, scores[one.iteration]) for one in done]
+    return [EvaluatedStudent(one.iteration, one.previous, scores[one.iteration]) for one in done]
 
 
-def going(keep: Keep, done: Sequence[Tuned]) -> list[str]:
+def going(keep: Keep, done: Sequence[EvaluatedStudent]) -> list[str]:
     """Return the iterations whose students make room.
 
     The last student of each line of work always stays: a next iteration goes on from it. The best
@@ -59,7 +59,7 @@ def going(keep: Keep, done: Sequence[Tuned]) -> list[str]:
     return [one.iteration for one in done if one.iteration not in staying]
 
 
-def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[Room]:
+def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[FreedStudent]:
     """Remove the students of `iterations`, and return what each freed (would free, if `dry_run`).
 
     One that differs from dvc.lock, or that no dvc.lock names, is left alone: nothing could bring
@@ -73,7 +73,7 @@ def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[Room]:
         found = [(name, outs.pop(path)) for name, path in paths if path in outs]
         safe = [(name, out) for name, out in found if out.exists and not out.changed_checksum()]
         named = {oid for out in outs.values() for oid, _ in _objects(out)}
-        return [Room(name, _remove(out, named, dry_run=dry_run)) for name, out in safe]
+        return [FreedStudent(name, _remove(out, named, dry_run=dry_run)) for name, out in safe]
 
 
 def _objects(out: "Output") -> list[tuple[str, int]]:

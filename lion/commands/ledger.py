@@ -31,14 +31,14 @@ def ledger_group(context: click.Context) -> None:
         with Ledger(path) as opened:
             counts = opened.count(), *opened.spent()
         hits = maintenance.hit_rate(project.home() / "runs")
-        console.stdout.print(money.ledger(path, counts, groups, failures, hits))
+        console.stdout.print(money.ledger_table(path, counts, groups, failures, hits))
 
 
 @ledger_group.command("verify")
 def verify_ledger() -> None:
     """Check the file, every row's key, and every reply. Exit code 1 where something is wrong."""
     with console.error_boundary():
-        problems = maintenance.verify(project.ledger())
+        problems = maintenance.ledger_problems(project.ledger())
     for problem in problems:
         console.say(problem)
     if problems:
@@ -51,7 +51,7 @@ def verify_ledger() -> None:
 def export_ledger(out: Path) -> None:
     """Write every reply to OUT, .jsonl or .parquet."""
     with console.error_boundary():
-        count = maintenance.export(project.ledger(), out)
+        count = maintenance.export_replies(project.ledger(), out)
     console.say(f"{count:,} replies in {out}")
 
 

@@ -30,4 +30,4 @@ def plan_command(as_json: bool) -> None:
             click.echo(money.needs_as_json(needs))
         else:
             console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
-            console.stdout.print(money.room(disk.needed(settings, ask_hub=False)))
+            console.stdout.print(money.disk_sentence(disk.needed(settings, ask_hub=False)))

@@ -56,7 +56,7 @@ def _environment() -> dict[str, str]:
 def _stopped_with(since: float) -> int:
     """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
     records = project.run_record("").parent.glob("*.json")
-    new = [files.read(path, RunRecord) for path in records if path.stat().st_mtime >= since]
+    new = [files.read_metrics(path, RunRecord) for path in records if path.stat().st_mtime >= since]
     return max((one.exit_code for one in new), default=0)
 
 
@@ -64,6 +64,6 @@ def _write_page() -> None:
     """Write the report page, where there is a pool to show."""
     if not project.data(project.BASE, "cache_pool.jsonl").exists():
         return
-    with console.error_boundary(), revisions.opened() as trees:
-        reporting.write(trees.place(revisions.WORKSPACE), reporting.PAGE)
+    with console.error_boundary(), revisions.open_trees() as trees:
+        reporting.write_page(trees.place(revisions.WORKSPACE), reporting.PAGE)
     console.say(f"{reporting.PAGE} shows it: open it with a double click")

@@ -22,4 +22,4 @@ def serve_student_command(iteration: str | None, port: int, host: str) -> None:
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
         student.load_libraries()
-        sys.exit(serving.serve(folder, name, settings, host, port))
+        sys.exit(serving.serve_student(folder, name, settings, host, port))

@@ -23,4 +23,4 @@ def serve_teacher_command(port: int, host: str) -> None:
     On another address than loopback clients have to send the token in LION_SERVER_TOKEN.
     """
     with console.error_boundary():
-        application.serve(host, port, os.environ.get(TOKEN))
+        application.serve_teacher(host, port, os.environ.get(TOKEN))

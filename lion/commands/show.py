@@ -56,14 +56,14 @@ def show_command(
     lion show --id 6a7c
     """
     with console.error_boundary():
-        with revisions.opened() as trees:
-            rows = gathering.judged(trees.place(place), pool)
-        found = browsing.chosen(rows, browsing.Wanted(id=identity, **wanted), order)
+        with revisions.open_trees() as trees:
+            rows = gathering.judged_pool(trees.place(place), pool)
+        found = browsing.select_rows(rows, browsing.Wanted(id=identity, **wanted), order)
         shown = found if limit == 0 else found.head(limit)
         if as_json:
             for row in shown.iter_rows(named=True):
                 click.echo(orjson.dumps(browsing.as_row(row)))
         else:
             with paged():
-                console.stdout.print(browsing.as_text(shown, whole or identity is not None))
+                console.stdout.print(browsing.rows_as_text(shown, whole or identity is not None))
     console.say(f"{shown.height:,} of {found.height:,} rows; the pool has {rows.height:,}")

@@ -19,7 +19,7 @@ from lion.asking.ledger import Ledger, cap
 from lion.asking.pricing import Prices
 from lion.errors import DataError
 from lion.model import student as students
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
 from lion.records import Instruction, Message
 from lion.settings import Settings
@@ -42,11 +42,11 @@ class Talker:
 
     def __init__(self, folder: Path, settings: Settings, temperature: float) -> None:
         """Load the student. Raises ModelError."""
-        model, self._tokenizer = students.load(folder, settings.student)
+        model, self._tokenizer = students.load_student(folder, settings.student)
         self._model: Any = model.to(device())  # type: ignore[arg-type]  # transformers'
         # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
-        self._encoder = Encoder(self._tokenizer, settings.student.prompt_format)
+        self._encoder = ChatFormatter(self._tokenizer, settings.student.prompt_format)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
 
@@ -93,7 +93,7 @@ def teacher(settings: Settings) -> Iterator[Reply]:
 
         def reply(messages: list[Message]) -> str:
             row = Instruction.new(messages, origin="seed", iteration=project.BASE)
-            [outcome] = asker.ask([teachers.request(row, templates)])
+            [outcome] = asker.ask([teachers.answer_request(row, templates)])
             if isinstance(outcome, Failure):
                 return f"(no answer: {outcome.reason}: {outcome.detail})"
             return outcome.text

@@ -22,10 +22,10 @@ def trace_command(identity: str, place: str, as_json: bool) -> None:
     lion trace 6a7c --at v1:2
     """
     with console.error_boundary():
-        with revisions.opened() as trees:
+        with revisions.open_trees() as trees:
             life = tracing.trace(trees.place(place), identity)
         if as_json:
-            click.echo(lives.as_json(life))
+            click.echo(lives.trace_as_json(life))
         else:
             with paged():
-                console.stdout.print(lives.as_text(life))
+                console.stdout.print(lives.trace_as_text(life))

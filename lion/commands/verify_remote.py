@@ -35,7 +35,7 @@ def verify_remote_command(
     of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
     """
     with console.error_boundary():
-        found = verifying.verify(remote, revisions, repair=repair)
+        found = verifying.verify_objects(remote, revisions, repair=repair)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
     elif found.damaged:

@@ -59,7 +59,7 @@ class Verified:
     damaged: tuple[Damage, ...]
 
 
-def verify(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Verified:
+def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Verified:
     """Hash what the workspace and `revisions` name; with `repair`, mend each from the other place.
 
     Absence is damage in the remote; in the cache it is not (nobody has pulled it yet). Raises

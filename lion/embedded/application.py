@@ -51,7 +51,7 @@ class RequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChatRequest:
     """The fields of a completion request that are heeded."""
 
     model: str
@@ -61,7 +61,7 @@ class Request:
     keys: tuple[str, ...] | None = None
 
 
-def read_request(raw: bytes) -> Request:
+def read_request(raw: bytes) -> ChatRequest:
     """Read a request's body; unknown fields are ignored. Raises RequestError."""
     try:
         body = orjson.loads(raw)
@@ -74,7 +74,7 @@ def read_request(raw: bytes) -> Request:
     if body.get("n") not in (None, 1):
         raise RequestError(400, "there is one choice a reply; leave it out", "n", None)
     limits = (_whole(body, key, 1) for key in ("max_completion_tokens", "max_tokens"))
-    return Request(
+    return ChatRequest(
         model=_model(body),
         messages=_messages(body.get("messages")),
         seed=_whole(body, "seed", None) or 0,
@@ -83,7 +83,7 @@ def read_request(raw: bytes) -> Request:
     )
 
 
-def completion(request: Request) -> dict[str, Any]:
+def completion(request: ChatRequest) -> dict[str, Any]:
     """Answer a request with the protocol's object; a function of the request alone."""
     whole = reply(request.messages, request.seed, MODELS[request.model], request.keys)
     text = _first_words(whole, request.max_tokens)
@@ -172,7 +172,7 @@ def _first_words(text: str, limit: int | None) -> str:
     return text if len(ends) <= limit else text[: ends[limit - 1]]
 
 
-def _digest(request: Request) -> str:
+def _digest(request: ChatRequest) -> str:
     said = [request.model, request.messages, request.seed, request.max_tokens]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]
 
@@ -248,7 +248,7 @@ def _json(value: object, status: int = 200) -> web.Response:
 # The process
 
 
-def serve(host: str = LOOPBACK, port: int = 0, token: str | None = None) -> None:
+def serve_teacher(host: str = LOOPBACK, port: int = 0, token: str | None = None) -> None:
     """Serve until interrupted; say the address on stderr when ready. Port 0: any free one.
 
     Raises AskError where the address cannot be had, or where it is not loopback and has no token.
@@ -367,7 +367,7 @@ def main(arguments: list[str] | None = None) -> None:
         _serve_as_child(options.port)
         return
     try:
-        serve(options.host, options.port, os.environ.get(TOKEN))
+        serve_teacher(options.host, options.port, os.environ.get(TOKEN))
     except LionError as error:
         sys.exit(str(error))
 

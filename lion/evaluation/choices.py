@@ -95,7 +95,7 @@ def choose(items: Sequence[Item], texts: Sequence[str], rule: Extraction) -> lis
     ]
 
 
-def figures(choices: Sequence[Choice], bootstrap: Bootstrap) -> dict[str, ExamAccuracy]:
+def exam_accuracies(choices: Sequence[Choice], bootstrap: Bootstrap) -> dict[str, ExamAccuracy]:
     """Return each exam's macro average and its tasks."""
     by_exam = groupby(choices, key=lambda one: one.item.exam)
     return {exam: _exam(exam, list(found), bootstrap) for exam, found in by_exam}

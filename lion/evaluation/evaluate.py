@@ -49,7 +49,7 @@ def evaluate(
     Raises TooManyDroppedError where more than `evaluate.max_dropped` of the teacher's answers or of
     the reviews fail.
     """
-    rng = pools.draw(random_seed=settings.random_seed, purpose="quality", depth=0)
+    rng = pools.rng_for(random_seed=settings.random_seed, purpose="quality", depth=0)
     compared = pools.sample(exam, settings.evaluate.quality, rng)  # the same in every iteration
     if settings.exam.scorer.kind == "referee":
         exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
@@ -60,7 +60,7 @@ def evaluate(
     quality, unread, judged = _quality(known, answers, settings, clients, templates["referee"])
     return Evaluated(
         answers=answers,
-        accuracy=examination.accuracy(marks, settings.evaluate, settings.random_seed),
+        accuracy=examination.exam_marks(marks, settings.evaluate, settings.random_seed),
         quality=quality,
         dropped=untaught + unread,
         teacher=asked,
@@ -72,12 +72,12 @@ def _teacher(
     exam: Sequence[Instruction], settings: Settings, clients: Clients, templates: Prompts
 ) -> tuple[dict[str, Answer], list[Dropped], RoleUsage]:
     """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
-    requests = [teacher.request(row, templates) for row in exam]
+    requests = [teacher.answer_request(row, templates) for row in exam]
     share = settings.evaluate.max_dropped
     with clients.open("teacher", settings.teacher) as client:
         outcomes = client.ask(requests, max_failed=allowed_failures(share, len(exam)))
         asked = client.account.versioned()
-    answers = [teacher.answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
+    answers = [teacher.parse_answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
     dropped = [replace(row, stage="evaluate") for row in answers if isinstance(row, Dropped)]
     check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
     return {row.id: row for row in answers if isinstance(row, Answer)}, dropped, asked
@@ -99,5 +99,5 @@ def _quality(
         asked = client.account.versioned()
     dropped = judging.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = examination.quality(reviews, settings.evaluate, settings.random_seed)
+    quality = examination.exam_quality(reviews, settings.evaluate, settings.random_seed)
     return quality, dropped, asked

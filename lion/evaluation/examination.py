@@ -48,7 +48,7 @@ def mark(
     ]
 
 
-def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
+def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
     """Return macro accuracies (the mean over categories), their difference, and per category."""
     bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
     student = measures.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
@@ -71,7 +71,7 @@ def accuracy(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> E
     )
 
 
-def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
+def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
     The paper's relative response quality; its Setting 2 (evidence first, both orders averaged).
@@ -91,7 +91,7 @@ def quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> 
     )
 
 
-def sentence(found: EvaluateMetrics) -> str:
+def exam_sentence(found: EvaluateMetrics) -> str:
     """Return the exam's outcome in one sentence."""
     parts = []
     if found.accuracy_share is not None:

@@ -11,7 +11,7 @@ from lion.evaluation import choices, reasoning
 from lion.evaluation.choices import Choice
 from lion.evaluation.reasoning import Item
 from lion.model import student as students
-from lion.model.answering import Progress, Task, answer
+from lion.model.answering import AnsweringTask, Progress, answer
 from lion.records import Answer
 from lion.settings import Answering, Exams, Student
 
@@ -24,9 +24,9 @@ class Sat:
     answers: list[Answer] | None
 
 
-def read(exams: Exams) -> list[Item]:
+def read_exams(exams: Exams) -> list[Item]:
     """Return the items of all folders, in their order. Raises DataError."""
-    return [item for folder in exams.folders for item in reasoning.read(Path(folder))]
+    return [item for folder in exams.folders for item in reasoning.read_items(Path(folder))]
 
 
 def sit(
@@ -58,6 +58,6 @@ def sit(
         )
         return Sat([Choice(*pair) for pair in zip(items, found, strict=True)], None)
     greedy = answering.model_copy(update={"temperature": 0.0, "max_tokens": exams.max_tokens})
-    task = Task(student, settings, greedy, random_seed, student.parent.name)
+    task = AnsweringTask(student, settings, greedy, random_seed, student.parent.name)
     answers = answer([item.instruction() for item in items], task, keep, progress)
     return Sat(choices.choose(items, [one.text for one in answers], exams.scoring), answers)

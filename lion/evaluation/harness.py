@@ -20,7 +20,7 @@ _NO_OPTION = "[no option]"
 """The target of an item whose own target is no option: nothing that is extracted equals it."""
 
 
-def write(items: Sequence[Item], out: Path, *, max_tokens: int, chat: bool) -> int:
+def write_tasks(items: Sequence[Item], out: Path, *, max_tokens: int, chat: bool) -> int:
     """Write each task's rows and two task files (generated, likelihood), a group for each exam.
 
     `chat`: the bare question, for a chat template; else the paper's prompt format. Returns the

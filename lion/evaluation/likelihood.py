@@ -13,7 +13,7 @@ import torch
 from lion.evaluation.reasoning import Item
 from lion.model import student as students
 from lion.model.answering import Progress
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.settings import Student
 
 Tokens = tuple[int, ...]
@@ -31,14 +31,14 @@ def likeliest(
 
     Of equal ones the first. Raises ModelError, and DataError where the chat template refuses.
     """
-    model, tokenizer = students.load(student, settings)
-    encoder = Encoder(tokenizer, settings.prompt_format)
+    model, tokenizer = students.load_student(student, settings)
+    encoder = ChatFormatter(tokenizer, settings.prompt_format)
     prompts = encoder.prompts([item.instruction().messages for item in items])
     alphabet = max((item.letters for item in items), key=len, default="")
     spelled: dict[str, Tokens] = {
         letter: tuple(tokenizer(letter, add_special_tokens=False).input_ids) for letter in alphabet
     }
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = students.context_length(model.config)
     longest = max(map(len, spelled.values()), default=0)
     order = sorted(range(len(items)), key=lambda at: (-len(prompts[at]), at))
     fitting = [at for at in order if context is None or len(prompts[at]) + longest <= context]

@@ -34,7 +34,7 @@ class Compared:
     lengths: tuple[int, int] | None
 
 
-def figures(rows: Sequence[Compared], bootstrap: Bootstrap) -> OpenEnded:
+def open_ended_metrics(rows: Sequence[Compared], bootstrap: Bootstrap) -> OpenEnded:
     """Return everything that the rows come to; None where there is nothing to measure."""
     outcomes = Counter(_outcome(row) for row in rows)
     categories = sorted({row.category for row in rows})

@@ -19,7 +19,7 @@ from lion.inference.respondent import Respondent
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
-from lion.metrics.exams import OpenExam as OpenExamMetrics
+from lion.metrics.exams import OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons
 from lion.settings import Settings
@@ -61,7 +61,7 @@ class OpenExam:
         rows = _compared(self.questions, pairs, reviews, len(orders))
         return OpenExamMetrics(
             setting=1 if scores_first else 2,
-            figures=open_ended.figures(rows, bootstrap),
+            figures=open_ended.open_ended_metrics(rows, bootstrap),
             dropped=reasons(dropped),
             referee=asked,
         )
@@ -78,7 +78,7 @@ class OpenExam:
         if side == TEACHER:
             return self._taught()
         if path.is_file():
-            return vicuna.join(self.questions, vicuna.answers(path), path)
+            return vicuna.join(self.questions, vicuna.read_answers(path), path)
         if path.is_dir():
             respondent = self.respondent(path)
             responses = respondent.respond(self._instructions(), self.settings.random_seed)
@@ -95,10 +95,10 @@ class OpenExam:
 
     def _taught(self) -> list[str]:
         rows = self._instructions()
-        requests = [teacher.request(row, self.templates["teacher"]) for row in rows]
+        requests = [teacher.answer_request(row, self.templates["teacher"]) for row in rows]
         with self.clients.open("teacher", self.settings.teacher) as client:
             outcomes = client.ask(requests, max_failed=0)
-        answers = [teacher.answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
+        answers = [teacher.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
         failed = [row for row in answers if isinstance(row, Dropped)]
         check_dropped(failed, 0.0, len(answers), "an exam's reference")
         return [row.text for row in answers if isinstance(row, Answer)]

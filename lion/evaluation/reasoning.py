@@ -107,7 +107,7 @@ class Item:
         )
 
 
-def read(folder: Path) -> list[Item]:
+def read_items(folder: Path) -> list[Item]:
     """Return the items of all official tasks whose files lie in `folder`, tasks in their order.
 
     Other files are left alone: BBH has four tasks without options. Raises DataError.

@@ -15,7 +15,7 @@ from lion.metrics.exams import (
     Disagreement,
     ExamAccuracy,
     OpenEnded,
-    OpenExam,
+    OpenExamMetrics,
     ReviewsRead,
     TaskAccuracy,
 )
@@ -36,7 +36,7 @@ def of_reviews(
     `candidate` (1 or 2) is whose quality is told; `written` are the answers of both.
     """
     told, read = (
-        open_ended.figures(rows, bootstrap) if rows else None
+        open_ended.open_ended_metrics(rows, bootstrap) if rows else None
         for rows in (
             _compared(asked, [one.told for one in found], written, candidate),
             _compared(asked, [one.read for one in found], written, candidate),
@@ -85,7 +85,7 @@ def reviews_table(found: ReviewsRead) -> RenderableType:
     return Group(_readings(readings), *(differences or ["no difference between the two"]))
 
 
-def open_table(found: OpenExam) -> RenderableType:
+def open_table(found: OpenExamMetrics) -> RenderableType:
     """Return an exam's figures, and the reviews that have no scores."""
     without = [f"without scores: {reason} {n}" for reason, n in found.dropped.items()]
     return Group(_readings({"the referee's scores": found.figures}), *without)

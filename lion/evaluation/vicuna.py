@@ -40,12 +40,12 @@ class ReadReview:
     read: scores.Scores | str
 
 
-def questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[Question]:
     """Read a file of questions. Raises DataError."""
     return _read(path, _question, key=lambda one: one.key)
 
 
-def answers(path: Path) -> dict[str, str]:
+def read_answers(path: Path) -> dict[str, str]:
     """Read a file of answers, by their question's key. Raises DataError."""
     found = _read(
         path,
@@ -55,7 +55,7 @@ def answers(path: Path) -> dict[str, str]:
     return dict(found)
 
 
-def reviews(path: Path) -> list[ReadReview]:
+def read_reviews(path: Path) -> list[ReadReview]:
     """Read a file of reviews whose first line holds both scores. Raises DataError."""
     return _read(path, _review, key=lambda one: one.key)
 

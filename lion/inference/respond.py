@@ -12,6 +12,6 @@ def respond(
     cache: Sequence[Instruction], respondent: Respondent, settings: Settings, *, depth: int
 ) -> list[Answer]:
     """Return the responses to the part of the Cache Pool that is drawn for iteration `depth`."""
-    rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=depth)
+    rng = pools.rng_for(random_seed=settings.random_seed, purpose="respond", depth=depth)
     drawn = pools.sample(cache, settings.respond.limit, rng)
     return respondent.respond(drawn, settings.random_seed + depth)

@@ -46,6 +46,8 @@ class Respondent:
         student.load_libraries()  # torch, which a loop that has stopped does not need
         settings = self.settings
         label = f"student-{self.iteration}"
-        task = answering.Task(self.folder, settings.student, settings.answering, random_seed, label)
+        task = answering.AnsweringTask(
+            self.folder, settings.student, settings.answering, random_seed, label
+        )
         with self.progress() as update:
             return answering.answer(rows, task, keep=self.keep, progress=update)

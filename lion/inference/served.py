@@ -11,7 +11,7 @@ from lion.asking.clients import Clients
 from lion.errors import EndpointError, ModelError
 from lion.model import partial
 from lion.model import student as students
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.records import Answer, Instruction
 from lion.settings import Served, Settings
 from lion.wire import Failure, Outcome, Request
@@ -40,7 +40,7 @@ def answers(
         "max_tokens": settings.answering.max_tokens,
     }
     tokenizer = students.load_tokenizer(student, settings.student)
-    encoder = Encoder(tokenizer, settings.student.prompt_format)
+    encoder = ChatFormatter(tokenizer, settings.student.prompt_format)
     requests = [
         # The sample index makes the protocol's seed, here one of each row's own.
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)

@@ -12,7 +12,7 @@ from math import ceil
 from lion.asking.clients import Clients
 from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
-from lion.instructions.bootstrapped_pool import BootstrappedPool, Examples, Task
+from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
@@ -20,7 +20,7 @@ from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Instruction
-from lion.settings import Bootstrap, Generate, Settings
+from lion.settings import BootstrapSettings, Generate, Settings
 from lion.wire import Outcome, Request
 
 
@@ -32,8 +32,8 @@ class Bootstrapped:
     was asked.
     """
 
-    seeds: Sequence[Task]
-    new: list[Task]
+    seeds: Sequence[BootstrappedTask]
+    new: list[BootstrappedTask]
     dropped: list[Dropped]
     funnels: dict[TaskKind, Funnel]
     short: dict[TaskKind, int]
@@ -41,10 +41,10 @@ class Bootstrapped:
 
 
 def bootstrap(
-    seeds: Sequence[Task],
+    seeds: Sequence[BootstrappedTask],
     exams: Sequence[Instruction],
     settings: Settings,
-    entry: Bootstrap,
+    entry: BootstrapSettings,
     filters: Generate,
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
@@ -57,7 +57,7 @@ def bootstrap(
     guard = decontamination.guard(exams, settings.decontaminate)
     tokens = counting.counter(settings.quality, settings.student)
     rngs = {
-        kind: pools.draw(random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=0)
+        kind: pools.rng_for(random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=0)
         for kind in TASK_KINDS
     }
     pool = BootstrappedPool(
@@ -86,8 +86,8 @@ def _fill(
     sown = [(task.id, task.text) for task in pool.seeds]
     with (
         clients.open("generator", settings.generator) as client,
-        embeddings.gate(filters, clients, sown, wanted) as near,
-        safety.gate(settings, filters, clients, templates, wanted) as guard,
+        embeddings.embedding_filter(filters, clients, sown, wanted) as near,
+        safety.safety_filter(settings, filters, clients, templates, wanted) as guard,
     ):
         pool.filter.near = near
         rounds = Rounds(
@@ -107,7 +107,7 @@ def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
 
 
 def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
-    return selfinstruct.request(_texts(draw), draw.kind, count, templates, draw.sample)
+    return selfinstruct.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
 
 
 def _candidates(

@@ -18,11 +18,11 @@ from lion.instructions.rounds import Draw
 from lion.instructions.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.model.chat import transcript
 from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
-from lion.settings import Bootstrap
+from lion.settings import BootstrapSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class BootstrappedTask:
     """A task of the pool; `category` and `expected` are what the user's file brought.
 
     `examples`: ids of the tasks that were shown when it was made; none where it is a seed.
@@ -57,7 +57,7 @@ class Task:
         return row
 
 
-Examples = tuple[Task, ...]
+Examples = tuple[BootstrappedTask, ...]
 """The tasks that a request shows."""
 
 
@@ -65,11 +65,11 @@ Examples = tuple[Task, ...]
 class BootstrappedPool:
     """A pool that grows from `seeds` to `settings.size` tasks, classification and others apart."""
 
-    settings: Bootstrap
-    seeds: Sequence[Task]
+    settings: BootstrapSettings
+    seeds: Sequence[BootstrappedTask]
     filter: CandidateFilter
     rngs: Mapping[TaskKind, random.Random]
-    kept: list[Task] = field(default_factory=list)
+    kept: list[BootstrappedTask] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[TaskKind, Counter[str]] = field(init=False)
     _goal: dict[TaskKind, int] = field(init=False)
@@ -145,7 +145,7 @@ class BootstrappedPool:
         self._asked[kind] += 1
         return Draw(kind, tuple(examples), self._asked[kind] - 1)
 
-    def _filtered(self, draw: Draw[TaskKind, Examples], text: str) -> Task | Dropped:
+    def _filtered(self, draw: Draw[TaskKind, Examples], text: str) -> BootstrappedTask | Dropped:
         if self.wanted(draw.kind) <= 0:
             return Dropped(STAGE, "surplus", text=text)
         messages = canonical_messages([{"role": "user", "content": text}])
@@ -158,4 +158,4 @@ class BootstrappedPool:
             reason, detail = judged.reason, judged.detail
             return Dropped(STAGE, reason, id=identity, text=text, detail=detail)
         shown = tuple(task.id for task in draw.source)
-        return Task(identity, tuple(messages), draw.kind, shown, closest=judged.closest)
+        return BootstrappedTask(identity, tuple(messages), draw.kind, shown, closest=judged.closest)

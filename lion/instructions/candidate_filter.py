@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lion.instructions import quality
 from lion.instructions.decontamination import Decontamination
-from lion.instructions.near_duplicates import NearDuplicates
+from lion.instructions.near_duplicates import NearDuplicateIndex
 from lion.instructions.novelty import Neighbour, Novelty
 from lion.model.counting import Count
 from lion.settings import Generate, Quality
@@ -46,7 +46,7 @@ class CandidateFilter:
     quality: Quality
     guard: Decontamination
     tokens: Count | None = None
-    near: NearDuplicates | None = None
+    near: NearDuplicateIndex | None = None
     _known: set[str] = field(default_factory=set)
     _novelty: Novelty = field(init=False)
 

@@ -66,7 +66,7 @@ def domain(text: str) -> str:
     if not label and len(text) > 1:
         # a story first, what is asked for last
         label = _asked(regex.split(r"[.!?:\n]\s+", text[-_READ:].rstrip(_CLOSING))[-1])
-    return label or script(opening)
+    return label or _script(opening)
 
 
 def labelled(row: Instruction) -> Instruction:
@@ -86,7 +86,7 @@ def _asked(sentence: str) -> str:
     return f"{opening} {noun}" if noun else opening
 
 
-def script(beginning: str) -> str:
+def _script(beginning: str) -> str:
     """Return the script of most letters, `none` where it has no letter.
 
     Japanese is `Hiragana` or `Katakana` where kana prevail, `Han` where they do not.

@@ -19,7 +19,7 @@ import numpy as np
 from lion.asking.clients import Client, Clients
 from lion.errors import ModelError
 from lion.failure_limit import allowed_failures
-from lion.instructions.near_duplicates import NearDuplicates, Vector
+from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.metrics.units import RoleUsage
 from lion.settings import Generate
 from lion.settings import NearDuplicates as Gate
@@ -86,9 +86,9 @@ class Asked:
 
 
 @contextmanager
-def gate(
+def embedding_filter(
     settings: Generate, clients: Clients, pool: Sequence[tuple[str, str]], wanted: int
-) -> Iterator[NearDuplicates | None]:
+) -> Iterator[NearDuplicateIndex | None]:
     """Yield the gate over `pool`, pairs of id and text; None where params ask for none.
 
     `wanted` texts are to be made: with the pool they say how many calls may fail.
@@ -105,7 +105,7 @@ def gate(
         yield _filled(asked, Asked(client, allowed), pool)
 
 
-def problems(place: str, settings: Gate) -> Iterator[str]:
+def encoder_problems(place: str, settings: Gate) -> Iterator[str]:
     """Yield what would stop the gate, one line each."""
     if settings.model is None:
         return
@@ -120,8 +120,8 @@ def problems(place: str, settings: Gate) -> Iterator[str]:
 
 def _filled(
     asked: Gate, embedder: Encoder | Asked, pool: Sequence[tuple[str, str]]
-) -> NearDuplicates:
-    made = NearDuplicates(asked.limit, embedder)
+) -> NearDuplicateIndex:
+    made = NearDuplicateIndex(asked.limit, embedder)
     made.fill(pool)
     return made
 

@@ -111,7 +111,7 @@ def _empty_pool(
             decontamination.guard(exams, settings.decontaminate),
             counting.counter(settings.quality, settings.student),
         ),
-        pools.draw(random_seed=settings.random_seed, purpose="generate", depth=depth),
+        pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},
         progress=weights,
     )
@@ -130,8 +130,8 @@ def _fill(
     rows = [(row.id, transcript(row.messages)) for row in cache]
     with (
         clients.open("generator", settings.generator) as client,
-        embeddings.gate(rules, clients, rows, wanted) as near,
-        safety.gate(settings, rules, clients, templates, wanted) as guard,
+        embeddings.embedding_filter(rules, clients, rows, wanted) as near,
+        safety.safety_filter(settings, rules, clients, templates, wanted) as guard,
     ):
         pool.filter.near = near
         rounds = Rounds(
@@ -148,7 +148,7 @@ def _fill(
 
 def _request(draw: Draw[Kind, Instruction], rules: Generate, templates: Prompts) -> Request:
     parent = transcript(draw.source.messages)
-    return generator.request(parent, prompt_of(draw.kind, rules), templates, draw.sample)
+    return generator.generation_request(parent, prompt_of(draw.kind, rules), templates, draw.sample)
 
 
 def _candidates(

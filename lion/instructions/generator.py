@@ -22,7 +22,7 @@ _LABEL = re.compile(
 _OWN_PROMPT = re.compile(r"\bgiven (?:instruction|prompt)\b", re.IGNORECASE)
 
 
-def request(parent: str, kind: Kind, prompts: Prompts, sample: int) -> Request:
+def generation_request(parent: str, kind: Kind, prompts: Prompts, sample: int) -> Request:
     """Return the question for a new instruction; `sample` tells apart two from one parent."""
     asked = prompts.render(f"{kind}.txt", fence=fence(parent), instruction=parent)
     return Request(prompts.conversation(asked), sample)

@@ -46,7 +46,7 @@ class _Candidate:
     compared: int
 
 
-class NearDuplicates:
+class NearDuplicateIndex:
     """A growing pool, and what is nearest to a candidate by cosine, -1 to 1.
 
     A text of the pool that could not be embedded is compared with nothing, and counted; a candidate

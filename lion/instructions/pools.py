@@ -14,7 +14,7 @@ from lion.records import Feedback, Instruction, Kind, Verdict
 T = TypeVar("T")
 
 
-def draw(*, random_seed: int, purpose: str, depth: int) -> random.Random:
+def rng_for(*, random_seed: int, purpose: str, depth: int) -> random.Random:
     """Return a generator of random numbers that follows from params alone."""
     return random.Random(f"{random_seed}/{purpose}/{depth}")  # noqa: S311 - reproducible, no secret
 
@@ -69,7 +69,7 @@ def replayed_at(
     random_seed: int,
 ) -> list[Instruction]:
     """Return the old rows that the student at `depth` is tuned on beside the `new` ones."""
-    rng = draw(random_seed=random_seed, purpose="replay", depth=depth)
+    rng = rng_for(random_seed=random_seed, purpose="replay", depth=depth)
     return replayed(new, cache, replay, rng)
 
 

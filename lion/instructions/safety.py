@@ -39,7 +39,7 @@ class Checked(Protocol):
         ...
 
 
-def request(text: str, templates: Prompts) -> Request:
+def safety_request(text: str, templates: Prompts) -> Request:
     """Return the question of whether an instruction is safe."""
     asked = templates.render("user.txt", fence=fence(text), instruction=text)
     return Request(templates.conversation(asked))
@@ -68,7 +68,7 @@ class Safety:
 
     def flaws(self, rows: Sequence[Checked]) -> dict[str, Flaw]:
         """Return why rows are dropped, by id, of those that are. Raises as the asker does."""
-        requests = [request(transcript(row.messages), self.templates) for row in rows]
+        requests = [safety_request(transcript(row.messages), self.templates) for row in rows]
         left = max(0, self.allowed - self.client.account.failed)
         found = map(verdict, self.client.ask(requests, max_failed=left))
         return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
@@ -79,7 +79,7 @@ class Safety:
 
 
 @contextmanager
-def gate(
+def safety_filter(
     settings: Settings,
     filters: Generate,
     clients: Clients,

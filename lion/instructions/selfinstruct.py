@@ -22,7 +22,7 @@ TaskKind = Literal["classification", "open"]
 TASK_KINDS: tuple[TaskKind, TaskKind] = ("classification", "open")
 
 
-def request(
+def task_request(
     examples: Sequence[str], kind: TaskKind, count: int, prompts: Prompts, sample: int
 ) -> Request:
     """Return the question for `count` new tasks; `sample` tells apart two with like examples."""

@@ -83,7 +83,7 @@ def drawn(
     if settings.calibrate.second is None:
         return []
     decided = [row.id for row in verdicts if row.gap is not None and row.basis == "both_orders"]
-    rng = pools.draw(random_seed=settings.random_seed, purpose="second", depth=depth)
+    rng = pools.rng_for(random_seed=settings.random_seed, purpose="second", depth=depth)
     chosen = pools.sample(decided, settings.calibrate.second_rows, rng)
     rows, answers = {row.id: row for row in cache}, {row.id: row for row in responses}
     return [judging.pair(rows[identity], answers[identity]) for identity in chosen]

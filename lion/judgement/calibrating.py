@@ -21,7 +21,7 @@ from lion.settings import Scorer, Settings
 EXAM = "exam"
 
 
-def problems(settings: Settings) -> Iterator[str]:
+def anchor_problems(settings: Settings) -> Iterator[str]:
     """Yield why the anchors of params cannot be used, before anything is spent."""
     anchors = settings.calibrate.anchors
     if anchors == EXAM and settings.exam.scorer.kind in ("referee", "json_schema"):
@@ -31,12 +31,12 @@ def problems(settings: Settings) -> Iterator[str]:
         )
     elif anchors not in (None, EXAM):
         try:
-            read(Path(str(anchors)))
+            read_anchors(Path(str(anchors)))
         except LionError as error:
             yield f"calibrate.anchors: {error}"
 
 
-def read(path: Path) -> list[Pair]:
+def read_anchors(path: Path) -> list[Pair]:
     """Read anchors, lines of {instruction, right, wrong}, as pairs. Raises DataError.
 
     The right answer stands in the teacher's place, the wrong one in the student's.
@@ -58,7 +58,7 @@ def made(exam: Sequence[Instruction], scorer: Scorer, limit: int, random_seed: i
         if row.expected is not None:
             known = expected.setdefault(row.category, [])
             known += [row.expected] if row.expected not in known else []
-    rng = pools.draw(random_seed=random_seed, purpose="anchors", depth=0)
+    rng = pools.rng_for(random_seed=random_seed, purpose="anchors", depth=0)
     found = []
     for row in pools.sample(exam, len(exam), rng):
         if row.expected is None or not _marked(row.expected, row, scorer):

@@ -117,7 +117,7 @@ def within(found: Sequence[Verdict], limit: float, noise: float | None) -> float
     return fmean(marks, [weight for _, weight in decided])
 
 
-def stop_reason(
+def noise_stop_reason(
     found: Sequence[Verdict], before: Sequence[Verdict], limit: float, noise: float | None
 ) -> str | None:
     """Return why the referee's noise stops the loop, or None where it does not.

@@ -205,7 +205,7 @@ def agreement(known: Audit) -> estimates.Estimate | None:
     return estimates.Estimate(value, low, high, known.audited)
 
 
-def shares(found: Iterable[Verdict]) -> Counter[str]:
+def difficulty_counts(found: Iterable[Verdict]) -> Counter[str]:
     """Return how many verdicts are hard, easy and undecided."""
     return Counter(verdict.difficulty for verdict in found)
 
@@ -215,7 +215,7 @@ def measures(found: Sequence[Verdict]) -> Counted:
 
     Means over the responses that the verdicts stand for: each counts by its weight.
     """
-    counts = shares(found)
+    counts = difficulty_counts(found)
     decided = [(row.gap, row.weight) for row in found if row.gap is not None]
     gaps, weights = [gap for gap, _ in decided], [weight for _, weight in decided]
     return Counted(

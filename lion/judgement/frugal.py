@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from lion.instructions import pools
 from lion.records import ORDERS, Basis, Order, Review, Selection, Verdict, canonical_text
-from lion.settings import Review as Settings
+from lion.settings import ReviewSettings as Settings
 
 Response = tuple[str, bool]  # its instruction's id, and whether it is the teacher's own answer
 
@@ -53,7 +53,7 @@ def select(
         if identity not in skipped:
             strata[alike or identity in known].append(identity)
     counts = _allot(settings, len(strata[False]), len(strata[True]))
-    rng = pools.draw(random_seed=random_seed, purpose="review", depth=depth)
+    rng = pools.rng_for(random_seed=random_seed, purpose="review", depth=depth)
     weights = {
         identity: len(stratum) / count
         for stratum, count in zip(strata.values(), counts, strict=True)
@@ -89,7 +89,7 @@ def settle(
         return selection
     if _near(first.gap, tau, settings):
         return replace(selection, basis="both_orders")
-    lot = pools.draw(random_seed=random_seed, purpose=f"audit/{selection.id}", depth=depth)
+    lot = pools.rng_for(random_seed=random_seed, purpose=f"audit/{selection.id}", depth=depth)
     return replace(selection, audited=lot.random() < settings.audit)
 
 
@@ -120,7 +120,9 @@ def _first(identity: str, random_seed: int) -> Order:
 
     The same in every iteration, so that an unchanged answer is an unchanged request.
     """
-    return pools.draw(random_seed=random_seed, purpose=f"order/{identity}", depth=0).choice(ORDERS)
+    return pools.rng_for(random_seed=random_seed, purpose=f"order/{identity}", depth=0).choice(
+        ORDERS
+    )
 
 
 def _allot(settings: Settings, uncertain: int, settled: int) -> tuple[int, int]:

@@ -56,13 +56,15 @@ def ask(
     """
     numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
-        referee.request(one.question, one.teacher, one.student.text, order, templates, form, sample)
+        referee.review_request(
+            one.question, one.teacher, one.student.text, order, templates, form, sample
+        )
         for one, order, sample in numbered
     ]
     outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
         replace(
-            referee.review(one.id, order, outcome, (one.teacher, one.student.text), form),
+            referee.parse_review(one.id, order, outcome, (one.teacher, one.student.text), form),
             sample=sample,
         )
         for (one, order, sample), outcome in zip(numbered, outcomes, strict=True)

@@ -20,7 +20,7 @@ _FILES: dict[Form, str] = {
 }
 
 
-def request(
+def review_request(
     question: str,
     teacher: str,
     student: str,
@@ -46,7 +46,7 @@ def request(
     return Request(prompts.conversation(asked), sample, response_format=schema)
 
 
-def review(
+def parse_review(
     identity: str,
     order: Order,
     outcome: Outcome,

@@ -40,7 +40,7 @@ def split(
     verdicts = discrimination.selected(selections, averaged, tau, rules.half_judged)
     stop_reason = discrimination.stop_reason(verdicts, rules, tau)
     if stop_reason is None and rules.stop_in_noise:
-        stop_reason = calibration.stop_reason(verdicts, before, tau, noise)
+        stop_reason = calibration.noise_stop_reason(verdicts, before, tau, noise)
     return Divided(
         verdicts=verdicts,
         stop_reason=stop_reason,

@@ -160,7 +160,7 @@ class OpenEnded(Metrics, frozen=True):
     categories: dict[str, PercentEstimate | None]
 
 
-class OpenExam(Metrics, frozen=True):
+class OpenExamMetrics(Metrics, frozen=True):
     """`lion exam open`: the figures in the paper's `setting` 1 or 2, and what asking needed."""
 
     setting: int

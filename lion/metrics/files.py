@@ -12,7 +12,7 @@ from lion.metrics.units import Metrics, decoded
 M = TypeVar("M", bound=Metrics)
 
 
-def write(path: Path, found: Metrics) -> None:
+def write_metrics(path: Path, found: Metrics) -> None:
     """Write a struct as indented JSON, `format` first."""
     jsonl.write_document(path, as_document(found))
 
@@ -25,7 +25,7 @@ def as_document(found: Metrics) -> dict[str, Any]:
     return document
 
 
-def read(path: Path, kind: type[M]) -> M:
+def read_metrics(path: Path, kind: type[M]) -> M:
     """Read a file of metrics. Raises DataError with the file, the field and the next action."""
     document = jsonl.read_document(path)
     del document["format"]
@@ -39,4 +39,4 @@ def read(path: Path, kind: type[M]) -> M:
 
 def read_if(path: Path, kind: type[M]) -> M | None:
     """Read a file of metrics; None where there is none. Raises DataError."""
-    return read(path, kind) if path.exists() else None
+    return read_metrics(path, kind) if path.exists() else None

@@ -19,7 +19,7 @@ from lion import jsonl
 from lion.errors import ModelError
 from lion.model import engines, partial
 from lion.model import student as students
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.model.engines import Engine, Prompt
 from lion.model.vllm_engine import Vllm
 from lion.records import Answer, Instruction, Message
@@ -33,7 +33,7 @@ _LOOK_EVERY = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class AnsweringTask:
     """What decides the answers, beside the rows."""
 
     student: Path
@@ -66,7 +66,7 @@ class Task:
 
 def answer(
     instructions: Sequence[Instruction],
-    task: Task,
+    task: AnsweringTask,
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Answer]:
@@ -97,29 +97,29 @@ def answer(
 class Sitting:
     """A task with its batches, in the order of the plan, and where their answers are kept."""
 
-    task: Task
+    task: AnsweringTask
     plan: tuple[Sequence[Prompt], ...]
     kept: partial.Kept
-    encoder: Encoder
+    encoder: ChatFormatter
     tokenizer: Any
 
     @classmethod
-    def planned(cls, instructions: Sequence[Instruction], task: Task, keep: Path) -> Self:
+    def planned(cls, instructions: Sequence[Instruction], task: AnsweringTask, keep: Path) -> Self:
         """Encode the prompts, each id once, and cut them into batches."""
         tokenizer = students.load_tokenizer(task.student, task.settings)
-        encoder = Encoder(tokenizer, task.settings.prompt_format)
+        encoder = ChatFormatter(tokenizer, task.settings.prompt_format)
         distinct = list({row.id: row.messages for row in instructions}.items())
         prompts = [
             prompt
             for at in range(0, len(distinct), _ENCODED_AT_ONCE)
             for prompt in _encoded(encoder, distinct[at : at + _ENCODED_AT_ONCE])
         ]
-        engine = engines.chosen(task.answering)
-        limit = students.context(task.student, task.settings)
+        engine = engines.chosen_engine(task.answering)
+        limit = students.student_context_length(task.student, task.settings)
         plan = tuple(engines.batches(prompts, task.answering, engine, limit))
         decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}
         del decisive["student"], decisive["answering"]["processes"]
-        name = partial.key(plan, task.student, decisive)
+        name = partial.answers_key(plan, task.student, decisive)
         return cls(task, plan, partial.Kept(keep / name), encoder, tokenizer)
 
     def missing(self) -> list[int]:
@@ -163,7 +163,7 @@ class Sitting:
 
     def _engine(self) -> Engine:
         task = self.task
-        if engines.chosen(task.answering) == "vllm":
+        if engines.chosen_engine(task.answering) == "vllm":
             return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
         from lion.model.decoding import Decoder
 
@@ -171,7 +171,7 @@ class Sitting:
         return Decoder(model, self.tokenizer, self.encoder, task.answering, task.random_seed)
 
 
-def _encoded(encoder: Encoder, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:
+def _encoded(encoder: ChatFormatter, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:
     found = encoder.prompts([messages for _, messages in rows])
     return [Prompt(id, array("i", tokens)) for (id, _), tokens in zip(rows, found, strict=True)]
 
@@ -181,7 +181,7 @@ def _processes(answering: Answering) -> int:
 
     vLLM shares its GPUs out itself.
     """
-    if engines.chosen(answering) == "vllm":
+    if engines.chosen_engine(answering) == "vllm":
         return 1
     if answering.processes is not None:
         return answering.processes
@@ -226,7 +226,7 @@ def resume(folder: Path) -> tuple[Sitting, int]:
     """Return what the process that launched this one asks for in `folder`, and its process id."""
     document = jsonl.read_document(folder / _TASK)
     rows = jsonl.read(folder / _ROWS, Instruction.from_row)
-    sitting = Sitting.planned(rows, Task.from_json(document), folder.parent)
+    sitting = Sitting.planned(rows, AnsweringTask.from_json(document), folder.parent)
     if sitting.kept.folder != folder:
         raise ModelError(f"{folder}: the student or the code has changed meanwhile. Run again.")
     return sitting, int(document["parent"])

@@ -110,7 +110,7 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
     return folded
 
 
-class Encoder:
+class ChatFormatter:
     """Encodes prompts and examples for one tokenizer in one format; many at once, for speed.
 
     `end_of_turn` is the id of the token that closes a response, in training and in generation.

@@ -15,8 +15,9 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer
 
 from lion.errors import ModelError
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
+from lion.model.student import context_length
 from lion.settings import Answering
 
 _ROUND = 32
@@ -29,7 +30,12 @@ class Decoder:
     """A loaded student that answers batches of prompts (an `engines.Engine`)."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, encoder: Encoder, answering: Answering, random_seed: int
+        self,
+        model: Any,
+        tokenizer: Any,
+        encoder: ChatFormatter,
+        answering: Answering,
+        random_seed: int,
     ) -> None:
         self._model = model.to(device())
         # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
@@ -38,7 +44,7 @@ class Decoder:
         self._answering = answering
         self._random_seed = random_seed
         self._filler = encoder.end_of_turn
-        self._context = context(model.config)
+        self._context = context_length(model.config)
         self._stops = set(encoder.stops)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
@@ -203,12 +209,6 @@ def uniforms(random_seed: int, id: str, count: int) -> np.ndarray[Any, np.dtype[
     """Return `count` numbers of [0, 1) that belong to instruction `id`, the same everywhere."""
     digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).random(count)
-
-
-def context(config: Any) -> int | None:
-    """Return the most tokens that a model can look at, or None where it names no limit."""
-    found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return found
 
 
 def _cache(config: Any, room: int) -> DynamicCache:

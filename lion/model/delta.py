@@ -44,7 +44,7 @@ def make(student: Path, base: Path, out: Path) -> tuple[int, int]:
         }
         return tensor if found is None else _bits(tensor) - _bits(found)
 
-    with students.replacing(out) as folder:
+    with students.replacing_folder(out) as folder:
         _rewrite(student, folder, difference)
         jsonl.write_document(folder / MANIFEST, {"tensors": tensors})
     differences = sum(row["base_sha256"] is not None for row in tensors.values())
@@ -71,7 +71,7 @@ def recover(delta: Path, base: Path, out: Path) -> int:
         return tensor
 
     count = len(tensors)
-    with students.replacing(out) as folder:
+    with students.replacing_folder(out) as folder:
         _rewrite(delta, folder, whole)
         if tensors:
             raise ModelError(f"{delta}: {len(tensors)} tensors are missing, as {min(tensors)}.")

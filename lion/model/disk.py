@@ -11,7 +11,7 @@ _STATES = 2  # while one is written, the one before is whole
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DiskNeed:
     """Bytes: of all students, in the workspace and in DVC's cache; of a training's states.
 
     `staying` of the students' bytes are left where `hardware.keep` has made room after the run.
@@ -24,13 +24,9 @@ class Room:
     states: int
 
 
-def needed(settings: Settings, *, ask_hub: bool) -> Room:
+def needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     """Return what full students and the states of one training take; adapters take next to none."""
-    return room(settings, inspection.weight_bytes(settings.student, ask_hub=ask_hub))
-
-
-def room(settings: Settings, weights: int) -> Room:
-    """Return the same for a student of `weights` bytes."""
+    weights = inspection.student_bytes(settings.student, ask_hub=ask_hub)
     methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
     full = methods.count("full")
     states = 0
@@ -39,4 +35,4 @@ def room(settings: Settings, weights: int) -> Room:
     ends = {*settings.iterations, "0"} - {one.previous for one in settings.iterations.values()}
     staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[settings.hardware.keep]
     staying = min(staying, full)
-    return Room(students=2 * full * weights, staying=2 * staying * weights, states=states)
+    return DiskNeed(students=2 * full * weights, staying=2 * staying * weights, states=states)

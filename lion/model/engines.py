@@ -34,7 +34,7 @@ class Engine(Protocol):
         ...
 
 
-def chosen(answering: Answering) -> Name:
+def chosen_engine(answering: Answering) -> Name:
     """Return the engine that params name; `auto` is vLLM where it is installed beside a GPU.
 
     Raises ModelError where vLLM is asked for and not installed.

@@ -8,7 +8,7 @@ from typing import Any
 
 from lion.errors import ModelError
 from lion.model import student as students
-from lion.model.chat import PREAMBLE, Encoder
+from lion.model.chat import PREAMBLE, ChatFormatter
 from lion.settings import Student
 
 # The paper's format (chat.paper_prompt) in Jinja. A line of content that looks like a header gets a
@@ -37,7 +37,7 @@ _PAPER = (
 )
 
 
-def export(student: Path, settings: Student, out: Path) -> None:
+def export_student(student: Path, settings: Student, out: Path) -> None:
     """Write the student of folder `student`, merged, to `out`, complete or not at all.
 
     The tokenizer brings the chat template of the student's training, and generation_config.json the
@@ -48,7 +48,7 @@ def export(student: Path, settings: Student, out: Path) -> None:
     refuse_taken(out)
     model = students.load_model(student, settings)
     tokenizer: Any = students.load_tokenizer(student, settings)
-    encoder = Encoder(tokenizer, settings.prompt_format)
+    encoder = ChatFormatter(tokenizer, settings.prompt_format)
     if not encoder.templated:
         tokenizer.chat_template = paper_template(tokenizer)
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'

@@ -15,7 +15,7 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json",
 _PICKLES = (".bin", ".pt", ".pth")
 
 
-def problems(settings: Student, *, ask_hub: bool) -> list[str]:
+def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
     """Return what is wrong with `settings.model`, one line each with its next action.
 
     Of a hub model its listing is looked at (its cache where HF_HUB_OFFLINE is set), or nothing
@@ -36,7 +36,7 @@ def problems(settings: Student, *, ask_hub: bool) -> list[str]:
     return _hub_problems(settings.model, settings.revision) if ask_hub else []
 
 
-def weight_bytes(settings: Student, *, ask_hub: bool) -> int:
+def student_bytes(settings: Student, *, ask_hub: bool) -> int:
     """Return the size of the student's weights on disk, 0 where it cannot be told."""
     path = Path(settings.model).expanduser()
     if path.is_dir():

@@ -12,7 +12,7 @@ from lion.errors import ModelError, SettingsError
 from lion.settings import Launcher
 
 
-def command(launcher: Launcher, module: str, *arguments: str, cpu: bool) -> list[str]:
+def launch_command(launcher: Launcher, module: str, *arguments: str, cpu: bool) -> list[str]:
     """Return the words that start `module` in all processes.
 
     Raises SettingsError where `launcher.config` is not there.
@@ -40,7 +40,7 @@ def command(launcher: Launcher, module: str, *arguments: str, cpu: bool) -> list
 
 def launch(launcher: Launcher, module: str, *arguments: str, cpu: bool) -> None:
     """Run `module` in all processes to its end. Raises ModelError where one of them fails."""
-    words = command(launcher, module, *arguments, cpu=cpu)
+    words = launch_command(launcher, module, *arguments, cpu=cpu)
     code = subprocess.run(words, check=False).returncode  # noqa: S603  # our own words and params'
     if code:
         raise ModelError(

@@ -24,7 +24,7 @@ CODE = ("answering.py", "chat.py", "decoding.py", "engines.py", "student.py", "v
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "vllm")
 
 
-def key(plan: Sequence[Sequence[Prompt]], student: Path, decisive: dict[str, Any]) -> str:
+def answers_key(plan: Sequence[Sequence[Prompt]], student: Path, decisive: dict[str, Any]) -> str:
     """Return the name of a task: equal where everything that decides its answers is.
 
     `decisive` is what else does, as JSON can hold it. Raises ModelError.

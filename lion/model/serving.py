@@ -20,10 +20,10 @@ from lion.model import exporting, partial
 from lion.settings import Settings
 
 
-def serve(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
+def serve_student(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
     """Serve until interrupted; return the server's exit code. Raises ModelError."""
     name = partial.served_name(student, iteration)
-    words = command(name, host, port)
+    words = server_command(name, host, port)
     environment = guarded(host, Path(words[0]).name, os.environ)
     folder = prepared(student, name, settings)
     console.say(f"{name} at http://{host}:{port}/v1, by {Path(words[0]).name}")
@@ -59,11 +59,11 @@ def prepared(student: Path, name: str, settings: Settings) -> Path:
         if other != folder:
             shutil.rmtree(other)
     if not folder.is_dir():
-        exporting.export(student, settings.student, folder)
+        exporting.export_student(student, settings.student, folder)
     return folder
 
 
-def command(name: str, host: str, port: int) -> list[str]:
+def server_command(name: str, host: str, port: int) -> list[str]:
     """Return the words that serve the folder `name` of the working folder under its name.
 
     Raises ModelError where no engine is installed.

@@ -34,7 +34,9 @@ _LIBRARIES = ("torch", "transformers", "accelerate", "peft")
 _CODE = ("collation.py", "hub.py", "optimizers.py", "student.py", "trainer.py", "tuning.py")
 
 
-def key(examples: Iterable[Example], source: students.Source, decisive: Sequence[Any]) -> str:
+def training_key(
+    examples: Iterable[Example], source: students.Source, decisive: Sequence[Any]
+) -> str:
     """Return the name of a training: equal where everything that decides its weights is.
 
     `decisive` is what else does, as JSON can hold it.
@@ -73,7 +75,7 @@ def step_of(state: Path) -> int:
     return int(state.name.rpartition("-")[2])
 
 
-def forget(folder: Path) -> None:
+def remove_states(folder: Path) -> None:
     """Remove a folder of states, where there is one."""
     shutil.rmtree(folder, ignore_errors=True)
 

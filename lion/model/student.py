@@ -152,7 +152,9 @@ def load_libraries(*more: str) -> None:
             gc.enable()
 
 
-def load(folder: Path, settings: Student) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+def load_student(
+    folder: Path, settings: Student
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Return the student ready to answer, and its tokenizer. Raises ModelError."""
     return load_model(folder, settings), load_tokenizer(folder, settings)
 
@@ -170,11 +172,14 @@ def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
     return model
 
 
-def context(folder: Path, settings: Student) -> int | None:
-    """Return the most tokens that the student can look at, None where its config names no limit.
+def context_length(config: Any) -> int | None:
+    """Return the most tokens that a model can look at, None where its config names no limit."""
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
 
-    Raises ModelError.
-    """
+
+def student_context_length(folder: Path, settings: Student) -> int | None:
+    """Return the same of the student in `folder`, from its config. Raises ModelError."""
     from transformers import AutoConfig
 
     source = resolve(folder)
@@ -184,8 +189,7 @@ def context(folder: Path, settings: Student) -> int | None:
             revision=source.revision,
             trust_remote_code=settings.trust_remote_code,
         )
-    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return limit
+    return context_length(config)
 
 
 def device_kind() -> str:
@@ -285,7 +289,7 @@ def save(
     gathered from several processes.
     """
     _hide_progress_bars()
-    with replacing(folder) as temporary:
+    with replacing_folder(folder) as temporary:
         model.save_pretrained(temporary, state_dict=state_dict)
         if (temporary / ADAPTER_CONFIG).is_file():
             _make_adapter_reproducible(temporary)
@@ -337,7 +341,7 @@ def _resolve_adapter(folder: Path) -> Source:
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and let it take that one's place at the end.
 
     What a killed writer of `folder` left is removed.

@@ -2,7 +2,7 @@
 
 Loads the student, plans the batches (`collation`), rides on the Trainer (`trainer`), goes on from a
 state of a killed run (`states`), and writes the result. Draws no rows and encodes nothing
-(`chat.Encoder`), and starts no processes (`launcher`).
+(`chat.ChatFormatter`), and starts no processes (`launcher`).
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ class TuneReport:
     truncated: tuple[str, ...]
 
 
-def tune(
+def finetune(
     examples: Sequence[Example],
     *,
     student: Path,
@@ -183,7 +183,7 @@ def _folder_of_states(
         hardware.model_dump(exclude={"save_every"}),
         random_seed,
     ]
-    yield states_in / states.key(examples, source, decisive), True
+    yield states_in / states.training_key(examples, source, decisive), True
 
 
 def _last_state(ready: LionTrainer, folder: Path) -> str | None:

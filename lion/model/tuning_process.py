@@ -1,7 +1,7 @@
 """One process of a launched tuning, started by accelerate: `-m lion.model.tuning_process JOB`.
 
-JOB is a folder with what the stage would have passed to `tuning.tune`; the main process writes the
-report into it. Every machine must see it, and the project, under the same path.
+JOB is a folder with what the stage would have passed to `tuning.finetune`; the main process writes
+the report into it. Every machine must see it, and the project, under the same path.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ def read_report(job: Path) -> "TuneReport":
     )
 
 
-def run(job: Path) -> None:
+def run_job(job: Path) -> None:
     """Do the job as one of its processes; the main one shows progress and writes the report."""
     student.load_libraries("transformers.trainer")
     import torch
@@ -95,7 +95,7 @@ def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
     from lion.model import tuning
 
     options = jsonl.read_document(job / _OPTIONS)
-    return tuning.tune(
+    return tuning.finetune(
         _read_examples(job),
         student=Path(options["student"]),
         out=Path(options["out"]),
@@ -131,4 +131,4 @@ def _alone(job: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     with console.error_boundary():
-        run(Path(sys.argv[1]))
+        run_job(Path(sys.argv[1]))

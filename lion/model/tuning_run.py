@@ -1,6 +1,6 @@
 """A tuning as a stage runs it: in this process, or launched in several; and what it left behind.
 
-One path: both end in `tuning.tune` with the same arguments.
+One path: both end in `tuning.finetune` with the same arguments.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from lion.model.tuning import TuneReport
 from lion.settings import Settings, Tune
 
 
-def run(
+def run_tuning(
     examples: Sequence[Example],
     *,
     student: Path,
@@ -27,12 +27,12 @@ def run(
 ) -> TuneReport:
     """Do the tuning called `name` (such as `tune@1`); go on where a killed one left a state.
 
-    Raises as `tuning.tune`, and ModelError where a launched process fails.
+    Raises as `tuning.finetune`, and ModelError where a launched process fails.
     """
     hardware, kept = settings.hardware, project.states(name)
     if not hardware.launcher.needed:
         with console.progress(name) as update:
-            return tuning.tune(
+            return tuning.finetune(
                 examples,
                 student=student,
                 out=out,

@@ -13,7 +13,7 @@ from typing import Any
 
 from lion.errors import ModelError
 from lion.model import student as students
-from lion.model.chat import Encoder
+from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
 from lion.settings import Answering, Student
 
@@ -27,7 +27,7 @@ class Vllm:
         settings: Student,
         answering: Answering,
         random_seed: int,
-        encoder: Encoder,
+        encoder: ChatFormatter,
     ) -> None:
         self._vllm: Any = importlib.import_module("vllm")
         self._answering = answering
@@ -75,13 +75,13 @@ class Vllm:
         return self._vllm.SamplingParams(
             temperature=self._answering.temperature,
             max_tokens=self._answering.max_tokens,
-            seed=seed(self._random_seed, prompt.id),
+            seed=_seed(self._random_seed, prompt.id),
             stop_token_ids=self._stops,
             skip_special_tokens=True,
         )
 
 
-def seed(random_seed: int, id: str) -> int:
+def _seed(random_seed: int, id: str) -> int:
     """Return the seed (31 bits) of instruction `id`: a function of the two alone."""
     digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -43,13 +43,13 @@ def teach(
     """
     rules = settings.teach
     unanswered = [row for row in new if row.answer is None]
-    requests = [teacher.request(row, templates) for row in unanswered]
+    requests = [teacher.answer_request(row, templates) for row in unanswered]
     limit = allowed_failures(rules.max_dropped, len(unanswered))
     with clients.open("teacher", settings.teacher) as client:
         outcomes = client.ask(requests, max_failed=limit)
         asked = client.account.versioned()
     answers = {
-        row.id: teacher.answer(row, outcome, rules.truncated)
+        row.id: teacher.parse_answer(row, outcome, rules.truncated)
         for row, outcome in zip(unanswered, outcomes, strict=True)
     }
     dropped = [row for row in answers.values() if isinstance(row, Dropped)]

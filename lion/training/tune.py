@@ -62,7 +62,7 @@ def tune(
 
 
 def _examples(rows: Sequence[Instruction], before: Path, settings: Student) -> list[chat.Example]:
-    encoder = chat.Encoder(student.load_tokenizer(before, settings), settings.prompt_format)
+    encoder = chat.ChatFormatter(student.load_tokenizer(before, settings), settings.prompt_format)
     return encoder.examples(
         [(row.id, row.messages, row.answer.text) for row in rows if row.answer is not None]
     )

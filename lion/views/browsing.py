@@ -34,8 +34,8 @@ class Wanted:
     gap: str | None = None
 
 
-def chosen(pool: pl.DataFrame, wanted: Wanted, order: str) -> pl.DataFrame:
-    """Return the rows of `gathering.judged` that are wanted, in `order`. Raises SettingsError."""
+def select_rows(pool: pl.DataFrame, wanted: Wanted, order: str) -> pl.DataFrame:
+    """Return the wanted rows of `gathering.judged_pool`, in `order`. Raises SettingsError."""
     rows = pool
     for name in ("difficulty", "origin", "iteration", "domain", "category"):
         value = getattr(wanted, name)
@@ -82,7 +82,7 @@ def as_row(row: Row) -> Row:
     return {renamed.get(name, name): value for name, value in row.items()}
 
 
-def as_text(rows: pl.DataFrame, whole: bool) -> RenderableType:
+def rows_as_text(rows: pl.DataFrame, whole: bool) -> RenderableType:
     """Return rows for a terminal of any width."""
     return Group(*(part for row in rows.iter_rows(named=True) for part in _row(row, whole)))
 

@@ -31,7 +31,7 @@ def point(line: Line, value: float, interval: tuple[float, float] | None, **more
     return {"iteration": line.iteration, "value": value, "low": low, "high": high, **more}
 
 
-def progress(run: Run) -> Iterator[Card | None]:
+def progress_cards(run: Run) -> Iterator[Card | None]:
     """Yield accuracy, quality, training loss, and the table of iterations."""
     yield _accuracy(run)
     yield _quality(run)
@@ -87,7 +87,7 @@ def _loss(run: Run) -> Card | None:
     return card("Training loss", note, plot=plots.loss(values), wide=True)
 
 
-def exam(run: Run) -> Iterator[Card | None]:
+def exam_cards(run: Run) -> Iterator[Card | None]:
     """Yield the categories of the run's own exam, then the tasks of each exam of the field."""
     values = [
         {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": share}
@@ -135,7 +135,7 @@ def _one(number: float | None) -> str:
     return DASH if number is None else f"{number:.1f}"
 
 
-def cost(run: Run) -> Iterator[Card | None]:
+def cost_cards(run: Run) -> Iterator[Card | None]:
     """Yield tokens by role, and what this machine did."""
     tokens: list[Row] = []
     for line in run.lineage:
@@ -151,16 +151,16 @@ def cost(run: Run) -> Iterator[Card | None]:
         yield card("Tokens by role", note, plot=plots.amounts(tokens, "tokens"))
     if any(line.calls is not None for line in run.lines):
         rows = [
-            [line.iteration, count(line.calls), tables.cost(line), count(_whole(line.seconds))]
+            [
+                line.iteration,
+                tables.count(line.calls),
+                tables.cost(line),
+                tables.count(_whole(line.seconds)),
+            ]
             for line in run.lines
         ]
         table = {"columns": ["iteration", "calls", "cost", "seconds"], "rows": rows}
         yield card("What this machine did", "calls made and paid here, and time", table=table)
-
-
-def count(number: int | None) -> str:
-    """Return a number for a cell; a dash where there is none."""
-    return DASH if number is None else f"{number:,}"
 
 
 def _whole(number: float | None) -> int | None:

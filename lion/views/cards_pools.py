@@ -38,7 +38,7 @@ def _gaps(run: Run) -> Card | None:
         path = run.tree.local(project.data(line.iteration, "verdicts.jsonl"))
         if path is None:
             continue
-        gaps = frames.verdicts(path).get_column("gap").drop_nulls()
+        gaps = frames.verdicts_frame(path).get_column("gap").drop_nulls()
         if gaps.is_empty():  # the base has no verdicts
             continue
         counts = Counter(bisect_left(_EDGES, gap) for gap in gaps)

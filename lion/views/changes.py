@@ -32,23 +32,23 @@ _GROUPS = 15  # rows of a table before the rest are counted together
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class _Section:
     """A table: its columns, of which the first says what it is about, and its rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-def as_json(found: Comparison) -> str:
+def comparison_as_json(found: Comparison) -> str:
     """Return the comparison as one JSON object, for scripts."""
     return json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False)
 
 
-def as_text(found: Comparison) -> RenderableType:
+def comparison_as_text(found: Comparison) -> RenderableType:
     """Return the comparison for a terminal of any width."""
     parts: list[RenderableType] = [
         Text(f"{found.before} → {found.after}", style="bold"),
-        *(Text(one) for one in headline(found)),
+        *(Text(one) for one in _headline(found)),
     ]
     for section in sections(found):
         parts.append(_table(section))
@@ -58,10 +58,10 @@ def as_text(found: Comparison) -> RenderableType:
     return Group(*parts)
 
 
-def as_markdown(found: Comparison) -> str:
+def comparison_as_markdown(found: Comparison) -> str:
     """Return the comparison as Markdown for a pull request."""
     parts = [f"### {_code(found.before)} → {_code(found.after)}", ""]
-    parts += [f"* {one}" for one in headline(found)]
+    parts += [f"* {one}" for one in _headline(found)]
     for section in sections(found):
         parts += ["", _pipe(section.columns)]
         parts.append(_pipe(["---", *["---:"] * (len(section.columns) - 1)]))
@@ -73,7 +73,7 @@ def as_markdown(found: Comparison) -> str:
     return "\n".join(parts)
 
 
-def headline(found: Comparison) -> list[str]:
+def _headline(found: Comparison) -> list[str]:
     """Return what happened, one sentence a line."""
     before, after = found.rows
     told = [
@@ -115,21 +115,21 @@ def _exam(*sides: EvaluateMetrics | None) -> str:
     return f"exam: {'; '.join(parts)}" if parts else ""
 
 
-def sections(found: Comparison) -> Iterator[Section]:
+def sections(found: Comparison) -> Iterator[_Section]:
     """Yield the tables that have something to say."""
     for by in dict.fromkeys(group.by for group in found.groups):
         groups = [one for one in found.groups if one.by == by]
-        yield Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
+        yield _Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
     if found.parents:
         parents = tuple(
             (line(one.text or one.id, _NAME), one.id, f"{one.added:,}") for one in found.parents
         )
-        yield Section(("parent", "id", "children added"), parents)
+        yield _Section(("parent", "id", "children added"), parents)
     funnel = tuple(_funnel(*found.funnel))
     if funnel:
-        yield Section(("generation", "before", "after"), funnel)
+        yield _Section(("generation", "before", "after"), funnel)
     rows = tuple(row for one in found.distributions for row in _spreads(one))
-    yield Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
+    yield _Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
 
 
 def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:
@@ -192,7 +192,7 @@ def _sample(sample: Sample) -> RenderableType:
     return Group(Text(first, style="dim"), *(Padding(Text(one), (0, 0, 0, 2)) for one in rest))
 
 
-def _table(section: Section) -> Table:
+def _table(section: _Section) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

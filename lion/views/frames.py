@@ -35,7 +35,7 @@ _SCORES: Mapping[str, Any] = {
 }
 
 
-def pool(path: Path) -> pl.DataFrame:
+def pool_frame(path: Path) -> pl.DataFrame:
     """Return a pool, one row per id, in the file's order. Raises DataError.
 
     Columns: id, text (a conversation's turns in their order), origin, parent, iteration, category,
@@ -52,13 +52,13 @@ def pool(path: Path) -> pl.DataFrame:
     )
 
 
-def verdicts(path: Path) -> pl.DataFrame:
+def verdicts_frame(path: Path) -> pl.DataFrame:
     """Return verdicts: id, teacher_mean, student_mean, gap, difficulty. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, **_SCORES, "difficulty": pl.String}
     return _read(path, schema, Verdict.from_row)
 
 
-def answers(path: Path) -> pl.DataFrame:
+def answers_frame(path: Path) -> pl.DataFrame:
     """Return answers: id, text. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, "text": pl.String}
     return _read(path, schema, Answer.from_row)

@@ -22,16 +22,16 @@ PoolName = Literal["cache", "train"]
 def side(place: Place, pool: PoolName = "cache") -> Side:
     """Return one side of a comparison. Raises DataError and RevisionError."""
     if place.file is not None:
-        return Side(str(place.file), frames.pool(place.file))
+        return Side(str(place.file), frames.pool_frame(place.file))
     tree, iteration = place.tree, revisions.iteration_of(place)
     verdicts, responses = (
         tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
     )
     rows = _local_pool(tree, iteration, pool)
     with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
-        judged = readers.submit(frames.verdicts, verdicts) if verdicts else None
-        answered = readers.submit(frames.answers, responses) if responses else None
-        read = frames.pool(rows)
+        judged = readers.submit(frames.verdicts_frame, verdicts) if verdicts else None
+        answered = readers.submit(frames.answers_frame, responses) if responses else None
+        read = frames.pool_frame(rows)
     return Side(
         name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
         rows=read,
@@ -42,26 +42,27 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
     )
 
 
-def judged(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
+def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     """Return a pool with what was last found out about each row, up to the place's iteration.
 
-    The columns of `frames.pool`, then teacher_mean, student_mean, gap, difficulty, judged (the
-    iteration of that verdict) and response (the student's answer that it judged); null where the
-    row was never judged. Raises DataError and RevisionError.
+    The columns of `frames.pool_frame`, then teacher_mean, student_mean, gap, difficulty, judged
+    (the iteration of that verdict) and response (the student's answer that it judged); null where
+    the row was never judged. Raises DataError and RevisionError.
     """
     if place.file is not None:
-        return _with_verdicts(frames.pool(place.file), [])
+        return _with_verdicts(frames.pool_frame(place.file), [])
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
     return _with_verdicts(
-        frames.pool(_local_pool(tree, iteration, pool)), [one for one in found if one is not None]
+        frames.pool_frame(_local_pool(tree, iteration, pool)),
+        [one for one in found if one is not None],
     )
 
 
 def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
-    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), frames.verdicts)
-    responses = _frame(tree, project.data(iteration, "responses.jsonl"), frames.answers)
+    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), frames.verdicts_frame)
+    responses = _frame(tree, project.data(iteration, "responses.jsonl"), frames.answers_frame)
     if verdicts is None or responses is None:
         return None
     return verdicts.with_columns(pl.lit(iteration).alias("judged")).join(

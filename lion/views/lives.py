@@ -18,12 +18,12 @@ _SHORT = 100  # characters of another row's text
 _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}
 
 
-def as_json(life: Life) -> str:
+def trace_as_json(life: Life) -> str:
     """Return everything as one JSON object."""
     return json.dumps(asdict(life), indent=2, ensure_ascii=False)
 
 
-def as_text(life: Life) -> RenderableType:
+def trace_as_text(life: Life) -> RenderableType:
     """Return the life for a terminal: nothing of it is cut but the texts of other rows."""
     return Group(*_parts(life))
 

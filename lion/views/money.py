@@ -15,7 +15,7 @@ from lion.asking import maintenance
 from lion.asking.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
-from lion.model.disk import Room
+from lion.model.disk import DiskNeed
 from lion.settings import Budget
 from lion.views.planning import Need
 from lion.views.tables import dollars
@@ -24,7 +24,7 @@ from lion.visible import DASH
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 
 
-def room(found: Room) -> str:
+def disk_sentence(found: DiskNeed) -> str:
     """Return the disk that the students need, as a sentence; a dash where it is not known."""
     if not found.students and not found.states:
         return "Disk: next to nothing, or not known."
@@ -91,10 +91,10 @@ def _budget(budget: Budget) -> str:
     return "Budget: " + ", ".join(f"{name} {cap:,}" for name, cap in caps.items()) + "."
 
 
-def ledger(
+def ledger_table(
     path: Path,
     counts: tuple[int, Amount, Amount],
-    groups: Sequence[maintenance.Group],
+    groups: Sequence[maintenance.CallStatistics],
     failures: Mapping[str, int],
     hits: float | None,
 ) -> RenderableType:
@@ -124,7 +124,9 @@ def ledger(
     return Group(*parts)
 
 
-def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> RenderableType:
+def costs(
+    stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]
+) -> RenderableType:
     """Return what every stage cost, and the money per accepted hard instruction."""
     table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
     for one in stages:
@@ -148,7 +150,7 @@ def costs(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> Ren
     )
 
 
-def costs_as_json(stages: Sequence[maintenance.Group], iterations: Sequence[str]) -> str:
+def costs_as_json(stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]) -> str:
     """Return the same as a JSON object."""
     accepted, each = _each_hard(stages, iterations)
     rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
@@ -169,12 +171,12 @@ def _if_known(each: tuple[int, int] | None) -> int | None:
     return None if each is None or each[1] else each[0]
 
 
-def _reviews(stages: Sequence[maintenance.Group]) -> list[maintenance.Group]:
+def _reviews(stages: Sequence[maintenance.CallStatistics]) -> list[maintenance.CallStatistics]:
     return [one for one in stages if (one.names[0] or "").startswith("review@")]
 
 
 def _each_hard(
-    stages: Sequence[maintenance.Group], iterations: Sequence[str]
+    stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]
 ) -> tuple[int, tuple[int, int] | None]:
     """Return the accepted hard instructions, and nanodollars and unpriced calls for each."""
     accepted = sum(_accepted_hard(name) for name in iterations)

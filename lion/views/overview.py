@@ -14,12 +14,12 @@ from lion.visible import DASH
 def overview(run: Run) -> Row:
     """Return the page's summary of a run."""
     sections = {
-        "Progress": cards.progress(run),
+        "Progress": cards.progress_cards(run),
         "Hard and easy": cards_pools.difficulty(run),
         "Referee": cards_referee.referee(run),
         "Pools": cards_pools.pools(run),
-        "Exam": cards.exam(run),
-        "Cost": cards.cost(run),
+        "Exam": cards.exam_cards(run),
+        "Cost": cards.cost_cards(run),
     }
     made = {title: [card for card in found if card] for title, found in sections.items()}
     return {
@@ -46,7 +46,7 @@ def _tiles(run: Run) -> Iterator[Row]:
     quality = DASH if last.quality_percent is None else f"{last.quality_percent:.1f} %"
     yield _tile("Quality", quality, "of the teacher's scores")
     yield _tile(
-        "Instructions", f"{run.rows.height:,}", f"{cards.count(last.train_pool)} of them new"
+        "Instructions", f"{run.rows.height:,}", f"{tables.count(last.train_pool)} of them new"
     )
     gap = DASH if last.mean_gap_points is None else f"mean gap {last.mean_gap_points:.2f}"
     yield _tile("Hard", _percent(last.hard_share), gap)

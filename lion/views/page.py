@@ -41,7 +41,7 @@ _COLUMNS = {
 
 
 def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
-    """Return the page. `rows` are as `gathering.judged` has them, with a column `about`."""
+    """Return the page. `rows` are as `gathering.judged_pool` has them, with a column `about`."""
     scripts = [_asset(name) for name in _SCRIPTS]
     styles = [_asset(name) for name in _STYLES]
     return Template(_asset("page.html")).substitute(

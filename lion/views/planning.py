@@ -12,6 +12,7 @@ from typing import Literal
 
 from lion import jsonl, project, wire
 from lion.asking.pricing import Prices
+from lion.instructions import sources
 from lion.metrics import files
 from lion.metrics.files import M
 from lion.metrics.judging import ReviewMetrics
@@ -358,8 +359,6 @@ def _exam_rows(settings: Settings) -> int:
 
 
 def _rows(name: str) -> int:
-    from lion.instructions import sources
-
     return len(sources.read_rows(Path(name)).rows)
 
 

@@ -33,7 +33,7 @@ class Made:
     unknown: str | None
 
 
-def made(
+def how_made(
     tree: Tree, settings: Settings | None, own: Instruction, parent: Instruction | None
 ) -> Made:
     """Return how the generator came to write `own`."""
@@ -65,7 +65,7 @@ def _requests(
     kind = prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
     first = settings.depth(own.iteration) * SAMPLES_PER_DEPTH
     for sample in range(first, first + _ASKINGS):
-        yield generator.request(transcript(parent.messages), kind, templates, sample)
+        yield generator.generation_request(transcript(parent.messages), kind, templates, sample)
 
 
 def _reply(
@@ -108,8 +108,8 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
     if train is None or cache is None:
         return None
-    new = set(frames.pool(train).get_column("id"))
-    rows = [_bare(one) for one in frames.pool(cache).get_column("id")]
+    new = set(frames.pool_frame(train).get_column("id"))
+    rows = [_bare(one) for one in frames.pool_frame(cache).get_column("id")]
     fresh = [row for row in rows if row.id in new]
     if any(row.id == identity for row in fresh):
         return "new"

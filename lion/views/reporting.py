@@ -18,10 +18,10 @@ class Written:
     rows: int
 
 
-def write(place: Place, out: Path) -> Written:
+def write_page(place: Place, out: Path) -> Written:
     """Write the page of a run as far as `place`. Raises DataError and RevisionError."""
     iteration = revisions.iteration_of(place)
-    run = runs.run(place.tree, iteration, gathering.judged(place))
+    run = runs.read_run(place.tree, iteration, gathering.judged_pool(place))
     footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
     text = page.render(overview.overview(run), run.rows, footer).encode()
     with jsonl.replacing(out) as temporary:

@@ -137,7 +137,7 @@ class Trees:
 
 
 @contextmanager
-def opened() -> Iterator[Trees]:
+def open_trees() -> Iterator[Trees]:
     """Yield what opens places; copies of files are gone with the block."""
     with ExitStack() as stack:
         yield Trees(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lion-"))))
@@ -218,4 +218,4 @@ def iteration_of(place: Place) -> str:
 def document(tree: Tree, path: Path, kind: type[M]) -> M | None:
     """Return a file of metrics of a revision; None where it has none. Raises DataError."""
     local = tree.local(path)
-    return None if local is None else files.read(local, kind)
+    return None if local is None else files.read_metrics(local, kind)

@@ -16,7 +16,7 @@ from lion.views.summary import Line
 class Run:
     """A run as far as `iteration`: its lines, those that lead there, and its Cache Pool.
 
-    `rows` are as `gathering.judged` has them, with a column `about` (see `described`).
+    `rows` are as `gathering.judged_pool` has them, with a column `about` (see `described`).
     """
 
     tree: Tree
@@ -35,7 +35,7 @@ class Run:
         return revisions.document(self.tree, project.metrics(iteration, kind.FILE), kind)
 
 
-def run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
+def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
     """Return the run that led to `iteration`. Raises DataError."""
     found = revisions.iterations(tree)
     chain = revisions.lineage(found, iteration)

@@ -69,7 +69,7 @@ def trace(place: Place, prefix: str) -> Life:
     ancestors = tuple(_ancestors(tree, pool, own))
     made = None
     if own.parent is not None:
-        made = provenance.made(tree, settings, own, ancestors[-1] if ancestors else None)
+        made = provenance.how_made(tree, settings, own, ancestors[-1] if ancestors else None)
     return Life(
         instruction=own,
         domain=row.get("domain"),

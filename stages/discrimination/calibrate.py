@@ -54,8 +54,8 @@ def _anchors(work: stage.Work) -> list[Pair]:
     if source == calibrating.EXAM:
         exam = work.files.read(project.EXAM, Instruction)
         return calibrating.made(exam, settings.exam.scorer, limit, seed)
-    rng = pools.draw(random_seed=seed, purpose="anchors", depth=0)
-    return pools.sample(calibrating.read(Path(source)), limit, rng)
+    rng = pools.rng_for(random_seed=seed, purpose="anchors", depth=0)
+    return pools.sample(calibrating.read_anchors(Path(source)), limit, rng)
 
 
 def _write_metrics(work: stage.Work, calibrated: Calibrated, verdicts: list[Verdict]) -> str:

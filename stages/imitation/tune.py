@@ -45,7 +45,7 @@ def main(work: stage.Work) -> str:
     ) -> TuneReport:
         from lion.model import tuning_run  # torch, which an iteration without a step does not need
 
-        return tuning_run.run(
+        return tuning_run.run_tuning(
             examples,
             student=before,
             out=out,
