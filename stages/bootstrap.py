@@ -35,7 +35,7 @@ def bootstrap(work: stage.Work) -> str:
         BootstrapMetrics(
             rows=len(pool),
             seeds=len(bed.seeds),
-            classification_rows=sum(task.kind == "classification" for task in pool),
+            classification_rows=sum(task.classification for task in pool),
             **{kind: Funnel(sorted(bed.funnel[kind].items())) for kind in TASK_KINDS},
             dropped=reasons(dropped),
             short=short,
@@ -63,7 +63,14 @@ def _seedbed(work: stage.Work) -> tuple[Seedbed, list[Dropped]]:
     clean, leaked = base.clean(found, guard, settings.seed.on_contaminated)
     kinds = _kinds(entry)
     seeds = [
-        Task(row.id, row.messages, kinds[row.id], (), row.category, row.expected) for row in clean
+        Task(
+            row.id,
+            row.messages,
+            kinds[row.id] == "classification",
+            category=row.category,
+            expected=row.expected,
+        )
+        for row in clean
     ]
     rngs = {
         kind: pools.draw(

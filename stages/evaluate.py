@@ -4,7 +4,7 @@ Its answers are marked by the exam's scorer, beside the teacher's own; the refer
 on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lion import jsonl, project, prompts, stage, teacher
 from lion.evaluation import examination
@@ -19,7 +19,7 @@ from lion.records import Answer, Dropped, Instruction, reasons
 def evaluate(work: stage.Work) -> str:
     """Write exam_responses.jsonl, the headline figures and the details of the exam."""
     settings = work.settings
-    exam = jsonl.read(project.EXAM, Instruction.from_row)
+    exam = jsonl.read(project.EXAM, Instruction)
     compared = _drawn(work, exam)
     if settings.exam.scorer.kind == "referee":
         exam = compared  # nothing else can be marked, and each of the teacher's answers is paid

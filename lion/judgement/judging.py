@@ -7,8 +7,10 @@ Used on the Cache Pool (discrimination) and on the exam (quality). What a review
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from lion import project, prompts
 from lion.errors import DataError

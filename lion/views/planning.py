@@ -333,7 +333,7 @@ def _known(settings: Settings, stage: str, ledger: Ledger) -> int:
         return 0
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     keys = []
-    for row in jsonl.read(path, Instruction.from_row):
+    for row in jsonl.read(path, Instruction):
         asked = teacher.request(row, templates)
         body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
         keys.append(wire.key(settings.teacher, body, asked.sample))
@@ -343,7 +343,7 @@ def _known(settings: Settings, stage: str, ledger: Ledger) -> int:
 def _base_rows(settings: Settings) -> int:
     pool = project.data(project.BASE, "train_pool.jsonl")
     if pool.exists():
-        return len(jsonl.read(pool, Instruction.from_row))
+        return len(jsonl.read(pool, Instruction))
     if settings.seed.source == EMBEDDED:
         return settings.seed.size
     rows = sum(
@@ -357,7 +357,7 @@ def _base_rows(settings: Settings) -> int:
 
 def _exam_rows(settings: Settings) -> int:
     if project.EXAM.exists():
-        return len(jsonl.read(project.EXAM, Instruction.from_row))
+        return len(jsonl.read(project.EXAM, Instruction))
     if settings.exam.file is None:
         return settings.seed.holdout
     if settings.exam.file == EMBEDDED:

@@ -28,7 +28,7 @@ _Judged = tuple[list[Review], RoleUsage | None]
 def calibrate(work: stage.Work) -> str:
     """Write the reviews of the anchors and of the second referee, and what they come to."""
     settings = work.settings
-    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
+    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict)
     anchors = _anchors(work) if verdicts else []  # a loop that has stopped spends nothing
     known, by_known = _judge(work, anchors, None)
     compared = _drawn(work, verdicts) if settings.calibrate.second else []
@@ -77,7 +77,7 @@ def _anchors(work: stage.Work) -> list[Pair]:
     if source is None:
         return []
     if source == calibrating.EXAM:
-        exam = jsonl.read(project.EXAM, Instruction.from_row)
+        exam = jsonl.read(project.EXAM, Instruction)
         return calibrating.made(exam, settings.exam.scorer, limit, seed)
     rng = pools.draw(random_seed=seed, purpose="anchors", depth=0)
     return pools.sample(calibrating.read(Path(source)), limit, rng)
@@ -90,8 +90,8 @@ def _drawn(work: stage.Work, verdicts: Sequence[Verdict]) -> list[Pair]:
     rng = pools.draw(random_seed=settings.random_seed, purpose="second", depth=work.depth)
     drawn = pools.sample(decided, settings.calibrate.second_rows, rng)
     # the iteration's own Cache Pool: it holds all that was judged, with the same answers
-    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction.from_row)
-    responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
+    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction)
+    responses = jsonl.read(work.data("responses.jsonl"), Answer)
     rows, answers = {row.id: row for row in cache}, {row.id: row for row in responses}
     return [judging.pair(rows[identity], answers[identity]) for identity in drawn]
 

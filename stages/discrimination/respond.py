@@ -14,7 +14,7 @@ def respond(work: stage.Work) -> str:
     if stopped is not None:
         jsonl.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"
-    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
+    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction)
     rng = pools.draw(random_seed=settings.random_seed, purpose="respond", depth=work.depth)
     drawn = pools.sample(cache, settings.respond.limit, rng)
     seed = settings.random_seed + work.depth

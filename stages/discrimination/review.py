@@ -21,8 +21,8 @@ def review(work: stage.Work) -> str:
     And what the reviews tell of their referee.
     """
     settings = work.settings
-    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
-    responses = jsonl.read(work.data("responses.jsonl"), Answer.from_row)
+    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction)
+    responses = jsonl.read(work.data("responses.jsonl"), Answer)
     by_id = {row.id: row for row in cache}
     pairs = [judging.pair(by_id[response.id], response) for response in responses]
     used: RoleUsage | None = None
@@ -66,7 +66,7 @@ def _by_referee(
     """Ask for what is needed at once, then for the orders that the first reviews call for."""
     settings, seed = work.settings, work.settings.random_seed
     rules, tau, share = settings.review, settings.split.tau, settings.review.max_dropped
-    before = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
+    before = jsonl.read(work.before("verdicts.jsonl"), Verdict)
     by_id = {one.id: one for one in pairs}
     drawn = frugal.select(_compared(pairs), before, tau, rules, random_seed=seed, depth=work.depth)
     at_once = [(by_id[row.id], order) for row in drawn for order in frugal.orders(row)]

@@ -23,15 +23,15 @@ from lion.records import Review, Selection, Verdict
 def split(work: stage.Work) -> str:
     """Write verdicts.jsonl, stop.json, and how far full judging would agree."""
     settings = work.settings.split
-    selections = jsonl.read(work.data("selection.jsonl"), Selection.from_row)
-    reviews = discrimination.pooled(jsonl.read(work.data("reviews.jsonl"), Review.from_row))
+    selections = jsonl.read(work.data("selection.jsonl"), Selection)
+    reviews = discrimination.pooled(jsonl.read(work.data("reviews.jsonl"), Review))
     trusted = files.read(project.metrics(work.iteration, "calibration"), CalibrationMetrics)
     noise = trusted.noise_points
     tau = calibration.tau(settings, noise)
     verdicts = discrimination.selected(selections, reviews, tau, settings.half_judged)
     reason = discrimination.stop_reason(verdicts, settings, tau)
     if reason is None and settings.stop_in_noise:
-        before = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
+        before = jsonl.read(work.before("verdicts.jsonl"), Verdict)
         reason = calibration.stop_reason(verdicts, before, tau, noise)
     jsonl.write(work.data("verdicts.jsonl"), verdicts)
     files.write(work.data("stop.json"), Stop(stop=reason is not None, reason=reason))

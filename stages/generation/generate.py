@@ -65,9 +65,9 @@ class _History:
 
 
 def _history(work: stage.Work) -> _History:
-    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
-    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict.from_row)
-    earlier = jsonl.read(work.before("verdicts.jsonl"), Verdict.from_row)
+    cache = jsonl.read(work.before("cache_pool.jsonl"), Instruction)
+    verdicts = jsonl.read(work.data("verdicts.jsonl"), Verdict)
+    earlier = jsonl.read(work.before("verdicts.jsonl"), Verdict)
     before, now = (progress.judged(cache, found) for found in (earlier, verdicts))
     return _History(cache, verdicts, before, now)
 
@@ -79,9 +79,9 @@ def _nursery(work: stage.Work, history: _History) -> Nursery:
     weights: dict[str, float] = {}
     if generate.choice == "progress":
         weights = progress.weights(parents["hard"], history.before, history.now)
-    exams = jsonl.read(project.EXAM, Instruction.from_row)
+    exams = jsonl.read(project.EXAM, Instruction)
     further = jsonl.read_document(project.FURTHER_EXAMS)["items"]
-    exams += [Instruction.from_row(row) for row in further]
+    exams += [jsonl.parsed(row, Instruction) for row in further]
     return Nursery(
         iteration=work.iteration,
         depth=work.depth,

@@ -9,7 +9,7 @@ from lion.records import Answer, Dropped, Instruction, reasons
 
 def teach(work: stage.Work) -> str:
     """Write cache_pool.jsonl: the old rows, and the new ones with their answers."""
-    new = jsonl.read(work.data("train_pool.jsonl"), Instruction.from_row)
+    new = jsonl.read(work.data("train_pool.jsonl"), Instruction)
     old = _old(work)
     found, used = _answers(work, [row for row in new if row.answer is None])
     dropped = [row for row in found.values() if isinstance(row, Dropped)]
@@ -32,7 +32,7 @@ def teach(work: stage.Work) -> str:
 def _old(work: stage.Work) -> list[Instruction]:
     if work.iteration == project.BASE:
         return []
-    return jsonl.read(work.before("cache_pool.jsonl"), Instruction.from_row)
+    return jsonl.read(work.before("cache_pool.jsonl"), Instruction)
 
 
 def _answers(

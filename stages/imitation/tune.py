@@ -32,8 +32,8 @@ _CURVE = {
 
 def tune(work: stage.Work) -> str:
     """Write student/ and the training curve."""
-    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction.from_row)
-    new = {row.id for row in jsonl.read(work.data("train_pool.jsonl"), Instruction.from_row)}
+    cache = jsonl.read(work.data("cache_pool.jsonl"), Instruction)
+    new = {row.id for row in jsonl.read(work.data("train_pool.jsonl"), Instruction)}
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return _stand_still(work)
