@@ -34,9 +34,9 @@ class Drawn:
             for text in texts
         ]
 
-    def used(self) -> dict[str, int]:
+    def used(self) -> None:
         """Return nothing."""
-        return {}
+        return None
 
 
 class Known(Drawn):

@@ -81,7 +81,7 @@ def main() -> None:
         )
         del pool
         began = time.perf_counter()
-        again = jsonl.read(out, Instruction.from_row)
+        again = jsonl.read(out, Instruction)
         print(f"read again, ids checked {time.perf_counter() - began:6.1f} s; {peak():.2f} GB")
         assert len(again) + len(dropped) == options.rows
     held = took <= MOST_SECONDS and memory <= MOST_GB

@@ -5,9 +5,10 @@ instruction or a `Dropped` with its reason, or the stage fails and names file an
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+from msgspec.structs import replace
 
 from lion.embedded import families
 from lion.errors import DataError
@@ -19,7 +20,7 @@ from lion.model import hub
 from lion.model.chat import transcript
 from lion.model.counting import Count
 from lion.model.student import Pointer, load_libraries
-from lion.records import Answer, Dropped, Instruction, Message, Origin, canonical_id
+from lion.records import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
 from lion.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 
 _SHOWN = 10  # problems that one message lists
@@ -113,7 +114,7 @@ def _answer_flaw(row: Instruction, settings: Quality) -> quality.Flaw | None:
     if row.answer is None or not settings.encoding:
         return None
     flaw = quality.encoding(row.answer.text)
-    return None if flaw is None else replace(flaw, detail=f"in the answer: {flaw.detail}")
+    return None if flaw is None else quality.Flaw(flaw.reason, f"in the answer: {flaw.detail}")
 
 
 def clean(
@@ -193,7 +194,7 @@ def _kept(row: SourceRow) -> Instruction:
             "Set seed.answers: ask."
         )
     instruction = _instruction(row, "seed")
-    return replace(instruction, answer=Answer(instruction.id, row.expected, "stop", None))
+    return replace(instruction, answer=TeacherAnswer(row.expected, "stop", None))
 
 
 def _duplicate(row: SourceRow, first: SourceRow) -> Dropped:

@@ -1,6 +1,6 @@
 """Rows in and out of files: atomic, in the order given, errors that say file and line.
 
-Knows nothing of what a row means (see `records`).
+What a row means, and what of it is checked beyond its types, is `records`'.
 """
 
 import glob
@@ -8,27 +8,22 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar, get_args, get_type_hints
 
 import jsonlines
+import msgspec
 import orjson
 
 from lion import written
 from lion.errors import DataError
-from lion.records import FORMAT, Row
+from lion.records import FORMAT, Record, Row
 
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
-class Writable(Protocol):
-    """A record that knows its row."""
-
-    def to_row(self) -> Row:
-        """Return the row as it is written."""
-        ...
-
-
-Record = TypeVar("Record")
-
+_TOGETHER = 1000  # rows that are encoded at a time: by one call, and in little memory
 _RANDOM_PART = "[0-9a-z_]" * 8  # of a name that `tempfile` makes
 
 
@@ -62,39 +57,90 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def write(path: Path, records: Iterable[Writable]) -> None:
-    """Write the records' rows to `path`, one line each."""
+def write(path: Path, records: Iterable[Record]) -> None:
+    """Write the records as rows to `path`, one line each."""
+    encoder, left = msgspec.json.Encoder(), iter(records)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        for record in records:
-            file.write(orjson.dumps(record.to_row(), option=orjson.OPT_APPEND_NEWLINE))
+        while some := list(islice(left, _TOGETHER)):
+            file.write(encoder.encode_lines(some))
 
 
-def read(path: Path, from_row: Callable[[Row], Record]) -> list[Record]:
-    """Read a file that `write` wrote. Raises DataError with the file and the line."""
+def read(path: Path, kind: type[R]) -> list[R]:
+    """Read a file that `write` wrote. Raises DataError with the file, the line and the field."""
+    decode = msgspec.json.Decoder(kind).decode
+    return _read(path, lambda line: decode(line).checked(), kind)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of whatever kind as objects. Raises DataError with the file and the line."""
+    decode = msgspec.json.Decoder(Row).decode
+    return _read(path, lambda line: _of_format(decode(line)), None)
+
+
+def as_row(record: Record) -> Row:
+    """Return a record as the object that a file has of it."""
+    row: Row = orjson.loads(msgspec.json.encode(record))
+    return row
+
+
+def parsed(row: Row, kind: type[R]) -> R:
+    """Return an object of a file as a record. Raises DataError with the field."""
+    try:
+        return msgspec.convert(row, kind).checked()
+    except msgspec.ValidationError as error:
+        raise DataError(_told(error, row, kind)) from error
+
+
+def _read(path: Path, record: Callable[[bytes], T], kind: type[Record] | None) -> list[T]:
     if not path.exists():
         raise DataError(f"{path}: no such file. `dvc checkout` or `dvc pull` may have it.")
-    records = []
-    with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
-        try:
-            for number, row in enumerate(reader.iter(type=dict), start=1):
-                try:
-                    _check_format(row)
-                    records.append(from_row(row))
-                except DataError as error:
-                    raise DataError(f"{path}, line {number}: {error}") from error
-        except jsonlines.InvalidLineError as error:
-            raise DataError(f"{path}, line {error.lineno}: not a JSON object") from error
+    records: list[T] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                records.append(record(line))
+            except (msgspec.DecodeError, UnicodeDecodeError, DataError) as error:
+                told = _why(error, line, kind)
+                raise DataError(f"{path}, line {number}: {told}") from error
     return records
 
 
-def read_plain(path: Path, from_row: Callable[[Row], Record]) -> list[tuple[int, Record]]:
+def _why(error: Exception, line: bytes, kind: type[Record] | None) -> str:
+    """Return what is wrong with a line that cannot be read, its format before anything else."""
+    if isinstance(error, DataError):
+        return str(error)
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        row = None
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    return str(error) if kind is None else _told(error, row, kind)
+
+
+def _told(error: Exception, row: Row, kind: type[Record]) -> str:
+    """Return which field is wrong, and what is expected of it."""
+    try:
+        _of_format(row)
+        kind.explain(row)
+    except DataError as better:
+        return str(better)
+    text, _, place = str(error).partition(" - at `$")
+    field = place.strip(".`")
+    options = get_args(get_type_hints(kind).get(field)) if "enum" in text else ()
+    if options:
+        text = f"one of {', '.join(options)} is expected, found {row.get(field)!r:.60}"
+    return f"{field}: {text}" if field else text
+
+
+def read_plain(path: Path, made: Callable[[Row], T]) -> list[tuple[int, T]]:
     """Read a user's own JSON lines, each with its line's number. Raises DataError."""
     records = []
     try:
         with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
             for number, row in enumerate(reader.iter(type=dict), start=1):
                 try:
-                    records.append((number, from_row(row)))
+                    records.append((number, made(row)))
                 except DataError as error:
                     raise DataError(f"{path}, line {number}: {error}") from error
     except OSError as error:
@@ -125,14 +171,14 @@ def read_document(path: Path) -> Row:
     if not isinstance(document, dict):
         raise DataError(f"{path}: a JSON object is expected")
     try:
-        _check_format(document)
+        return _of_format(document)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return document
 
 
-def _check_format(row: Row) -> None:
+def _of_format(row: Row) -> Row:
     if row.get("format") != FORMAT:
         raise DataError(
             f"format {row.get('format')!r} is not {FORMAT}, the one that this version reads"
         )
+    return row

@@ -9,10 +9,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypedDict, get_args
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from lion.errors import DataError
 
@@ -25,11 +26,10 @@ Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
 Feedback = Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
 Basis = Literal["both_orders", "one_order", "same_answer"]
+ROLES: tuple[Role, ...] = get_args(Role)
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
 Row = dict[str, Any]
-_ROLES = get_args(Role)
-_ORIGINS = get_args(Origin)
 
 
 class Message(TypedDict):
@@ -78,8 +78,30 @@ def canonical_id(canonical: Sequence[Message]) -> str:
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Record(msgspec.Struct, frozen=True, tag_field="format", tag=FORMAT):
+    """Base of all rows: a file has `format` first, then the fields in their order.
+
+    A field of a row that `omit_defaults` is left out where it has its default value.
+    """
+
+    def checked(self) -> Self:
+        """Return the row as it was read. Raises DataError where its fields do not go together."""
+        return self
+
+    @classmethod
+    def explain(cls, row: Row) -> None:
+        """Raise DataError where it can tell better than a type what is wrong with `row`."""
+
+
+class TeacherAnswer(msgspec.Struct, frozen=True):
+    """What the teacher wrote, inside the row that it answers: an `Answer` without its id."""
+
+    text: str
+    finish_reason: str
+    model: str | None
+
+
+class Answer(Record, frozen=True):
     """What a teacher or a student wrote for instruction `id`.
 
     `finish_reason` is the protocol's (`stop`, `length`, ...); `model` is the name as returned, or
@@ -91,29 +113,13 @@ class Answer:
     finish_reason: str
     model: str | None
 
-    def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {
-            "format": FORMAT,
-            "id": self.id,
-            "text": self.text,
-            "finish_reason": self.finish_reason,
-            "model": self.model,
-        }
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError."""
-        return cls(
-            id=_text(row, "id"),
-            text=_text(row, "text"),
-            finish_reason=_text(row, "finish_reason"),
-            model=_optional_text(row, "model"),
-        )
+    @property
+    def inside(self) -> TeacherAnswer:
+        """The same inside the row that it answers."""
+        return TeacherAnswer(self.text, self.finish_reason, self.model)
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Record, frozen=True, omit_defaults=True):
     """A conversation that ends with a user's turn, and where it came from.
 
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
@@ -133,7 +139,7 @@ class Instruction:
     domain: str | None = None
     nearest: tuple[str, float] | None = None
     closest: tuple[str, float] | None = None
-    answer: Answer | None = field(default=None)
+    answer: TeacherAnswer | None = None
 
     @classmethod
     def new(
@@ -158,65 +164,24 @@ class Instruction:
             expected=expected,
         )
 
-    def to_row(self) -> Row:
-        """Return the row as it is written; what is absent is left out."""
-        row: Row = {
-            "format": FORMAT,
-            "id": self.id,
-            "messages": list(self.messages),
-            "origin": self.origin,
-            "parent": self.parent,
-            "iteration": self.iteration,
-        }
-        if self.category is not None:
-            row["category"] = self.category
-        if self.expected is not None:
-            row["expected"] = self.expected
-        if self.domain is not None:
-            row["domain"] = self.domain
-        if self.nearest is not None:
-            row["nearest"] = list(self.nearest)
-        if self.closest is not None:
-            row["closest"] = list(self.closest)
-        if self.answer is not None:
-            answer = self.answer
-            row["answer"] = {
-                "text": answer.text,
-                "finish_reason": answer.finish_reason,
-                "model": answer.model,
-            }
-        return row
+    def checked(self) -> Self:
+        """Return the row with canonical messages. Raises DataError where id and text disagree."""
+        messages = canonical_messages(self.messages)
+        _refuse_unanswerable(messages)
+        if self.id != canonical_id(messages):
+            raise DataError(f"id {self.id} is not the hash of its messages (edited by hand?)")
+        return replace(self, messages=tuple(messages))
 
     @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError, also where id and text disagree."""
-        messages = read_messages(row.get("messages"))
-        identity = _text(row, "id")
-        if identity != canonical_id(messages):
-            raise DataError(f"id {identity} is not the hash of its messages (edited by hand?)")
-        answer = row.get("answer")
-        if answer is not None and not isinstance(answer, dict):
-            raise DataError(f"answer: an object is expected, found {answer!r:.60}")
-        return cls(
-            id=identity,
-            messages=tuple(messages),
-            origin=_one_of(row, "origin", _ORIGINS),
-            parent=_optional_text(row, "parent"),
-            iteration=_text(row, "iteration"),
-            category=_optional_text(row, "category"),
-            expected=_optional_text(row, "expected"),
-            domain=_optional_text(row, "domain"),
-            nearest=_optional_neighbour(row, "nearest"),
-            closest=_optional_neighbour(row, "closest"),
-            answer=None if answer is None else Answer.from_row({**answer, "id": identity}),
-        )
+    def explain(cls, row: Row) -> None:
+        """Raise DataError for what is wrong with the messages, by the number of the turn."""
+        read_messages(row.get("messages"))
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Record, frozen=True, omit_defaults=True):
     """One judgement of one order: two scores from 1 to 10, or the reason there are none.
 
-    `sample` tells apart the judgements of the same order.
+    `sample` tells apart the judgements of the same order; the first one is not numbered.
     """
 
     id: str
@@ -234,35 +199,8 @@ class Review:
             return None
         return self.teacher_score - self.student_score
 
-    def to_row(self) -> Row:
-        """Return the row as it is written; the first sample is not numbered."""
-        row: Row = {
-            "format": FORMAT,
-            "id": self.id,
-            "order": self.order,
-            "teacher_score": self.teacher_score,
-            "student_score": self.student_score,
-            "reason": self.reason,
-            "evidence": self.evidence,
-        }
-        return row | {"sample": self.sample} if self.sample else row
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError."""
-        return cls(
-            id=_text(row, "id"),
-            order=_one_of(row, "order", get_args(Order)),
-            teacher_score=_optional_number(row, "teacher_score"),
-            student_score=_optional_number(row, "student_score"),
-            reason=_optional_text(row, "reason"),
-            evidence=_text(row, "evidence"),
-            sample=int(_optional_number(row, "sample") or 0),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Record, frozen=True):
     """A response that gets a verdict, and what that verdict rests on.
 
     `basis` is what the rules of `review` ask for: both orders, `first` alone, or nothing where the
@@ -276,31 +214,8 @@ class Selection:
     audited: bool = False
     weight: float = 1.0
 
-    def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {
-            "format": FORMAT,
-            "id": self.id,
-            "basis": self.basis,
-            "first": self.first,
-            "audited": self.audited,
-            "weight": self.weight,
-        }
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError."""
-        return cls(
-            id=_text(row, "id"),
-            basis=_one_of(row, "basis", get_args(Basis)),
-            first=_one_of(row, "first", get_args(Order)),
-            audited=_flag(row, "audited"),
-            weight=_number(row, "weight"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Record, frozen=True):
     """What the reviews of an instruction together say of it.
 
     gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
@@ -317,37 +232,8 @@ class Verdict:
     basis: Basis = "both_orders"
     weight: float = 1.0
 
-    def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {
-            "format": FORMAT,
-            "id": self.id,
-            "teacher_mean": self.teacher_mean,
-            "student_mean": self.student_mean,
-            "gap": self.gap,
-            "difficulty": self.difficulty,
-            "reason": self.reason,
-            "basis": self.basis,
-            "weight": self.weight,
-        }
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError."""
-        return cls(
-            id=_text(row, "id"),
-            teacher_mean=_optional_number(row, "teacher_mean"),
-            student_mean=_optional_number(row, "student_mean"),
-            gap=_optional_number(row, "gap"),
-            difficulty=_one_of(row, "difficulty", get_args(Difficulty)),
-            reason=_optional_text(row, "reason"),
-            basis=_one_of(row, "basis", get_args(Basis)),
-            weight=_number(row, "weight"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Record, frozen=True, omit_defaults=True):
     """A row that left the pipeline at `stage`: its id or its raw text, and why.
 
     `reason` is a short key that is counted (`truncated`, `duplicate`, ...); `detail` says more.
@@ -359,37 +245,12 @@ class Dropped:
     text: str | None = None
     detail: str | None = None
 
-    def to_row(self) -> Row:
-        """Return the row as it is written; what is absent is left out."""
-        row: Row = {"format": FORMAT, "stage": self.stage, "reason": self.reason}
-        for key in ("id", "text", "detail"):
-            value = getattr(self, key)
-            if value is not None:
-                row[key] = value
-        return row
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row that `to_row` wrote. Raises DataError."""
-        return cls(
-            stage=_text(row, "stage"),
-            reason=_text(row, "reason"),
-            id=_optional_text(row, "id"),
-            text=_optional_text(row, "text"),
-            detail=_optional_text(row, "detail"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Record, frozen=True):
     """The closing row of a file of dropped rows: their number, also where it is none."""
 
     stage: str
     dropped: int
-
-    def to_row(self) -> Row:
-        """Return the row as it is written."""
-        return {"format": FORMAT, "stage": self.stage, "dropped": self.dropped}
 
 
 def reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
@@ -408,61 +269,20 @@ def read_messages(value: object) -> list[Message]:
         content = item.get("content")
         if not isinstance(content, str):
             raise DataError(f"messages: the content of turn {number} is not text")
-        role = _one_of(item, "role", _ROLES)
-        messages.append({"role": role, "content": canonical_text(content)})
-    if messages[-1]["role"] != "user":
-        raise DataError("messages: the last turn must be the user's")
-    if not messages[-1]["content"]:
-        raise DataError("messages: the last turn is empty")
+        messages.append({"role": _role(item.get("role")), "content": canonical_text(content)})
+    _refuse_unanswerable(messages)
     return messages
 
 
-def _text(row: Row, key: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str):
-        raise DataError(f"{key}: text is expected, found {value!r:.60}")
-    return value
+def _role(value: object) -> Role:
+    found = next((role for role in ROLES if role == value), None)
+    if found is None:
+        raise DataError(f"role: one of {', '.join(ROLES)} is expected, found {value!r:.60}")
+    return found
 
 
-def _optional_text(row: Row, key: str) -> str | None:
-    return None if row.get(key) is None else _text(row, key)
-
-
-def _optional_number(row: Row, key: str) -> float | None:
-    value = row.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{key}: a number is expected, found {value!r:.60}")
-    return float(value)
-
-
-def _number(row: Row, key: str) -> float:
-    value = _optional_number(row, key)
-    if value is None:
-        raise DataError(f"{key}: a number is expected, found none")
-    return value
-
-
-def _flag(row: Row, key: str) -> bool:
-    value = row.get(key)
-    if not isinstance(value, bool):
-        raise DataError(f"{key}: true or false is expected, found {value!r:.60}")
-    return value
-
-
-def _optional_neighbour(row: Row, key: str) -> tuple[str, float] | None:
-    value = row.get(key)
-    if value is None:
-        return None
-    match value:
-        case [str(id), float(similarity)]:
-            return id, similarity
-    raise DataError(f"{key}: an id and a similarity are expected, found {value!r:.60}")
-
-
-def _one_of(row: Row, key: str, allowed: tuple[Any, ...]) -> Any:
-    value = row.get(key)
-    if value not in allowed:
-        raise DataError(f"{key}: one of {', '.join(allowed)} is expected, found {value!r:.60}")
-    return value
+def _refuse_unanswerable(messages: Sequence[Message]) -> None:
+    if not messages or messages[-1]["role"] != "user":
+        raise DataError("messages: the last turn must be the user's")
+    if not messages[-1]["content"]:
+        raise DataError("messages: the last turn is empty")

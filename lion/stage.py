@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +21,7 @@ from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.prompts import PromptRole, Prompts
-from lion.records import Dropped, Row, Tally
+from lion.records import Dropped, Record, Row, Tally
 from lion.settings import ITERATION_NAME, Endpoint, Settings
 from lion.stage_table import STAGES, Role
 
@@ -34,16 +34,7 @@ _WAY_BACK = (
 )
 
 
-class Readable(jsonl.Writable, Protocol):
-    """A kind of row that can be read again."""
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Read a row. Raises DataError."""
-        ...
-
-
-R = TypeVar("R", bound=Readable)
+R = TypeVar("R", bound=Record)
 M = TypeVar("M", bound=Metrics)
 
 
@@ -52,9 +43,9 @@ class Disk:
 
     def read(self, path: Path, kind: type[R]) -> list[R]:
         """Return the rows of a file. Raises DataError."""
-        return jsonl.read(path, kind.from_row)
+        return jsonl.read(path, kind)
 
-    def write(self, path: Path, rows: Sequence[jsonl.Writable]) -> None:
+    def write(self, path: Path, rows: Sequence[Record]) -> None:
         """Write rows, one line each."""
         jsonl.write(path, rows)
 

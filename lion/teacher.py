@@ -1,7 +1,8 @@
 """The teacher's role: an instruction in, a request out; a reply in, an answer out. No I/O."""
 
-from dataclasses import replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction
@@ -39,4 +40,4 @@ def parse_answer(
 
 def taught(instruction: Instruction, given: Answer) -> Instruction:
     """Return the instruction with the teacher's answer, as the Cache Pool keeps it."""
-    return replace(instruction, answer=given)
+    return replace(instruction, answer=given.inside)

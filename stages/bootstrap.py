@@ -10,7 +10,7 @@ from lion import base, project, stage
 from lion.instructions import decontamination, sources
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import BootstrappedTask
-from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.instructions.selfinstruct import TASK_KINDS
 from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
@@ -60,20 +60,21 @@ def _seeds(
     rows, flawed = base.usable(rows, settings.quality, tokens)
     guard = decontamination.guard(exams, settings.decontaminate)
     clean, leaked = base.clean(rows, guard, settings.seed.on_contaminated)
-    kinds = _kinds(entry)
+    labelled = _labelled(entry)
     seeds = [
-        BootstrappedTask(row.id, row.messages, kinds[row.id], (), row.category, row.expected)
+        BootstrappedTask(row.id, row.messages, row.id in labelled, (), row.category, row.expected)
         for row in clean
     ]
     return seeds, [*dropped, *flawed, *leaked]
 
 
-def _kinds(entry: BootstrapSettings) -> dict[str, TaskKind]:
-    """Return which kind each row of the seeds' files is; one that does not say so is open."""
+def _labelled(entry: BootstrapSettings) -> set[str]:
+    """Return the ids of the rows of the seeds' files that are classification tasks."""
     return {
-        instruction_id(row.messages): "classification" if row.classification else "open"
+        instruction_id(row.messages)
         for name in entry.seeds
         for row in sources.read_rows(Path(name)).rows
+        if row.classification
     }
 
 

@@ -4,7 +4,7 @@ from lion import console, jsonl, project, stage
 from lion.evaluation import choices, examining
 from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
-from lion.records import Tally
+from lion.records import Record, Tally
 
 
 def main(work: stage.Work) -> str:
@@ -27,7 +27,7 @@ def main(work: stage.Work) -> str:
         sat.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     )
     # the closing row keeps the file from being empty where letters were scored
-    written: list[jsonl.Writable] = [*(sat.answers or []), Tally("examine", 0)]
+    written: list[Record] = [*(sat.answers or []), Tally("examine", 0)]
     jsonl.write(work.data("examine_responses.jsonl"), written)
     work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=found))
     work.write_metrics(ReasoningMetrics.of(found))

@@ -28,7 +28,7 @@ def main(work: stage.Work) -> str:
     unjudged = (Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in pool)
     jsonl.write(work.data("verdicts.jsonl"), list(unjudged))
     # a document, since DVC warns of each empty file
-    jsonl.write_document(project.FURTHER_EXAMS, {"items": [row.to_row() for row in further]})
+    jsonl.write_document(project.FURTHER_EXAMS, {"items": [jsonl.as_row(row) for row in further]})
     jsonl.write(project.EXAM, exam)
     base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)

@@ -48,8 +48,8 @@ def _pool(content: bytes) -> None:
 
 
 def _rows(content: bytes) -> None:
-    _file(content, "pool.jsonl", lambda path: jsonl.read(path, Instruction.from_row))
-    _file(content, "verdicts.jsonl", lambda path: jsonl.read(path, Verdict.from_row))
+    _file(content, "pool.jsonl", lambda path: jsonl.read(path, Instruction))
+    _file(content, "verdicts.jsonl", lambda path: jsonl.read(path, Verdict))
 
 
 def _params(content: bytes) -> None:

@@ -5,7 +5,7 @@ place. `Law` says what that must come to, worked out score by score, without dra
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import sqrt
 from pathlib import Path
@@ -13,6 +13,7 @@ from random import Random
 from statistics import fmean
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.stats import norm
 
 from lion import prompts, wire

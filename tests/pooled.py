@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lion import jsonl
-from lion.records import Answer, Instruction, Kind, Review, Verdict
+from lion.records import Answer, Instruction, Kind, Review, TeacherAnswer, Verdict
 
 WORDS = ["river", "stone", "cloud", "fire", "leaf", "night", "bread", "glass", "wheel", "song"]
 DOMAINS = ("writing", "code", None)
@@ -30,7 +31,7 @@ def instruction(
         parent=parent,
         category=category,
     )
-    taught = None if answer is None else Answer(made.id, answer, "stop", "oracle-1")
+    taught = None if answer is None else TeacherAnswer(answer, "stop", "oracle-1")
     return replace(made, domain=domain, answer=taught)
 
 

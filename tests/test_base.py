@@ -16,7 +16,7 @@ from lion.errors import DataError
 from lion.instructions.decontamination import guard
 from lion.model import student
 from lion.model.chat import transcript
-from lion.records import Answer, Instruction
+from lion.records import Instruction, TeacherAnswer
 from lion.settings import Settings
 
 
@@ -99,7 +99,7 @@ def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -
 def test_answers_of_the_file_may_be_kept(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}])
     ((kept,), _) = base.base_pool(own(configure, source, answers="keep").seed, 0)
-    assert kept.answer == Answer(kept.id, "4", "stop", None)
+    assert kept.answer == TeacherAnswer("4", "stop", None)
     ((asked,), _) = base.base_pool(own(configure, source).seed, 0)
     assert asked.answer is None
     assert asked.expected == "4"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fixtures import Configure
 
+from lion import jsonl
 from lion.instructions import decontamination
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask
 from lion.instructions.candidate_filter import CandidateFilter
@@ -31,7 +32,7 @@ def task(number: int, kind: TaskKind = "open", turns: int = 1) -> BootstrappedTa
     if turns > 1:
         messages.insert(0, {"role": "system", "content": "Be brief."})
     made = Instruction.new(messages, origin="seed", iteration="0")
-    return BootstrappedTask(made.id, made.messages, kind)
+    return BootstrappedTask(made.id, made.messages, kind == "classification")
 
 
 def seeds(labelled: int, open_: int) -> list[BootstrappedTask]:
@@ -182,10 +183,10 @@ def test_a_made_row_tells_what_was_shown(pool: Any) -> None:
     made = pool(seeds(2, 8))
     draw = made.choose(["classification"])[0]
     made.judge(draw, ["Describe a lake at night, please", Dropped("bootstrap", "too_short")])
-    row = made.kept[0].to_row()
+    row = jsonl.as_row(made.kept[0])
     assert row["examples"] == [example.id for example in draw.source]
     assert row["classification"] is False
-    assert "examples" not in made.seeds[0].to_row()
+    assert "examples" not in jsonl.as_row(made.seeds[0])
 
 
 def test_the_settings_of_an_entry_override_the_filters_of_generation(configure: Configure) -> None:

@@ -103,7 +103,7 @@ def test_anchors_tell_accuracy_and_auc(workplace: Workplace, desk: Desk) -> None
     assert value == pytest.approx(above / 400)
     assert low is not None and high is not None
     assert low <= value <= high
-    assert len(jsonl.read(project.data("1", "dropped.calibrate.jsonl"), lambda row: row)) == 1
+    assert len(jsonl.read_rows(project.data("1", "dropped.calibrate.jsonl"))) == 1
 
 
 def test_a_second_referee_shows_self_preference(workplace: Workplace, desk: Desk) -> None:
@@ -221,7 +221,7 @@ def test_samples_of_an_order_are_asked_apart_and_averaged(desk: Desk) -> None:
         f"Score of Assistant 1: {8 + call.number % 5 % 2}\nScore of Assistant 2: 8"
     )
     assert desk.run("1", [f"{FAR} {n}" for n in range(30)], samples=3) == 180
-    reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review.from_row)
+    reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review)
     assert [row.sample for row in reviews[:6]] == [0, 1, 2, 0, 1, 2]
     told = files.read_metrics(project.metrics("1", "calibration"), CalibrationMetrics).repeated
     assert told is not None and told.agreement_share is not None

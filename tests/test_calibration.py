@@ -1,13 +1,12 @@
 """What reviews tell of their referee, against the law of planted errors and worked examples."""
 
-from dataclasses import replace
 from math import sqrt
 from statistics import correlation
 
 import judges
 import pytest
 from fixtures import Configure
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from lion.embedded.oracle import MODELS, Temper
 from lion.judgement import calibration, discrimination, measures

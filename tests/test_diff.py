@@ -2,16 +2,16 @@
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 from pooled import drawn, instruction, project, verdict
 
 from lion import jsonl
 from lion.cli import main
-from lion.records import Answer, Instruction, Row
+from lion.records import Answer, Instruction, Row, TeacherAnswer
 
 
 def lion(*arguments: str, columns: int = 80) -> Result:
@@ -42,7 +42,7 @@ def _two(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def answered(row: Instruction, text: str) -> Instruction:
-    return replace(row, answer=Answer(row.id, text, "stop", "oracle-1"))
+    return replace(row, answer=TeacherAnswer(text, "stop", "oracle-1"))
 
 
 @pytest.mark.usefixtures("_two")

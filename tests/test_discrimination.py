@@ -1,13 +1,13 @@
 """Hard, easy or undecided: worked examples of the gap, and when the loop stops."""
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import binomtest
 
 from lion.judgement.discrimination import (

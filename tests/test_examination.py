@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures import Configure
+from msgspec import structs
 
 from lion.evaluation import examination
 from lion.evaluation.examination import Marked
@@ -126,7 +127,9 @@ def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> N
 
 
 def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
-    broken = replace(reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x")
+    broken = structs.replace(
+        reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x"
+    )
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
     found = examination.exam_quality(rows, evaluate, 0)
     assert (found.quality_percent, found.quality_rows) == (80.0, 1)

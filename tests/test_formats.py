@@ -1,12 +1,12 @@
 """Files of today's formats, kept as they were written: what comes later reads or refuses them.
 
-tests/formats/ holds a few rows of a real run of version 0.1.0 (rows of format 1, a ledger of format
-3, as SQL). They are never written anew: a change of format adds a folder beside them.
+tests/formats/ holds a few rows as version 0.1.0 wrote them, most of them in a real run (rows of
+format 1, a ledger of format 3, as SQL). They are never written anew: a change of format adds a
+folder beside them.
 """
 
 import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +15,18 @@ from lion import jsonl
 from lion.asking import maintenance
 from lion.asking.ledger import Ledger
 from lion.errors import AskError, DataError
-from lion.records import Answer, Dropped, Instruction, Review, Row, Verdict
+from lion.instructions.bootstrapped_pool import BootstrappedTask
+from lion.records import Answer, Dropped, Instruction, Record, Review, Selection, Verdict
 
 FORMATS = Path(__file__).parent / "formats"
-READERS: dict[str, Callable[[Row], object]] = {
-    "cache_pool": Instruction.from_row,
-    "responses": Answer.from_row,
-    "reviews": Review.from_row,
-    "verdicts": Verdict.from_row,
-    "dropped": Dropped.from_row,
+READERS: dict[str, type[Record]] = {
+    "cache_pool": Instruction,
+    "responses": Answer,
+    "reviews": Review,
+    "verdicts": Verdict,
+    "dropped": Dropped,
+    "selection": Selection,
+    "bootstrapped": BootstrappedTask,
 }
 
 

@@ -1,17 +1,17 @@
 """Pools as tables: every text as the row by row reader has it, and broken rows by their line."""
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pooled import instruction
 
 from lion import jsonl
 from lion.errors import DataError
-from lion.records import Answer, Instruction
+from lion.records import Instruction, TeacherAnswer
 from lion.views import frames
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -27,7 +27,7 @@ def rows(draw: st.DrawFn) -> Instruction:
         for role in ("user", "assistant", "user")[: draw(st.sampled_from([1, 3]))]
     ]
     made = Instruction.new(turns, origin="seed", iteration="0", category=draw(st.none() | TEXTS))
-    answer = Answer(made.id, draw(NASTY), "stop", "oracle-1") if draw(st.booleans()) else None
+    answer = TeacherAnswer(draw(NASTY), "stop", "oracle-1") if draw(st.booleans()) else None
     return replace(made, nearest=draw(NEAREST), answer=answer)
 
 
@@ -38,7 +38,7 @@ def test_every_text_is_that_of_the_rows(pool: list[Instruction]) -> None:
         path = Path(folder) / "pool.jsonl"
         jsonl.write(path, pool)
         table = frames.pool_frame(path)
-        read = jsonl.read(path, Instruction.from_row)
+        read = jsonl.read(path, Instruction)
     assert table.select("id", "text", "category", "nearest", "answer").rows() == [
         (
             row.id,

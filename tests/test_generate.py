@@ -139,7 +139,7 @@ def test_the_further_gates_are_asked_once_and_told_in_the_funnel(
     here = gated(work, chat_server, unsafe=r"line \d*3 ")
     assert generate.main(here).startswith("12 new hard, 8 new easy")
     told = measured()
-    rows = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
+    rows = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction)
     unsafe = told.hard.get("unsafe", 0) + told.easy.get("unsafe", 0)
     assert unsafe > 0
     assert not [row for row in rows if re.search(r"line \d*3 ", row.messages[0]["content"])]
@@ -168,12 +168,12 @@ def test_near_duplicates_name_their_neighbour(work: Work, chat_server: ChatServe
         else answer(call)
     )
     generate.main(here)
-    dropped = jsonl.read(Path("data/1/dropped.generate.jsonl"), dict)[:-1]
+    dropped = jsonl.read_rows(Path("data/1/dropped.generate.jsonl"))[:-1]
     near = [row for row in dropped if row["reason"] == "near_duplicate"]
     known = {
         row.id
         for path in ("data/0/cache_pool.jsonl", "data/1/train_pool.jsonl")
-        for row in jsonl.read(Path(path), Instruction.from_row)
+        for row in jsonl.read(Path(path), Instruction)
     }
     assert near
     assert all(row["detail"].split(" at ")[0] in known for row in near)
@@ -233,9 +233,9 @@ def test_without_feedback_parents_come_from_the_whole_cache_pool(
     generate_ = work.settings.generate.model_copy(update={"feedback": feedback})
     settings = work.settings.model_copy(update={"generate": generate_})
     generate.main(Work("generate", "1", settings))
-    rows = jsonl.read(Path("data/0/cache_pool.jsonl"), Instruction.from_row)
+    rows = jsonl.read(Path("data/0/cache_pool.jsonl"), Instruction)
     place = {row.id: number for number, row in enumerate(rows)}
-    new = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction.from_row)
+    new = jsonl.read(Path("data/1/train_pool.jsonl"), Instruction)
     found = {
         kind: {place[row.parent or ""] % 2 for row in new if row.origin == kind} for kind in drawn
     }

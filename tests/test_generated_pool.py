@@ -3,12 +3,13 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from fixtures import Configure
+from msgspec.structs import replace
 
+from lion import jsonl
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.generated_pool import FUNNEL, GeneratedPool, generated_pool
@@ -138,7 +139,7 @@ def test_what_is_new_by_its_words_may_be_known_by_its_meaning(pool: Made) -> Non
     assert here.dropped[0].detail == f"{CACHE[0].id} at 1.0000"
     assert here.dropped[1].detail == f"{here.kept[0].id} at 1.0000"
     assert here.kept[0].closest == (CACHE[0].id, 0.0)
-    assert Instruction.from_row(here.kept[0].to_row()) == here.kept[0]
+    assert jsonl.parsed(jsonl.as_row(here.kept[0]), Instruction) == here.kept[0]
     assert here.counts("easy")["near_duplicate"] == 1
 
 
@@ -183,7 +184,7 @@ def test_a_text_that_is_no_unicode_is_dropped(pool: Made) -> None:
     here = pool()
     assert not here.admit("hard", CACHE[0], "say \ud800 please")
     assert reasons(here) == ["malformed"]
-    assert [dropped.to_row() for dropped in here.dropped]
+    assert [jsonl.as_row(dropped) for dropped in here.dropped]
 
 
 def test_a_dropped_candidate_keeps_its_reason(pool: Made) -> None:
@@ -299,7 +300,7 @@ def test_the_nearest_one_is_recorded_of_what_is_kept(pool: Made) -> None:
     assert here.admit("hard", CACHE[0], "Write a poem about rivers")
     assert here.kept[0].nearest == (CACHE[2].id, 0.4)
     assert here.kept[1].domain == "write poem"
-    assert Instruction.from_row(here.kept[0].to_row()) == here.kept[0]
+    assert jsonl.parsed(jsonl.as_row(here.kept[0]), Instruction) == here.kept[0]
 
 
 def test_parents_can_be_drawn_by_their_gaps(pool: Made) -> None:

@@ -3,22 +3,32 @@
 import hashlib
 import json
 import unicodedata
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
+import orjson
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from lion import jsonl
 from lion.errors import DataError
+from lion.instructions.bootstrapped_pool import BootstrappedTask
 from lion.records import (
     Answer,
+    Basis,
+    Difficulty,
     Dropped,
     Instruction,
     Message,
+    Order,
+    Origin,
+    Record,
     Review,
     Selection,
     Tally,
+    TeacherAnswer,
     Verdict,
     canonical_text,
     instruction_id,
@@ -30,6 +40,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 WORDS = TEXT.filter(lambda text: bool(canonical_text(text)))
 ROLE = st.sampled_from(["system", "user", "assistant"])
 BEFORE = st.lists(st.builds(lambda role, content: {"role": role, "content": content}, ROLE, TEXT))
+ORDER, BASIS = st.sampled_from(get_args(Order)), st.sampled_from(get_args(Basis))
 OUTER = st.text(st.sampled_from(" \t\n\r"), max_size=3)
 
 
@@ -97,53 +108,132 @@ def test_a_lone_surrogate_is_refused() -> None:
         instruction_id([user("\ud800")])
 
 
-@given(BEFORE, WORDS, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT)
-def test_an_instruction_survives_its_row(
-    before: list[Message],
-    text: str,
-    expected: str | None,
-    category: str | None,
-    answer: str | None,
-) -> None:
+SCORE = st.none() | st.floats(1, 10)
+NUMBER = st.floats(-1e15, 1e15)
+NEIGHBOUR = st.none() | st.tuples(TEXT, st.floats(-1, 1))
+GIVEN = st.none() | st.builds(TeacherAnswer, TEXT, TEXT, st.none() | TEXT)
+
+
+@st.composite
+def instructions(draw: st.DrawFn) -> Instruction:
     made = Instruction.new(
-        [*before, user(text)],
-        origin="hard",
-        iteration="2",
-        parent="0123456789abcdef",
-        category=category,
-        expected=expected,
+        [*draw(BEFORE), user(draw(WORDS))],
+        origin=draw(st.sampled_from(get_args(Origin))),
+        iteration=draw(TEXT),
+        parent=draw(st.none() | TEXT),
+        category=draw(st.none() | TEXT),
+        expected=draw(st.none() | TEXT),
     )
-    if answer is not None:
-        made = replace(made, answer=Answer(made.id, answer, "stop", None))
-    written = json.loads(json.dumps(made.to_row()))
-    assert Instruction.from_row(written) == made
+    return replace(
+        made,
+        domain=draw(st.none() | TEXT),
+        nearest=draw(NEIGHBOUR),
+        closest=draw(NEIGHBOUR),
+        answer=draw(GIVEN),
+    )
+
+
+RECORDS: dict[type[Record], st.SearchStrategy[Record]] = {
+    Instruction: instructions(),
+    Answer: st.builds(Answer, TEXT, TEXT, TEXT, st.none() | TEXT),
+    Review: st.builds(Review, TEXT, ORDER, SCORE, SCORE, st.none() | TEXT, TEXT, st.integers(0, 9)),
+    Selection: st.builds(Selection, TEXT, BASIS, ORDER, st.booleans(), NUMBER),
+    Verdict: st.builds(
+        Verdict,
+        *(TEXT, SCORE, SCORE, st.none() | NUMBER),
+        *(st.sampled_from(get_args(Difficulty)), st.none() | TEXT, BASIS, NUMBER),
+    ),
+    Dropped: st.builds(Dropped, TEXT, TEXT, *[st.none() | TEXT] * 3),
+    Tally: st.builds(Tally, TEXT, st.integers(0, 10**9)),
+    BootstrappedTask: st.builds(
+        lambda made, *more: BootstrappedTask(made.id, made.messages, *more),
+        *(instructions(), st.booleans(), st.lists(TEXT).map(tuple)),
+        *(st.none() | TEXT, st.none() | TEXT, NEIGHBOUR),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_what_is_written_is_read_again(
+    kind: type[Record], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """And its bytes are those that `orjson` would write of the same object, `format` first."""
+    path = tmp_path_factory.getbasetemp() / f"{kind.__name__}.jsonl"
+    records = data.draw(st.lists(RECORDS[kind], max_size=3))
+    jsonl.write(path, records)
+    assert jsonl.read(path, kind) == records
+    rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    assert path.read_bytes() == b"".join(
+        orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows
+    )
+    assert [next(iter(row.items())) for row in rows] == [("format", 1)] * len(records)
+    assert [jsonl.parsed(row, kind) for row in rows] == records
+    assert [jsonl.as_row(record) for record in records] == rows
 
 
 @pytest.mark.parametrize(
-    "record",
+    ("record", "row"),
     [
-        Answer("a", "text\u2028more", "length", "model-1"),
-        Answer("a", "", "stop", None),
-        Review("a", "teacher_first", 9.5, 1.0, None, "because"),
-        Review("a", "student_first", None, None, "no_scores", "??"),
-        Verdict("a", 8.0, 7.5, 0.5, "easy", None),
-        Verdict("a", None, None, None, "undecided", "half judged: no_scores"),
-        Verdict("a", None, None, 0.0, "easy", None, "same_answer"),
-        Verdict("a", 8.0, 1.0, 7.0, "hard", None, "one_order", 2.5),
-        Selection("a", "one_order", "student_first", True, 2.5),
-        Dropped("teach", "truncated", id="a", text="cut"),
-        Dropped("seed", "bad_row", detail="x.jsonl:3"),
+        (
+            Answer("a", "\u2028", "length", None),
+            '"id":"a","text":"\u2028","finish_reason":"length","model":null',
+        ),
+        (
+            Review("a", "teacher_first", 9.5, 1.0, None, "because"),
+            '"id":"a","order":"teacher_first","teacher_score":9.5,"student_score":1.0,"reason":null,'
+            '"evidence":"because"',
+        ),
+        (
+            Review("a", "student_first", None, None, "no_scores", "??", 2),
+            '"id":"a","order":"student_first","teacher_score":null,"student_score":null,'
+            '"reason":"no_scores","evidence":"??","sample":2',
+        ),
+        (
+            Verdict("a", None, None, 0.0, "easy", None, "same_answer"),
+            '"id":"a","teacher_mean":null,"student_mean":null,"gap":0.0,"difficulty":"easy",'
+            '"reason":null,"basis":"same_answer","weight":1.0',
+        ),
+        (
+            Selection("a", "one_order", "student_first", True, 2.5),
+            '"id":"a","basis":"one_order","first":"student_first","audited":true,"weight":2.5',
+        ),
+        (
+            Dropped("seed", "bad_row", detail="x.jsonl:3"),
+            '"stage":"seed","reason":"bad_row","detail":"x.jsonl:3"',
+        ),
+        (Tally("teach", 0), '"stage":"teach","dropped":0'),
     ],
     ids=lambda record: type(record).__name__,
 )
-def test_every_record_survives_its_row(record: Any) -> None:
-    row = json.loads(json.dumps(record.to_row()))
-    assert type(record).from_row(row) == record
-    assert row["format"] == 1
+def test_the_bytes_of_a_row(record: Record, row: str, tmp_path: Path) -> None:
+    """`format` first, keys in a fixed order; what is absent is null, or left out."""
+    jsonl.write(tmp_path / "rows.jsonl", [record])
+    assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8") == f'{{"format":1,{row}}}\n'
 
 
-def test_a_tally_tells_the_number_even_of_none() -> None:
-    assert Tally("teach", 0).to_row() == {"format": 1, "stage": "teach", "dropped": 0}
+def test_the_bytes_of_an_instruction(tmp_path: Path) -> None:
+    made = Instruction.new([user("Say a")], origin="hard", iteration="1")
+    jsonl.write(tmp_path / "bare.jsonl", [made])
+    expected = (
+        f'{{"format":1,"id":"{made.id}","messages":[{{"role":"user","content":"Say a"}}],'
+        '"origin":"hard","parent":null,"iteration":"1"'
+    )
+    assert (tmp_path / "bare.jsonl").read_text() == f"{expected}}}\n"
+    taught = replace(made, nearest=("b", 0.5), answer=TeacherAnswer("a", "stop", None))
+    jsonl.write(tmp_path / "taught.jsonl", [taught])
+    more = ',"nearest":["b",0.5],"answer":{"text":"a","finish_reason":"stop","model":null}}'
+    assert (tmp_path / "taught.jsonl").read_text() == f"{expected}{more}\n"
+
+
+def test_messages_are_read_canonically_from_rows_too() -> None:
+    """Whoever wrote them otherwise, as long as the id is that of the canonical ones."""
+    made = Instruction.new([user("é")], origin="seed", iteration="0")
+    row = jsonl.as_row(made) | {
+        "messages": [{"content": " e\u0301\r\n", "role": "user", "name": "x"}]
+    }
+    assert jsonl.parsed(row, Instruction) == made
+    assert list(jsonl.parsed(row, Instruction).messages[0]) == ["role", "content"]
 
 
 @pytest.mark.parametrize(
@@ -157,26 +247,40 @@ def test_a_tally_tells_the_number_even_of_none() -> None:
         ({"messages": [{"role": "tool", "content": "x"}]}, "role"),
         ({"messages": [user("a"), {"role": "assistant", "content": "b"}]}, "last turn must be"),
         ({"messages": [user(" \n")]}, "last turn is empty"),
-        ({"id": 7}, "id: text is expected"),
-        ({"origin": "medium"}, "origin: one of seed, hard, easy, exam"),
-        ({"iteration": 1}, "iteration: text is expected"),
-        ({"parent": 3}, "parent: text is expected"),
-        ({"answer": {"text": "a"}}, "finish_reason"),
-        ({"answer": "42"}, "answer"),
-        ({"answer": ["42"]}, "answer"),
+        ({"id": 7}, r"^id: Expected `str`, got `int`"),
+        ({"origin": "medium"}, "^origin: one of seed, hard, easy, exam is exp"),
+        ({"iteration": 1}, r"^iteration: Expected `str`, got `int`"),
+        ({"parent": 3}, r"^parent: Expected `str \| null`, got `int`"),
+        ({"answer": {"text": "a"}}, "^answer: .*required field `finish_reason`"),
+        ({"answer": "42"}, r"^answer: Expected `object \| null`, got `str`"),
+        ({"answer": ["42"]}, r"^answer: Expected `object \| null`, got `array`"),
     ],
 )
-def test_a_row_that_was_edited_wrongly_is_refused(change: dict[str, Any], told: str) -> None:
-    row = Instruction.new([user("say a")], origin="seed", iteration="0").to_row()
+def test_a_row_that_was_edited_wrongly_is_refused(
+    change: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    row = jsonl.as_row(Instruction.new([user("say a")], origin="seed", iteration="0"))
     with pytest.raises(DataError, match=told):
-        Instruction.from_row({**row, **change})
+        jsonl.parsed({**row, **change}, Instruction)
+    path = tmp_path / "pool.jsonl"
+    path.write_text(f"{json.dumps(row)}\n{json.dumps({**row, **change})}\n")
+    with pytest.raises(DataError, match=f"pool.jsonl, line 2: .*{told.removeprefix('^')}"):
+        jsonl.read(path, Instruction)
 
 
 @pytest.mark.parametrize("score", [True, "8", [8]])
 def test_a_score_that_is_no_number_is_refused(score: object) -> None:
-    row = Review("a", "teacher_first", 9.0, 1.0, None, "").to_row()
-    with pytest.raises(DataError, match="teacher_score: a number is expected"):
-        Review.from_row({**row, "teacher_score": score})
+    row = jsonl.as_row(Review("a", "teacher_first", 9.0, 1.0, None, ""))
+    with pytest.raises(DataError, match=r"^teacher_score: Expected `float \| null`, got `"):
+        jsonl.parsed({**row, "teacher_score": score}, Review)
+
+
+@pytest.mark.parametrize("name", ["order", "evidence", "teacher_score"])
+def test_a_field_that_is_missing_is_named(name: str) -> None:
+    row = jsonl.as_row(Review("a", "teacher_first", 9.0, 1.0, None, ""))
+    del row[name]
+    with pytest.raises(DataError, match=f"required field `{name}`"):
+        jsonl.parsed(row, Review)
 
 
 def test_messages_are_read_canonically() -> None:

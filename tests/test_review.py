@@ -65,7 +65,7 @@ class Desk:
         return len(self.server.calls) - before
 
     def verdicts(self, key: str = "1") -> list[Verdict]:
-        return jsonl.read(project.data(key, "verdicts.jsonl"), Verdict.from_row)
+        return jsonl.read(project.data(key, "verdicts.jsonl"), Verdict)
 
     def details(self, key: str = "1") -> AgreementMetrics:
         return files.read_metrics(project.metrics(key, "agreement"), AgreementMetrics)
@@ -84,7 +84,7 @@ def desk(workplace: Workplace, chat_server: ChatServer) -> Desk:
 
 def test_by_default_every_response_is_judged_in_both_orders(desk: Desk) -> None:
     assert desk.run("1", [NEAR, FAR]) == 60
-    reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review.from_row)
+    reviews = jsonl.read(project.data("1", "reviews.jsonl"), Review)
     assert [(row.id, row.order) for row in reviews] == [
         (row.id, order) for row in desk.rows for order in ("teacher_first", "student_first")
     ]
@@ -138,7 +138,7 @@ def test_an_audit_tells_the_agreement(desk: Desk) -> None:
     """With a margin of 0, a first order of gap 2 or 0 misleads where the mean is 1."""
     words = [f"{NEAR} {number}" for number in range(30)]
     desk.run("1", words, margin=0.0, audit=1.0)
-    selections = jsonl.read(project.data("1", "selection.jsonl"), Selection.from_row)
+    selections = jsonl.read(project.data("1", "selection.jsonl"), Selection)
     right = sum(row.first == "teacher_first" for row in selections)  # gap 2, hard as the mean
     assert 0 < right < 30
     audit = desk.details().audit

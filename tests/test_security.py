@@ -16,7 +16,7 @@ from pipeline import ROOT
 from polling import wait_until
 from running import Finished
 
-from lion import console, project
+from lion import console, jsonl, project
 from lion.addresses import TOKEN, is_loopback
 from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
@@ -85,9 +85,10 @@ def test_no_csv_holds_a_text_of_a_model(finished: Finished) -> None:
 
 @pytest.mark.parametrize("identity", ["../../etc/passwd", "/etc/passwd", "..", "a" * 16 + "/.."])
 def test_an_id_that_is_none_never_becomes_a_path(identity: str) -> None:
-    row = Instruction.new([{"role": "user", "content": "x"}], origin="seed", iteration="0").to_row()
+    made = Instruction.new([{"role": "user", "content": "x"}], origin="seed", iteration="0")
+    row = jsonl.as_row(made)
     with pytest.raises(LionError):
-        Instruction.from_row({**row, "id": identity})
+        jsonl.parsed({**row, "id": identity}, Instruction)
 
 
 # --- servers of ours

@@ -18,7 +18,7 @@ from lion.cli import main
 from lion.errors import ModelError
 from lion.model import serving
 from lion.model.student import Pointer
-from lion.records import Answer, Instruction
+from lion.records import Instruction, TeacherAnswer
 
 
 def lion(*arguments: str, says: str = "") -> Result:
@@ -48,7 +48,7 @@ def run(workplace: Workplace, chat_server: ChatServer, finished: Finished) -> Wo
     made = Instruction.new([{"role": "user", "content": "a"}], origin="seed", iteration="0")
     rows = [
         Instruction(
-            **{**_fields(made), "origin": origin, "answer": Answer(made.id, "b", "stop", "x")}
+            **{**_fields(made), "origin": origin, "answer": TeacherAnswer("b", "stop", "x")}
         )
         for origin in ("seed", "seed", "hard", "easy")
     ]
@@ -58,7 +58,7 @@ def run(workplace: Workplace, chat_server: ChatServer, finished: Finished) -> Wo
 
 
 def _fields(row: Instruction) -> dict[str, object]:
-    return {name: getattr(row, name) for name in row.__slots__}
+    return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
 @pytest.mark.usefixtures("run")

@@ -4,7 +4,7 @@ import pytest
 from fixtures import ROOT
 
 from lion import prompts, teacher
-from lion.records import Answer, Dropped, Instruction, Message
+from lion.records import Answer, Dropped, Instruction, Message, TeacherAnswer
 from lion.wire import Failure, Reply
 
 TEMPLATES = prompts.load(ROOT / "prompts/teacher", "teacher")
@@ -73,5 +73,5 @@ def test_a_taught_instruction_is_the_same_instruction() -> None:
     made = instruction(("user", "2+2?"))
     given = Answer(made.id, "4", "stop", "m")
     taught = teacher.taught(made, given)
-    assert taught.answer == given
+    assert taught.answer == given.inside == TeacherAnswer("4", "stop", "m")
     assert (taught.id, taught.messages) == (made.id, made.messages)

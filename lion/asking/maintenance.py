@@ -225,7 +225,7 @@ def _foreign(source: Path) -> Iterator[Entry]:
 
 def _foreign_rows(source: Path) -> Iterator[Mapping[str, Any]]:
     if source.suffix == ".jsonl":
-        yield from jsonl.read(source, dict)
+        yield from jsonl.read_rows(source)
     elif source.suffix == ".parquet":
         import polars
 

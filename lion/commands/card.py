@@ -94,7 +94,7 @@ def _cells(line: Line) -> list[str]:
 
 def _data(settings: Settings, iteration: str) -> Iterator[str]:
     path = project.data(iteration, "cache_pool.jsonl")
-    origins = Counter(row.origin for row in jsonl.read(path, Instruction.from_row))
+    origins = Counter(row.origin for row in jsonl.read(path, Instruction))
     told = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
     source = settings.seed.source
     files = "the embedded task families" if source == EMBEDDED else ", ".join(source)

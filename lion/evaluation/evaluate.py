@@ -6,7 +6,9 @@ file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from lion import teacher
 from lion.asking.clients import Clients

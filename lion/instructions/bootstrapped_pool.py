@@ -17,44 +17,35 @@ from lion.instructions.quality import Flaw
 from lion.instructions.rounds import Draw
 from lion.instructions.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.model.chat import transcript
-from lion.records import FORMAT, Dropped, Message, Row, canonical_messages, instruction_id
+from lion.records import Dropped, Message, Record, canonical_messages, instruction_id
 from lion.settings import BootstrapSettings
 
 
-@dataclass(frozen=True, slots=True)
-class BootstrappedTask:
-    """A task of the pool; `category` and `expected` are what the user's file brought.
+class BootstrappedTask(Record, frozen=True, omit_defaults=True):
+    """A task of the pool, in a shape that `seed` reads.
 
-    `examples`: ids of the tasks that were shown when it was made; none where it is a seed.
-    `closest`: id and cosine of what was nearest to it by its embedding, where that is looked at.
+    `category` and `expected` are what the user's file brought. `examples`: ids of the tasks that
+    were shown when it was made; none where it is a seed. `closest`: id and cosine of what was
+    nearest to it by its embedding, where that is looked at.
     """
 
     id: str
     messages: tuple[Message, ...]
-    kind: TaskKind
+    classification: bool
     examples: tuple[str, ...] = ()
     category: str | None = None
     expected: str | None = None
     closest: tuple[str, float] | None = None
 
     @property
+    def kind(self) -> TaskKind:
+        """Which kind of task it is."""
+        return "classification" if self.classification else "open"
+
+    @property
     def text(self) -> str:
         """Return the task as the generator is shown it."""
         return transcript(self.messages)
-
-    def to_row(self) -> Row:
-        """Return the row as it is written, in a shape that `seed` reads; what is absent is not."""
-        row: Row = {"format": FORMAT, "id": self.id, "messages": list(self.messages)}
-        row["classification"] = self.kind == "classification"
-        if self.examples:
-            row["examples"] = list(self.examples)
-        if self.category is not None:
-            row["category"] = self.category
-        if self.expected is not None:
-            row["expected"] = self.expected
-        if self.closest is not None:
-            row["closest"] = list(self.closest)
-        return row
 
 
 Examples = tuple[BootstrappedTask, ...]
@@ -158,4 +149,5 @@ class BootstrappedPool:
             reason, detail = judged.reason, judged.detail
             return Dropped(STAGE, reason, id=identity, text=text, detail=detail)
         shown = tuple(task.id for task in draw.source)
-        return BootstrappedTask(identity, tuple(messages), draw.kind, shown, closest=judged.closest)
+        labelled = draw.kind == "classification"
+        return BootstrappedTask(identity, tuple(messages), labelled, shown, closest=judged.closest)

@@ -8,10 +8,10 @@ two pools could not be compared. Nothing is judged by the label; it is counted.
 """
 # ruff: noqa: SIM905 - lists of words are read as words
 
-from dataclasses import replace
 from itertools import islice
 
 import regex
+from msgspec.structs import replace
 
 from lion.records import Instruction
 

@@ -7,7 +7,9 @@ row; whatever is not kept has a reason that is counted.
 import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from lion.errors import DataError
 from lion.instructions.candidate_filter import Accepted, CandidateFilter

@@ -5,10 +5,12 @@ new ones. Unlike there, classification tasks and others are asked for apart, so 
 task is need not be asked as well. No I/O.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from lion.instructions import generator
 from lion.prompts import Prompts, fence
@@ -76,7 +78,9 @@ def _candidate(
     if place > count:
         return Dropped(STAGE, "surplus", text=text)
     whole = reply.finish_reason == "length" and place < found
-    one = replace(reply, text=text, finish_reason="stop" if whole else reply.finish_reason)
+    one = dataclasses.replace(
+        reply, text=text, finish_reason="stop" if whole else reply.finish_reason
+    )
     # The filters of generation, which see one reply for each task.
     judged = generator.candidate(one, "", filters)
     return replace(judged, stage=STAGE, id=None) if isinstance(judged, Dropped) else judged

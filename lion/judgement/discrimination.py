@@ -7,8 +7,10 @@ number. Which it needs, `frugal` says: by default both orders.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
+
+from msgspec.structs import replace
 
 from lion.judgement import measures as estimates
 from lion.metrics.judging import Contradictions, Counted

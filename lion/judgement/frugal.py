@@ -10,7 +10,8 @@ same, and the ledger has the reply.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from lion.instructions import pools
 from lion.records import ORDERS, Basis, Order, Review, Selection, Verdict, canonical_text

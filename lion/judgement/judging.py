@@ -5,7 +5,9 @@ Used on the Cache Pool (discrimination) and on the exam (quality). What a review
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from lion.asking.clients import Client
 from lion.errors import DataError

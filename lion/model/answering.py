@@ -225,7 +225,7 @@ def _launch(
 def resume(folder: Path) -> tuple[Sitting, int]:
     """Return what the process that launched this one asks for in `folder`, and its process id."""
     document = jsonl.read_document(folder / _TASK)
-    rows = jsonl.read(folder / _ROWS, Instruction.from_row)
+    rows = jsonl.read(folder / _ROWS, Instruction)
     sitting = Sitting.planned(rows, AnsweringTask.from_json(document), folder.parent)
     if sitting.kept.folder != folder:
         raise ModelError(f"{folder}: the student or the code has changed meanwhile. Run again.")

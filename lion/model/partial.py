@@ -80,7 +80,7 @@ class Kept:
     def load(self, number: int, batch: Sequence[Prompt]) -> list[Answer] | None:
         """Return the answers of a batch, or None where it must be answered (again)."""
         try:
-            answers = jsonl.read(self._path(number), Answer.from_row)
+            answers = jsonl.read(self._path(number), Answer)
         except DataError:
             return None  # not there, or damaged: nothing is lost but its time
         same = [answer.id for answer in answers] == [prompt.id for prompt in batch]

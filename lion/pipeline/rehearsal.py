@@ -16,9 +16,8 @@ from lion import console, project
 from lion.asking.api import Asker
 from lion.asking.ledger import Ledger
 from lion.errors import LionError, MissingRepliesError
-from lion.jsonl import Writable
 from lion.metrics.units import Metrics
-from lion.records import Row
+from lion.records import Record, Row
 from lion.settings import Endpoint, Settings
 from lion.stage import Disk, M, R, Work
 from lion.stage_table import Role, Stage, of_base, of_loop
@@ -45,7 +44,7 @@ class Memory(Disk):
         """Return the rows of a file. Raises DataError."""
         return list(self.written[path]) if path in self.written else Disk.read(self, path, kind)
 
-    def write(self, path: Path, rows: Sequence[Writable]) -> None:
+    def write(self, path: Path, rows: Sequence[Record]) -> None:
         """Keep rows."""
         self.written[path] = rows
 

@@ -4,7 +4,7 @@ Each reader checks `format`; a file that polars refuses is read again row by row
 that names the line. Ids are not recomputed here. Decides nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from lion import jsonl
 from lion.errors import DataError
-from lion.records import FORMAT, Answer, Instruction, Row, Verdict
+from lion.records import FORMAT, Answer, Instruction, Record, Verdict
 
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _ANSWER = pl.Struct({"text": pl.String, "finish_reason": pl.String, "model": pl.String})
@@ -43,7 +43,7 @@ def pool_frame(path: Path) -> pl.DataFrame:
     text). What a row lacks is null.
     """
     text = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n\n")
-    return _read(path, _INSTRUCTION, Instruction.from_row).select(
+    return _read(path, _INSTRUCTION, Instruction).select(
         "id",
         text.alias("text"),
         *("origin", "parent", "iteration", "category", "domain"),
@@ -55,16 +55,16 @@ def pool_frame(path: Path) -> pl.DataFrame:
 def verdicts_frame(path: Path) -> pl.DataFrame:
     """Return verdicts: id, teacher_mean, student_mean, gap, difficulty. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, **_SCORES, "difficulty": pl.String}
-    return _read(path, schema, Verdict.from_row)
+    return _read(path, schema, Verdict)
 
 
 def answers_frame(path: Path) -> pl.DataFrame:
     """Return answers: id, text. Raises DataError."""
     schema = {"format": pl.Int64, "id": pl.String, "text": pl.String}
-    return _read(path, schema, Answer.from_row)
+    return _read(path, schema, Answer)
 
 
-def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], object]) -> pl.DataFrame:
+def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
     if path.stat().st_size == 0:  # the loop had stopped
         return pl.DataFrame(schema=schema).drop("format")
     # Lines, then one decoding: `read_ndjson` takes four times as long over nested rows.
@@ -73,10 +73,10 @@ def _read(path: Path, schema: Mapping[str, Any], from_row: Callable[[Row], objec
     try:
         frame = rows.select(row).unnest("row").collect()
     except pl.exceptions.PolarsError as error:
-        jsonl.read(path, from_row)
+        jsonl.read(path, kind)
         raise DataError(f"{path}: cannot be read as a table: {error}") from error
     wrong = frame.filter(pl.col("format").ne_missing(FORMAT) | pl.col("id").is_null())
     if not wrong.is_empty():
-        jsonl.read(path, from_row)
+        jsonl.read(path, kind)
         raise DataError(f"{path}: rows without an id or of another format")
     return frame.drop("format").unique("id", keep="first", maintain_order=True)

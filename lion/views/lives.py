@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -20,7 +20,7 @@ _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}
 
 def trace_as_json(life: Life) -> str:
     """Return everything as one JSON object."""
-    return json.dumps(asdict(life), indent=2, ensure_ascii=False)
+    return json.dumps(msgspec.to_builtins(life), indent=2, ensure_ascii=False)
 
 
 def trace_as_text(life: Life) -> RenderableType:

@@ -336,7 +336,7 @@ def _latency(settings: Settings) -> float:
 def _base_rows(settings: Settings) -> int:
     pool = project.data(project.BASE, "train_pool.jsonl")
     if pool.exists():
-        return len(jsonl.read(pool, Instruction.from_row))
+        return len(jsonl.read(pool, Instruction))
     if settings.seed.source == EMBEDDED:
         return settings.seed.size
     rows = sum(
@@ -350,7 +350,7 @@ def _base_rows(settings: Settings) -> int:
 
 def _exam_rows(settings: Settings) -> int:
     if project.EXAM.exists():
-        return len(jsonl.read(project.EXAM, Instruction.from_row))
+        return len(jsonl.read(project.EXAM, Instruction))
     if settings.exam.file is None:
         return settings.seed.holdout
     if settings.exam.file == EMBEDDED:

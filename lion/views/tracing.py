@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from lion import project
+from lion import jsonl, project
 from lion.errors import DataError, LionError
 from lion.records import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.settings import Settings
@@ -64,7 +64,7 @@ def trace(place: Place, prefix: str) -> Life:
     pool = project.data(iteration, "cache_pool.jsonl")
     untaught = [project.data(one, "train_pool.jsonl") for one in chain]
     row = _row(tree, [*untaught, project.EXAM, pool], prefix)  # the last has the answer, too
-    own = Instruction.from_row(row)
+    own = jsonl.parsed(row, Instruction)
     settings, notes = _settings(tree)
     ancestors = tuple(_ancestors(tree, pool, own))
     made = None
@@ -77,7 +77,7 @@ def trace(place: Place, prefix: str) -> Life:
         made=made,
         rounds=tuple(_round(tree, one, own.id, settings) for one in chain),
         children=tuple(
-            Instruction.from_row(one)
+            jsonl.parsed(one, Instruction)
             for one in _naming(tree, pool, own.id)
             if one.get("parent") == own.id
         ),
@@ -129,7 +129,7 @@ def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
         row = next((one for one in _naming(tree, pool, parent) if one["id"] == parent), None)
         if row is None:
             break
-        chain.append(Instruction.from_row(row))
+        chain.append(jsonl.parsed(row, Instruction))
         parent = chain[-1].parent
     return chain[::-1]
 
@@ -141,12 +141,14 @@ def _round(tree: Tree, iteration: str, identity: str, settings: Settings | None)
     sat = rows("responses.jsonl") or rows("exam_responses.jsonl")
     return Round(
         iteration=iteration,
-        response=Answer.from_row(sat[0]) if sat else None,
-        reviews=tuple(Review.from_row(row) for row in rows("reviews.jsonl")),
-        verdict=next((Verdict.from_row(row) for row in rows("verdicts.jsonl")), None),
+        response=jsonl.parsed(sat[0], Answer) if sat else None,
+        reviews=tuple(jsonl.parsed(row, Review) for row in rows("reviews.jsonl")),
+        verdict=next((jsonl.parsed(row, Verdict) for row in rows("verdicts.jsonl")), None),
         learnt=provenance.learnt(tree, settings, iteration, identity),
         dropped=tuple(
-            Dropped.from_row(row) for stage in _DROPPING for row in rows(f"dropped.{stage}.jsonl")
+            jsonl.parsed(row, Dropped)
+            for stage in _DROPPING
+            for row in rows(f"dropped.{stage}.jsonl")
         ),
     )
 

@@ -4,7 +4,7 @@ Where too little of what the generator writes is kept, or no parent is left, ask
 stops, and the metrics say how many are lacking.
 """
 
-from lion import project, stage
+from lion import jsonl, project, stage
 from lion.instructions.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
@@ -57,7 +57,7 @@ def _history(work: stage.Work) -> History:
 def _exams(work: stage.Work) -> list[Instruction]:
     further = work.files.read_document(project.FURTHER_EXAMS)["items"]
     exam = work.files.read(project.EXAM, Instruction)
-    return exam + [Instruction.from_row(row) for row in further]
+    return exam + [jsonl.parsed(row, Instruction) for row in further]
 
 
 def _sentence(generated: Generated) -> str:
