@@ -5,6 +5,8 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 LOWEST := .venv-lowest
+# a process a core, four at most: each holds torch
+FAST := -rs -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: setup run test test-all test-lowest lint proof clean
 
@@ -14,13 +16,13 @@ run: $(VENV)/.installed   ## set up, then run the pipeline of params.yaml
 	lion run
 
 test: $(VENV)/.installed-test lint   ## set up, then the fast tests
-	pytest -rs -m "not slow"
+	pytest $(FAST)
 
 test-all: $(VENV)/.installed-test-slow lint   ## the slow ones too
 	pytest -rs
 
 test-lowest: $(LOWEST)/.installed   ## the fast tests with the lowest versions that pyproject.toml allows
-	PATH=$(CURDIR)/$(LOWEST)/bin:$$PATH pytest -rs -m "not slow"
+	PATH=$(CURDIR)/$(LOWEST)/bin:$$PATH pytest $(FAST)
 
 lint: $(VENV)/.installed-test
 	ruff check .

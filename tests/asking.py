@@ -1,7 +1,9 @@
 """What the tests of asking share: an asker of the loopback server, and short words for replies."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
         }
         api = {
             "concurrency": 8,
-            "timeout": 5.0,
+            "timeout": 60.0,
             "tries": 3,
             "max_wait": 0.05,
             "patience": 60.0,
@@ -70,3 +72,15 @@ def kept(folder: Path) -> int:
 def in_turn(*told: Behaviour) -> Callable[[Call], Behaviour]:
     """Answer the calls one after the other, the last one for ever."""
     return lambda call: told[min(call.number, len(told)) - 1]
+
+
+def held_until(count: int, answer: Callable[[Call], Behaviour]) -> Callable[[Call], Behaviour]:
+    """Answer no call before `count` have come: so many are in flight at once, however slow."""
+    came = threading.Event()
+
+    def held(call: Call) -> Behaviour:
+        if call.number >= count:
+            came.set()
+        return replace(answer(call), held=came)
+
+    return held

@@ -1,5 +1,8 @@
 """What several test modules share: fixtures, found by their names."""
 
+import environment  # noqa: F401 - first of all
+
+# isort: split
 from asking import opened  # noqa: F401 - pytest finds fixtures by name
 from fixtures import (  # noqa: F401 - pytest finds fixtures by name
     _scrubbed,
@@ -9,14 +12,16 @@ from fixtures import (  # noqa: F401 - pytest finds fixtures by name
     settings,
     workplace,
 )
-from running import (  # noqa: F401 - pytest finds fixtures by name
+from running import (  # noqa: F401 - pytest finds fixtures and hooks by name
     _start_at_once,
     branching,
     changing,
+    common,
     finished,
     finishing,
     killing,
     prompting,
+    pytest_collection_modifyitems,
+    threads,
     tiny_project,
-    workers,
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 from fake_server import ChatServer
@@ -14,6 +15,12 @@ from fake_server import ChatServer
 from lion.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[1]
+
+# how long an example takes is the machine's matter, and others may use it
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 Configure = Callable[..., Settings]
 

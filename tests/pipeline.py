@@ -46,7 +46,7 @@ TINY: Mapping[str, Any] = {
 """What makes the profile `ci` still smaller."""
 
 _RUNNING = re.compile(r"^Running stage '([^']+)':", re.MULTILINE)
-_SCRUBBED = ("OPENAI_", "DVC_", "GIT_", "HF_", "PYTHONPATH")
+_SCRUBBED = ("OPENAI_", "DVC_", "GIT_", "HF_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 _LONGEST = 600.0  # seconds that the stages before one may take
 
 

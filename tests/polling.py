@@ -54,7 +54,7 @@ def suspend_holding(process: psutil.Process, lock: Path, *, timeout: float = TIM
     """
 
     def settled() -> bool:
-        if not _suspend(process, timeout) or _is_locked(lock):
+        if not _suspend(process) or _is_locked(lock):
             return True
         process.resume()
         return False
@@ -63,14 +63,13 @@ def suspend_holding(process: psutil.Process, lock: Path, *, timeout: float = TIM
     return is_alive(process)
 
 
-def _suspend(process: psutil.Process, timeout: float) -> bool:
+def _suspend(process: psutil.Process) -> bool:
     """Suspend a process and wait until it stands still; return False where it has ended."""
     try:
         process.suspend()
         wait_until(
             lambda: not is_alive(process) or process.status() == psutil.STATUS_STOPPED,
             f"process {process.pid} is suspended",
-            timeout=timeout,
             interval=0.001,
         )
     except psutil.NoSuchProcess:

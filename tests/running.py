@@ -1,19 +1,26 @@
 """Pipelines that run beside the other tests: two at a time, from the session's first moment.
 
-A whole run takes a minute of one core, most of it the imports of transformers, so the runs that
-tests ask for are started before any test, and each test waits for its own. conftest.py offers the
-fixtures to every file.
+A whole run takes half a minute of one core, most of it imports, so the runs that tests ask for are
+started before any test, and the tests that wait for them come last. Each runs once for all workers
+of pytest-xdist. conftest.py offers the fixtures to every file.
 """
 
+import os
+import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pipeline
 import pytest
+from filelock import FileLock
 from pipeline import Project, Run
 from polling import is_alive, wait_until
+
+T = TypeVar("T")
 
 PAID_BEFORE_THE_KILL = 20  # replies
 
@@ -71,17 +78,30 @@ EDITS = {
 }
 
 
+PIPELINES = ("finishing", "killing", "changing", "branching", "prompting")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that wait for a pipeline come last, in the order in which pipelines end."""
+
+    def last(item: pytest.Item) -> int:
+        names = getattr(item, "fixturenames", ())
+        return max((PIPELINES.index(name) + 1 for name in names if name in PIPELINES), default=0)
+
+    items.sort(key=last)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _start_at_once(request: pytest.FixtureRequest) -> None:
     """Start what the collected tests will ask for."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    for name in ("finishing", "killing", "changing", "branching", "prompting"):
+    for name in PIPELINES:
         if name in wanted:
             request.getfixturevalue(name)
 
 
 @pytest.fixture(scope="session")
-def workers() -> Iterator[ThreadPoolExecutor]:
+def threads() -> Iterator[ThreadPoolExecutor]:
     """Yield two threads: pipelines of one thread each run side by side on two cores."""
     pool = ThreadPoolExecutor(2)
     yield pool
@@ -89,15 +109,43 @@ def workers() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="session")
-def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a committed tiny project that is not run yet; only `finishing` runs it."""
-    return pipeline.tiny(tmp_path_factory.mktemp("first") / "project")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of this test run, which all its workers (pytest-xdist) share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(folder: Path, make: Callable[[], T]) -> T:
+    """Return what `make` returns: the first worker that asks makes it, the others wait for it.
+
+    `folder` is for `make` to fill; the result is kept beside it.
+    """
+    kept = folder.with_suffix(".pickle")
+    with FileLock(folder.with_suffix(".lock")):
+        if not kept.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            kept.write_bytes(pickle.dumps(make()))
+        result: T = pickle.loads(kept.read_bytes())
+        return result
 
 
 @pytest.fixture(scope="session")
-def finishing(tiny_project: Project, workers: ThreadPoolExecutor) -> "Future[Finished]":
-    """Start the first run."""
-    return workers.submit(_finish, tiny_project)
+def tiny_project(common: Path) -> Project:
+    """Return a committed tiny project, which is cloned and never run."""
+    folder = common / "tiny"
+    return once(folder, lambda: pipeline.tiny(folder / "project"))
+
+
+@pytest.fixture(scope="session")
+def finishing(
+    tiny_project: Project, common: Path, threads: ThreadPoolExecutor
+) -> "Future[Finished]":
+    """Start the first run, in a clone."""
+    folder = common / "finished"
+    return threads.submit(once, folder, lambda: _finish(tiny_project.clone(folder / "project")))
 
 
 @pytest.fixture(scope="session")
@@ -107,46 +155,48 @@ def finished(finishing: "Future[Finished]") -> Finished:
 
 
 @pytest.fixture(scope="session")
-def killing(tiny_project: Project, workers: ThreadPoolExecutor) -> "Future[Killed]":
-    """Start a second clone, which is killed once."""
-    clone = tiny_project.clone(tiny_project.root.with_name("clone"))
-    return workers.submit(_kill_and_rerun, clone)
+def killing(tiny_project: Project, common: Path, threads: ThreadPoolExecutor) -> "Future[Killed]":
+    """Start a second clone, whose stages are killed twice."""
+    folder = common / "killed"
+    return threads.submit(
+        once, folder, lambda: _kill_and_rerun(tiny_project.clone(folder / "project"))
+    )
 
 
 @pytest.fixture(scope="session")
 def changing(
-    finishing: "Future[Finished]",
-    workers: ThreadPoolExecutor,
-    tmp_path_factory: pytest.TempPathFactory,
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
 ) -> "dict[str, Future[Changed]]":
     """Queue every change, each on a copy of the finished project."""
-    folder = tmp_path_factory.mktemp("changed")
-    return {
-        name: workers.submit(_change_and_run, finishing, folder / name, edit)
-        for name, edit in EDITS.items()
-    }
+    return {name: _queue(finishing, common / name, threads, edit) for name, edit in EDITS.items()}
 
 
 @pytest.fixture(scope="session")
 def branching(
-    finishing: "Future[Finished]",
-    workers: ThreadPoolExecutor,
-    tmp_path_factory: pytest.TempPathFactory,
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
 ) -> "Future[Changed]":
     """Queue a branch of the first iteration."""
-    root = tmp_path_factory.mktemp("branched") / "project"
-    return workers.submit(_change_and_run, finishing, root, _branched)
+    return _queue(finishing, common / "branched", threads, _branched)
 
 
 @pytest.fixture(scope="session")
 def prompting(
-    finishing: "Future[Finished]",
-    workers: ThreadPoolExecutor,
-    tmp_path_factory: pytest.TempPathFactory,
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
 ) -> "Future[Changed]":
     """Queue another prompt of the referee, under which the loop stops."""
-    root = tmp_path_factory.mktemp("prompted") / "project"
-    return workers.submit(_change_and_run, finishing, root, _prompted)
+    return _queue(finishing, common / "prompted", threads, _prompted)
+
+
+def _queue(
+    finishing: "Future[Finished]",
+    folder: Path,
+    threads: ThreadPoolExecutor,
+    edit: Callable[[Project], None],
+) -> "Future[Changed]":
+    def make() -> Changed:
+        return _change_and_run(finishing.result().project, folder / "project", edit)
+
+    return threads.submit(once, folder, make)
 
 
 def _finish(project: Project) -> Finished:
@@ -156,10 +206,8 @@ def _finish(project: Project) -> Finished:
     return Finished(project, run, replies, project.repro())
 
 
-def _change_and_run(
-    finishing: "Future[Finished]", root: Path, edit: Callable[[Project], None]
-) -> Changed:
-    project = finishing.result().project.copy(root)
+def _change_and_run(finished: Project, root: Path, edit: Callable[[Project], None]) -> Changed:
+    project = finished.copy(root)
     edit(project)
     run = project.repro()
     assert run.code == 0, run.output

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from asking import Open, ask_for, in_turn, kept, texts
+from asking import Open, ask_for, held_until, in_turn, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion import wire
@@ -82,7 +82,7 @@ def test_nothing_to_ask_needs_nobody(opened: Open) -> None:
 
 
 def test_no_more_requests_are_in_flight_than_allowed(chat_server: ChatServer, opened: Open) -> None:
-    chat_server.answer = says("x", delay=0.01)
+    chat_server.answer = held_until(4, lambda _: says("x"))
     with opened(concurrency=4) as asker:
         asker.ask([ask_for(number) for number in range(40)])
     assert chat_server.most_in_flight == 4
@@ -144,7 +144,7 @@ def test_a_passing_trouble_is_waited_out(
     [
         (refuses(500), "http_500"),
         (Behaviour(reset=True), "connection"),
-        (says("late", delay=1.0), "timeout"),
+        (says("late", delay=60.0), "timeout"),
         (says(None), "empty_reply"),
         (Behaviour(body=b"{"), "malformed_reply"),
     ],
@@ -154,7 +154,7 @@ def test_a_lasting_trouble_is_a_failure_with_its_reason(
 ) -> None:
     """It is asked `tries` times, is no answer, is not kept as one, and is asked again next time."""
     chat_server.answer = trouble
-    with opened(tries=2, timeout=0.1) as asker:
+    with opened(tries=2, timeout=0.1 if reason == "timeout" else 60.0) as asker:
         (outcome,) = asker.ask([ask_for(1)])
     assert isinstance(outcome, Failure)
     assert outcome.reason == reason
@@ -166,7 +166,7 @@ def test_a_lasting_trouble_is_a_failure_with_its_reason(
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_a_wish_of_the_server_is_honoured(chat_server: ChatServer, opened: Open, form: str) -> None:
-    wished = int(time.time() + 2.5)  # a date has whole seconds
+    wished = int(time.time() + 1.5)  # a date has whole seconds
     value = "0.4" if form == "seconds" else formatdate(wished, usegmt=True)
     chat_server.answer = in_turn(refuses(429, headers={"Retry-After": value}), says("fine"))
     with opened(max_wait=8.0) as asker:
@@ -174,7 +174,7 @@ def test_a_wish_of_the_server_is_honoured(chat_server: ChatServer, opened: Open,
     first, second = chat_server.calls
     now = time.time() - time.monotonic()
     least = first.at + 0.4 if form == "seconds" else wished - now
-    assert least <= second.at < least + 1.0
+    assert least <= second.at < least + 5.0  # of the 8 that it might wait
 
 
 @pytest.mark.parametrize("value", ["3600", "soon", "-5", "nan", "inf"])
@@ -185,7 +185,7 @@ def test_no_wish_of_the_server_outlasts_max_wait(
     with opened(max_wait=0.1) as asker:
         assert texts(asker.ask([ask_for(1)])) == ["fine"]
     first, second = chat_server.calls
-    assert second.at - first.at < 0.5
+    assert second.at - first.at < 30  # and no hour
 
 
 def test_a_plea_for_patience_is_no_try_and_is_heard_for_a_time(
@@ -206,7 +206,7 @@ def test_one_slow_row_does_not_hold_the_others(chat_server: ChatServer, opened: 
 
     def answer(call: Call) -> Behaviour:
         if call.question == "q0" and chat_server.questions.count("q0") == 1:
-            return refuses(429, headers={"Retry-After": "0.5"})
+            return refuses(429, headers={"Retry-After": "1.5"})
         return says("x")
 
     chat_server.answer = answer
@@ -272,8 +272,9 @@ def test_a_refused_row_among_the_first_leaves_the_others_in_peace(
     chat_server: ChatServer, opened: Open
 ) -> None:
     """Its neighbours in flight are billed: they are waited for and kept."""
-    chat_server.answer = lambda call: (
-        refuses(400, "Too long.") if call.question == "q0" else says("fine", delay=0.2)
+    chat_server.answer = held_until(
+        8,
+        lambda call: refuses(400, "Too long.") if call.question == "q0" else says("x", delay=0.2),
     )
     with opened(concurrency=8) as asker:
         outcomes = asker.ask([ask_for(number) for number in range(8)])
@@ -282,8 +283,10 @@ def test_a_refused_row_among_the_first_leaves_the_others_in_peace(
 
 
 def test_what_is_in_flight_when_asking_ends_is_kept(chat_server: ChatServer, opened: Open) -> None:
-    chat_server.answer = lambda call: (
-        refuses(400, "Too long.") if call.question == "q0" else says("fine", delay=0.3)
+    """The refusal comes while three others are answered, a little later."""
+    chat_server.answer = held_until(
+        4,
+        lambda call: refuses(400, "Too long.") if call.question == "q0" else says("x", delay=0.3),
     )
     requests = [ask_for(number) for number in range(20)]
     with opened(concurrency=4) as asker, pytest.raises(TooManyDroppedError):

@@ -170,7 +170,7 @@ def test_a_port_in_use_is_told() -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "lion.cli", "serve-teacher", "--port", port]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert port in found.stderr

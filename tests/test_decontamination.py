@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 import pytest
 from hypothesis import given, settings
@@ -176,9 +176,9 @@ def test_thousands_of_templates_are_not_searched_one_by_one() -> None:
     def seconds(exam: Decontamination) -> float:
         times = []
         for _ in range(3):
-            start = perf_counter()
+            start = thread_time()
             assert not any(exam.meets(text) for text in texts)
-            times.append(perf_counter() - start)
+            times.append(thread_time() - start)
         return min(times)
 
     assert seconds(many) < 10 * seconds(few)

@@ -31,7 +31,7 @@ def rows(draw: st.DrawFn) -> Instruction:
     return replace(made, nearest=draw(NEAREST), answer=answer)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rows(), min_size=1, max_size=6, unique_by=lambda row: row.id))
 def test_every_text_is_that_of_the_rows(pool: list[Instruction]) -> None:
     with tempfile.TemporaryDirectory() as folder:

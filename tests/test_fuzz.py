@@ -28,7 +28,6 @@ def test_any_bytes_are_read_or_refused_with_a_reason(name: str) -> None:
 
     @settings(
         max_examples=60,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

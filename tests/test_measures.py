@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 import pytest
 from hypothesis import given, settings
@@ -92,7 +92,7 @@ def test_a_category_counts_as_one_whatever_its_size() -> None:
     assert {name: found.value for name, found in by_category.items()} == {"big": 1.0, "small": 0.5}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(categories, marks), max_size=20))
 def test_macro_is_the_mean_of_the_categories(
     rows: list[tuple[str | None, bool | None]],
@@ -132,7 +132,7 @@ def test_quality_of_a_worked_example() -> None:
     assert found.high == pytest.approx(800 / 9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, max_size=15),
     st.integers(1, 5),
@@ -205,11 +205,11 @@ def test_the_whole_exam_takes_less_than_a_second_per_interval() -> None:
     rows = [(str(n % 30), mark) for n, (mark, _) in enumerate(pairs)]
     scores = [(draw.uniform(1, 10), draw.uniform(1, 10)) for _ in range(1500)]
     accuracy([True], 0.95)  # the import of scipy is not what is measured
-    start = perf_counter()
+    start = thread_time()
     assert difference(pairs, whole) is not None
     assert macro_accuracy(rows, whole) is not None
     assert quality(scores, whole) is not None
-    assert perf_counter() - start < 3
+    assert thread_time() - start < 3
 
 
 def test_importing_the_module_imports_no_scipy() -> None:

@@ -113,7 +113,7 @@ def test_vectors_of_another_length_are_refused() -> None:
         near.neighbour("text")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1100), st.integers(1, 12), st.integers(2, 5))
 def test_rounds_and_one_by_one_decide_as_the_formula_does(
     seed: int, known: int, candidates: int, size: int

@@ -155,9 +155,9 @@ def test_whatever_is_read_lies_between_1_and_10(text: str) -> None:
 )
 def test_long_texts_are_read_at_once(text: str) -> None:
     """No reply makes the parser's time explode."""
-    began = time.perf_counter()
+    began = time.thread_time()
     scores.from_text(text)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @pytest.mark.parametrize(

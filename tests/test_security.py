@@ -3,6 +3,7 @@
 import csv
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 from pipeline import ROOT
 from polling import wait_until
 from running import Finished
@@ -128,18 +128,25 @@ def test_a_student_for_others_wants_a_token_and_an_engine_that_asks_for_it(
 @pytest.fixture
 def guarded() -> Iterator[int]:
     """Yield the port of a teacher that asks for a token, on every address of this machine."""
-    port = unused_port()
     command = [sys.executable, "-m", "lion.embedded.application", "--host", "0.0.0.0"]
     with subprocess.Popen(
-        [*command, "--port", str(port)],
+        command,
         env={**os.environ, TOKEN: "sesame"},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr is not None
-        assert "embedded teacher" in process.stderr.readline()
-        yield port
-        process.kill()
+        try:
+            yield port_of(process.stderr.readline())
+        finally:
+            process.kill()
+
+
+def port_of(printed: str) -> int:
+    """Return the port of the address that a teacher prints when it listens."""
+    found = re.search(r"embedded teacher.* http://[\d.]+:(\d+)", printed)
+    assert found, printed
+    return int(found[1])
 
 
 @pytest.mark.parametrize(
@@ -150,33 +157,20 @@ def test_nobody_is_let_in_without_the_token(
     guarded: int, header: dict[str, str], status: int
 ) -> None:
     for path in ("/v1/models", "/health"):
-        connection = http.client.HTTPConnection("127.0.0.1", guarded, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", guarded, timeout=60)
         connection.request("GET", path, headers=header)
         assert connection.getresponse().status == status
         connection.close()
 
 
-def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_drips_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(application, "BODY_SECONDS", 0.3)
-    port = unused_port()
-    serving_ = threading.Thread(
-        target=application.serve_teacher, args=("127.0.0.1", port), daemon=True
-    )
-    serving_.start()
-    with connected(port) as client:
+    threading.Thread(target=application.serve_teacher, args=("127.0.0.1", 0), daemon=True).start()
+    printed = wait_until(lambda: capsys.readouterr().err, "the teacher listens")
+    with socket.create_connection(("127.0.0.1", port_of(printed))) as client:
         head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
         client.sendall(head.encode())
-        client.settimeout(10)
+        client.settimeout(60)
         assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
-
-
-def connected(port: int) -> socket.socket:
-    """Return a connection to a server that may just be starting."""
-
-    def connect() -> socket.socket | None:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1)
-        except OSError:
-            return None
-
-    return wait_until(connect, f"a server listens on port {port}")

@@ -41,8 +41,8 @@ class Behaviour:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    held: threading.Event | None = None  # nothing is done before it is set
     delay: float = 0.0  # seconds before the first byte
-    held: threading.Event | None = None  # nothing is sent before it is set
     reset: bool = False  # close before a byte is sent
     broken_off: bool = False  # close in the middle of the body
     piece: int | None = None  # bytes sent at a time; None: all at once
@@ -58,9 +58,9 @@ class Behaviour:
 
 async def perform(request: web.Request, behaviour: Behaviour) -> web.StreamResponse:
     """Do it. A client that has gone away is no error."""
-    await asyncio.sleep(behaviour.delay)
     while behaviour.held is not None and not behaviour.held.is_set():
         await asyncio.sleep(_HOLD_POLL)
+    await asyncio.sleep(behaviour.delay)
     if behaviour.reset or request.transport is None:  # None: the client has gone away
         if request.transport is not None:
             request.transport.abort()
