@@ -6,7 +6,6 @@ lies in `.lion/` of the main repository.
 """
 
 import os
-import shutil
 from collections.abc import Hashable
 from math import inf
 from pathlib import Path
@@ -113,21 +112,11 @@ def lock(name: str) -> Path:
     return home() / "locks" / f"{name}.lock"
 
 
-def kept_answers(name: str) -> Path:
-    """Return the folder of a student's answers in a stage that has not ended yet."""
-    return home() / "answers" / name
+def unfinished(name: str) -> Path:
+    """Return the folder of what a stage goes on from that was killed; gone once it ends well."""
+    return home() / "unfinished" / name
 
 
 def run_record(name: str) -> Path:
     """Return the path of what really happened in a stage's last run."""
     return home() / "runs" / f"{name}.json"
-
-
-def forget_states(name: str) -> None:
-    """Remove what a stage's training kept for the case that it is killed."""
-    shutil.rmtree(states(name), ignore_errors=True)
-
-
-def states(name: str) -> Path:
-    """Return the folder of what a stage's training goes on from after a kill."""
-    return home() / "states" / name

@@ -123,9 +123,9 @@ class Work:
         return {role: prompts.load(project.PROMPTS / role, role) for role in roles}
 
     @property
-    def kept_answers(self) -> Path:
-        """Where a student's answers are kept until the stage ends well."""
-        return project.kept_answers(self.name)
+    def unfinished(self) -> Path:
+        """Where lies what the stage goes on from after a kill, until it ends well."""
+        return project.unfinished(self.name)
 
     def progress(self) -> AbstractContextManager[console.Update]:
         """Show how many of the student's answers are there."""
@@ -154,7 +154,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
             refuse_problems(work)
             sentence = main(work)
             _refuse_changed(name)
-            shutil.rmtree(project.kept_answers(name), ignore_errors=True)
+            shutil.rmtree(project.unfinished(name), ignore_errors=True)
         console.say(f"{name}: {sentence}")
 
 

@@ -12,7 +12,7 @@ def main(work: stage.Work) -> str:
     """Write exam_responses.jsonl, the headline figures and the details of the exam."""
     settings = work.settings
     respondent = Respondent(
-        work.data("student"), work.iteration, settings, work, work.kept_answers, work.progress
+        work.data("student"), work.iteration, settings, work, work.unfinished, work.progress
     )
     exam = work.files.read(project.EXAM, Instruction)
     evaluated = evaluate(exam, respondent, settings, work, work.prompts("teacher", "referee"))

@@ -1,6 +1,6 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
-from lion import console, jsonl, project, stage
+from lion import console, jsonl, stage
 from lion.evaluation import choices, examining
 from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
@@ -19,7 +19,7 @@ def main(work: stage.Work) -> str:
             exams=settings.exams,
             answering=settings.answering,
             random_seed=settings.random_seed,
-            keep=project.kept_answers(work.name),
+            keep=work.unfinished,
             progress=update,
         )
     evaluate = settings.evaluate

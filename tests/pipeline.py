@@ -247,7 +247,7 @@ class Project:
 
     def states(self, stage: str) -> list[Path]:
         """Return the complete states that a killed stage such as `tune@0` could go on from."""
-        return list((self.root / ".lion" / "states" / stage).glob("*/*/complete.json"))
+        return list((self.root / ".lion" / "unfinished" / stage).glob("*/*/complete.json"))
 
     def replies(self) -> int:
         """Return how many replies the ledger holds; 0 where there is none yet."""

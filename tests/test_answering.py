@@ -13,7 +13,7 @@ from scipy import stats
 from transformers import LlamaForCausalLM
 
 from lion.errors import DataError, ModelError
-from lion.model import decoding, engines, partial, student
+from lion.model import decoding, engines, response_shards, student
 from lion.model.answering import AnsweringTask, answer
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import InverseSampling, uniforms
@@ -330,7 +330,7 @@ def test_answers_of_another_task_are_never_taken(
     elif change == "weights":
         student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
     else:
-        monkeypatch.setattr(partial, "CODE", ("answering.py",))
+        monkeypatch.setattr(response_shards, "CODE", ("answering.py",))
     ask(folder, rows, keep=keep, **options)
     [second] = keep.iterdir()
     assert second != first, "what is stale is removed, not reused"
@@ -340,8 +340,9 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
     """What decides an answer: all that `answering` imports, types and what params say apart."""
     from test_contract import closure
 
-    found = closure("lion/model/answering.py") - {"lion/model/partial.py", "lion/model/hub.py"}
-    assert {Path(name).name for name in found} == set(partial.CODE)
+    apart = {"hub.py", "response_shards.py", "resume.py", "fingerprint.py"}
+    found = {Path(name).name for name in closure("lion/model/answering.py")}
+    assert found - apart == set(response_shards.CODE)
 
 
 @pytest.mark.slow

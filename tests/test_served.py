@@ -15,8 +15,9 @@ from test_servers import wait_for
 from lion import stage
 from lion.errors import EndpointError, ModelError
 from lion.inference.respondent import Respondent
-from lion.model import partial, serving, student
+from lion.model import serving, student
 from lion.model.answering import AnsweringTask, answer
+from lion.model.fingerprint import served_name
 from lion.records import Answer
 from lion.settings import Settings
 
@@ -48,7 +49,7 @@ def test_the_student_is_asked_by_its_own_name_with_a_seed_a_row(
     work = stage.Work("respond", "2", at(workplace, chat_server.url))
     given = answers(work, folder, "1", 5)
     assert [one.text for one in given] == [f"to: {r.messages[0]['content']}" for r in ROWS]
-    assert {call.body["model"] for call in chat_server.calls} == {partial.served_name(folder, "1")}
+    assert {call.body["model"] for call in chat_server.calls} == {served_name(folder, "1")}
     assert {call.body["max_tokens"] for call in chat_server.calls} == {24}
     seeds = {call.body["seed"] for call in chat_server.calls}
     assert len(seeds) == len(ROWS)
@@ -61,10 +62,10 @@ def test_the_student_is_asked_by_its_own_name_with_a_seed_a_row(
 
 def test_another_students_bytes_are_another_name(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
-    before = partial.served_name(folder, "1")
+    before = served_name(folder, "1")
     assert before.startswith("student-1-")
     student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
-    assert partial.served_name(folder, "1") != before
+    assert served_name(folder, "1") != before
 
 
 def test_a_server_of_another_student_is_refused_with_the_command(
@@ -114,4 +115,4 @@ def test_a_student_that_transformers_serves_answers_as_here(workplace: Workplace
         process.wait()
     task = AnsweringTask(folder, settings.student, settings.answering, 0, "me")
     assert there == [one.text for one in answer(ROWS, task)]
-    serving.prepared(folder, partial.served_name(folder, "1"), settings)
+    serving.prepared(folder, served_name(folder, "1"), settings)

@@ -13,7 +13,7 @@ import torch
 from polling import wait_until
 from test_tuning import SETTINGS, digests, examples, run
 
-from lion.model import states, student, tuning_process
+from lion.model import resume, states, student, tuning_process
 from lion.model.chat import Example
 
 HARDWARE = tiny.hardware(save_every=2)
@@ -105,6 +105,19 @@ def test_a_state_of_other_parameters_is_never_used(
     assert steps_made(folder, tmp_path, monkeypatch, **changes)[0] == 0
 
 
+def test_what_another_training_left_goes_and_the_job_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, job = tiny.folder(tmp_path / "base"), tmp_path / "states" / "job"
+    job.mkdir(parents=True)
+    run_to(3, folder, tmp_path / "states", monkeypatch)
+    [before] = {state.parent for state in saved(tmp_path / "states")}
+    run(folder, tmp_path / "out", HARDWARE, tmp_path / "states", learning_rate=0.002)
+    [after] = {state.parent for state in saved(tmp_path / "states")}
+    assert after != before
+    assert set((tmp_path / "states").iterdir()) == {after, job}
+
+
 def test_the_key_follows_everything_that_decides_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +140,7 @@ def test_the_key_follows_everything_that_decides_the_weights(
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
     code.write_text("x = 2\n")
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
-    monkeypatch.setattr(states, "_versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(resume, "_versions", lambda: {"torch": "0"})
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
     assert len(keys) == 8
 

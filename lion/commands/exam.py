@@ -77,7 +77,7 @@ def _checkpoint(work: Work, folder: Path) -> Respondent:
     student = work.settings.student.model_copy(update={"endpoint": None})
     settings = work.settings.model_copy(update={"student": student})
     name = folder.parent.name
-    return Respondent(folder, name, settings, work, work.kept_answers, work.progress)
+    return Respondent(folder, name, settings, work, work.unfinished, work.progress)
 
 
 @exam_group.command("reasoning", short_help="Let a student sit BBH or AGIEval.")

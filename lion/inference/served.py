@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lion.asking.clients import Clients
 from lion.errors import EndpointError, ModelError
-from lion.model import partial
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
+from lion.model.fingerprint import served_name
 from lion.records import Answer, Instruction
 from lion.settings import Served, Settings
 from lion.wire import Failure, Outcome, Request
@@ -34,7 +34,7 @@ def answers(
     cannot be had.
     """
     served = _served(settings)
-    name = partial.served_name(student, iteration)
+    name = served_name(student, iteration)
     sampling = {
         "temperature": settings.answering.temperature,
         "max_tokens": settings.answering.max_tokens,

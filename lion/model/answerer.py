@@ -20,7 +20,7 @@ def main() -> None:
 
     with console.error_boundary():
         state = PartialState()
-        sitting, parent = answering.resume(Path(sys.argv[1]))
+        sitting, parent = answering.take_up(Path(sys.argv[1]))
 
         def look(_done: int, _total: int) -> None:
             if not _lives(parent):

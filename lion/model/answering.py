@@ -1,7 +1,7 @@
 """The student's answers: instructions in, answers out, in the same order.
 
-Batches follow from rows and params; what is done is kept (`partial`), so that a killed stage goes
-on where it was; several processes share the batches through accelerate. Judges nothing.
+Batches follow from rows and params; what is done is kept (`response_shards`), so that a killed
+stage goes on where it was; several processes share the batches through accelerate. Judges nothing.
 """
 
 import os
@@ -17,10 +17,11 @@ from typing import Any, Self
 
 from lion import jsonl
 from lion.errors import ModelError
-from lion.model import engines, partial
+from lion.model import engines, resume
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.engines import Engine, Prompt
+from lion.model.response_shards import ResponseShards, answers_key
 from lion.model.vllm_engine import Vllm
 from lion.records import Answer, Instruction, Message
 from lion.settings import Answering, Student
@@ -83,7 +84,7 @@ def answer(
         if keep is None:
             keep = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sitting = Sitting.planned(instructions, task, keep)
-        sitting.kept.forget_others()
+        resume.forget_others(sitting.kept.folder)
         processes = min(_processes(task.answering), len(sitting.missing()))
         if processes > 1:
             _launch(sitting, instructions, processes, progress)
@@ -99,7 +100,7 @@ class Sitting:
 
     task: AnsweringTask
     plan: tuple[Sequence[Prompt], ...]
-    kept: partial.Kept
+    kept: ResponseShards
     encoder: ChatFormatter
     tokenizer: Any
 
@@ -119,8 +120,8 @@ class Sitting:
         plan = tuple(engines.batches(prompts, task.answering, engine, limit))
         decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}
         del decisive["student"], decisive["answering"]["processes"]
-        name = partial.answers_key(plan, task.student, decisive)
-        return cls(task, plan, partial.Kept(keep / name), encoder, tokenizer)
+        name = answers_key(plan, task.student, decisive)
+        return cls(task, plan, ResponseShards(keep / name), encoder, tokenizer)
 
     def missing(self) -> list[int]:
         """Return the numbers of the batches that are not answered yet."""
@@ -222,7 +223,7 @@ def _launch(
         )
 
 
-def resume(folder: Path) -> tuple[Sitting, int]:
+def take_up(folder: Path) -> tuple[Sitting, int]:
     """Return what the process that launched this one asks for in `folder`, and its process id."""
     document = jsonl.read_document(folder / _TASK)
     rows = jsonl.read(folder / _ROWS, Instruction)

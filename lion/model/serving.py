@@ -16,13 +16,14 @@ from pathlib import Path
 from lion import console, project
 from lion.addresses import TOKEN, is_loopback
 from lion.errors import ModelError
-from lion.model import exporting, partial
+from lion.model import exporting
+from lion.model.fingerprint import served_name
 from lion.settings import Settings
 
 
 def serve_student(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:
     """Serve until interrupted; return the server's exit code. Raises ModelError."""
-    name = partial.served_name(student, iteration)
+    name = served_name(student, iteration)
     words = server_command(name, host, port)
     environment = guarded(host, Path(words[0]).name, os.environ)
     folder = prepared(student, name, settings)

@@ -29,7 +29,7 @@ def run_tuning(
 
     Raises as `tuning.finetune`, and ModelError where a launched process fails.
     """
-    hardware, kept = settings.hardware, project.states(name)
+    hardware, kept = settings.hardware, project.unfinished(name)
     if not hardware.launcher.needed:
         with console.progress(name) as update:
             return tuning.finetune(

@@ -16,7 +16,7 @@ def main(work: stage.Work) -> str:
         return f"no responses: {stopped}"
     cache = work.files.read(work.before("cache_pool.jsonl"), Instruction)
     respondent = Respondent(
-        folder, work.previous, work.settings, work, work.kept_answers, work.progress
+        folder, work.previous, work.settings, work, work.unfinished, work.progress
     )
     responses = respond(cache, respondent, work.settings, depth=work.depth)
     work.files.write(work.data("responses.jsonl"), responses)

@@ -60,7 +60,6 @@ def main(work: stage.Work) -> str:
     if tuned is None:
         return _stand_still(work)
     _write(work, tuned)
-    project.forget_states(work.name)
     return f"{tuned.report.steps:,} steps on {tuned.new:,} new and {tuned.replayed:,} old rows"
 
 
