@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 
 from lion import console, jsonl, lockfile, project, prompts, written
+from lion.asking.opened import opened
 from lion.errors import BusyError, DataError, LionError, SettingsError
 from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
@@ -134,8 +135,6 @@ class Work:
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
         """Yield an asker of `endpoint` with a progress bar; record what it did."""
-        from lion.asking.opened import opened  # the HTTP client, which half of the stages never use
-
         with opened(self.settings, role, endpoint, self.name) as asker:
             try:
                 yield asker

@@ -1,6 +1,7 @@
 """Asking over a real socket: order, money, patience, and what is kept when it ends badly."""
 
 import random
+import sys
 import time
 from collections import Counter
 from email.utils import formatdate
@@ -45,6 +46,17 @@ def test_what_was_answered_is_never_asked_again(chat_server: ChatServer, opened:
         assert later.ask(list(reversed(requests))) == list(reversed(first))
     assert len(chat_server.calls) == 10
     assert (later.account.calls, later.account.hits) == (0, 10)
+
+
+def test_known_replies_need_no_transport(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK, 0.4 s of imports, is loaded where the first reply is missing."""
+    with opened() as asker:
+        asker.ask([ask_for(1)])
+    monkeypatch.setitem(sys.modules, "lion.asking.sending", None)  # an import of it fails
+    with opened() as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
+        with pytest.raises(ImportError):
+            asker.ask([ask_for(2)])
 
 
 def test_known_replies_need_no_key(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,3 +174,38 @@ def test_a_port_in_use_is_told() -> None:
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert port in found.stderr
+
+
+OUTSIDE = {
+    # -> the next action that the error names; None: the command needs no repository
+    "make-room": "`git init && dvc init`",
+    "make-room --dry-run": "`git init && dvc init`",
+    "plan": "`git init && dvc init`",
+    "verify-remote": "`git init && dvc init`",
+    "table": None,
+    "diff": "`git log --oneline`",
+    "diff 1 2": "`lion run`",
+    "report": "`lion run`",
+    "report HEAD": "`git log --oneline`",
+    "show": "`lion run`",
+    "show HEAD:1": "`git log --oneline`",
+    "trace 6a7c": "`lion show --search TEXT`",
+}
+
+
+@pytest.mark.parametrize("with_dvc", [False, True], ids=["no dvc", "no git"])
+@pytest.mark.parametrize("line", OUTSIDE, ids=OUTSIDE)
+def test_outside_a_repository_an_error_says_what_to_do(
+    line: str, with_dvc: bool, workplace: Workplace
+) -> None:
+    if with_dvc:
+        (workplace.path / ".dvc").mkdir()
+    result = lion(*line.split())
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    words = " ".join(result.stderr.split())
+    if OUTSIDE[line] is None:
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code in (1, 2)
+        assert words.startswith("error: ")
+        assert OUTSIDE[line] in words

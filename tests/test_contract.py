@@ -313,20 +313,19 @@ def layer(path: str) -> int:
 INSIDE_FUNCTIONS = {
     # (importer, imported): why it does not stand at the top. What else keeps a quick command quick
     # is the table of `lion.cli`, whose limits are in test_startup
+    ("lion/asking/api.py", "lion/asking/sending.py"): "openai, until the first reply is missing",
     ("lion/base.py", "lion/embedded/recipe.py"): "torch, for the embedded base student alone",
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
-    ("lion/commands/check.py", "lion/checks/probe.py"): "openai, not needed by --offline",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
     ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
     ("lion/model/answering.py", "lion/model/decoding.py"): "torch, not needed by vLLM",
     ("lion/model/tuning_process.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
     ("lion/project.py", "lion/settings.py"): "pydantic, not needed by `lion show` and `lion diff`",
     ("lion/training/tune.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
-    ("lion/stage.py", "lion/asking/opened.py"): "openai, which half of the stages do not need",
     ("lion/stage.py", "lion/checks/offline.py"): "polars, which stages that ask nobody do not need",
     ("stages/imitation/tune.py", "lion/model/tuning_run.py"): "torch, not needed to stand still",
 }
-FEW = 15
+FEW = 13
 
 
 def sources() -> Iterator[Path]:

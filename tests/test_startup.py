@@ -26,7 +26,7 @@ COMMAND_LINES = {  # -> what it must not load, whether or not the project has da
     "table": SLOW - {"pydantic"},
     "check --offline": SLOW - {"pydantic"},
     "make-room --dry-run": HEAVY | CLIENT | {"scipy", "polars"},
-    "plan": HEAVY | {"scipy", "polars"},  # openai: the stages are rehearsed with the same client
+    "plan": HEAVY | CLIENT | {"scipy", "polars"},
     "ledger": HEAVY | CLIENT | {"scipy", "dvc"},
     "costs": HEAVY | CLIENT | {"scipy", "dvc"},
     "show": SLOW - {"polars"},
@@ -124,7 +124,7 @@ def test_names_are_completed() -> None:
 
 
 def test_what_is_looked_for_would_be_found() -> None:
-    assert "openai" in loaded("import lion.asking.api")
+    assert "openai" in loaded("import lion.asking.sending")
 
 
 def cpu_seconds(*command: str) -> tuple[str, float]:

@@ -17,9 +17,9 @@ from lion import console, wire
 from lion.asking import batches, purse
 from lion.asking.account import Account
 from lion.asking.batches import BatchLine, BatchState, Provider
-from lion.asking.calling import PreparedRequest
 from lion.asking.ledger import Call, Entry, FailedCall, Ledger
 from lion.asking.purse import Purse
+from lion.asking.requested import PreparedRequest
 from lion.asking.submitted import PREPARED, Submission, Submitted
 from lion.asking.transport import Transport
 from lion.errors import BatchesPendingError, BusyError, EndpointError

@@ -12,6 +12,7 @@ from lion.asking.account import Account
 from lion.asking.ledger import Call, Entry, FailedCall, Ledger
 from lion.asking.limits import Pace
 from lion.asking.purse import Purse
+from lion.asking.requested import PreparedRequest
 from lion.asking.transport import CallError, RetryableError, ThrottledError, Transport
 from lion.asking.tries import Tries
 from lion.asking.writer import Writer
@@ -20,15 +21,6 @@ from lion.settings import Api
 from lion.wire import Failure, Outcome, Usage
 
 _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedRequest:
-    """A distinct request, ready to be sent."""
-
-    key: bytes
-    body: bytes
-    sample: int
 
 
 @dataclass(slots=True)

@@ -1,16 +1,10 @@
-"""Whether every endpoint answers today: one short question each, which is a paid call.
+"""Whether every endpoint answers today: one short question each, which is a paid call."""
 
-Apart from the checks without a call, since openai takes 0.4 s to import.
-"""
-
-import asyncio
 from collections.abc import Iterator
 
 from lion import project, scores
 from lion.asking.api import Asker
-from lion.asking.batches import Provider
 from lion.asking.ledger import Ledger
-from lion.asking.transport import Transport
 from lion.endpoints import ROLES, endpoints
 from lion.errors import LionError
 from lion.records import Message
@@ -42,7 +36,7 @@ def probe_endpoints(settings: Settings) -> list[str]:
                 problems.append(f"{role}: {error}")
             else:
                 problems += _problems_of(outcome, question, role, endpoint)
-    return problems or list(_batch_problems(settings))
+        return problems or list(_batch_problems(settings, ledger))
 
 
 def _question(endpoint: Endpoint) -> Request:
@@ -66,20 +60,14 @@ def _keeps_to_schema(reply: Reply) -> bool:
     return isinstance(scores.from_json(reply.text), tuple)
 
 
-def _batch_problems(settings: Settings) -> Iterator[str]:
+def _batch_problems(settings: Settings, ledger: Ledger) -> Iterator[str]:
     """Look whether there is a Batch API where one is to be used; that costs nothing."""
-
-    async def look(endpoint: Endpoint) -> None:
-        transport = Transport(endpoint, settings.api)
-        try:
-            await Provider(transport, settings.api).look()
-        finally:
-            await transport.close()
-
     for role in ROLES:
         if getattr(settings.api.mode, role) == "batch":
             try:
-                asyncio.run(look(getattr(settings, role)))
+                endpoint = getattr(settings, role)
+                with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
+                    asker.look_for_batches()
             except LionError as error:
                 yield f"{role}: {error}"
 

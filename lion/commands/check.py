@@ -3,6 +3,7 @@
 import click
 
 from lion import console, project
+from lion.checks import probe
 from lion.checks.offline import offline_problems, refuse
 from lion.settings import Settings
 
@@ -24,8 +25,6 @@ def checked_settings(offline: bool) -> Settings:
     settings = project.load_settings()
     problems = offline_problems(settings)
     if not problems and not offline:
-        from lion.checks import probe
-
         problems = probe.probe_endpoints(settings)
     refuse(problems, "\nNothing was spent or removed.")
     return settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import project
+from lion import project, repository
 from lion.views.summary import Line
 
 if TYPE_CHECKING:
@@ -63,11 +63,10 @@ def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[FreedStudent]
     """Remove the students of `iterations`, and return what each freed (would free, if `dry_run`).
 
     One that differs from dvc.lock, or that no dvc.lock names, is left alone: nothing could bring
-    it back. Raises dvc.exceptions.DvcException where DVC cannot read the project.
+    it back. Raises DataError outside a project, and dvc.exceptions.DvcException where DVC cannot
+    read its files.
     """
-    from dvc.repo import Repo
-
-    with Repo() as repo, repo.lock:
+    with repository.opened() as repo, repo.lock:
         outs = {out.fspath: out for out in repo.index.outs if out.use_cache}
         paths = [(name, str(project.data(name, "student").resolve())) for name in iterations]
         found = [(name, outs.pop(path)) for name, path in paths if path in outs]

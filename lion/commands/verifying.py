@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from lion import repository
 from lion.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool
     DataError where there is no such remote or revision, or where DVC cannot read the project.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
 
     try:
-        with Repo() as repo, repo.lock:
+        with repository.opened() as repo, repo.lock:
             there = repo.cloud.get_remote_odb(remote, "lion verify-remote")
             if not there.fs.exists(there.path):
                 raise DataError(

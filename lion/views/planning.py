@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import jsonl, project, wire
+from lion import jsonl, project, repository, wire
 from lion.asking.pricing import Prices
 from lion.instructions import sources
 from lion.metrics import files
@@ -367,11 +367,13 @@ def _metrics(name: str, kind: type[M]) -> M | None:
 
 
 def remaining_stages() -> set[str]:
-    """Return the stages that `dvc repro` would run, or may run after those, as `teach@1`."""
-    import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
-    from dvc.repo import Repo
+    """Return the stages that `dvc repro` would run, or may run after those, as `teach@1`.
 
-    with Repo(".") as repo:
+    Raises DataError where the working folder is no DVC project.
+    """
+    import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
+
+    with repository.opened() as repo:
         changed = set(repo.status())
         graph = repo.index.graph
         stale = {stage for stage in graph if stage.addressing in changed}

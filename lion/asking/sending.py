@@ -1,0 +1,170 @@
+"""Sending what the ledger lacks: many requests in flight, and when to stop.
+
+One request is `calling`'s, one call `transport`'s, how fast is `limits`', batches are `batching`'s.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lion import wire
+from lion.asking.account import Account
+from lion.asking.batches import Provider
+from lion.asking.batching import Batching, Make
+from lion.asking.calling import Caller, RequestBatch
+from lion.asking.interruption import interruptible
+from lion.asking.ledger import Cap, Ledger
+from lion.asking.limits import Pace
+from lion.asking.pricing import Prices
+from lion.asking.purse import Purse
+from lion.asking.requested import Asked, PreparedRequest
+from lion.asking.transport import RETRYABLE_STATUS, CallError, Transport
+from lion.asking.writer import Writer
+from lion.errors import InterruptedRunError, LionError
+from lion.settings import Api, Endpoint
+from lion.wire import Failure, Outcome
+
+Progress = Callable[[int, int], None]
+_FIRST_REFUSALS = 8
+_FIRST_IN_FLIGHT = 64
+"""Calls in flight before the first reply, where no limit is known: each reply adds one more."""
+
+
+@dataclass(slots=True)
+class Sender:
+    """What sends the requests of one asker, and keeps its account. Raises as `Asker` does."""
+
+    endpoint: Endpoint
+    api: Api
+    ledger: Ledger
+    stage: str
+    prices: Prices
+    cap: Cap
+    account: Account
+    _transport: Transport = field(init=False)
+    _caller: Caller = field(init=False)
+    _answered: bool = False
+
+    def __post_init__(self) -> None:
+        """Prepare; the client is made at the first call."""
+        self._transport = Transport(self.endpoint, self.api)
+        self._caller = Caller(
+            self.api,
+            self._transport,
+            Pace(self.api.requests_per_minute, self.api.tokens_per_minute),
+            Purse(self.endpoint, self.prices, self.cap),
+            self.ledger,
+            self.stage,
+            self.account,
+        )
+
+    async def close(self) -> None:
+        """Close connections and, where there is one, the embedded teacher."""
+        await self._transport.close()
+
+    async def probe(self, item: PreparedRequest) -> Outcome:
+        """Send one request, once."""
+        self.account.calls += 1
+        try:
+            raw, _ = await self._transport.send(item.body)
+        except CallError as error:
+            return error.failure
+        return wire.parse(raw)
+
+    async def look_for_batches(self) -> None:
+        """Raise EndpointError where there is no Batch API."""
+        await Provider(self._transport, self.api).look()
+
+    async def bring(self, missing: Sequence[bytes], make: Make, distinct: int) -> None:
+        """Let batches bring what they can of `missing` (see `Batching.bring`)."""
+        self._transport.open()
+        batching = Batching(
+            self.api,
+            self._transport,
+            Purse(self.endpoint, self.prices, self.cap, batch=True),
+            self.ledger,
+            self.stage,
+            self.account,
+        )
+        await batching.bring(missing, make, distinct)
+
+    async def send(self, items: Iterator[PreparedRequest], asked: Asked, advance: Progress) -> None:
+        """Ask for what is missing, and tell `advance` (settled, all)."""
+        self._transport.open()
+        async with Writer(self.ledger, self.cap) as writer:
+            shared = RequestBatch(items, writer, asked.failed)
+            work = asyncio.create_task(self._work_all(shared, asked, advance))
+            with interruptible(work, lambda: shared.end(self._interrupted())):
+                try:
+                    await work
+                except ExceptionGroup as errors:
+                    raise _first(errors) from errors
+                except asyncio.CancelledError:
+                    if not shared.has_ended:
+                        raise
+        if shared.ended is not None:
+            raise shared.ended
+
+    async def _work_all(self, shared: RequestBatch, asked: Asked, advance: Progress) -> None:
+        """Start workers: all that may be in flight where a limit is known, else more by and by."""
+        most = min(self.api.concurrency, len(asked.missing))
+        first = most if self._caller.pace.rate else min(most, _FIRST_IN_FLIGHT)
+        spare = iter(range(most - first))
+        async with asyncio.TaskGroup() as group:
+
+            async def work() -> None:
+                for item in shared.queue:
+                    await self._settle(item, shared, asked, advance)
+                    if next(spare, None) is not None:
+                        group.create_task(work())
+                    if shared.has_ended:  # what is in flight is billed: waited for and kept
+                        return
+
+            for _ in range(first):
+                group.create_task(work())
+
+    async def _settle(
+        self, item: PreparedRequest, shared: RequestBatch, asked: Asked, advance: Progress
+    ) -> None:
+        outcome = await self._caller.settle(item, shared)
+        if outcome is None:  # never sent: asking has ended
+            return
+        shared.settled += 1
+        if isinstance(outcome, Failure):  # those that are billed too
+            shared.failed[item.key] = outcome
+        else:
+            self._answered = True
+        advance(asked.known + shared.settled, asked.distinct)
+        shared.end(self._reason_to_end(asked))
+
+    def _reason_to_end(self, asked: Asked) -> LionError | None:
+        """Return why no further request is sent, or None.
+
+        One refused request may be at fault itself; the endpoint is given up only where the first
+        few, or all there are, were refused.
+        """
+        failed = asked.failed
+        enough = len(failed) >= min(_FIRST_REFUSALS, asked.distinct)
+        if enough and not (self._answered or asked.answered):
+            refused = [one for one in failed.values() if _is_refusal(one)]
+            if len(refused) == len(failed):
+                return self._transport.misconfigured(refused[0])
+        return asked.too_many()
+
+    def _interrupted(self) -> InterruptedRunError:
+        kept = self.ledger.count()
+        return InterruptedRunError(
+            f"interrupted. {kept:,} replies are kept; run again to ask for the rest."
+        )
+
+
+def _is_refusal(failure: Failure) -> bool:
+    """Tell a client error of the request's own: 400, 413, 422 and their like."""
+    status = failure.reason.removeprefix("http_")
+    return status.isdigit() and 400 <= int(status) < 500 and int(status) not in RETRYABLE_STATUS
+
+
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    """Return the first leaf of a task group's errors: the others follow from the cancelling."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
