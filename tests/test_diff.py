@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from pooled import drawn, instruction, project, verdict
+from running import Finished
 
 from lion import jsonl
 from lion.cli import main
@@ -152,3 +153,22 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
     found = lion("diff", str(pool), str(broken))
     assert found.exit_code == 2
     assert "b.jsonl" in found.stderr and "line 2" in found.stderr.replace(":2", " line 2")
+
+
+def test_the_exam_and_the_funnel_of_a_real_run_are_told(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its metrics have them: accuracies are shares there, qualities per cents."""
+    monkeypatch.chdir(finished.project.root)
+    told = " ".join(lion("diff", "0", "1", columns=200).stdout.split())
+    before, after = (
+        json.loads(Path(f"metrics/{key}/evaluate.json").read_bytes()) for key in ("0", "1")
+    )
+    accuracy = [f"{100 * one['accuracy_share']:.1f} %" for one in (before, after)]
+    quality = [f"{one['quality_percent']:.1f} %" for one in (before, after)]
+    assert (
+        f"exam: accuracy {accuracy[0]}, then {accuracy[1]}; "
+        f"quality {quality[0]}, then {quality[1]}" in told
+    )
+    kept = json.loads(Path("metrics/1/generate.json").read_bytes())["hard"]["kept"]
+    assert f"hard: kept - {kept}" in told

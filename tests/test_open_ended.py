@@ -70,6 +70,9 @@ def test_the_candidate_may_be_either(tmp_path: Path) -> None:
     ]
     assert [one["quality"]["value_percent"] for one in found] == [200, 50]
     assert [(one["win"], one["loss"]) for one in found] == [(1, 0), (0, 1)]
+    assert [one["win_rate"]["value_percent"] for one in found] == [100, 0]
+    assert [one["categories"]["x"]["value_percent"] for one in found] == [200, 50]
+    assert [one["candidate_points_sum"] for one in found] == [8, 4]
 
 
 @pytest.mark.parametrize(

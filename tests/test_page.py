@@ -206,6 +206,19 @@ def test_every_plot_is_drawn_with_its_figures(shared: Watched, run: Project) -> 
     )
 
 
+def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: Project) -> None:
+    exam, split = run.metrics("1", EvaluateMetrics), run.metrics("1", SplitMetrics)
+    assert exam.accuracy_share is not None and exam.teacher_accuracy_share is not None
+    assert split.hard_share is not None
+    tiles = [tile.split("\n") for tile in shared.page.locator(".tile").all_inner_texts()]
+    figures = {"".join(label).lower(): (value, note) for label, value, note in tiles}
+    accuracy = f"{100 * exam.accuracy_share:.1f} %", f"{100 * exam.teacher_accuracy_share:.1f} %"
+    assert figures["student's accuracy"] == (accuracy[0], f"teacher {accuracy[1]}")
+    assert figures["quality"][0] == f"{exam.quality_percent:.1f} %"
+    hard = f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"
+    assert figures["hard"] == hard
+
+
 def test_the_referees_card_has_what_the_metrics_say(shared: Watched, run: Project) -> None:
     found = run.metrics("1", CalibrationMetrics)
     flips = re.escape(f"{100 * (found.flip_share or 0.0):.1f}%")

@@ -143,7 +143,13 @@ def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
     assert exam.chance_percent == pytest.approx((50 + 25) / 2)
     assert exam.unread_percent == 25
     assert exam.subset is True and "navigate" in exam.missing_tasks
-    assert exam.tasks["snarks"].within_chance is True
+    snarks = exam.tasks["snarks"]
+    assert snarks.within_chance is True
+    assert snarks.accuracy_percent == pytest.approx(200 / 3)
+    assert (snarks.chance_percent, snarks.unread_percent) == (50, pytest.approx(100 / 3))
+    assert snarks.interval_percent is not None
+    low, high = snarks.interval_percent
+    assert 5 < low < snarks.accuracy_percent < high
     assert exam.paper_percent["Lion-13B"] == 36.2
 
 
