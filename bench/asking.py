@@ -73,8 +73,8 @@ def ours(
     url: str, count: int, in_flight: int, *, timeout: float = 10.0, told: bool = False
 ) -> None:
     """Ask with Lion's asker: ledger, limits and accounts on."""
-    from lion.asking.api import Asker
-    from lion.asking.ledger import Ledger
+    from lion.llm.client import Asker
+    from lion.llm.ledger import Ledger
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 

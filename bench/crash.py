@@ -26,8 +26,8 @@ from fake_server import process as servers
 
 def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     """Ask everything and write the answers; say when asking begins."""
-    from lion.asking.api import Asker
-    from lion.asking.ledger import Ledger
+    from lion.llm.client import Asker
+    from lion.llm.ledger import Ledger
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply, Request
 

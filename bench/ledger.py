@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lion.asking.ledger import Call, Entry, Ledger
+from lion.llm.ledger import Call, Entry, Ledger
 
 MOST_OPEN, MOST_LOOK_UP = 1.0, 2.0  # seconds
 _BATCH = 20_000

@@ -43,8 +43,8 @@ _MEGABYTE = 1 << 20
 
 def asker(options: argparse.Namespace) -> None:
     """Ask, and print memory at every tenth."""
-    from lion.asking.api import Asker
-    from lion.asking.ledger import Ledger
+    from lion.llm.client import Asker
+    from lion.llm.ledger import Ledger
     from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
@@ -94,7 +94,7 @@ def served(options: argparse.Namespace) -> Iterator[str]:
         with servers.running("fake_server.weather:calm", seconds=options.latency) as server:
             yield server.url
         return
-    from lion.asking.transport import Transport
+    from lion.llm.transport import Transport
 
     async def send(_: Transport, body: bytes) -> tuple[bytes, dict[str, str]]:
         await asyncio.sleep(options.latency)

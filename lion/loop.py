@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion.asking.clients import Clients
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
 from lion.instructions.generate import Generated, History, generate
 from lion.judgement.review import Reviewed, review
 from lion.judgement.split import Divided, split
+from lion.llm.protocols import Clients
 from lion.prompts import PromptRole, Prompts
 from lion.records import Instruction, Verdict
 from lion.settings import Settings

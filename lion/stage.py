@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 
 from lion import console, jsonl, lockfile, project, prompts, written
-from lion.asking.opened import opened
 from lion.errors import BusyError, DataError, LionError, SettingsError
+from lion.llm.session import opened
 from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
@@ -27,7 +27,7 @@ from lion.settings import ITERATION_NAME, Endpoint, Settings
 from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:
-    from lion.asking.clients import Client
+    from lion.llm.protocols import Client
 
 _WAY_BACK = (
     "DVC removed this stage's outputs before it ran; `dvc checkout` brings the last ones back. "

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_server import Behaviour, Call, ChatServer
 
-from lion.asking.api import Asker
-from lion.asking.ledger import Cap, Ledger
+from lion.llm.client import Asker
+from lion.llm.ledger import Cap, Ledger
 from lion.settings import Api, Endpoint, Modes
 from lion.wire import Outcome, Reply, Request
 

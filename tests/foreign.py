@@ -13,11 +13,11 @@ from pathlib import Path
 from pipeline import ROOT
 
 from lion import jsonl, project, scores, wire
-from lion.asking import batches, maintenance
-from lion.asking.ledger import Ledger
 from lion.errors import LionError
 from lion.evaluation import reasoning, vicuna
 from lion.instructions import sources
+from lion.llm import batch_provider, ledger_maintenance
+from lion.llm.ledger import Ledger
 from lion.records import Instruction, Verdict
 
 FORMATS = ROOT / "tests" / "formats"
@@ -70,7 +70,7 @@ def _replies(content: bytes) -> None:
 
 
 def _batch_lines(content: bytes) -> None:
-    batches.read_line(content)
+    batch_provider.read_line(content)
 
 
 def _exams(content: bytes) -> None:
@@ -83,7 +83,7 @@ def _exams(content: bytes) -> None:
 def _ledger(content: bytes) -> None:
     def take_in(path: Path) -> None:
         with Ledger(path.with_name("ledger.sqlite")) as ledger:
-            maintenance.take_in(ledger, path)
+            ledger_maintenance.take_in(ledger, path)
 
     _file(content, "export.jsonl", take_in)
     _file(content, "export.parquet", take_in)

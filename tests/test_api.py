@@ -52,7 +52,7 @@ def test_known_replies_need_no_transport(opened: Open, monkeypatch: pytest.Monke
     """The SDK, 0.4 s of imports, is loaded where the first reply is missing."""
     with opened() as asker:
         asker.ask([ask_for(1)])
-    monkeypatch.setitem(sys.modules, "lion.asking.sending", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "lion.llm.sending", None)  # an import of it fails
     with opened() as asker:
         assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
         with pytest.raises(ImportError):

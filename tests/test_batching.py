@@ -17,16 +17,16 @@ from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
 from lion import base, jsonl, project
-from lion.asking import batches, batching, maintenance
-from lion.asking.api import Asker
-from lion.asking.batching import alone
-from lion.asking.ledger import Amount, Cap, Ledger
-from lion.asking.pricing import Price, Prices
-from lion.asking.submitted import Submitted
 from lion.checks.offline import offline_problems
 from lion.checks.probe import probe_endpoints
 from lion.cli import main
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
+from lion.llm import batch_api, batch_provider, ledger_maintenance
+from lion.llm.batch_api import alone
+from lion.llm.batch_state import Submitted
+from lion.llm.client import Asker
+from lion.llm.ledger import Amount, Cap, Ledger
+from lion.llm.prices import Price, Prices
 from lion.pipeline.rehearsal import rehearse
 from lion.settings import Endpoint
 from lion.stage import Work
@@ -159,10 +159,10 @@ def test_what_has_not_ended_is_waited_for(server: BatchServer, opened: Open, sta
 def test_files_keep_to_the_providers_limits(
     server: BatchServer, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "MOST_REQUESTS", 7)
+    monkeypatch.setattr(batch_provider, "MOST_REQUESTS", 7)
     assert "3 batches are at work, 0 of 20 done" in submit(opened, questions(20))
     assert [len(server.asked(name)) for name in server.batches] == [7, 7, 6]
-    monkeypatch.setattr(batches, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(batch_provider, "MOST_BYTES", 2_000)
     submit(opened, questions(40))
     assert all(len(server.files[f"file-{number}"]) <= 2_000 for number in (4, 5, 6, 7))
     server.end()
@@ -303,9 +303,9 @@ def test_a_full_queue_takes_half_as_much_one_batch_at_a_time(
     server: BatchServer, opened: Open
 ) -> None:
     submit(opened, questions(20))
-    server.fail(batches.QUEUE_FULL, "Enqueued token limit reached.")
+    server.fail(batch_provider.QUEUE_FULL, "Enqueued token limit reached.")
     assert "20 requests wait" in submit(opened, questions(20))
-    server.fail(batches.QUEUE_FULL, "Enqueued token limit reached.")
+    server.fail(batch_provider.QUEUE_FULL, "Enqueued token limit reached.")
     for _ in range(2):
         submit(opened, questions(20))
     assert [len(server.asked(name)) for name in server.batches] == [20, 10, 5]
@@ -344,8 +344,8 @@ _ASKING = """
 import sys
 from pathlib import Path
 import yaml
-from lion.asking.api import Asker
-from lion.asking.ledger import Cap, Ledger
+from lion.llm.client import Asker
+from lion.llm.ledger import Cap, Ledger
 from lion.settings import Endpoint, read_settings
 from lion.wire import Request
 root, url, path = sys.argv[1:]
@@ -432,7 +432,7 @@ def test_a_reply_that_was_lost_on_its_way_makes_no_second_batch(
 
 
 def test_one_process_at_a_time_submits(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_PATIENCE", 0.05)
+    monkeypatch.setattr(batch_api, "_PATIENCE", 0.05)
     with opened() as asker, alone(asker.ledger), pytest.raises(BusyError, match=r"batches.lock"):
         asker.ask(questions(1))
 
@@ -530,7 +530,7 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     assert teach.main(Work("teach", "0", settings)).startswith("60 answers")
     assert len(Path("data/0/cache_pool.jsonl").read_text().splitlines()) == 60
     assert lion("batch").stderr == "no batch is at work\n"
-    (taught,) = maintenance.by_stage(project.ledger())
+    (taught,) = ledger_maintenance.by_stage(project.ledger())
     assert (taught.names, taught.calls, taught.p50) == (("teach@0",), 60, None)
     assert len(server.calls) == 3  # lion check's
 

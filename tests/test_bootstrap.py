@@ -14,10 +14,10 @@ from fixtures import ROOT, Workplace
 from pipeline import Project
 
 from lion import base, jsonl, project
-from lion.asking.pricing import Prices
 from lion.checks.offline import without_keys
 from lion.errors import DataError, TooManyDroppedError
 from lion.instructions import decontamination
+from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
 from lion.records import Dropped

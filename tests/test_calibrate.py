@@ -13,10 +13,10 @@ from fixtures import Configure, Workplace
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
 from lion import endpoints, jsonl, project
-from lion.asking.pricing import Prices
 from lion.checks.offline import offline_problems
 from lion.errors import DataError, SettingsError
 from lion.judgement import calibrating
+from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
 from lion.records import Instruction, Review

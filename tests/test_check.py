@@ -11,10 +11,10 @@ import pytest
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
-from lion.asking.ledger import Ledger
 from lion.checks.offline import offline_problems, without_keys
 from lion.checks.probe import probe_endpoints
 from lion.endpoints import ROLES
+from lion.llm.ledger import Ledger
 from lion.model import disk
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]

@@ -34,9 +34,9 @@ NEUTRAL = {
     "lion/records.py": "rows carry `format`, which changes where the bytes mean something else",
     "lion/stage_table.py": "the table of stages, which dvc.yaml itself is",
     "lion/failure_limit.py": "stops a phase, or does not; changes no row",
-    "lion/asking/clients.py": "the protocol of what a phase asks",
-    "lion/asking/ledger.py": "keeps bytes; its keys are made in wire",
-    "lion/asking/api.py": "sends what wire builds; the embedded teacher is named in params",
+    "lion/llm/protocols.py": "the protocol of what a phase asks",
+    "lion/llm/ledger.py": "keeps bytes; its keys are made in wire",
+    "lion/llm/client.py": "sends what wire builds; the embedded teacher is named in params",
     "lion/model/launcher.py": "starts processes; the batches are the same however many share them",
     "lion/model/tuning_process.py": "hands a launched process what the stage would pass itself",
     "lion/model/states.py": "what a killed training goes on from; it ends with the same weights",
@@ -313,7 +313,7 @@ def layer(path: str) -> int:
 INSIDE_FUNCTIONS = {
     # (importer, imported): why it does not stand at the top. What else keeps a quick command quick
     # is the table of `lion.cli`, whose limits are in test_startup
-    ("lion/asking/api.py", "lion/asking/sending.py"): "openai, until the first reply is missing",
+    ("lion/llm/client.py", "lion/llm/sending.py"): "openai, until the first reply is missing",
     ("lion/base.py", "lion/embedded/recipe.py"): "torch, for the embedded base student alone",
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",

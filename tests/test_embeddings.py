@@ -13,12 +13,12 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses
 from fixtures import Configure
 
 from lion import wire
-from lion.asking.api import Asker
-from lion.asking.ledger import Cap, Ledger
-from lion.asking.pricing import Price, Prices
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.instructions import embeddings
 from lion.instructions.embeddings import Asked, Encoder
+from lion.llm.client import Asker
+from lion.llm.ledger import Cap, Ledger
+from lion.llm.prices import Price, Prices
 from lion.settings import EmbeddingEndpoint
 from lion.wire import Failure, Reply
 

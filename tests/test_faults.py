@@ -83,8 +83,8 @@ _ASKING = """
 import sys
 from pathlib import Path
 from lion import console
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger
 from lion.settings import Api, Endpoint, Modes
 from lion.wire import Request
 endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})

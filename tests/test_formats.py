@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from lion import jsonl
-from lion.asking import maintenance
-from lion.asking.ledger import Ledger
 from lion.errors import AskError, DataError
 from lion.instructions.bootstrapped_pool import BootstrappedTask
+from lion.llm import ledger_maintenance
+from lion.llm.ledger import Ledger
 from lion.records import Answer, Dropped, Instruction, Record, Review, Selection, Verdict
 
 FORMATS = Path(__file__).parent / "formats"
@@ -63,7 +63,7 @@ def old(tmp_path: Path) -> Path:
 def test_a_ledger_is_read_and_each_reply_is_that_of_its_request(old: Path) -> None:
     with Ledger(old) as ledger:
         assert ledger.count() == 2
-    assert maintenance.ledger_problems(old) == []
+    assert ledger_maintenance.ledger_problems(old) == []
 
 
 def test_a_ledger_of_a_later_version_is_refused_and_left_as_it_was(old: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lion.asking.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 from lion.errors import AskError
+from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 
 
 def key(number: int | str) -> bytes:
@@ -89,7 +89,7 @@ def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
 _WRITER = """
 import hashlib, sys
 from pathlib import Path
-from lion.asking.ledger import Call, Entry, Ledger
+from lion.llm.ledger import Call, Entry, Ledger
 path, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with Ledger(Path(path)) as ledger:
     for number in range(start, stop):

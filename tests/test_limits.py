@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lion.asking.limits import Bucket, Pace
+from lion.llm.rate_limit import Bucket, Pace
 
 
 class Clock:
@@ -33,7 +33,7 @@ def starts(pace: Pace, clock: Clock, count: int, tokens: int = 10) -> list[float
 
     real = asyncio.sleep
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lion.asking.limits.asyncio.sleep", lambda _: real(0))
+        patch.setattr("lion.llm.rate_limit.asyncio.sleep", lambda _: real(0))
         return asyncio.run(run())
 
 

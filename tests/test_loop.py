@@ -12,9 +12,9 @@ from fake_server import ChatServer, says
 from fixtures import Workplace
 
 from lion import jsonl, project, prompts, teacher
-from lion.asking.account import Account
-from lion.asking.ledger import Ledger
 from lion.judgement import frugal
+from lion.llm.ledger import Ledger
+from lion.llm.usage import Account
 from lion.loop import Loop, State
 from lion.model.tuning import TuneReport
 from lion.pipeline.rehearsal import rehearse

@@ -10,9 +10,9 @@ import pytest
 from fake_server import says
 
 from lion import wire
-from lion.asking import maintenance
-from lion.asking.ledger import Amount, Call, Entry, FailedCall, Ledger
 from lion.errors import DataError
+from lion.llm import ledger_maintenance
+from lion.llm.ledger import Amount, Call, Entry, FailedCall, Ledger
 
 URL = "https://api.example.com/v1"
 
@@ -45,18 +45,18 @@ def ledger(path: Path) -> Iterator[Ledger]:
 
 def test_calls_are_summed_by_model_and_by_stage(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
-    (model,) = maintenance.by_model(path)
-    assert model == maintenance.CallStatistics((URL, "m"), 3, 1, 37, 200, 1, None, None)
+    (model,) = ledger_maintenance.by_model(path)
+    assert model == ledger_maintenance.CallStatistics((URL, "m"), 3, 1, 37, 200, 1, None, None)
     assert model.wasted == pytest.approx(1 / 3)
-    teach, review = maintenance.by_stage(path)
+    teach, review = ledger_maintenance.by_stage(path)
     assert (teach.names, teach.calls, teach.failed, teach.nanodollars) == (("teach@1",), 2, 0, 200)
     assert (review.names, review.failed, review.unpriced) == (("review@1",), 1, 1)
-    assert maintenance.failures(path) == {"timeout": 1}
+    assert ledger_maintenance.failures(path) == {"timeout": 1}
 
 
 def test_a_sound_ledger_has_no_problem(ledger: Ledger, path: Path) -> None:
     assert ledger.count() == 2
-    assert maintenance.ledger_problems(path) == []
+    assert ledger_maintenance.ledger_problems(path) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_rows_that_were_tampered_with_are_told(
     with sqlite3.connect(path) as connection:
         connection.execute(change)
     connection.close()
-    found = maintenance.ledger_problems(path)
+    found = ledger_maintenance.ledger_problems(path)
     assert len(found) == ledger.count()
     assert all(told in line for line in found)
 
@@ -85,31 +85,31 @@ def test_a_colleagues_replies_are_taken_in(
     """By export or by the ledger's own file; ours stay as they are, and nothing is spent."""
     source = path if suffix == "sqlite" else tmp_path / f"replies.{suffix}"
     if suffix != "sqlite":
-        assert maintenance.export_replies(path, source) == 2
+        assert ledger_maintenance.export_replies(path, source) == 2
     with Ledger(tmp_path / "mine.sqlite") as mine:
         ours = entry(1, "ours")
         mine.write([ours])
         spent = mine.spent()
-        assert maintenance.take_in(mine, source) == (1, 1)
+        assert ledger_maintenance.take_in(mine, source) == (1, 1)
         assert mine.spent() == spent
         found = mine.look_up([entry(1).key, entry(2).key])
         assert found == {entry(1).key: ours.reply, entry(2).key: entry(2).reply}
-        assert maintenance.take_in(mine, source) == (0, 2)
-    assert maintenance.ledger_problems(tmp_path / "mine.sqlite") == []
+        assert ledger_maintenance.take_in(mine, source) == (0, 2)
+    assert ledger_maintenance.ledger_problems(tmp_path / "mine.sqlite") == []
     assert ledger.count() == 2
 
 
 def test_exports_are_json_that_others_read(ledger: Ledger, path: Path, tmp_path: Path) -> None:
     assert ledger.count() == 2
-    maintenance.export_replies(path, tmp_path / "r.jsonl")
+    ledger_maintenance.export_replies(path, tmp_path / "r.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     asked = {json.loads(row["request"])["messages"][0]["content"] for row in rows}
     assert asked == {"q1", "q2"}
-    maintenance.export_replies(path, tmp_path / "r.parquet")
+    ledger_maintenance.export_replies(path, tmp_path / "r.parquet")
     frame = polars.read_parquet(tmp_path / "r.parquet")
     assert frame["request"].to_list() == [row["request"] for row in rows]
     with pytest.raises(DataError, match=r"\.jsonl or \.parquet"):
-        maintenance.export_replies(path, tmp_path / "r.csv")
+        ledger_maintenance.export_replies(path, tmp_path / "r.csv")
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_a_file_of_somebody_that_cannot_be_used_adds_nothing(
     ledger: Ledger, path: Path, tmp_path: Path, line: dict[str, object], told: str
 ) -> None:
     source = tmp_path / "theirs.jsonl"
-    maintenance.export_replies(path, source)
+    ledger_maintenance.export_replies(path, source)
     with source.open("a") as file:
         file.write(json.dumps({"format": 1, **line}) + "\n")
     with Ledger(tmp_path / "mine.sqlite") as mine:
         with pytest.raises(DataError, match=f"row 3: {told}"):
-            maintenance.take_in(mine, source)
+            ledger_maintenance.take_in(mine, source)
         assert mine.count() == 0
     assert ledger.count() == 2
 
@@ -142,7 +142,7 @@ def test_a_ledger_whose_keys_lie_is_refused(ledger: Ledger, path: Path, tmp_path
     assert ledger.count() == 2
     with Ledger(tmp_path / "mine.sqlite") as mine:
         with pytest.raises(DataError, match="does not belong"):
-            maintenance.take_in(mine, path)
+            ledger_maintenance.take_in(mine, path)
         assert mine.count() == 0
 
 
@@ -150,10 +150,10 @@ def test_pruning_forgets_failures_and_no_reply(ledger: Ledger, path: Path) -> No
     spent, _ = ledger.spent()
     assert ledger.prune() == 1
     assert ledger.spent() == (spent, Amount())
-    assert maintenance.failures(path) == {}
+    assert ledger_maintenance.failures(path) == {}
     assert ledger.count() == 2
 
 
 def test_no_ledger_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such ledger"):
-        maintenance.by_model(tmp_path / "none.sqlite")
+        ledger_maintenance.by_model(tmp_path / "none.sqlite")

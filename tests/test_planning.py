@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from fixtures import Workplace
 
 from lion import base, jsonl, project, prompts, teacher, wire
-from lion.asking.ledger import Call, Entry, Ledger
-from lion.asking.pricing import Price, Prices
 from lion.cli import main
+from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.prices import Price, Prices
 from lion.metrics import files
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics

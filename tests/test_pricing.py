@@ -7,8 +7,8 @@ import genai_prices
 import pytest
 from fixtures import ROOT  # noqa: F401 - puts tests/ on the path for editors
 
-from lion.asking.pricing import NANO, Prices
 from lion.errors import SettingsError
+from lion.llm.prices import NANO, Prices
 from lion.settings import Endpoint
 from lion.wire import Usage
 

@@ -6,8 +6,8 @@ import pytest
 from asking import Open, ask_for, kept
 from fake_server import ChatServer, refuses, says
 
-from lion.asking.ledger import Cap
 from lion.errors import BudgetError
+from lion.llm.ledger import Cap
 
 
 def test_a_budget_of_calls_is_met_exactly(

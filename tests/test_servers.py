@@ -23,9 +23,9 @@ from fixtures import Configure
 from polling import wait_until
 
 from lion import wire
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger
 from lion.errors import EndpointError
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger
 from lion.settings import Endpoint
 from lion.wire import Failure, Reply, Request, Usage
 

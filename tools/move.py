@@ -31,7 +31,7 @@ def modules() -> set[str]:
     return {dotted(str(path.relative_to(ROOT))) for path in paths}
 
 
-def bound_names(tree: ast.AST) -> set[str]:
+def bound_names(tree: ast.AST, imports: bool = True) -> set[str]:
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -40,7 +40,7 @@ def bound_names(tree: ast.AST) -> set[str]:
             names.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             names.add(node.name)
-        elif isinstance(node, ast.ImportFrom | ast.Import):
+        elif imports and isinstance(node, ast.ImportFrom | ast.Import):
             names |= {(a.asname or a.name).split(".")[0] for a in node.names}
     return names
 
@@ -90,10 +90,13 @@ def with_imports(text: str, moved: dict[str, str], known: set[str], name: str):
     return "".join(lines), renamed
 
 
-def with_uses(text: str, renamed: dict[str, str]) -> str:
+def with_uses(text: str, renamed: dict[str, str], name: str) -> str:
     """Return the text with the names of modules replaced where they are used."""
     if not renamed:
         return text
+    also_bound = bound_names(ast.parse(text), imports=False) & set(renamed)
+    if also_bound:
+        print(f"{name}: {also_bound} are names of other things, too")
     lines = text.splitlines(keepends=True)
     tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     edits = []
@@ -102,6 +105,8 @@ def with_uses(text: str, renamed: dict[str, str]) -> str:
             before = tokens[place - 1].string if place else ""
             after = tokens[place + 1].string
             line = token.line.lstrip()
+            if token.string in also_bound and after != ".":
+                continue
             if before in (".", "import", "as", "from") or (after == "=" and before in ("(", ",")):
                 continue
             if line.startswith(("from ", "import ")) or before in ("def", "class"):
@@ -150,7 +155,7 @@ def main() -> None:
         after = text
         if path.suffix == ".py":
             after, renamed = with_imports(text, moved, known, name)
-            after = with_uses(after, renamed)
+            after = with_uses(after, renamed, name)
         for old, new in sorted(pairs, key=lambda pair: -len(pair[0])):
             after = re.sub(rf"(?<![\w/.-]){re.escape(old)}(?!\w)", new, after)
         for old, new in sorted(moved.items(), key=lambda pair: -len(pair[0])):

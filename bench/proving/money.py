@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lion.asking.account import Account
 from lion.embedded import application
+from lion.llm.usage import Account
 from lion.settings import Endpoint
 from lion.stage_table import Role
 from lion.wire import Outcome, Reply, Request, Usage, sample_seed

@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 
 from lion import project
-from lion.asking.ledger import cap
-from lion.asking.pricing import Prices
-from lion.asking.purse import Purse
 from lion.endpoints import ROLES, endpoints, generations, near_duplicates
 from lion.errors import BudgetError
 from lion.instructions import embeddings
+from lion.llm.budget import Purse
+from lion.llm.ledger import cap
+from lion.llm.prices import Prices
 from lion.settings import EMBEDDED, Settings
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from lion import project, scores
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger
 from lion.endpoints import ROLES, endpoints
 from lion.errors import LionError
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger
 from lion.records import Message
 from lion.settings import Endpoint, Referee, Settings
 from lion.wire import Failure, Outcome, Reply, Request

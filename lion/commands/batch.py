@@ -11,14 +11,14 @@ import click
 from rich.table import Table
 
 from lion import console, project
-from lion.asking.batches import BatchState, Provider
-from lion.asking.batching import Batching, alone
-from lion.asking.ledger import Cap, Ledger
-from lion.asking.pricing import Prices
-from lion.asking.purse import Purse
-from lion.asking.submitted import Submission, Submitted
-from lion.asking.transport import Transport
 from lion.errors import AskError, DataError
+from lion.llm.batch_api import Batching, alone
+from lion.llm.batch_provider import BatchState, Provider
+from lion.llm.batch_state import Submission, Submitted
+from lion.llm.budget import Purse
+from lion.llm.ledger import Cap, Ledger
+from lion.llm.prices import Prices
+from lion.llm.transport import Transport
 from lion.settings import Api
 from lion.views.money import grid
 from lion.visible import DASH

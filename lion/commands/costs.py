@@ -3,7 +3,7 @@
 import click
 
 from lion import console, project
-from lion.asking import maintenance
+from lion.llm import ledger_maintenance
 from lion.views import money
 
 
@@ -16,7 +16,7 @@ def costs_command(as_json: bool) -> None:
     instruction that entered a pool, of the iterations in params.yaml.
     """
     with console.error_boundary():
-        stages = maintenance.by_stage(project.ledger())
+        stages = ledger_maintenance.by_stage(project.ledger())
         iterations = list(project.load_settings().iterations)
         if as_json:
             click.echo(money.costs_as_json(stages, iterations))

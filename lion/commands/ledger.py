@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from lion import console, project
-from lion.asking import maintenance
-from lion.asking.ledger import Ledger
+from lion.llm import ledger_maintenance
+from lion.llm.ledger import Ledger
 from lion.views import money
 
 
@@ -27,10 +27,10 @@ def ledger_group(context: click.Context) -> None:
         return
     with console.error_boundary():
         path = project.ledger()
-        groups, failures = maintenance.by_model(path), maintenance.failures(path)
+        groups, failures = ledger_maintenance.by_model(path), ledger_maintenance.failures(path)
         with Ledger(path) as opened:
             counts = opened.count(), *opened.spent()
-        hits = maintenance.hit_rate(project.home() / "runs")
+        hits = ledger_maintenance.hit_rate(project.home() / "runs")
         console.stdout.print(money.ledger_table(path, counts, groups, failures, hits))
 
 
@@ -38,7 +38,7 @@ def ledger_group(context: click.Context) -> None:
 def verify_ledger() -> None:
     """Check the file, every row's key, and every reply. Exit code 1 where something is wrong."""
     with console.error_boundary():
-        problems = maintenance.ledger_problems(project.ledger())
+        problems = ledger_maintenance.ledger_problems(project.ledger())
     for problem in problems:
         console.say(problem)
     if problems:
@@ -51,7 +51,7 @@ def verify_ledger() -> None:
 def export_ledger(out: Path) -> None:
     """Write every reply to OUT, .jsonl or .parquet."""
     with console.error_boundary():
-        count = maintenance.export_replies(project.ledger(), out)
+        count = ledger_maintenance.export_replies(project.ledger(), out)
     console.say(f"{count:,} replies in {out}")
 
 
@@ -61,7 +61,7 @@ def import_ledgers(sources: Sequence[Path]) -> None:
     """Add colleagues' ledgers or exports: what they paid for is not paid again."""
     with console.error_boundary(), Ledger(project.ledger()) as opened:
         for source in sources:
-            new, known = maintenance.take_in(opened, source)
+            new, known = ledger_maintenance.take_in(opened, source)
             console.say(f"{source}: {new:,} new replies, {known:,} known already")
 
 

@@ -3,8 +3,8 @@
 import click
 
 from lion import console, project
-from lion.asking.ledger import Ledger
-from lion.asking.pricing import Prices
+from lion.llm.ledger import Ledger
+from lion.llm.prices import Prices
 from lion.model import disk
 from lion.pipeline.rehearsal import rehearse
 from lion.views import money, planning

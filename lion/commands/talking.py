@@ -14,10 +14,10 @@ from transformers import GenerationConfig, TextStreamer
 
 from lion import project, prompts
 from lion import teacher as teachers
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger, cap
-from lion.asking.pricing import Prices
 from lion.errors import DataError
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger, cap
+from lion.llm.prices import Prices
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import device

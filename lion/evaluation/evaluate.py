@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from lion import teacher
-from lion.asking.clients import Clients
 from lion.evaluation import examination
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.instructions import pools
 from lion.judgement import judging
+from lion.llm.protocols import Clients
 from lion.metrics.exams import ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage
 from lion.prompts import PromptRole, Prompts

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion import teacher
-from lion.asking.clients import Clients
 from lion.errors import DataError
 from lion.evaluation import open_ended, vicuna
 from lion.evaluation.open_ended import Compared
@@ -19,6 +18,7 @@ from lion.inference.respondent import Respondent
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.judgement.measures import Bootstrap
+from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons

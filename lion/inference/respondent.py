@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion.asking.clients import Clients
 from lion.inference import served
+from lion.llm.protocols import Clients
 from lion.model import answering, student
 from lion.records import Answer, Instruction
 from lion.settings import Settings

@@ -7,8 +7,8 @@ student refuses, and no reply of that one is ever taken from the ledger for this
 from collections.abc import Sequence
 from pathlib import Path
 
-from lion.asking.clients import Clients
 from lion.errors import EndpointError, ModelError
+from lion.llm.protocols import Clients
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.fingerprint import served_name

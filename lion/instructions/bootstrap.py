@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from lion.asking.clients import Clients
 from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.prompts import PromptRole, Prompts

@@ -7,13 +7,13 @@ Writes no file. An endpoint that fails is no sign that the generator has run dry
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lion.asking.clients import Clients
 from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, generator, pools, progress, safety
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.instructions.progress import Judged
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
+from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.model.chat import transcript

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from lion.asking.clients import Client
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
 from lion.instructions.safety import Checked, Safety
+from lion.llm.protocols import Client
 from lion.metrics.units import Embedded, RoleUsage
 from lion.records import Dropped
 from lion.wire import Failure, Outcome, Request

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lion.asking.clients import Client, Clients
 from lion.failure_limit import allowed_failures
 from lion.instructions.quality import Flaw
+from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts, fence

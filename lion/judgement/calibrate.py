@@ -6,11 +6,11 @@ Nothing of it decides what the loop does. Writes no file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lion.asking.clients import Clients
 from lion.failure_limit import check_dropped
 from lion.instructions import pools
 from lion.judgement import judging
 from lion.judgement.judging import Pair
+from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction, Review, Verdict

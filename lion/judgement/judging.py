@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from lion.asking.clients import Client
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
 from lion.judgement import referee, scorers
+from lion.llm.protocols import Client
 from lion.model.chat import transcript
 from lion.prompts import Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review

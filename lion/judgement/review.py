@@ -7,10 +7,10 @@ that can verify. Writes no file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lion.asking.clients import Client, Clients
 from lion.failure_limit import check_dropped
 from lion.judgement import calibration, discrimination, frugal, judging
 from lion.judgement.judging import Pair
+from lion.llm.protocols import Client, Clients
 from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts

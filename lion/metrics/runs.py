@@ -11,7 +11,7 @@ _LATEST = ("needed", "p50_seconds", "p90_seconds", "p99_seconds")
 
 
 class Happened(Metrics, frozen=True):
-    """What asking in a role did: see `lion.asking.account.Account`. Latencies are of one call."""
+    """What asking in a role did: see `lion.llm.usage.Account`. Latencies are of one call."""
 
     needed: int
     hits: int

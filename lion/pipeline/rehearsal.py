@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lion import console, project
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger
 from lion.errors import LionError, MissingRepliesError
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger
 from lion.metrics.units import Metrics
 from lion.records import Record, Row
 from lion.settings import Endpoint, Settings

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lion import project
-from lion.asking import maintenance
-from lion.asking.ledger import Amount
+from lion.llm import ledger_maintenance
+from lion.llm.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.model.disk import DiskNeed
@@ -94,7 +94,7 @@ def _budget(budget: Budget) -> str:
 def ledger_table(
     path: Path,
     counts: tuple[int, Amount, Amount],
-    groups: Sequence[maintenance.CallStatistics],
+    groups: Sequence[ledger_maintenance.CallStatistics],
     failures: Mapping[str, int],
     hits: float | None,
 ) -> RenderableType:
@@ -125,7 +125,7 @@ def ledger_table(
 
 
 def costs(
-    stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]
+    stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
 ) -> RenderableType:
     """Return what every stage cost, and the money per accepted hard instruction."""
     table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
@@ -150,7 +150,9 @@ def costs(
     )
 
 
-def costs_as_json(stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]) -> str:
+def costs_as_json(
+    stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
+) -> str:
     """Return the same as a JSON object."""
     accepted, each = _each_hard(stages, iterations)
     rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
@@ -171,12 +173,14 @@ def _if_known(each: tuple[int, int] | None) -> int | None:
     return None if each is None or each[1] else each[0]
 
 
-def _reviews(stages: Sequence[maintenance.CallStatistics]) -> list[maintenance.CallStatistics]:
+def _reviews(
+    stages: Sequence[ledger_maintenance.CallStatistics],
+) -> list[ledger_maintenance.CallStatistics]:
     return [one for one in stages if (one.names[0] or "").startswith("review@")]
 
 
 def _each_hard(
-    stages: Sequence[maintenance.CallStatistics], iterations: Sequence[str]
+    stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
 ) -> tuple[int, tuple[int, int] | None]:
     """Return the accepted hard instructions, and nanodollars and unpriced calls for each."""
     accepted = sum(_accepted_hard(name) for name in iterations)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from lion import jsonl, project, repository, wire
-from lion.asking.pricing import Prices
 from lion.instructions import sources
+from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.files import M
 from lion.metrics.judging import ReviewMetrics

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lion import project, prompts, wire
-from lion.asking.ledger import Ledger
 from lion.errors import LionError
 from lion.instructions import generator, pools
 from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
+from lion.llm.ledger import Ledger
 from lion.model.chat import transcript
 from lion.prompts import Prompts
 from lion.records import KINDS, Instruction, instruction_id

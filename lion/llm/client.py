@@ -13,17 +13,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lion import wire
-from lion.asking import collecting
-from lion.asking.account import Account
-from lion.asking.ledger import Cap, Ledger
-from lion.asking.pricing import Prices
-from lion.asking.requested import Asked, PreparedRequest
 from lion.errors import MissingRepliesError
+from lion.llm import garbage
+from lion.llm.ledger import Cap, Ledger
+from lion.llm.lookup import Asked, PreparedRequest
+from lion.llm.prices import Prices
+from lion.llm.usage import Account
 from lion.settings import Api, Endpoint, Mode
 from lion.wire import Failure, Outcome, Request
 
 if TYPE_CHECKING:
-    from lion.asking.sending import Sender
+    from lion.llm.sending import Sender
 
 Progress = Callable[[int, int], None]
 _CHUNK = 1000
@@ -97,7 +97,7 @@ class Asker:
             raise too_many
         if asked.missing:
             items = (self._item(requests[place]) for place in asked.missing)
-            with collecting.rarely():
+            with garbage.rarely():
                 self._runner.run(self._sender.send(items, asked, self._advance))
         self.account.seconds += time.monotonic() - started
         self.account.failed += len(asked.failed)
@@ -169,7 +169,7 @@ class Asker:
     def _sender(self) -> "Sender":
         """What sends, made when the first reply is missing."""
         if self._made is None:
-            from lion.asking.sending import Sender  # openai: 0.4 s, not needed by a full ledger
+            from lion.llm.sending import Sender  # openai: 0.4 s, not needed by a full ledger
 
             self._made = Sender(
                 self.endpoint,

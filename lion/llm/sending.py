@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lion import wire
-from lion.asking.account import Account
-from lion.asking.batches import Provider
-from lion.asking.batching import Batching, Make
-from lion.asking.calling import Caller, RequestBatch
-from lion.asking.interruption import interruptible
-from lion.asking.ledger import Cap, Ledger
-from lion.asking.limits import Pace
-from lion.asking.pricing import Prices
-from lion.asking.purse import Purse
-from lion.asking.requested import Asked, PreparedRequest
-from lion.asking.transport import RETRYABLE_STATUS, CallError, Transport
-from lion.asking.writer import Writer
 from lion.errors import InterruptedRunError, LionError
+from lion.llm.batch_api import Batching, Make
+from lion.llm.batch_provider import Provider
+from lion.llm.budget import Purse
+from lion.llm.ledger import Cap, Ledger
+from lion.llm.ledger_writer import Writer
+from lion.llm.lookup import Asked, PreparedRequest
+from lion.llm.prices import Prices
+from lion.llm.rate_limit import Pace
+from lion.llm.request_runner import Caller, RequestBatch
+from lion.llm.shutdown import interruptible
+from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
+from lion.llm.usage import Account
 from lion.settings import Api, Endpoint
 from lion.wire import Failure, Outcome
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lion import console, project
-from lion.asking.api import Asker
-from lion.asking.ledger import Ledger, cap
-from lion.asking.pricing import Prices
+from lion.llm.client import Asker
+from lion.llm.ledger import Ledger, cap
+from lion.llm.prices import Prices
 from lion.settings import Endpoint, Settings
 from lion.stage_table import Role
 

@@ -14,9 +14,9 @@ import openai
 import orjson
 from openai.types import Batch
 
-from lion.asking.transport import CallError, Transport
-from lion.asking.tries import Tries
 from lion.errors import EndpointError
+from lion.llm.retry import Tries
+from lion.llm.transport import CallError, Transport
 from lion.settings import Api
 from lion.wire import Failure
 

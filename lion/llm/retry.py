@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tenacity
 
-from lion.asking.transport import RetryableError, ThrottledError
+from lion.llm.transport import RetryableError, ThrottledError
 from lion.settings import Api
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from lion import wire
-from lion.asking.ledger import Amount, Cap, Ledger
-from lion.asking.pricing import Prices
 from lion.errors import BudgetError
+from lion.llm.ledger import Amount, Cap, Ledger
+from lion.llm.prices import Prices
 from lion.settings import EMBEDDED, Endpoint
 from lion.wire import Usage
 

@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lion import wire
-from lion.asking import purse
-from lion.asking.account import Account
-from lion.asking.ledger import Call, Entry, FailedCall, Ledger
-from lion.asking.limits import Pace
-from lion.asking.purse import Purse
-from lion.asking.requested import PreparedRequest
-from lion.asking.transport import CallError, RetryableError, ThrottledError, Transport
-from lion.asking.tries import Tries
-from lion.asking.writer import Writer
 from lion.errors import BudgetError, LionError
+from lion.llm import budget
+from lion.llm.budget import Purse
+from lion.llm.ledger import Call, Entry, FailedCall, Ledger
+from lion.llm.ledger_writer import Writer
+from lion.llm.lookup import PreparedRequest
+from lion.llm.rate_limit import Pace
+from lion.llm.retry import Tries
+from lion.llm.transport import CallError, RetryableError, ThrottledError, Transport
+from lion.llm.usage import Account
 from lion.settings import Api
 from lion.wire import Failure, Outcome, Usage
 
@@ -116,7 +116,7 @@ class Caller:
             return None
         number = await shared.writer.reserve(most)
         if number is None:
-            shared.end(purse.reached(self.ledger))
+            shared.end(budget.reached(self.ledger))
         return number
 
     async def _record_failure(

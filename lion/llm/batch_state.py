@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lion.asking.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
-from lion.asking.requested import PreparedRequest
+from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
+from lion.llm.lookup import PreparedRequest
 from lion.settings import Endpoint
 
 PREPARED = "prepared"

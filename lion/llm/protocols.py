@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from lion.asking.account import Account
+from lion.llm.usage import Account
 from lion.settings import Endpoint
 from lion.stage_table import Role
 from lion.wire import Outcome, Request

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from lion import jsonl, wire
-from lion.asking.ledger import ANSWERED, Call, Entry, Ledger
 from lion.errors import AskError, DataError
+from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
 from lion.records import FORMAT

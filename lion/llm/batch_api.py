@@ -14,15 +14,15 @@ from itertools import islice
 from filelock import FileLock, Timeout
 
 from lion import console, wire
-from lion.asking import batches, purse
-from lion.asking.account import Account
-from lion.asking.batches import BatchLine, BatchState, Provider
-from lion.asking.ledger import Call, Entry, FailedCall, Ledger
-from lion.asking.purse import Purse
-from lion.asking.requested import PreparedRequest
-from lion.asking.submitted import PREPARED, Submission, Submitted
-from lion.asking.transport import Transport
 from lion.errors import BatchesPendingError, BusyError, EndpointError
+from lion.llm import batch_provider, budget
+from lion.llm.batch_provider import BatchLine, BatchState, Provider
+from lion.llm.batch_state import PREPARED, Submission, Submitted
+from lion.llm.budget import Purse
+from lion.llm.ledger import Call, Entry, FailedCall, Ledger
+from lion.llm.lookup import PreparedRequest
+from lion.llm.transport import Transport
+from lion.llm.usage import Account
 from lion.settings import Api
 from lion.wire import Failure, Usage
 
@@ -71,7 +71,7 @@ class Batching:
             if fresh:
                 at_work += await self._submit(fresh, make, at_work)
                 if not at_work:
-                    raise purse.reached(self.ledger)
+                    raise budget.reached(self.ledger)
         if fresh or awaited:
             raise self._pending(len(fresh) + len(awaited), at_work)
 
@@ -126,10 +126,10 @@ class Batching:
 
         A queue that was full lately takes half as much as it refused, one batch at a time.
         """
-        refused = self._book.queue_refused(self.purse.endpoint, batches.QUEUE_FULL)
+        refused = self._book.queue_refused(self.purse.endpoint, batch_provider.QUEUE_FULL)
         if refused is not None and at_work:
             return []
-        most = batches.MOST_REQUESTS if refused is None else max(1, refused // 2)
+        most = batch_provider.MOST_REQUESTS if refused is None else max(1, refused // 2)
         made: list[BatchState] = []
         for piece in _pieces((make(key) for key in keys), most):
             count = self._prepare(piece)
@@ -152,7 +152,7 @@ class Batching:
         code, told = state.errors[0] if state.errors else ("unknown", "no reason is told.")
         words = self.transport.without_key(told)
         self._book.undo(one.token, f"{code}: {words}")
-        if code == batches.QUEUE_FULL:
+        if code == batch_provider.QUEUE_FULL:
             console.say(f"{self.transport.who}: the queue for batches was full: {words}")
             return []
         return [
@@ -171,7 +171,7 @@ class Batching:
                 await self._provider.download(file, path)
                 with path.open("rb") as lines:
                     while chunk := list(islice(lines, _LINES)):
-                        read = (batches.read_line(raw) for raw in chunk)
+                        read = (batch_provider.read_line(raw) for raw in chunk)
                         self._settle(one, [line for line in read if line is not None])
         finally:
             path.unlink(missing_ok=True)
@@ -256,8 +256,8 @@ def _pieces(items: Iterator[PreparedRequest], most: int) -> Iterator[list[Prepar
     piece: list[PreparedRequest] = []
     size = 0
     for item in items:
-        line = len(item.body) + batches.FRAME
-        if piece and (len(piece) >= most or size + line > batches.MOST_BYTES):
+        line = len(item.body) + batch_provider.FRAME
+        if piece and (len(piece) >= most or size + line > batch_provider.MOST_BYTES):
             yield piece
             piece, size = [], 0
         piece.append(item)

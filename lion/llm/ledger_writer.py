@@ -3,8 +3,8 @@
 import asyncio
 from typing import Self
 
-from lion.asking.ledger import Amount, Cap, Entry, FailedCall, Ledger
 from lion.errors import AskError
+from lion.llm.ledger import Amount, Cap, Entry, FailedCall, Ledger
 
 Item = Entry | FailedCall | Amount
 
