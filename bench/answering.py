@@ -101,10 +101,10 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     """Write the embedded student, trained on few steps, to `folder`; return texts to answer."""
     import yaml
 
+    from lion.config.settings import read_settings
     from lion.embedded import families, recipe
     from lion.model import chat, student, tuning
     from lion.records import Instruction
-    from lion.settings import read_settings
 
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     tasks = families.pool(rows, random_seed=0, skew=1.3)
@@ -147,7 +147,7 @@ def _loaded(options: dict[str, Any]) -> tuple[Any, Any, list[list[int]]]:
 
 
 def _student(options: dict[str, Any]) -> Any:
-    from lion.settings import Student
+    from lion.config.settings import Student
 
     return Student(
         model="embedded",
@@ -227,9 +227,9 @@ def _number(name: str) -> int:
 
 def ours(options: dict[str, Any]) -> list[str]:
     """Answer as the stages do."""
+    from lion.config.settings import Answering
     from lion.model import answering
     from lion.records import Instruction
-    from lion.settings import Answering
 
     rows = [Instruction.new(_turn(text), origin="seed", iteration="0") for text in options["texts"]]
     settings = Answering(

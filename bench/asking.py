@@ -73,9 +73,9 @@ def ours(
     url: str, count: int, in_flight: int, *, timeout: float = 10.0, told: bool = False
 ) -> None:
     """Ask with Lion's asker: ledger, limits and accounts on."""
+    from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
     asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})

@@ -26,9 +26,9 @@ from fake_server import process as servers
 
 def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     """Ask everything and write the answers; say when asking begins."""
+    from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply, Request
 
     asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})

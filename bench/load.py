@@ -43,9 +43,9 @@ _MEGABYTE = 1 << 20
 
 def asker(options: argparse.Namespace) -> None:
     """Ask, and print memory at every tenth."""
+    from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.settings import Api, Endpoint, Modes
     from lion.wire import Reply
 
     count = options.requests

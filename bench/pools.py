@@ -18,7 +18,8 @@ from pathlib import Path
 
 import orjson
 
-from lion import base, jsonl, project
+from lion import base, jsonl
+from lion.config import project
 from lion.instructions import domains, quality, sources
 from lion.model.chat import transcript
 from lion.records import Instruction

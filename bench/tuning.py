@@ -122,10 +122,10 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     """Tune with Lion; return when each step ended, and its real tokens."""
     import torch
 
+    from lion.config.settings import Student
     from lion.model.chat import Example
     from lion.model.collation import draw_order
     from lion.model.tuning import finetune
-    from lion.settings import Student
 
     threads = torch.get_num_threads()
     sys.path.insert(0, str(ROOT / "tests"))

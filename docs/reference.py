@@ -4,7 +4,7 @@
     python docs/reference.py --check    # end with 1 where it is out of date
 
 Commands come from their own help, parameters from params.yaml (value and comment) and from
-lion/settings.py (type and bounds), so nothing here is written by hand.
+lion/config/settings.py (type and bounds), so nothing here is written by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from lion import cli
-from lion.settings import Settings
+from lion.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.embedded import families
 from lion.errors import DataError
 from lion.evaluation import reasoning
@@ -21,7 +22,6 @@ from lion.model.chat import transcript
 from lion.model.counting import Count
 from lion.model.student import Pointer, load_libraries
 from lion.records import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
-from lion.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 
 _SHOWN = 10  # problems that one message lists
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from lion import jsonl, project
+from lion import jsonl
+from lion.config import project
 
 PATH = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lion.config.settings import Settings
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
 from lion.instructions.generate import Generated, History, generate
@@ -16,7 +17,6 @@ from lion.judgement.split import Divided, split
 from lion.llm.protocols import Clients
 from lion.prompts import PromptRole, Prompts
 from lion.records import Instruction, Verdict
-from lion.settings import Settings
 from lion.training.teach import Taught, teach
 from lion.training.tune import FineTune, Tuned, tune
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl, lockfile, project, prompts, written
+from lion import console, jsonl, lockfile, prompts, written
+from lion.config import project
+from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
 from lion.llm.session import opened
 from lion.metrics import files as metrics_files
@@ -23,7 +25,6 @@ from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Record, Row, Tally
-from lion.settings import ITERATION_NAME, Endpoint, Settings
 from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
+from lion.config.settings import EmbeddingEndpoint, Endpoint
 from lion.records import Message
-from lion.settings import EmbeddingEndpoint, Endpoint
 
 
 @dataclass(frozen=True, slots=True)

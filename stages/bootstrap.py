@@ -6,7 +6,9 @@ say how many are lacking.
 
 from pathlib import Path
 
-from lion import base, project, stage
+from lion import base, stage
+from lion.config import project
+from lion.config.settings import BootstrapSettings
 from lion.instructions import decontamination, sources
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import BootstrappedTask
@@ -15,7 +17,6 @@ from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
 from lion.records import Dropped, Instruction, instruction_id, reasons
-from lion.settings import BootstrapSettings
 
 
 def main(work: stage.Work) -> str:

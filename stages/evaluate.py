@@ -1,6 +1,7 @@
 """evaluate: the student of this iteration takes the exam."""
 
-from lion import project, stage
+from lion import stage
+from lion.config import project
 from lion.evaluation import examination
 from lion.evaluation.evaluate import evaluate
 from lion.inference.respondent import Respondent

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars
 
-from lion import console, jsonl, lockfile, project, stage
+from lion import console, jsonl, lockfile, stage
+from lion.config import project
 from lion.views import revisions, summary, tables
 
 _COLUMNS = (

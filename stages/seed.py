@@ -5,7 +5,8 @@ error or a drop, as params say. A row that no student can use is dropped with it
 any is held out: it is no exam question either.
 """
 
-from lion import base, jsonl, project, stage
+from lion import base, jsonl, stage
+from lion.config import project
 from lion.instructions import decontamination, domains
 from lion.metrics.pools import SeedMetrics
 from lion.model import counting

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from fake_server import Behaviour, Call, ChatServer
 
+from lion.config.settings import Api, Endpoint, Modes
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
-from lion.settings import Api, Endpoint, Modes
 from lion.wire import Outcome, Reply, Request
 
 Open = Callable[..., Any]

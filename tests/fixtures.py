@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fake_server import ChatServer
 
-from lion.settings import Settings, read_settings
+from lion.config.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pipeline import ROOT
 
-from lion import jsonl, project, scores, wire
+from lion import jsonl, scores, wire
+from lion.config import project
 from lion.errors import LionError
 from lion.evaluation import reasoning, vicuna
 from lion.instructions import sources

@@ -16,10 +16,12 @@ from click.testing import CliRunner, Result
 from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
-from lion import base, jsonl, project
+from lion import base, jsonl
 from lion.checks.offline import offline_problems
 from lion.checks.probe import probe_endpoints
 from lion.cli import main
+from lion.config import project
+from lion.config.settings import Endpoint
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
 from lion.llm import batch_api, batch_provider, ledger_maintenance
 from lion.llm.batch_api import alone
@@ -28,7 +30,6 @@ from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline.rehearsal import rehearse
-from lion.settings import Endpoint
 from lion.stage import Work
 from lion.views import planning
 from lion.wire import Outcome, Reply, Request
@@ -346,7 +347,7 @@ from pathlib import Path
 import yaml
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
-from lion.settings import Endpoint, read_settings
+from lion.config.settings import Endpoint, read_settings
 from lion.wire import Request
 root, url, path = sys.argv[1:]
 settings = read_settings(yaml.safe_load(Path(root, "params.yaml").read_text()))

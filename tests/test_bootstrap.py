@@ -13,15 +13,16 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
 from pipeline import Project
 
-from lion import base, jsonl, project
+from lion import base, jsonl
 from lion.checks.offline import without_keys
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import DataError, TooManyDroppedError
 from lion.instructions import decontamination
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
 from lion.records import Dropped
-from lion.settings import Settings
 from lion.stage import Work
 from lion.views import planning, summary
 from stages import bootstrap

@@ -12,15 +12,16 @@ from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Configure, Workplace
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion import endpoints, jsonl, project
+from lion import jsonl
 from lion.checks.offline import offline_problems
+from lion.config import endpoints, project
+from lion.config.settings import Scorer
 from lion.errors import DataError, SettingsError
 from lion.judgement import calibrating
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
 from lion.records import Instruction, Review
-from lion.settings import Scorer
 from lion.stage import Work
 from lion.views import planning, tables
 from lion.views.summary import lines

@@ -13,7 +13,7 @@ from fixtures import Workplace
 
 from lion.checks.offline import offline_problems, without_keys
 from lion.checks.probe import probe_endpoints
-from lion.endpoints import ROLES
+from lion.config.endpoints import ROLES
 from lion.llm.ledger import Ledger
 from lion.model import disk
 

@@ -20,8 +20,8 @@ NEUTRAL = {
     "lion/console.py": "what a person sees",
     "lion/views/tables.py": "what a person sees",
     "lion/stage.py": "the frame: arguments, lock, settings, record",
-    "lion/project.py": "paths, which dvc.yaml itself names",
-    "lion/settings.py": "what it reads are params, which stages declare",
+    "lion/config/project.py": "paths, which dvc.yaml itself names",
+    "lion/config/settings.py": "what it reads are params, which stages declare",
     "lion/written.py": "notes what was written",
     "lion/lockfile.py": "keeps a copy of what DVC writes",
     "lion/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
@@ -37,7 +37,7 @@ NEUTRAL = {
     "lion/llm/protocols.py": "the protocol of what a phase asks",
     "lion/llm/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/llm/client.py": "sends what wire builds; the embedded teacher is named in params",
-    "lion/model/launcher.py": "starts processes; the batches are the same however many share them",
+    "lion/config/launcher.py": "starts processes; the batches are the same however many share them",
     "lion/model/tuning_process.py": "hands a launched process what the stage would pass itself",
     "lion/model/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
@@ -142,7 +142,7 @@ def sections(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     whole = any(
         isinstance(node, ast.ImportFrom)
-        and node.module == "lion.settings"
+        and node.module == "lion.config.settings"
         and any(alias.name == "Settings" and alias.asname is None for alias in node.names)
         for node in ast.walk(tree)
     )
@@ -256,7 +256,7 @@ def test_dvc_metrics_shows_few_figures() -> None:
 )
 def test_profiles_have_the_keys_of_params(profile: Path) -> None:
     """A profile is a complete file: switching never leaves a parameter behind."""
-    from lion.project import load_settings
+    from lion.config.project import load_settings
 
     def keys(value: Any, prefix: str = "") -> set[str]:
         if (
@@ -298,7 +298,7 @@ LAYERS = (
 )
 COMPOSED = {
     "lion/base.py": "the base pool, the exam and the base student, from all that params name",
-    "lion/endpoints.py": "every endpoint that params name",
+    "lion/config/endpoints.py": "every endpoint that params name",
     "lion/loop.py": "chains the phases",
 }
 
@@ -320,7 +320,10 @@ INSIDE_FUNCTIONS = {
     ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
     ("lion/model/answering.py", "lion/model/decoding.py"): "torch, not needed by vLLM",
     ("lion/model/tuning_process.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
-    ("lion/project.py", "lion/settings.py"): "pydantic, not needed by `lion show` and `lion diff`",
+    (
+        "lion/config/project.py",
+        "lion/config/settings.py",
+    ): "pydantic, not needed by `lion show` and `lion diff`",
     ("lion/training/tune.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
     ("lion/stage.py", "lion/checks/offline.py"): "polars, which stages that ask nobody do not need",
     ("stages/imitation/tune.py", "lion/model/tuning_run.py"): "torch, not needed to stand still",

@@ -17,7 +17,8 @@ from documents import PAGES, blocks, commands
 from dvc.cli import parser as dvc_parser
 from pipeline import ROOT, TINY, Project
 
-from lion import cli, project, settings
+from lion import cli
+from lion.config import project, settings
 from lion.embedded import application, families
 
 PLACEHOLDERS = re.compile(r"\b[A-Z][A-Z_]{2,}\b")  # STUDENT, OUT, ID

@@ -13,13 +13,13 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses
 from fixtures import Configure
 
 from lion import wire
+from lion.config.settings import EmbeddingEndpoint
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.instructions import embeddings
 from lion.instructions.embeddings import Asked, Encoder
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Price, Prices
-from lion.settings import EmbeddingEndpoint
 from lion.wire import Failure, Reply
 
 TEXTS = ["Name a bird.", "Name a bird, please, and say where it sings and when.", "2 + 2 = ?"]

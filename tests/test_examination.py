@@ -6,12 +6,12 @@ import pytest
 from fixtures import Configure
 from msgspec import structs
 
+from lion.config.settings import Evaluate, Scorer
 from lion.evaluation import examination
 from lion.evaluation.examination import Marked
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.units import RoleUsage, ShareInterval
 from lion.records import ORDERS, Answer, Instruction, Review
-from lion.settings import Evaluate, Scorer
 
 EXACT = Scorer(kind="exact", option=None)
 NOTHING = RoleUsage(

@@ -10,11 +10,12 @@ from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import project, prompts
+from lion import prompts
+from lion.config import project
+from lion.config.settings import ReviewSettings as Rules
 from lion.judgement import frugal, referee
 from lion.judgement.discrimination import measures, selected, verdicts
 from lion.records import ORDERS, Review, Selection, Verdict
-from lion.settings import ReviewSettings as Rules
 from lion.wire import Reply
 
 SCORE = st.integers(1, 10)

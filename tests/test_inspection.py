@@ -100,7 +100,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from lion.model import inspection\n"
-        "from lion.settings import Student\n"
+        "from lion.config.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
         "                   prompt_format='auto', dtype='float32', threads=None, endpoint=None)\n"
         "print(*inspection.checkpoint_problems(settings, ask_hub=True))\n"

@@ -15,11 +15,12 @@ from accelerate.utils import DistributedType
 from pydantic import ValidationError
 from test_tuning import SETTINGS, examples, run
 
+from lion.config import launcher
+from lion.config.settings import Hardware, Launcher
 from lion.errors import ModelError, SettingsError
-from lion.model import launcher, student, tuning_process
+from lion.model import student, tuning_process
 from lion.model.trainer import LionTrainer
 from lion.model.tuning import TuneReport
-from lion.settings import Hardware, Launcher
 
 ROOT = Path(__file__).parents[1]
 READY = sorted((ROOT / "launchers").glob("*.yaml"))

@@ -11,7 +11,9 @@ import tiny
 from fake_server import ChatServer, says
 from fixtures import Workplace
 
-from lion import jsonl, project, prompts, teacher
+from lion import jsonl, prompts, teacher
+from lion.config import project
+from lion.config.settings import Endpoint, Settings
 from lion.judgement import frugal
 from lion.llm.ledger import Ledger
 from lion.llm.usage import Account
@@ -20,7 +22,6 @@ from lion.model.tuning import TuneReport
 from lion.pipeline.rehearsal import rehearse
 from lion.prompts import PromptRole
 from lion.records import Answer, Verdict
-from lion.settings import Endpoint, Settings
 from lion.stage import Work
 from lion.stage_table import Role
 from lion.wire import Outcome, Reply, Request, Usage

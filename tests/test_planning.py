@@ -6,8 +6,10 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion import base, jsonl, project, prompts, teacher, wire
+from lion import base, jsonl, prompts, teacher, wire
 from lion.cli import main
+from lion.config import project
+from lion.config.settings import Settings
 from lion.llm.ledger import Call, Entry, Ledger
 from lion.llm.prices import Price, Prices
 from lion.metrics import files
@@ -15,7 +17,6 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline.rehearsal import rehearse
-from lion.settings import Settings
 from lion.views import planning
 from lion.views.planning import Need
 

@@ -7,9 +7,9 @@ import genai_prices
 import pytest
 from fixtures import ROOT  # noqa: F401 - puts tests/ on the path for editors
 
+from lion.config.settings import Endpoint
 from lion.errors import SettingsError
 from lion.llm.prices import NANO, Prices
-from lion.settings import Endpoint
 from lion.wire import Usage
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fixtures import ROOT, Workplace
 
-from lion.commands import profiles
+from lion.config import profiles
 from lion.errors import SettingsError
 
 FOLDER = ROOT / "profiles"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from fixtures import ROOT, Workplace
 
-from lion import project
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import SettingsError
-from lion.settings import Settings
 
 
 def test_the_projects_own_params_are_read() -> None:

@@ -11,10 +11,10 @@ from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
 from lion.instructions import quality
 from lion.model import counting
-from lion.settings import Quality
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion import prompts, scores
+from lion.config.settings import Scorer
 from lion.judgement import judging, referee
 from lion.records import ORDERS, Answer
-from lion.settings import Scorer
 from lion.wire import Failure, Reply
 
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"

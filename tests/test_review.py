@@ -8,7 +8,8 @@ import pytest
 from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
 
-from lion import jsonl, project, teacher
+from lion import jsonl, teacher
+from lion.config import project
 from lion.metrics import files
 from lion.metrics.judging import AgreementMetrics, Audited, ReviewMetrics, SplitMetrics
 from lion.records import Answer, Instruction, Review, Selection, Verdict

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lion.config.settings import Scorer
 from lion.errors import DataError, SettingsError
 from lion.judgement.scorers import NO_EXPECTED, Mark, marker, score
-from lion.settings import Scorer
 
 EXACT = Scorer(kind="exact", option=None)
 NUMBER = Scorer(kind="number", option=None)

@@ -16,8 +16,9 @@ from pipeline import ROOT
 from polling import wait_until
 from running import Finished
 
-from lion import console, jsonl, project
-from lion.addresses import TOKEN, is_loopback
+from lion import console, jsonl
+from lion.config import project
+from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
 from lion.model import serving

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from fixtures import ROOT
 
+from lion.config.settings import Decontaminate
 from lion.instructions import decontamination, sources
 from lion.instructions.novelty import Novelty
 from lion.instructions.sources import SourceRow
 from lion.model.chat import transcript
 from lion.records import Instruction
-from lion.settings import Decontaminate
 
 FILE = ROOT / "seeds" / "seeds.jsonl"
 SHARED = ROOT.parent / "shared" / "data"

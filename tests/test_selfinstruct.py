@@ -6,10 +6,10 @@ import pytest
 from fixtures import ROOT, Configure
 
 from lion import prompts
+from lion.config.settings import Generate
 from lion.instructions import selfinstruct
 from lion.prompts import fence
 from lion.records import Dropped
-from lion.settings import Generate
 from lion.wire import Failure, Reply
 
 TEMPLATES = prompts.load(ROOT / "prompts" / "bootstrap", "bootstrap")

@@ -13,13 +13,13 @@ from fixtures import Workplace
 from test_servers import wait_for
 
 from lion import stage
+from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
 from lion.inference.respondent import Respondent
 from lion.model import serving, student
 from lion.model.answering import AnsweringTask, answer
 from lion.model.fingerprint import served_name
 from lion.records import Answer
-from lion.settings import Settings
 
 
 def free_port() -> int:

@@ -23,10 +23,10 @@ from fixtures import Configure
 from polling import wait_until
 
 from lion import wire
+from lion.config.settings import Endpoint
 from lion.errors import EndpointError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
-from lion.settings import Endpoint
 from lion.wire import Failure, Reply, Request, Usage
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from fixtures import ROOT, Configure, override
 
+from lion.config.project import load_settings
+from lion.config.settings import Settings, read_settings
 from lion.errors import SettingsError
-from lion.project import load_settings
-from lion.settings import Settings, read_settings
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 

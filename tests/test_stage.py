@@ -10,7 +10,8 @@ import pytest
 from fake_server import ChatServer
 from fixtures import Workplace
 
-from lion import project, stage
+from lion import stage
+from lion.config import project
 from lion.errors import TooManyDroppedError
 from lion.failure_limit import check_dropped
 from lion.metrics import files

@@ -13,8 +13,9 @@ from huggingface_hub import ModelCard
 from running import Finished
 from transformers import AutoModelForCausalLM
 
-from lion import jsonl, project
+from lion import jsonl
 from lion.cli import main
+from lion.config import project
 from lion.errors import ModelError
 from lion.model import serving
 from lion.model.student import Pointer

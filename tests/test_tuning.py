@@ -14,13 +14,13 @@ import tiny
 import torch
 from torch.nn import functional
 
+from lion.config.settings import Hardware
 from lion.errors import DataError, ModelError
 from lion.model import student
 from lion.model.chat import ChatFormatter, Example
 from lion.model.collation import Packed, Padded, draw_order
 from lion.model.optimizers import MuonAdamW, muon_adamw, orthogonal
 from lion.model.tuning import TuneReport, finetune, fit
-from lion.settings import Hardware
 
 SETTINGS = tiny.student_settings()
 HARDWARE = tiny.hardware()

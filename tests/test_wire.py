@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion import wire
+from lion.config.settings import Endpoint
 from lion.records import Message
-from lion.settings import Endpoint
 from lion.wire import Failure, Reply, Request, Usage
 
 ASK: Message = {"role": "user", "content": "why?"}

@@ -23,9 +23,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from lion.config.settings import Answering, Hardware, Student, Tune
 from lion.model import student
 from lion.records import Instruction
-from lion.settings import Answering, Hardware, Student, Tune
 
 # Matrices this small gain nothing from threads, which wait for each other beside other work.
 torch.set_num_threads(1)

@@ -14,7 +14,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from lion import base, jsonl, project, prompts, teacher
+from lion import base, jsonl, prompts, teacher
+from lion.config import project
+from lion.config.settings import Settings, Tune
 from lion.embedded import families
 from lion.instructions import domains
 from lion.judgement import discrimination
@@ -22,7 +24,6 @@ from lion.loop import Iteration, Loop, State
 from lion.model import chat, student, tuning
 from lion.prompts import PromptRole
 from lion.records import Answer, Instruction
-from lion.settings import Settings, Tune
 from proving import frozen
 from proving.arms import Arm, Sizes
 from proving.money import MockBilling

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lion.config.settings import Endpoint
 from lion.embedded import application
 from lion.llm.usage import Account
-from lion.settings import Endpoint
 from lion.stage_table import Role
 from lion.wire import Outcome, Reply, Request, Usage, sample_seed
 

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Iterator
 
-from lion import project
-from lion.endpoints import ROLES, endpoints, generations, near_duplicates
+from lion.config import project
+from lion.config.endpoints import ROLES, endpoints, generations, near_duplicates
+from lion.config.settings import EMBEDDED, Settings
 from lion.errors import BudgetError
 from lion.instructions import embeddings
 from lion.llm.budget import Purse
 from lion.llm.ledger import cap
 from lion.llm.prices import Prices
-from lion.settings import EMBEDDED, Settings
 
 
 def key_problems(settings: Settings) -> Iterator[str]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lion.checks.files import file_problems
+from lion.config.settings import EMBEDDED, Settings
 from lion.errors import LionError
 from lion.evaluation import reasoning
 from lion.instructions import sources
 from lion.judgement import calibrating, scorers
-from lion.settings import EMBEDDED, Settings
 
 
 def exam_problems(settings: Settings) -> Iterator[str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from lion.checks import endpoints, exam, pool, project, student
+from lion.config.settings import Settings
 from lion.errors import SettingsError
-from lion.settings import Settings
 
 
 def offline_problems(settings: Settings) -> list[str]:

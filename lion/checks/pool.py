@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lion import project
 from lion.checks.files import file_problems
+from lion.config import project
+from lion.config.settings import EMBEDDED, Settings
 from lion.errors import LionError
 from lion.instructions import sources
-from lion.settings import EMBEDDED, Settings
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from lion import project, scores
-from lion.endpoints import ROLES, endpoints
+from lion import scores
+from lion.config import project
+from lion.config.endpoints import ROLES, endpoints
+from lion.config.settings import Endpoint, Referee, Settings
 from lion.errors import LionError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
 from lion.records import Message
-from lion.settings import Endpoint, Referee, Settings
 from lion.wire import Failure, Outcome, Reply, Request
 
 _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}

@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Iterator
 
-from lion import lockfile, project, prompts
+from lion import lockfile, prompts
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import LionError
 from lion.model import disk
-from lion.settings import Settings
 
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
 

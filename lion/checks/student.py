@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lion.config.settings import Settings
 from lion.errors import ModelError
 from lion.model import inspection
-from lion.settings import Settings
 
 
 def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 import click
 from rich.table import Table
 
-from lion import console, project
+from lion import console
+from lion.config import project
+from lion.config.settings import Api
 from lion.errors import AskError, DataError
 from lion.llm.batch_api import Batching, alone
 from lion.llm.batch_provider import BatchState, Provider
@@ -19,7 +21,6 @@ from lion.llm.budget import Purse
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Prices
 from lion.llm.transport import Transport
-from lion.settings import Api
 from lion.views.money import grid
 from lion.visible import DASH
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from lion import __version__, jsonl, project
+from lion import __version__, jsonl
+from lion.config import project
+from lion.config.settings import EMBEDDED, Endpoint, Settings
 from lion.errors import ModelError
 from lion.model import hub
 from lion.model import student as students
 from lion.records import Instruction
-from lion.settings import EMBEDDED, Endpoint, Settings
 from lion.views import numbers, summary, tables
 from lion.views.summary import Line
 

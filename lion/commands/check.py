@@ -2,10 +2,11 @@
 
 import click
 
-from lion import console, project
+from lion import console
 from lion.checks import probe
 from lion.checks.offline import offline_problems, refuse
-from lion.settings import Settings
+from lion.config import project
+from lion.config.settings import Settings
 
 
 @click.command("check")

@@ -2,7 +2,8 @@
 
 import click
 
-from lion import console, project
+from lion import console
+from lion.config import project
 from lion.llm import ledger_maintenance
 from lion.views import money
 

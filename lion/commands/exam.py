@@ -7,13 +7,14 @@ from typing import Literal
 import click
 import msgspec
 
-from lion import console, project
+from lion import console
+from lion.config import project
+from lion.config.settings import Exams
 from lion.evaluation import choices, examining, harness, reports, vicuna
 from lion.evaluation import reasoning as official
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.judgement.measures import Bootstrap
-from lion.settings import Exams
 from lion.stage import Work
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from lion import console, project
+from lion import console
+from lion.config import project
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Ledger
 from lion.views import money

@@ -2,8 +2,9 @@
 
 import click
 
-from lion import console, project
+from lion import console
 from lion.commands import keeping
+from lion.config import project
 from lion.views import summary
 
 

@@ -2,7 +2,8 @@
 
 import click
 
-from lion import console, project
+from lion import console
+from lion.config import project
 from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.model import disk

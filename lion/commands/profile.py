@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lion import console
-from lion.commands import profiles
+from lion.config import profiles
 
 PROFILES = Path("profiles")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from lion import console, lockfile, project
+from lion import console, lockfile
 from lion.commands.check import checked_settings
 from lion.commands.make_room import remove_students
 from lion.commands.table import print_table
+from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
 from lion.views import reporting, revisions

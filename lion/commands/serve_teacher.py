@@ -5,7 +5,7 @@ import os
 import click
 
 from lion import console
-from lion.addresses import TOKEN
+from lion.config.addresses import TOKEN
 from lion.embedded import application
 
 

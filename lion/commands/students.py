@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from lion import project
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import ModelError
 from lion.model import student
-from lion.settings import Settings
 
 iteration_option = click.option(
     "--iteration", metavar="K", help="Whose student; without it, the last one that was tuned."

@@ -2,7 +2,8 @@
 
 import click
 
-from lion import console, project
+from lion import console
+from lion.config import project
 from lion.views import summary, tables
 
 

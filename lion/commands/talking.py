@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, TextStreamer
 
-from lion import project, prompts
+from lion import prompts
 from lion import teacher as teachers
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
@@ -22,7 +24,6 @@ from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
 from lion.records import Instruction, Message
-from lion.settings import Settings
 from lion.visible import inert
 from lion.wire import Failure
 

@@ -28,7 +28,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from lion import scores
-from lion.addresses import TOKEN, is_loopback
+from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
 from lion.records import Message, read_messages

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from lion import teacher
+from lion.config.settings import Settings
 from lion.evaluation import examination
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
@@ -21,7 +22,6 @@ from lion.metrics.exams import ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage
 from lion.prompts import PromptRole, Prompts
 from lion.records import Answer, Dropped, Instruction
-from lion.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ Figures are Python numbers or None: where nothing could be marked there is no fi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Evaluate, Scorer
 from lion.judgement import discrimination, measures, scorers
 from lion.judgement.measures import Bootstrap, Estimate
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, ShareInterval
 from lion.records import Answer, Instruction, Review
-from lion.settings import Evaluate, Scorer
 
 UNCATEGORISED = "uncategorised"
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lion.config.settings import Answering, Exams, Student
 from lion.evaluation import choices, reasoning
 from lion.evaluation.choices import Choice
 from lion.evaluation.reasoning import Item
 from lion.model import student as students
 from lion.model.answering import AnsweringTask, Progress, answer
 from lion.records import Answer
-from lion.settings import Answering, Exams, Student
 
 
 @dataclass(frozen=True, slots=True)

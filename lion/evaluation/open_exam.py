@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion import teacher
+from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.evaluation import open_ended, vicuna
 from lion.evaluation.open_ended import Compared
@@ -22,7 +23,6 @@ from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons
-from lion.settings import Settings
 
 TEACHER = "teacher"
 

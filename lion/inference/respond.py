@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from lion.config.settings import Settings
 from lion.inference.respondent import Respondent
 from lion.instructions import pools
 from lion.records import Answer, Instruction
-from lion.settings import Settings
 
 
 def respond(

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from lion.config.settings import Settings
 from lion.inference import served
 from lion.llm.protocols import Clients
 from lion.model import answering, student
 from lion.records import Answer, Instruction
-from lion.settings import Settings
 
 Progress = Callable[[int, int], None]
 

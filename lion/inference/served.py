@@ -7,13 +7,13 @@ student refuses, and no reply of that one is ever taken from the ledger for this
 from collections.abc import Sequence
 from pathlib import Path
 
+from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError
 from lion.llm.protocols import Clients
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.fingerprint import served_name
 from lion.records import Answer, Instruction
-from lion.settings import Served, Settings
 from lion.wire import Failure, Outcome, Request
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from lion.config.settings import BootstrapSettings, Generate, Settings
 from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
@@ -20,7 +21,6 @@ from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.prompts import PromptRole, Prompts
 from lion.records import Dropped, Instruction
-from lion.settings import BootstrapSettings, Generate, Settings
 from lion.wire import Outcome, Request
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from lion.config.settings import BootstrapSettings
 from lion.errors import DataError
 from lion.instructions.candidate_filter import Accepted, CandidateFilter
 from lion.instructions.quality import Flaw
@@ -18,7 +19,6 @@ from lion.instructions.rounds import Draw
 from lion.instructions.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.model.chat import transcript
 from lion.records import Dropped, Message, Record, canonical_messages, instruction_id
-from lion.settings import BootstrapSettings
 
 
 class BootstrappedTask(Record, frozen=True, omit_defaults=True):

@@ -7,12 +7,12 @@ where params ask for that. What passes is known from then on. Says nothing of ho
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lion.config.settings import Generate, Quality
 from lion.instructions import quality
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.near_duplicates import NearDuplicateIndex
 from lion.instructions.novelty import Neighbour, Novelty
 from lion.model.counting import Count
-from lion.settings import Generate, Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import Literal
 
 import regex
 
+from lion.config.settings import Decontaminate
 from lion.instructions.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
 from lion.model.chat import transcript
 from lion.records import Instruction, canonical_text
-from lion.settings import Decontaminate
 
 Words = tuple[str, ...]
 

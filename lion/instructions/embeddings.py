@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lion.config.settings import Generate
+from lion.config.settings import NearDuplicates as Gate
 from lion.errors import ModelError
 from lion.failure_limit import allowed_failures
 from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
-from lion.settings import Generate
-from lion.settings import NearDuplicates as Gate
 from lion.wire import Failure, Outcome, Request
 
 ROLE: Literal["embedder"] = "embedder"

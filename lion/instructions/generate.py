@@ -7,6 +7,7 @@ Writes no file. An endpoint that fails is no sign that the generator has run dry
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
 from lion.instructions import decontamination, embeddings, generator, pools, progress, safety
 from lion.instructions.candidate_filter import CandidateFilter
@@ -19,7 +20,6 @@ from lion.model import counting
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts
 from lion.records import KINDS, Dropped, Instruction, Kind, Verdict
-from lion.settings import Generate, Settings
 from lion.wire import Outcome, Request
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from lion.config.settings import Generate
 from lion.errors import DataError
 from lion.instructions.candidate_filter import Accepted, CandidateFilter
 from lion.instructions.domains import labelled
@@ -20,7 +21,6 @@ from lion.instructions.rounds import Draw
 from lion.metrics.units import Funnel
 from lion.model.chat import transcript
 from lion.records import KINDS, Dropped, Instruction, Kind
-from lion.settings import Generate
 
 SAMPLES_PER_DEPTH = 1 << 20
 """Sample indices of an iteration: one parent, asked again an iteration later, must not get the

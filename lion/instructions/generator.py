@@ -6,10 +6,10 @@ rarer, against forgetting (Lion, section 3.3).
 
 import re
 
+from lion.config.settings import Generate
 from lion.instructions.novelty import words
 from lion.prompts import Prompts, fence
 from lion.records import Dropped, Kind
-from lion.settings import Generate
 from lion.wire import Failure, Outcome, Request
 
 STAGE = "generate"

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lion.config.settings import Generate
 from lion.records import Instruction
-from lion.settings import Generate
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import regex
 
-from lion.settings import Quality
+from lion.config.settings import Quality
 
 # C0 and C1 but tab and the ends of lines; noncharacters and halves of surrogate pairs; the mark
 # that a decoder leaves where it could not read.

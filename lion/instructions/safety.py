@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
 from lion.instructions.quality import Flaw
 from lion.llm.protocols import Client, Clients
@@ -17,7 +18,6 @@ from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts, fence
 from lion.records import Message
-from lion.settings import Generate, Settings
 from lion.wire import Failure, Outcome, Request
 
 ROLE: Literal["safety"] = "safety"

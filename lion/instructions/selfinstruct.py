@@ -12,10 +12,10 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from lion.config.settings import Generate
 from lion.instructions import generator
 from lion.prompts import Prompts, fence
 from lion.records import Dropped
-from lion.settings import Generate
 from lion.wire import Failure, Outcome, Reply, Request
 
 STAGE = "bootstrap"

@@ -6,6 +6,7 @@ Nothing of it decides what the loop does. Writes no file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Referee, Settings
 from lion.failure_limit import check_dropped
 from lion.instructions import pools
 from lion.judgement import judging
@@ -14,7 +15,6 @@ from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction, Review, Verdict
-from lion.settings import Referee, Settings
 from lion.stage_table import Role
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lion import jsonl
+from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, LionError
 from lion.instructions import pools
 from lion.judgement import discrimination, measures, scorers
@@ -16,7 +17,6 @@ from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
 from lion.model.chat import transcript
 from lion.records import Answer, Instruction, Review, Row, Verdict, instruction_id
-from lion.settings import Scorer, Settings
 
 EXAM = "exam"
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from lion.config.settings import ReviewSettings as Settings
 from lion.instructions import pools
 from lion.records import ORDERS, Basis, Order, Review, Selection, Verdict, canonical_text
-from lion.settings import ReviewSettings as Settings
 
 Response = tuple[str, bool]  # its instruction's id, and whether it is the teacher's own answer
 

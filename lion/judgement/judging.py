@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from lion.config.settings import Scorer
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
 from lion.judgement import referee, scorers
@@ -16,7 +17,6 @@ from lion.llm.protocols import Client
 from lion.model.chat import transcript
 from lion.prompts import Prompts
 from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
-from lion.settings import Scorer
 
 
 @dataclass(frozen=True, slots=True)

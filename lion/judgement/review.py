@@ -7,6 +7,7 @@ that can verify. Writes no file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Settings
 from lion.failure_limit import check_dropped
 from lion.judgement import calibration, discrimination, frugal, judging
 from lion.judgement.judging import Pair
@@ -15,7 +16,6 @@ from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
 from lion.records import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
-from lion.settings import Settings
 
 _Reviews = dict[tuple[str, Order], list[Review]]
 

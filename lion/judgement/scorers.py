@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, assert_never
 
+from lion.config.settings import Scorer
 from lion.errors import DataError, SettingsError
-from lion.settings import Scorer
 
 NO_EXPECTED = "no expected answer"
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Split as Rules
 from lion.judgement import calibration, discrimination
 from lion.judgement.discrimination import Audit
 from lion.metrics.judging import Contradictions
 from lion.records import Review, Selection, Verdict
-from lion.settings import Split as Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from itertools import islice
 from filelock import FileLock, Timeout
 
 from lion import console, wire
+from lion.config.settings import Api
 from lion.errors import BatchesPendingError, BusyError, EndpointError
 from lion.llm import batch_provider, budget
 from lion.llm.batch_provider import BatchLine, BatchState, Provider
@@ -23,7 +24,6 @@ from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.lookup import PreparedRequest
 from lion.llm.transport import Transport
 from lion.llm.usage import Account
-from lion.settings import Api
 from lion.wire import Failure, Usage
 
 _TIMES = 2

@@ -14,10 +14,10 @@ import openai
 import orjson
 from openai.types import Batch
 
+from lion.config.settings import Api
 from lion.errors import EndpointError
 from lion.llm.retry import Tries
 from lion.llm.transport import CallError, Transport
-from lion.settings import Api
 from lion.wire import Failure
 
 MOST_REQUESTS = 50_000

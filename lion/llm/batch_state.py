@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lion.config.settings import Endpoint
 from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
 from lion.llm.lookup import PreparedRequest
-from lion.settings import Endpoint
 
 PREPARED = "prepared"
 """Written down, and perhaps uploaded; whether the provider made a batch of it is not known."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from lion import wire
+from lion.config.settings import EMBEDDED, Endpoint
 from lion.errors import BudgetError
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Prices
-from lion.settings import EMBEDDED, Endpoint
 from lion.wire import Usage
 
 

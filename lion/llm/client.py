@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lion import wire
+from lion.config.settings import Api, Endpoint, Mode
 from lion.errors import MissingRepliesError
 from lion.llm import garbage
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
 from lion.llm.usage import Account
-from lion.settings import Api, Endpoint, Mode
 from lion.wire import Failure, Outcome, Request
 
 if TYPE_CHECKING:

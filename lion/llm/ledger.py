@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lion.config.settings import Budget
 from lion.errors import AskError
-from lion.settings import Budget
 
 FORMAT = 3
 ANSWERED = "answered"

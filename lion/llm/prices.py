@@ -13,8 +13,8 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, RootModel, ValidationError
 
+from lion.config.settings import EMBEDDED, Endpoint, Section
 from lion.errors import SettingsError
-from lion.settings import EMBEDDED, Endpoint, Section
 from lion.wire import Usage
 
 NANO = 10**9

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from lion.config.settings import Endpoint
 from lion.llm.usage import Account
-from lion.settings import Endpoint
 from lion.stage_table import Role
 from lion.wire import Outcome, Request
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lion import wire
+from lion.config.settings import Api
 from lion.errors import BudgetError, LionError
 from lion.llm import budget
 from lion.llm.budget import Purse
@@ -17,7 +18,6 @@ from lion.llm.rate_limit import Pace
 from lion.llm.retry import Tries
 from lion.llm.transport import CallError, RetryableError, ThrottledError, Transport
 from lion.llm.usage import Account
-from lion.settings import Api
 from lion.wire import Failure, Outcome, Usage
 
 _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import tenacity
 
+from lion.config.settings import Api
 from lion.llm.transport import RetryableError, ThrottledError
-from lion.settings import Api
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lion import wire
+from lion.config.settings import Api, Endpoint
 from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import Batching, Make
 from lion.llm.batch_provider import Provider
@@ -21,7 +22,6 @@ from lion.llm.request_runner import Caller, RequestBatch
 from lion.llm.shutdown import interruptible
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.llm.usage import Account
-from lion.settings import Api, Endpoint
 from lion.wire import Failure, Outcome
 
 Progress = Callable[[int, int], None]

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lion import console, project
+from lion import console
+from lion.config import project
+from lion.config.settings import Endpoint, Settings
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
 from lion.llm.prices import Prices
-from lion.settings import Endpoint, Settings
 from lion.stage_table import Role
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import httpx2
 import openai
 
+from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.embedded import application
 from lion.errors import EndpointError
-from lion.settings import EMBEDDED, Api, Endpoint
 from lion.wire import Failure
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})

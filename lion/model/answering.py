@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lion import jsonl
+from lion.config.settings import Answering, Student
 from lion.errors import ModelError
 from lion.model import engines, resume
 from lion.model import student as students
@@ -24,7 +25,6 @@ from lion.model.engines import Engine, Prompt
 from lion.model.response_shards import ResponseShards, answers_key
 from lion.model.vllm_engine import Vllm
 from lion.records import Answer, Instruction, Message
-from lion.settings import Answering, Student
 
 Progress = Callable[[int, int], None]
 _TASK = "task.json"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lion.config.settings import Quality, Student
 from lion.errors import ModelError
-from lion.settings import Quality, Student
 
 Count = Callable[[str], int]
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
+from lion.config.settings import Answering
 from lion.errors import ModelError
 from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
 from lion.model.student import context_length
-from lion.settings import Answering
 
 _ROUND = 32
 """Tokens between two looks at which rows of a batch have ended and leave it."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from lion.config.settings import Settings
 from lion.model import inspection
-from lion.settings import Settings
 
 _HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
 _OF_STATE = 3  # float32 weights and AdamW's two moments

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lion.config.settings import Answering
 from lion.errors import ModelError
-from lion.settings import Answering
 
 Name = Literal["transformers", "vllm"]
 _AT_ONCE = 4096

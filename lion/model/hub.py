@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lion.config.settings import Student
 from lion.errors import ModelError
-from lion.settings import Student
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo

@@ -6,10 +6,10 @@ Reads file names and configurations; loads no weights and imports no torch.
 import json
 from pathlib import Path
 
+from lion.config.settings import EMBEDDED, Student
 from lion.errors import ModelError
 from lion.model import hub
 from lion.model.student import ADAPTER_CONFIG, CONFIG, POINTER, resolve
-from lion.settings import EMBEDDED, Student
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
 _PICKLES = (".bin", ".pt", ".pth")

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lion import console, project
-from lion.addresses import TOKEN, is_loopback
+from lion import console
+from lion.config import project
+from lion.config.addresses import TOKEN, is_loopback
+from lion.config.settings import Settings
 from lion.errors import ModelError
 from lion.model import exporting
 from lion.model.fingerprint import served_name
-from lion.settings import Settings
 
 
 def serve_student(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:

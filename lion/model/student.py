@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lion import jsonl, written
+from lion.config.settings import Student
 from lion.errors import DataError, ModelError
 from lion.model.hub import translated
 from lion.records import Row
-from lion.settings import Student
 
 if TYPE_CHECKING:
     import torch

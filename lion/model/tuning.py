@@ -19,13 +19,13 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from lion import console
+from lion.config.settings import Hardware, Student, Tune
 from lion.errors import DataError, ModelError
 from lion.model import states, trainer
 from lion.model import student as students
 from lion.model.chat import Example
 from lion.model.collation import Drawn, Packed, Padded, draw_order
 from lion.model.trainer import LionTrainer, Progress, Watch
-from lion.settings import Hardware, Student, Tune
 
 _FLASH = ("flash_attention_2", "flash_attention_3")
 

@@ -15,10 +15,10 @@ import orjson
 from filelock import FileLock, Timeout
 
 from lion import console, jsonl
+from lion.config.settings import Hardware, Student, Tune
 from lion.errors import BusyError
 from lion.model import student
 from lion.model.chat import Example
-from lion.settings import Hardware, Student, Tune
 
 if TYPE_CHECKING:
     from lion.model.trainer import Progress

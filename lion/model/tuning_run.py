@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from lion import console, project
-from lion.model import launcher, tuning, tuning_process
+from lion import console
+from lion.config import launcher, project
+from lion.config.settings import Settings, Tune
+from lion.model import tuning, tuning_process
 from lion.model.chat import Example
 from lion.model.tuning import TuneReport
-from lion.settings import Settings, Tune
 
 
 def run_tuning(

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lion.config.settings import Answering, Student
 from lion.errors import ModelError
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
-from lion.settings import Answering, Student
 
 
 class Vllm:

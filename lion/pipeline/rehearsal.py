@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lion import console, project
+from lion import console
+from lion.config import project
+from lion.config.settings import Endpoint, Settings
 from lion.errors import LionError, MissingRepliesError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
 from lion.metrics.units import Metrics
 from lion.records import Record, Row
-from lion.settings import Endpoint, Settings
 from lion.stage import Disk, M, R, Work
 from lion.stage_table import Role, Stage, of_base, of_loop
 from lion.views.planning import Exact

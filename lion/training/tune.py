@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
 from lion.instructions import pools
 from lion.model import chat, student
 from lion.records import Dropped, Instruction
-from lion.settings import Settings, Student, Tune
 
 if TYPE_CHECKING:
     from lion.model.tuning import TuneReport

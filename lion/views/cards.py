@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lion import project
+from lion.config import project
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
 from lion.records import Row
 from lion.views import plots, tables

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from lion import project
+from lion.config import project
 from lion.metrics.pools import GenerateMetrics
 from lion.records import Row
 from lion.views import frames, plots

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from lion import project
+from lion.config import project
 from lion.errors import DataError
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M

@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lion import project
+from lion.config import project
+from lion.config.settings import Budget
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.model.disk import DiskNeed
-from lion.settings import Budget
 from lion.views.planning import Need
 from lion.views.tables import dollars
 from lion.visible import DASH

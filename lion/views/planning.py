@@ -10,7 +10,9 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import jsonl, project, repository, wire
+from lion import jsonl, repository, wire
+from lion.config import project
+from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.instructions import sources
 from lion.llm.prices import Prices
 from lion.metrics import files
@@ -20,7 +22,6 @@ from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
 from lion.records import Instruction
-from lion.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.stage_table import STAGES
 from lion.wire import Usage
 

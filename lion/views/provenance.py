@@ -7,7 +7,9 @@ the rows that a student was tuned on are a function of params and pools.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lion import project, prompts, wire
+from lion import prompts, wire
+from lion.config import project
+from lion.config.settings import Settings
 from lion.errors import LionError
 from lion.instructions import generator, pools
 from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
@@ -15,7 +17,6 @@ from lion.llm.ledger import Ledger
 from lion.model.chat import transcript
 from lion.prompts import Prompts
 from lion.records import KINDS, Instruction, instruction_id
-from lion.settings import Settings
 from lion.views import frames
 from lion.views.revisions import Tree
 from lion.wire import Reply, Request

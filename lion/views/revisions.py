@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
-from lion import jsonl, project
+from lion import jsonl
+from lion.config import project
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M

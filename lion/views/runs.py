@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lion import project
+from lion.config import project
 from lion.metrics.files import M
 from lion.views import revisions, summary
 from lion.views.revisions import Tree

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from lion import project
+from lion.config import project
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M

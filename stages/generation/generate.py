@@ -4,7 +4,8 @@ Where too little of what the generator writes is kept, or no parent is left, ask
 stops, and the metrics say how many are lacking.
 """
 
-from lion import jsonl, project, stage
+from lion import jsonl, stage
+from lion.config import project
 from lion.instructions.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics

@@ -1,6 +1,7 @@
 """teach: the teacher answers the new instructions; the Cache Pool grows by them."""
 
-from lion import project, stage
+from lion import stage
+from lion.config import project
 from lion.metrics.pools import TeachMetrics
 from lion.records import Instruction, reasons
 from lion.training.teach import teach

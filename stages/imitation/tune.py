@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from lion import jsonl, project, stage
+from lion import jsonl, stage
+from lion.config import project
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
 from lion.model import student
@@ -20,9 +21,9 @@ from lion.records import Dropped, Instruction, reasons
 from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:
+    from lion.config.settings import Tune
     from lion.model.chat import Example
     from lion.model.tuning import TuneReport
-    from lion.settings import Tune
 
 _CURVE = {
     "step": polars.Int64,

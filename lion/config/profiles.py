@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from lion import jsonl, project
+from lion import jsonl
+from lion.config import project
 from lion.errors import SettingsError
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from lion.config.settings import Endpoint, Generate, NearDuplicates, Settings
 from lion.prompts import PromptRole
-from lion.settings import Endpoint, Generate, NearDuplicates, Settings
 
 ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 

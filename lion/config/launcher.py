@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lion.config.settings import Launcher
 from lion.errors import ModelError, SettingsError
-from lion.settings import Launcher
 
 
 def launch_command(launcher: Launcher, module: str, *arguments: str, cpu: bool) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from lion.errors import SettingsError
 
 if TYPE_CHECKING:
-    from lion.settings import Settings
+    from lion.config.settings import Settings
 
 PARAMS = Path("params.yaml")
 PROMPTS = Path("prompts")
@@ -54,7 +54,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def load_settings(path: Path = PARAMS) -> "Settings":
     """Read and validate params.yaml. Raises SettingsError."""
-    from lion.settings import read_settings  # its library takes a while: what reads none waits not
+    from lion.config.settings import (
+        read_settings,  # its library takes a while: what reads none waits not
+    )
 
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader

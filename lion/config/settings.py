@@ -1,7 +1,7 @@
 """params.yaml as typed, validated values; every default stands once, in params.yaml itself.
 
 One model per section. Unknown keys are refused, and all problems are told in one message. Reads
-no file (see `lion.project`) and decides nothing.
+no file (see `lion.config.project`) and decides nothing.
 """
 
 import re

@@ -1,0 +1,1 @@
+"""params.yaml as typed settings, what it names, and where things lie."""
