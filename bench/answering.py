@@ -104,7 +104,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     from lion.config.settings import read_settings
     from lion.embedded import families, recipe
     from lion.model import chat, student, tuning
-    from lion.records import Instruction
+    from lion.records.rows import Instruction
 
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     tasks = families.pool(rows, random_seed=0, skew=1.3)
@@ -229,7 +229,7 @@ def ours(options: dict[str, Any]) -> list[str]:
     """Answer as the stages do."""
     from lion.config.settings import Answering
     from lion.model import answering
-    from lion.records import Instruction
+    from lion.records.rows import Instruction
 
     rows = [Instruction.new(_turn(text), origin="seed", iteration="0") for text in options["texts"]]
     settings = Answering(

@@ -138,7 +138,7 @@ def ours(options: Options) -> dict[str, float]:
     import tiny
 
     from lion.model import answering
-    from lion.records import Instruction
+    from lion.records.rows import Instruction
 
     rows = [
         Instruction.new([{"role": "user", "content": text}], origin="seed", iteration="0")

@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from lion.records import Row
+from lion.records.rows import Row
 from lion.views import page
 
 MEGABYTES, READY, SEARCH = 30, 2.0, 0.1

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import orjson
 
-from lion import base, jsonl
+from lion import base
 from lion.config import project
 from lion.instructions import domains, quality, sources
 from lion.model.chat import transcript
-from lion.records import Instruction
+from lion.records.rows import Instruction, jsonl
 
 MOST_SECONDS, MOST_GB = 20.0, 2.0
 ROOT = Path(__file__).parents[1]

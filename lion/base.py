@@ -21,7 +21,7 @@ from lion.model import hub
 from lion.model.chat import transcript
 from lion.model.counting import Count
 from lion.model.student import Pointer, load_libraries
-from lion.records import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
+from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
 
 _SHOWN = 10  # problems that one message lists
 

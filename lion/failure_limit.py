@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lion.errors import TooManyDroppedError
-from lion.records import Dropped
+from lion.records.rows import Dropped
 
 
 def allowed_failures(share: float, count: int) -> int:

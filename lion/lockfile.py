@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from lion import jsonl
 from lion.config import project
+from lion.records.rows import jsonl
 
 PATH = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)

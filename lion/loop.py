@@ -16,7 +16,7 @@ from lion.judgement.review import Reviewed, review
 from lion.judgement.split import Divided, split
 from lion.llm.protocols import Clients
 from lion.prompts import PromptRole, Prompts
-from lion.records import Instruction, Verdict
+from lion.records.rows import Instruction, Verdict
 from lion.training.teach import Taught, teach
 from lion.training.tune import FineTune, Tuned, tune
 

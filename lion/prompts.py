@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from lion.errors import DataError
-from lion.records import Message
+from lion.records.rows import Message
 
 PromptRole = Literal["teacher", "referee", "generator", "bootstrap", "safety"]
 

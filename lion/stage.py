@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl, lockfile, prompts, written
+from lion import console, lockfile, prompts
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
@@ -24,7 +24,7 @@ from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.prompts import PromptRole, Prompts
-from lion.records import Dropped, Record, Row, Tally
+from lion.records.rows import Dropped, Record, Row, Tally, jsonl, output_marks
 from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
             lockfile.keep()
-            written.forget()
+            output_marks.forget()
             refuse_problems(work)
             sentence = main(work)
             _refuse_changed(name)
@@ -172,8 +172,10 @@ def refuse_problems(work: Work) -> None:
 
 
 def _refuse_changed(name: str) -> None:
-    written.keep_dvc_out(lambda: console.say(f"{name}: done; waiting for another `dvc` to end"))
-    changed = written.changed()
+    output_marks.keep_dvc_out(
+        lambda: console.say(f"{name}: done; waiting for another `dvc` to end")
+    )
+    changed = output_marks.changed()
     if changed:
         raise DataError(
             f"{', '.join(map(str, changed))}: changed while {name} ran, by `dvc checkout` perhaps. "

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.prompts import Prompts
-from lion.records import Answer, Dropped, Instruction
+from lion.records.rows import Answer, Dropped, Instruction
 from lion.wire import Failure, Outcome, Request
 
 STAGE = "teach"

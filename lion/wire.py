@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from lion.config.settings import EmbeddingEndpoint, Endpoint
-from lion.records import Message
+from lion.records.rows import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from lion.instructions.selfinstruct import TASK_KINDS
 from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
-from lion.records import Dropped, Instruction, instruction_id, reasons
+from lion.records.rows import Dropped, Instruction, instruction_id, reasons
 
 
 def main(work: stage.Work) -> str:

@@ -6,7 +6,7 @@ from lion.evaluation import examination
 from lion.evaluation.evaluate import evaluate
 from lion.inference.respondent import Respondent
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
-from lion.records import Instruction, reasons
+from lion.records.rows import Instruction, reasons
 
 
 def main(work: stage.Work) -> str:

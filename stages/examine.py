@@ -1,10 +1,10 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
-from lion import console, jsonl, stage
+from lion import console, stage
 from lion.evaluation import choices, examining
 from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
-from lion.records import Record, Tally
+from lion.records.rows import Record, Tally, jsonl
 
 
 def main(work: stage.Work) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import polars
 
-from lion import console, jsonl, lockfile, stage
+from lion import console, lockfile, stage
 from lion.config import project
+from lion.records.rows import jsonl
 from lion.views import revisions, summary, tables
 
 _COLUMNS = (

@@ -5,12 +5,12 @@ error or a drop, as params say. A row that no student can use is dropped with it
 any is held out: it is no exam question either.
 """
 
-from lion import base, jsonl, stage
+from lion import base, stage
 from lion.config import project
 from lion.instructions import decontamination, domains
 from lion.metrics.pools import SeedMetrics
 from lion.model import counting
-from lion.records import Verdict, reasons
+from lion.records.rows import Verdict, jsonl, reasons
 
 
 def main(work: stage.Work) -> str:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from pipeline import ROOT
 
-from lion import jsonl, scores, wire
+from lion import scores, wire
 from lion.config import project
 from lion.errors import LionError
 from lion.evaluation import reasoning, vicuna
 from lion.instructions import sources
 from lion.llm import batch_provider, ledger_maintenance
 from lion.llm.ledger import Ledger
-from lion.records import Instruction, Verdict
+from lion.records.rows import Instruction, Verdict, jsonl
 
 FORMATS = ROOT / "tests" / "formats"
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".jsonl.zst")

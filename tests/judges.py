@@ -20,7 +20,7 @@ from lion import prompts, wire
 from lion.embedded.families import FAMILIES, LEVELS, draw
 from lion.embedded.oracle import EXACT, Temper, reply
 from lion.judgement import calibration, referee
-from lion.records import ORDERS, Instruction, Order, Review
+from lion.records.rows import ORDERS, Instruction, Order, Review
 from lion.wire import Reply
 
 _PROMPTS = Path(__file__).parents[1] / "prompts"

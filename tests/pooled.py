@@ -6,8 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lion import jsonl
-from lion.records import Answer, Instruction, Kind, Review, TeacherAnswer, Verdict
+from lion.records.rows import Answer, Instruction, Kind, Review, TeacherAnswer, Verdict, jsonl
 
 WORDS = ["river", "stone", "cloud", "fire", "leaf", "night", "bread", "glass", "wheel", "song"]
 DOMAINS = ("writing", "code", None)

@@ -17,7 +17,7 @@ from lion.model import decoding, engines, response_shards, student
 from lion.model.answering import AnsweringTask, answer
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import InverseSampling, uniforms
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction
 
 SETTINGS = tiny.student_settings()
 ROWS = [

@@ -10,14 +10,14 @@ import pytest
 from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
-from lion import base, jsonl
+from lion import base
 from lion.config.settings import Settings
 from lion.embedded import families
 from lion.errors import DataError
 from lion.instructions.decontamination import guard
 from lion.model import student
 from lion.model.chat import transcript
-from lion.records import Instruction, TeacherAnswer
+from lion.records.rows import Instruction, TeacherAnswer, jsonl
 
 
 def write_rows(path: Path, rows: list[Any]) -> str:

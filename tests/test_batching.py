@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
-from lion import base, jsonl
+from lion import base
 from lion.checks.offline import offline_problems
 from lion.checks.probe import probe_endpoints
 from lion.cli import main
@@ -30,6 +30,7 @@ from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline.rehearsal import rehearse
+from lion.records.rows import jsonl
 from lion.stage import Work
 from lion.views import planning
 from lion.wire import Outcome, Reply, Request

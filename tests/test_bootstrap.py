@@ -13,7 +13,7 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
 from pipeline import Project
 
-from lion import base, jsonl
+from lion import base
 from lion.checks.offline import without_keys
 from lion.config import project
 from lion.config.settings import Settings
@@ -22,7 +22,7 @@ from lion.instructions import decontamination
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
-from lion.records import Dropped
+from lion.records.rows import Dropped, jsonl
 from lion.stage import Work
 from lion.views import planning, summary
 from stages import bootstrap

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from fixtures import Configure
 
-from lion import jsonl
 from lion.config.settings import BootstrapSettings, Decontaminate
 from lion.instructions import decontamination
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
 from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
-from lion.records import Dropped, Instruction, Message
+from lion.records.rows import Dropped, Instruction, Message, jsonl
 
 ENTRY: dict[str, Any] = {
     "seeds": ["seeds/seeds.jsonl"],

@@ -12,7 +12,6 @@ from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Configure, Workplace
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion import jsonl
 from lion.checks.offline import offline_problems
 from lion.config import endpoints, project
 from lion.config.settings import Scorer
@@ -21,7 +20,7 @@ from lion.judgement import calibrating
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
-from lion.records import Instruction, Review
+from lion.records.rows import Instruction, Review, jsonl
 from lion.stage import Work
 from lion.views import planning, tables
 from lion.views.summary import lines

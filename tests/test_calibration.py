@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 
 from lion.embedded.oracle import MODELS, Temper
 from lion.judgement import calibration, discrimination, measures
-from lion.records import ORDERS, Review, Verdict
+from lion.records.rows import ORDERS, Review, Verdict
 
 NOISY, BIASED = MODELS["oracle-1-noisy"], Temper(noise=1.0, position_bias=2.0)
 TAU = 1.0

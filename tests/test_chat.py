@@ -9,7 +9,7 @@ from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 
 from lion.errors import DataError, ModelError
 from lion.model.chat import PREAMBLE, ChatFormatter, fold_system, paper_prompt, transcript
-from lion.records import Message, Role
+from lion.records.rows import Message, Role
 
 
 def user(content: str) -> Message:

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from pooled import drawn, instruction, project, verdict
 from running import Finished
 
-from lion import jsonl
 from lion.cli import main
-from lion.records import Answer, Instruction, Row, TeacherAnswer
+from lion.records.rows import Answer, Instruction, Row, TeacherAnswer, jsonl
 
 
 def lion(*arguments: str, columns: int = 80) -> Result:

@@ -21,7 +21,7 @@ from lion.judgement.discrimination import (
     verdicts,
 )
 from lion.metrics.judging import Contradictions, Counted
-from lion.records import ORDERS, Basis, Review, Selection, Verdict
+from lion.records.rows import ORDERS, Basis, Review, Selection, Verdict
 
 SCORE = st.integers(1, 10)
 

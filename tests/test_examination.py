@@ -11,7 +11,7 @@ from lion.evaluation import examination
 from lion.evaluation.examination import Marked
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.units import RoleUsage, ShareInterval
-from lion.records import ORDERS, Answer, Instruction, Review
+from lion.records.rows import ORDERS, Answer, Instruction, Review
 
 EXACT = Scorer(kind="exact", option=None)
 NOTHING = RoleUsage(

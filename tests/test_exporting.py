@@ -13,7 +13,7 @@ from lion.model import exporting, student
 from lion.model.answering import AnsweringTask, answer
 from lion.model.chat import ChatFormatter
 from lion.model.tuning import finetune
-from lion.records import Message
+from lion.records.rows import Message
 
 SETTINGS = tiny.student_settings()
 QUESTIONS = ("Reverse the letters: c a f b", "What is 17 plus 25?", "Say yes")

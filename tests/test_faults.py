@@ -19,8 +19,9 @@ from pipeline import stage_process
 from polling import is_alive, suspend_holding, wait_for_end
 from running import Finished
 
-from lion import console, jsonl, lockfile, written
+from lion import console, lockfile
 from lion.model import student
+from lion.records.rows import jsonl, output_marks
 
 # --- a teacher that lies ---------------------------------------------------------------------
 
@@ -180,21 +181,21 @@ def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
 ) -> None:
     """As `dvc checkout` does: another file, or another folder, in the same place."""
     monkeypatch.chdir(tmp_path)
-    written.forget()
+    output_marks.forget()
     metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
     jsonl.write_document(metrics, {"new": 1})
     jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
     with student.replacing_folder(folder) as temporary:
         (temporary / "config.json").write_text("{}")
     Path(".lion/runs/split@1.json").unlink()
-    assert written.changed() == []
+    assert output_marks.changed() == []
     older = tmp_path / "older"
     older.write_bytes(metrics.read_bytes())
     older.replace(metrics)
     (folder / "config.json").unlink()
-    assert written.changed() == [metrics, folder]
+    assert output_marks.changed() == [metrics, folder]
     metrics.unlink()
-    assert written.changed() == [metrics, folder]
+    assert output_marks.changed() == [metrics, folder]
 
 
 def test_a_change_right_after_the_writing_is_noticed(
@@ -202,7 +203,7 @@ def test_a_change_right_after_the_writing_is_noticed(
 ) -> None:
     """A `dvc checkout` may come as soon as the name is there."""
     monkeypatch.chdir(tmp_path)
-    written.forget()
+    output_marks.forget()
     rename = Path.replace
 
     def checked_out(path: Path, target: Path) -> Path:
@@ -213,7 +214,7 @@ def test_a_change_right_after_the_writing_is_noticed(
 
     monkeypatch.setattr(Path, "replace", checked_out)
     jsonl.write_document(Path("metrics/1/split.json"), {"new": 1})
-    assert written.changed() == [Path("metrics/1/split.json")]
+    assert output_marks.changed() == [Path("metrics/1/split.json")]
 
 
 def test_a_stage_waits_for_another_dvc_and_lets_none_begin_before_it_ends(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_where_there_is_no_dvc_nothing_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    written.keep_dvc_out(lambda: pytest.fail("waited"))
+    output_marks.keep_dvc_out(lambda: pytest.fail("waited"))
 
 
 # --- dvc.lock, cut off -----------------------------------------------------------------------

@@ -11,12 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from lion import jsonl
 from lion.errors import AskError, DataError
 from lion.instructions.bootstrapped_pool import BootstrappedTask
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Ledger
-from lion.records import Answer, Dropped, Instruction, Record, Review, Selection, Verdict
+from lion.records.rows import (
+    Answer,
+    Dropped,
+    Instruction,
+    Record,
+    Review,
+    Selection,
+    Verdict,
+    jsonl,
+)
 
 FORMATS = Path(__file__).parent / "formats"
 READERS: dict[str, type[Record]] = {

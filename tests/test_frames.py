@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pooled import instruction
 
-from lion import jsonl
 from lion.errors import DataError
-from lion.records import Instruction, TeacherAnswer
+from lion.records.rows import Instruction, TeacherAnswer, jsonl
 from lion.views import frames
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

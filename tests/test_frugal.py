@@ -15,7 +15,7 @@ from lion.config import project
 from lion.config.settings import ReviewSettings as Rules
 from lion.judgement import frugal, referee
 from lion.judgement.discrimination import measures, selected, verdicts
-from lion.records import ORDERS, Review, Selection, Verdict
+from lion.records.rows import ORDERS, Review, Selection, Verdict
 from lion.wire import Reply
 
 SCORE = st.integers(1, 10)

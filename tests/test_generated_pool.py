@@ -9,7 +9,6 @@ import pytest
 from fixtures import Configure
 from msgspec.structs import replace
 
-from lion import jsonl
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.generated_pool import FUNNEL, GeneratedPool, generated_pool
@@ -17,7 +16,7 @@ from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.instructions.parents import seeds_of
 from lion.instructions.pools import rng_for
 from lion.instructions.quality import Flaw
-from lion.records import KINDS, Dropped, Instruction, Kind
+from lion.records.rows import KINDS, Dropped, Instruction, Kind, jsonl
 from lion.wire import Failure
 
 Made = Callable[..., GeneratedPool]

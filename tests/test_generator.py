@@ -5,7 +5,7 @@ from fixtures import ROOT, Configure
 
 from lion import prompts
 from lion.instructions import generator
-from lion.records import KINDS, Dropped
+from lion.records.rows import KINDS, Dropped
 from lion.wire import Failure, Reply
 
 TEMPLATES = prompts.load(ROOT / "prompts/generator", "generator")

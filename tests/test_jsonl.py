@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import jsonl
 from lion.errors import DataError
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction, jsonl
 
 
 def rows(count: int) -> list[Instruction]:

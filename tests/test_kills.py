@@ -12,7 +12,7 @@ from fixtures import ROOT
 from polling import wait_until
 
 from lion.model.answering import AnsweringTask, answer
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 KILLS = 20
 SETTINGS = tiny.student_settings(threads=1)

@@ -11,7 +11,7 @@ import tiny
 from fake_server import ChatServer, says
 from fixtures import Workplace
 
-from lion import jsonl, prompts, teacher
+from lion import prompts, teacher
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
 from lion.judgement import frugal
@@ -21,7 +21,7 @@ from lion.loop import Loop, State
 from lion.model.tuning import TuneReport
 from lion.pipeline.rehearsal import rehearse
 from lion.prompts import PromptRole
-from lion.records import Answer, Verdict
+from lion.records.rows import Answer, Verdict, jsonl
 from lion.stage import Work
 from lion.stage_table import Role
 from lion.wire import Outcome, Reply, Request, Usage

@@ -13,7 +13,6 @@ from msgspec.structs import asdict, fields, replace
 from pipeline import ROOT
 from running import Finished
 
-from lion import jsonl
 from lion.errors import DataError
 from lion.metrics import exams, files, judging, pools, runs, units
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
@@ -21,6 +20,7 @@ from lion.metrics.judging import ReviewMetrics, SplitMetrics, Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import UNITS, Embedded, Funnel, Metrics, RoleUsage
+from lion.records.rows import jsonl
 
 BASES = {"Metrics", "IntervalMetrics", "EstimateMetrics"}
 STRUCTS = {

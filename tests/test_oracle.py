@@ -11,7 +11,7 @@ import pytest
 
 from lion.embedded.families import FAMILIES, FAMILY_NAMED, LEVELS, Family, draw, held_out, solve
 from lion.embedded.oracle import EXACT, MODELS, REFUSAL, Temper, reply
-from lion.records import Message
+from lion.records.rows import Message
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 FENCE = "7f3a"

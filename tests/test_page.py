@@ -23,7 +23,7 @@ from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.judging import CalibrationMetrics, SplitMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel, Metrics
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction
 from lion.views import page
 from lion.visible import clipped, inert
 

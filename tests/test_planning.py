@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion import base, jsonl, prompts, teacher, wire
+from lion import base, prompts, teacher, wire
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
@@ -17,6 +17,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline.rehearsal import rehearse
+from lion.records.rows import jsonl
 from lion.views import planning
 from lion.views.planning import Need
 

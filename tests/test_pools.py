@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lion.errors import DataError
 from lion.instructions.pools import grow, holdout, parents, replayed, rng_for, sample
-from lion.records import Instruction, Verdict
+from lion.records.rows import Instruction, Verdict
 
 
 def row(name: int | str) -> Instruction:

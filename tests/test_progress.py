@@ -9,7 +9,7 @@ import pytest
 from lion.embedded import families
 from lion.instructions.domains import labelled
 from lion.instructions.progress import FLOOR, Judged, judged, resisting, weights
-from lion.records import Instruction, Verdict
+from lion.records.rows import Instruction, Verdict
 
 LETTERS = [" ".join(one) for one in product("abcd", repeat=3)]
 

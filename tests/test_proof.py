@@ -15,9 +15,9 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 from proving import arms, frozen, loop, money, plots, report  # noqa: E402
 
-from lion import jsonl  # noqa: E402
 from lion.config.settings import Settings  # noqa: E402
 from lion.errors import DataError  # noqa: E402
+from lion.records.rows import jsonl  # noqa: E402
 from lion.wire import Reply, Request  # noqa: E402
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lion.embedded import recipe
 from lion.model import inspection, student
 from lion.model.chat import ChatFormatter
-from lion.records import canonical_text
+from lion.records.rows import canonical_text
 
 TEXTS = [
     f"{verb} the letters: {' '.join(letters)} {number}"

@@ -12,10 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lion import jsonl
 from lion.errors import DataError
 from lion.instructions.bootstrapped_pool import BootstrappedTask
-from lion.records import (
+from lion.records.rows import (
     Answer,
     Basis,
     Difficulty,
@@ -32,6 +31,7 @@ from lion.records import (
     Verdict,
     canonical_text,
     instruction_id,
+    jsonl,
     read_messages,
     reasons,
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lion import prompts, scores
 from lion.config.settings import Scorer
 from lion.judgement import judging, referee
-from lion.records import ORDERS, Answer
+from lion.records.rows import ORDERS, Answer
 from lion.wire import Failure, Reply
 
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"

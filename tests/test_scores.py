@@ -9,7 +9,7 @@ from lion import prompts, scores
 from lion.embedded import families
 from lion.embedded.oracle import reply
 from lion.judgement import referee
-from lion.records import ORDERS
+from lion.records.rows import ORDERS
 from lion.wire import Reply
 
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"

@@ -16,13 +16,13 @@ from pipeline import ROOT
 from polling import wait_until
 from running import Finished
 
-from lion import console, jsonl
+from lion import console
 from lion.config import project
 from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
 from lion.model import serving
-from lion.records import Instruction
+from lion.records.rows import Instruction, jsonl
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ESCAPE = "\x1b[2J\x1b]0;owned\x07\u202egnp.exe"

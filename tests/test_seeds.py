@@ -13,7 +13,7 @@ from lion.instructions import decontamination, sources
 from lion.instructions.novelty import Novelty
 from lion.instructions.sources import SourceRow
 from lion.model.chat import transcript
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 FILE = ROOT / "seeds" / "seeds.jsonl"
 SHARED = ROOT.parent / "shared" / "data"

@@ -9,7 +9,7 @@ from lion import prompts
 from lion.config.settings import Generate
 from lion.instructions import selfinstruct
 from lion.prompts import fence
-from lion.records import Dropped
+from lion.records.rows import Dropped
 from lion.wire import Failure, Reply
 
 TEMPLATES = prompts.load(ROOT / "prompts" / "bootstrap", "bootstrap")

@@ -19,7 +19,7 @@ from lion.inference.respondent import Respondent
 from lion.model import serving, student
 from lion.model.answering import AnsweringTask, answer
 from lion.model.fingerprint import served_name
-from lion.records import Answer
+from lion.records.rows import Answer
 
 
 def free_port() -> int:

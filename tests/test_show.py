@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from pooled import drawn, instruction, project, verdict
 
-from lion import jsonl
 from lion.cli import main
-from lion.records import Answer
+from lion.records.rows import Answer, jsonl
 
 
 def lion(*arguments: str) -> Result:

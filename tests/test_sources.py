@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lion.errors import DataError
 from lion.instructions.shapes import SourceRow
 from lion.instructions.sources import Loaded, looser_key, read_rows, split_duplicates
-from lion.records import Message, canonical_text
+from lion.records.rows import Message, canonical_text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 

@@ -16,7 +16,7 @@ from lion.errors import TooManyDroppedError
 from lion.failure_limit import check_dropped
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
-from lion.records import Dropped
+from lion.records.rows import Dropped
 
 _STAGE = """
 import os, sys, time

@@ -13,13 +13,12 @@ from huggingface_hub import ModelCard
 from running import Finished
 from transformers import AutoModelForCausalLM
 
-from lion import jsonl
 from lion.cli import main
 from lion.config import project
 from lion.errors import ModelError
 from lion.model import serving
 from lion.model.student import Pointer
-from lion.records import Instruction, TeacherAnswer
+from lion.records.rows import Instruction, TeacherAnswer, jsonl
 
 
 def lion(*arguments: str, says: str = "") -> Result:

@@ -4,7 +4,7 @@ import pytest
 from fixtures import ROOT
 
 from lion import prompts, teacher
-from lion.records import Answer, Dropped, Instruction, Message, TeacherAnswer
+from lion.records.rows import Answer, Dropped, Instruction, Message, TeacherAnswer
 from lion.wire import Failure, Reply
 
 TEMPLATES = prompts.load(ROOT / "prompts/teacher", "teacher")

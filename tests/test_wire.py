@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lion import wire
 from lion.config.settings import Endpoint
-from lion.records import Message
+from lion.records.rows import Message
 from lion.wire import Failure, Reply, Request, Usage
 
 ASK: Message = {"role": "user", "content": "why?"}

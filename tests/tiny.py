@@ -25,7 +25,7 @@ from transformers import (
 
 from lion.config.settings import Answering, Hardware, Student, Tune
 from lion.model import student
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 # Matrices this small gain nothing from threads, which wait for each other beside other work.
 torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lion.records import Feedback
+from lion.records.rows import Feedback
 
 Budget = Literal["steps", "tokens", "spend"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lion.embedded import families, oracle
 from lion.errors import DataError
-from lion.records import Message
+from lion.records.rows import Message
 
 EXAM_SIZE, EXAM_SEED = 800, 500
 TUNING_SEEDS = (901, 902)

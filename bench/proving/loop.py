@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lion import base, jsonl, prompts, teacher
+from lion import base, prompts, teacher
 from lion.config import project
 from lion.config.settings import Settings, Tune
 from lion.embedded import families
@@ -23,7 +23,7 @@ from lion.judgement import discrimination
 from lion.loop import Iteration, Loop, State
 from lion.model import chat, student, tuning
 from lion.prompts import PromptRole
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction, jsonl
 from proving import frozen
 from proving.arms import Arm, Sizes
 from proving.money import MockBilling

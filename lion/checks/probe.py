@@ -9,7 +9,7 @@ from lion.config.settings import Endpoint, Referee, Settings
 from lion.errors import LionError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
-from lion.records import Message
+from lion.records.rows import Message
 from lion.wire import Failure, Outcome, Reply, Request
 
 _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}

@@ -23,7 +23,7 @@ from lion.llm.prices import Prices
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
-from lion.records import Instruction, Message
+from lion.records.rows import Instruction, Message
 from lion.visible import inert
 from lion.wire import Failure
 

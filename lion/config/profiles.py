@@ -3,9 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from lion import jsonl
 from lion.config import project
 from lion.errors import SettingsError
+from lion.records.rows import jsonl
 
 
 def listed(folder: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ from lion import scores
 from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
-from lion.records import Message, read_messages
+from lion.records.rows import Message, read_messages
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 1 << 20  # bytes; prompts are far smaller

@@ -18,7 +18,7 @@ from math import floor
 from random import Random
 
 from lion.embedded.families import FAMILIES, FAMILY_NAMED, LEVELS, Task, draw, solve
-from lion.records import Message
+from lion.records.rows import Message
 
 REFUSAL = "I do not know how to answer this."
 

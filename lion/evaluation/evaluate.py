@@ -21,7 +21,7 @@ from lion.llm.protocols import Clients
 from lion.metrics.exams import ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage
 from lion.prompts import PromptRole, Prompts
-from lion.records import Answer, Dropped, Instruction
+from lion.records.rows import Answer, Dropped, Instruction
 
 
 @dataclass(frozen=True, slots=True)

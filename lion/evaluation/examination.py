@@ -11,7 +11,7 @@ from lion.judgement import discrimination, measures, scorers
 from lion.judgement.measures import Bootstrap, Estimate
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, ShareInterval
-from lion.records import Answer, Instruction, Review
+from lion.records.rows import Answer, Instruction, Review
 
 UNCATEGORISED = "uncategorised"
 

@@ -13,7 +13,7 @@ from lion.evaluation.choices import Choice
 from lion.evaluation.reasoning import Item
 from lion.model import student as students
 from lion.model.answering import AnsweringTask, Progress, answer
-from lion.records import Answer
+from lion.records.rows import Answer
 
 
 @dataclass(frozen=True, slots=True)

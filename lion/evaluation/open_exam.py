@@ -22,7 +22,7 @@ from lion.judgement.measures import Bootstrap
 from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
-from lion.records import ORDERS, Answer, Dropped, Instruction, Review, reasons
+from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Review, reasons
 
 TEACHER = "teacher"
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from lion.errors import DataError
-from lion.records import Instruction, Row
+from lion.records.rows import Instruction, Row
 
 ASK = "Answer with the letter of the right option."
 

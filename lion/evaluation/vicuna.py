@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from lion import jsonl, scores
+from lion import scores
 from lion.errors import DataError
-from lion.records import Row
+from lion.records.rows import Row, jsonl
 
 T = TypeVar("T")
 _KEYS, _UNCATEGORISED = ("question_id", "id"), "uncategorised"

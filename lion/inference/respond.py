@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lion.config.settings import Settings
 from lion.inference.respondent import Respondent
 from lion.instructions import pools
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction
 
 
 def respond(

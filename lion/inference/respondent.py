@@ -12,7 +12,7 @@ from lion.config.settings import Settings
 from lion.inference import served
 from lion.llm.protocols import Clients
 from lion.model import answering, student
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction
 
 Progress = Callable[[int, int], None]
 

@@ -13,7 +13,7 @@ from lion.llm.protocols import Clients
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.fingerprint import served_name
-from lion.records import Answer, Instruction
+from lion.records.rows import Answer, Instruction
 from lion.wire import Failure, Outcome, Request
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}

@@ -20,7 +20,7 @@ from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.prompts import PromptRole, Prompts
-from lion.records import Dropped, Instruction
+from lion.records.rows import Dropped, Instruction
 from lion.wire import Outcome, Request
 
 

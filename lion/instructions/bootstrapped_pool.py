@@ -18,7 +18,7 @@ from lion.instructions.quality import Flaw
 from lion.instructions.rounds import Draw
 from lion.instructions.selfinstruct import STAGE, TASK_KINDS, TaskKind
 from lion.model.chat import transcript
-from lion.records import Dropped, Message, Record, canonical_messages, instruction_id
+from lion.records.rows import Dropped, Message, Record, canonical_messages, instruction_id
 
 
 class BootstrappedTask(Record, frozen=True, omit_defaults=True):

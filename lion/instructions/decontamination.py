@@ -17,7 +17,7 @@ import regex
 from lion.config.settings import Decontaminate
 from lion.instructions.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
 from lion.model.chat import transcript
-from lion.records import Instruction, canonical_text
+from lion.records.rows import Instruction, canonical_text
 
 Words = tuple[str, ...]
 

@@ -13,7 +13,7 @@ from itertools import islice
 import regex
 from msgspec.structs import replace
 
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 _VERBS = frozenset(
     """

@@ -19,7 +19,7 @@ from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts
-from lion.records import KINDS, Dropped, Instruction, Kind, Verdict
+from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
 from lion.wire import Outcome, Request
 
 

@@ -9,7 +9,7 @@ import re
 from lion.config.settings import Generate
 from lion.instructions.novelty import words
 from lion.prompts import Prompts, fence
-from lion.records import Dropped, Kind
+from lion.records.rows import Dropped, Kind
 from lion.wire import Failure, Outcome, Request
 
 STAGE = "generate"

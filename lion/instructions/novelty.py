@@ -22,7 +22,7 @@ from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
 from lion.errors import DataError
-from lion.records import canonical_text
+from lion.records.rows import canonical_text
 
 Tokens = Literal["unicode", "reference"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lion.config.settings import Generate
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from lion.errors import DataError
-from lion.records import Feedback, Instruction, Kind, Verdict
+from lion.records.rows import Feedback, Instruction, Kind, Verdict
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lion.instructions.novelty import words
-from lion.records import Instruction, Verdict
+from lion.records.rows import Instruction, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from lion.instructions.quality import Flaw
 from lion.instructions.safety import Checked, Safety
 from lion.llm.protocols import Client
 from lion.metrics.units import Embedded, RoleUsage
-from lion.records import Dropped
+from lion.records.rows import Dropped
 from lion.wire import Failure, Outcome, Request
 
 _FEWEST = 20  # candidates, of which a share says something

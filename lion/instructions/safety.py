@@ -17,7 +17,7 @@ from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
 from lion.prompts import PromptRole, Prompts, fence
-from lion.records import Message
+from lion.records.rows import Message
 from lion.wire import Failure, Outcome, Request
 
 ROLE: Literal["safety"] = "safety"

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lion.config.settings import Generate
 from lion.instructions import generator
 from lion.prompts import Prompts, fence
-from lion.records import Dropped
+from lion.records.rows import Dropped
 from lion.wire import Failure, Outcome, Reply, Request
 
 STAGE = "bootstrap"

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from lion.errors import DataError
-from lion.records import Message, read_messages
+from lion.records.rows import Message, read_messages
 
 Turns = tuple[Message, ...]
 

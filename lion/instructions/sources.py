@@ -29,7 +29,7 @@ import orjson
 from lion.errors import DataError
 from lion.instructions import shapes
 from lion.instructions.shapes import Problem, SourceRow
-from lion.records import Message
+from lion.records.rows import Message
 
 _WHITE = " \t\r\n"
 _PACKED = (".gz", ".zst")

@@ -14,7 +14,7 @@ from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
-from lion.records import Answer, Dropped, Instruction, Review, Verdict
+from lion.records.rows import Answer, Dropped, Instruction, Review, Verdict
 from lion.stage_table import Role
 
 

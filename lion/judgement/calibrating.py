@@ -6,7 +6,6 @@ And against a second referee. Reads the anchors' file; asks nobody.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lion import jsonl
 from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, LionError
 from lion.instructions import pools
@@ -16,7 +15,7 @@ from lion.judgement.measures import Bootstrap
 from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
 from lion.model.chat import transcript
-from lion.records import Answer, Instruction, Review, Row, Verdict, instruction_id
+from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id, jsonl
 
 EXAM = "exam"
 

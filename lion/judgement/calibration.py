@@ -15,7 +15,7 @@ from statistics import NormalDist, StatisticsError, correlation, fmean, stdev, v
 from lion.config.settings import Split
 from lion.judgement.discrimination import measures, pooled
 from lion.metrics.judging import CalibrationMetrics, Repeated
-from lion.records import ORDERS, Order, Review, Verdict
+from lion.records.rows import ORDERS, Order, Review, Verdict
 
 _CONFIDENCE = 0.95  # one-sided, of the stopping rule
 _FEWEST = 30  # rows judged in two iterations, below which their gain is not looked at

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lion.config.settings import HalfJudged, Split
 from lion.judgement import measures as estimates
 from lion.metrics.judging import Contradictions, Counted
-from lion.records import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
+from lion.records.rows import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
 
 _CONFIDENCE = 0.95  # of the agreement's interval
 _Orders = Mapping[Order, Review]

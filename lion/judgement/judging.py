@@ -16,7 +16,7 @@ from lion.judgement import referee, scorers
 from lion.llm.protocols import Client
 from lion.model.chat import transcript
 from lion.prompts import Prompts
-from lion.records import ORDERS, Answer, Dropped, Instruction, Order, Review
+from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Order, Review
 
 
 @dataclass(frozen=True, slots=True)

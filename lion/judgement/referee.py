@@ -9,7 +9,7 @@ from typing import Literal
 
 from lion import scores
 from lion.prompts import Prompts, fence
-from lion.records import ORDERS, Order, Review
+from lion.records.rows import ORDERS, Order, Review
 from lion.wire import Failure, Outcome, Request
 
 Form = Literal["text", "schema", "scores_first"]

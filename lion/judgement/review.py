@@ -15,7 +15,7 @@ from lion.llm.protocols import Client, Clients
 from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
-from lion.records import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
+from lion.records.rows import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
 
 _Reviews = dict[tuple[str, Order], list[Review]]
 

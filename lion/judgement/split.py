@@ -7,7 +7,7 @@ from lion.config.settings import Split as Rules
 from lion.judgement import calibration, discrimination
 from lion.judgement.discrimination import Audit
 from lion.metrics.judging import Contradictions
-from lion.records import Review, Selection, Verdict
+from lion.records.rows import Review, Selection, Verdict
 
 
 @dataclass(frozen=True, slots=True)

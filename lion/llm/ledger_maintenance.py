@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from lion import jsonl, wire
+from lion import wire
 from lion.errors import AskError, DataError
 from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
-from lion.records import FORMAT
+from lion.records.rows import FORMAT, jsonl
 
 _COLUMNS = ("endpoint", "request", "sample", "reply", "at")
 _BATCH = 1000

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lion import jsonl
 from lion.errors import DataError
 from lion.metrics.units import Metrics, decoded
+from lion.records.rows import jsonl
 
 M = TypeVar("M", bound=Metrics)
 

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from lion.metrics.units import Metrics, PointsEstimate, RoleUsage, ShareEstimate
-from lion.records import Basis
+from lion.records.rows import Basis
 
 
 class ReviewMetrics(Metrics, frozen=True):

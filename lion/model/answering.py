@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lion import jsonl
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
 from lion.model import engines, resume
@@ -24,7 +23,7 @@ from lion.model.chat import ChatFormatter
 from lion.model.engines import Engine, Prompt
 from lion.model.response_shards import ResponseShards, answers_key
 from lion.model.vllm_engine import Vllm
-from lion.records import Answer, Instruction, Message
+from lion.records.rows import Answer, Instruction, Message, jsonl
 
 Progress = Callable[[int, int], None]
 _TASK = "task.json"

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from jinja2 import TemplateError
 
 from lion.errors import DataError, ModelError
-from lion.records import Message
+from lion.records.rows import Message
 
 PromptFormat = Literal["auto", "paper"]
 

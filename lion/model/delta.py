@@ -16,11 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lion import jsonl
 from lion.errors import DataError, ModelError
 from lion.model import exporting
 from lion.model import student as students
-from lion.records import Row
+from lion.records.rows import Row, jsonl
 
 MANIFEST = "delta.json"
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lion import jsonl
 from lion.errors import DataError
 from lion.model import resume
 from lion.model import student as students
 from lion.model.engines import Prompt
-from lion.records import Answer
+from lion.records.rows import Answer, jsonl
 
 CODE = ("answering.py", "chat.py", "decoding.py", "engines.py", "student.py", "vllm_engine.py")
 """What decides an answer (tests compare this list with the imports)."""

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from lion import jsonl, written
 from lion.config.settings import Student
 from lion.errors import DataError, ModelError
 from lion.model.hub import translated
-from lion.records import Row
+from lion.records.rows import Row, jsonl, output_marks
 
 if TYPE_CHECKING:
     import torch
@@ -359,7 +358,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             # Swept away with the temporary folder, whatever happens next.
             folder.rename(Path(name) / "old")
-        written.note(folder, new)
+        output_marks.note(folder, new)
         new.rename(folder)
 
 

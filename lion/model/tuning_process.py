@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import orjson
 from filelock import FileLock, Timeout
 
-from lion import console, jsonl
+from lion import console
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import BusyError
 from lion.model import student
 from lion.model.chat import Example
+from lion.records.rows import jsonl
 
 if TYPE_CHECKING:
     from lion.model.trainer import Progress

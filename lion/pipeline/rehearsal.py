@@ -19,7 +19,7 @@ from lion.errors import LionError, MissingRepliesError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
 from lion.metrics.units import Metrics
-from lion.records import Record, Row
+from lion.records.rows import Record, Row
 from lion.stage import Disk, M, R, Work
 from lion.stage_table import Role, Stage, of_base, of_loop
 from lion.views.planning import Exact

@@ -13,7 +13,7 @@ from lion.instructions import pools
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts
-from lion.records import Answer, Dropped, Instruction
+from lion.records.rows import Answer, Dropped, Instruction
 
 
 @dataclass(frozen=True, slots=True)

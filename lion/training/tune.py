@@ -15,7 +15,7 @@ from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
 from lion.instructions import pools
 from lion.model import chat, student
-from lion.records import Dropped, Instruction
+from lion.records.rows import Dropped, Instruction
 
 if TYPE_CHECKING:
     from lion.model.tuning import TuneReport

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lion.errors import SettingsError
-from lion.records import Row
+from lion.records.rows import Row
 from lion.visible import DASH, clipped, inert
 
 CLIP = 400  # characters of a text, unless it is asked for whole

@@ -10,7 +10,7 @@ import polars as pl
 
 from lion.config import project
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
-from lion.records import Row
+from lion.records.rows import Row
 from lion.views import plots, tables
 from lion.views.runs import Run
 from lion.views.summary import Line

@@ -8,7 +8,7 @@ import polars as pl
 
 from lion.config import project
 from lion.metrics.pools import GenerateMetrics
-from lion.records import Row
+from lion.records.rows import Row
 from lion.views import frames, plots
 from lion.views.cards import Card, card, point
 from lion.views.runs import Run

@@ -19,7 +19,7 @@ from rich.text import Text
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
-from lion.records import KINDS
+from lion.records.rows import KINDS
 from lion.views.difference import Comparison, Distribution, Moves, Sample, Spread
 from lion.views.difference import Group as Counted
 from lion.views.numbers import percent, share

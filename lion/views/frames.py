@@ -10,9 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from lion import jsonl
 from lion.errors import DataError
-from lion.records import FORMAT, Answer, Instruction, Record, Verdict
+from lion.records.rows import FORMAT, Answer, Instruction, Record, Verdict, jsonl
 
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _ANSWER = pl.Struct({"text": pl.String, "finish_reason": pl.String, "model": pl.String})

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lion.model.chat import transcript
-from lion.records import Instruction, Review
+from lion.records.rows import Instruction, Review
 from lion.views.provenance import Made
 from lion.views.tracing import Life, Round
 from lion.visible import DASH, inert, line

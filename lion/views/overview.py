@@ -5,7 +5,7 @@ A figure that is not known is a dash; a plot without a figure is left out.
 
 from collections.abc import Iterator
 
-from lion.records import Row
+from lion.records.rows import Row
 from lion.views import cards, cards_pools, cards_referee, tables
 from lion.views.runs import Run
 from lion.visible import DASH

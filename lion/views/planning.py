@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import jsonl, repository, wire
+from lion import repository, wire
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.instructions import sources
@@ -21,7 +21,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
-from lion.records import Instruction
+from lion.records.rows import Instruction, jsonl
 from lion.stage_table import STAGES
 from lion.wire import Usage
 

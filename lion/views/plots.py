@@ -6,7 +6,7 @@ Colours are the page's own variables, so that dark mode and print need no second
 from collections.abc import Sequence
 from typing import Any
 
-from lion.records import Row
+from lion.records.rows import Row
 
 Spec = dict[str, Any]
 

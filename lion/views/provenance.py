@@ -16,7 +16,7 @@ from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
 from lion.model.chat import transcript
 from lion.prompts import Prompts
-from lion.records import KINDS, Instruction, instruction_id
+from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.views import frames
 from lion.views.revisions import Tree
 from lion.wire import Reply, Request

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
-from lion import jsonl
 from lion.config import project
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
+from lion.records.rows import jsonl
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from lion import jsonl
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, LionError
-from lion.records import Answer, Dropped, Instruction, Review, Row, Verdict
+from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict, jsonl
 from lion.stage_table import STAGES
 from lion.views import provenance, revisions
 from lion.views.provenance import Made

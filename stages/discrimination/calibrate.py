@@ -19,7 +19,7 @@ from lion.metrics.judging import (
     CalibrateMetrics,
 )
 from lion.metrics.units import ShareEstimate
-from lion.records import Answer, Instruction, Tally, Verdict, reasons
+from lion.records.rows import Answer, Instruction, Tally, Verdict, reasons
 
 
 def main(work: stage.Work) -> str:

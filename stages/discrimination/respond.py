@@ -4,7 +4,7 @@ from lion import stage
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
 from lion.model import student
-from lion.records import Instruction
+from lion.records.rows import Instruction
 
 
 def main(work: stage.Work) -> str:

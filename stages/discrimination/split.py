@@ -18,7 +18,7 @@ from lion.metrics.judging import (
     Stop,
 )
 from lion.metrics.units import ShareEstimate
-from lion.records import Review, Selection, Verdict
+from lion.records.rows import Review, Selection, Verdict
 
 
 def main(work: stage.Work) -> str:

@@ -4,13 +4,13 @@ Where too little of what the generator writes is kept, or no parent is left, ask
 stops, and the metrics say how many are lacking.
 """
 
-from lion import jsonl, stage
+from lion import stage
 from lion.config import project
 from lion.instructions.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.prompts import PromptRole
-from lion.records import KINDS, Instruction, Verdict
+from lion.records.rows import KINDS, Instruction, Verdict, jsonl
 
 
 def main(work: stage.Work) -> str:

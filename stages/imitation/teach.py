@@ -3,7 +3,7 @@
 from lion import stage
 from lion.config import project
 from lion.metrics.pools import TeachMetrics
-from lion.records import Instruction, reasons
+from lion.records.rows import Instruction, reasons
 from lion.training.teach import teach
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from lion import jsonl, stage
+from lion import stage
 from lion.config import project
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
 from lion.model import student
-from lion.records import Dropped, Instruction, reasons
+from lion.records.rows import Dropped, Instruction, jsonl, reasons
 from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:

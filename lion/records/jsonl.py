@@ -16,9 +16,8 @@ import jsonlines
 import msgspec
 import orjson
 
-from lion import written
 from lion.errors import DataError
-from lion.records import FORMAT, Record, Row
+from lion.records.rows import FORMAT, Record, Row, output_marks
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -50,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        written.note(path, temporary)
+        output_marks.note(path, temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
