@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.text import Text
 
 from lion.errors import LionError
-from lion.visible import inert
+from lion.escape import inert
 
 Update = Callable[[int, int], None]
 

@@ -18,6 +18,7 @@ from pooled import WORDS, instruction, project, verdict
 from running import Finished
 
 from lion.cli import main
+from lion.escape import clipped, inert
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.judging import CalibrationMetrics, SplitMetrics
@@ -25,7 +26,6 @@ from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel, Metrics
 from lion.records.rows import Answer, Instruction
 from lion.views import page
-from lion.visible import clipped, inert
 
 CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -14,6 +14,7 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Api
 from lion.errors import AskError, DataError
+from lion.escape import DASH
 from lion.llm.batch_api import Batching, alone
 from lion.llm.batch_provider import BatchState, Provider
 from lion.llm.batch_state import Submission, Submitted
@@ -22,7 +23,6 @@ from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Prices
 from lion.llm.transport import Transport
 from lion.views.money import grid
-from lion.visible import DASH
 
 
 @click.group("batch", invoke_without_command=True)

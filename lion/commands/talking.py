@@ -17,6 +17,7 @@ from lion import teacher as teachers
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError
+from lion.escape import inert
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
 from lion.llm.prices import Prices
@@ -24,7 +25,6 @@ from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
 from lion.records.rows import Instruction, Message
-from lion.visible import inert
 from lion.wire import Failure
 
 Reply = Callable[[list[Message]], str]

@@ -10,7 +10,7 @@ from rich.table import Table
 from lion import console
 from lion.commands import verifying
 from lion.commands.verifying import Damage, Verified
-from lion.visible import DASH
+from lion.escape import DASH
 
 
 @click.command("verify-remote")

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lion.errors import SettingsError
+from lion.escape import DASH, clipped, inert
 from lion.records.rows import Row
-from lion.visible import DASH, clipped, inert
 
 CLIP = 400  # characters of a text, unless it is asked for whole
 ORDERS = ("pool", "gap", "-gap", "length", "-length")

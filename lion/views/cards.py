@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 
 from lion.config import project
+from lion.escape import DASH
+from lion.escape import line as one_line
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
 from lion.records.rows import Row
 from lion.views import plots, tables
 from lion.views.runs import Run
 from lion.views.summary import Line
-from lion.visible import DASH
-from lion.visible import line as one_line
 
 Card = dict[str, Any]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import polars as pl
 
 from lion.config import project
+from lion.escape import line as one_line
 from lion.metrics.pools import GenerateMetrics
 from lion.records.rows import Row
 from lion.views import frames, plots
 from lion.views.cards import Card, card, point
 from lion.views.runs import Run
-from lion.visible import line as one_line
 
 OTHERS = "others"
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge

@@ -6,11 +6,11 @@ Of metrics/k/calibration.json, agreement.json and calibrate.json; measures nothi
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lion.escape import DASH
 from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, CalibrationMetrics
 from lion.metrics.units import EstimateMetrics
 from lion.views.cards import Card, card
 from lion.views.runs import Run
-from lion.visible import DASH
 
 Figures = Mapping[str, Any]
 _Cell = Callable[[Any], str]

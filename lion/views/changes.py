@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lion.escape import DASH, clipped, inert, line
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
@@ -23,7 +24,6 @@ from lion.records.rows import KINDS
 from lion.views.difference import Comparison, Distribution, Moves, Sample, Spread
 from lion.views.difference import Group as Counted
 from lion.views.numbers import percent, share
-from lion.visible import DASH, clipped, inert, line
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NAME = 40  # characters of a name

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from lion.escape import DASH, inert, line
 from lion.model.chat import transcript
 from lion.records.rows import Instruction, Review
 from lion.views.provenance import Made
 from lion.views.tracing import Life, Round
-from lion.visible import DASH, inert, line
 
 _SHORT = 100  # characters of another row's text
 _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}

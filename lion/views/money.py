@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lion.config import project
 from lion.config.settings import Budget
+from lion.escape import DASH
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics import files
@@ -19,7 +20,6 @@ from lion.metrics.pools import GenerateMetrics
 from lion.model.disk import DiskNeed
 from lion.views.planning import Need
 from lion.views.tables import dollars
-from lion.visible import DASH
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 

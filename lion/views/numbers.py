@@ -1,6 +1,6 @@
 """Figures as text, with their units; what is not known is a dash. Pure."""
 
-from lion.visible import DASH
+from lion.escape import DASH
 
 
 def share(found: float | None) -> str:

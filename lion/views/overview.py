@@ -5,10 +5,10 @@ A figure that is not known is a dash; a plot without a figure is left out.
 
 from collections.abc import Iterator
 
+from lion.escape import DASH
 from lion.records.rows import Row
 from lion.views import cards, cards_pools, cards_referee, tables
 from lion.views.runs import Run
-from lion.visible import DASH
 
 
 def overview(run: Run) -> Row:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from lion.visible import clipped, inert
+from lion.escape import clipped, inert
 
 CLIP = 400  # characters of a text; `lion show` has the whole
 _SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js", "tabulator.min.js", "page.js")

@@ -9,12 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lion.escape import DASH
 from lion.judgement import discrimination
 from lion.judgement.measures import Estimate
 from lion.llm.prices import NANO
 from lion.views.numbers import percent, share
 from lion.views.summary import Judge, Line
-from lion.visible import DASH
 
 _SWAMPED = 0.5  # share of verdicts within the noise
 _COLUMNS = (
