@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import judges
 from judges import Measured
 
+from lion import statistics
 from lion.embedded.oracle import MODELS, Temper
-from lion.judgement import measures
 
 _TAU = 1.0
 _CONFIDENCE = 0.99  # of each interval; there are two a line
@@ -46,7 +46,7 @@ TEMPERS = (
 
 def interval(count: int, rows: int) -> tuple[float, float]:
     """Return Wilson's interval of a share."""
-    found = measures.accuracy([number < count for number in range(rows)], _CONFIDENCE)
+    found = statistics.accuracy([number < count for number in range(rows)], _CONFIDENCE)
     assert found is not None and found.low is not None and found.high is not None
     return found.low, found.high
 

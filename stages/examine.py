@@ -2,9 +2,9 @@
 
 from lion import console, stage
 from lion.evaluation import choices, examining
-from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.records.rows import Record, Tally, jsonl
+from lion.statistics import Bootstrap
 
 
 def main(work: stage.Work) -> str:

@@ -8,8 +8,9 @@ import pytest
 from fixtures import Configure
 from msgspec.structs import asdict, replace
 
+from lion import statistics
 from lion.embedded.oracle import MODELS, Temper
-from lion.judgement import calibration, discrimination, measures
+from lion.judgement import calibration, discrimination
 from lion.records.rows import ORDERS, Review, Verdict
 
 NOISY, BIASED = MODELS["oracle-1-noisy"], Temper(noise=1.0, position_bias=2.0)
@@ -36,7 +37,7 @@ def test_planted_errors_are_found(temper: Temper) -> None:
     found = judges.measured(judges.answers(300, 5), temper, 11, TAU)
     law = found.expected
     for count, expected in ((found.flips, law.flip), (found.recovered, law.recovered)):
-        share = measures.accuracy([n < count for n in range(found.rows)], 0.99)
+        share = statistics.accuracy([n < count for n in range(found.rows)], 0.99)
         assert share is not None and share.low is not None and share.high is not None
         assert share.low <= expected <= share.high
     error = judges.planted_noise(found) / sqrt(found.rows)

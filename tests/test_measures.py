@@ -1,4 +1,4 @@
-"""Claims about lion.judgement.measures: worked numbers, known coverage, None for nothing."""
+"""Claims about lion.statistics: worked numbers, known coverage, None for nothing."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.judgement.measures import (
+from lion.statistics import (
     Bootstrap,
     Estimate,
     accuracy,
@@ -214,7 +214,7 @@ def test_the_whole_exam_takes_less_than_a_second_per_interval() -> None:
 
 def test_importing_the_module_imports_no_scipy() -> None:
     """A command that only prints a table must not pay for it."""
-    code = "import sys, lion.judgement.measures; sys.exit('scipy' in sys.modules)"
+    code = "import sys, lion.statistics; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

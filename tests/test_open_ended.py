@@ -13,7 +13,7 @@ from scipy.special import expit, log_expit
 from lion import cli
 from lion.evaluation import open_ended
 from lion.evaluation.open_ended import Compared
-from lion.judgement.measures import Bootstrap
+from lion.statistics import Bootstrap
 
 VICUNA = ROOT / "../shared/data/vicuna80"
 BOOTSTRAP = Bootstrap(0.95, 100, 0)

@@ -10,7 +10,7 @@ from fixtures import ROOT
 from lion.errors import DataError
 from lion.evaluation import choices, reasoning
 from lion.evaluation.reasoning import Item
-from lion.judgement.measures import Bootstrap
+from lion.statistics import Bootstrap
 
 SHARED = ROOT / "../shared/data"
 BOOTSTRAP = Bootstrap(0.95, 200, 0)

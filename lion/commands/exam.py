@@ -14,8 +14,8 @@ from lion.evaluation import choices, examining, harness, reports, vicuna
 from lion.evaluation import reasoning as official
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
-from lion.judgement.measures import Bootstrap
 from lion.stage import Work
+from lion.statistics import Bootstrap
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000
 _Folder = click.Path(exists=True, file_okay=False, path_type=Path)

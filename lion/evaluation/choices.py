@@ -13,10 +13,10 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Literal
 
+from lion import statistics
 from lion.evaluation.reasoning import OFFICIAL, Item
-from lion.judgement import measures
-from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import ExamAccuracy, TaskAccuracy, UnanswerableItem
+from lion.statistics import Bootstrap
 
 Extraction = Literal["first_letter", "stated"]
 
@@ -107,7 +107,7 @@ def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> ExamAcc
         task: _task(found, OFFICIAL[exam][task], bootstrap.confidence)
         for task, found in by_task.items()
     }
-    macro = measures.macro_accuracy([(one.item.task, one.right) for one in choices], bootstrap)
+    macro = statistics.macro_accuracy([(one.item.task, one.right) for one in choices], bootstrap)
     assert macro is not None  # a task is read from a file with items
     chance = fmean(one.chance_percent for one in tasks.values())
     official = sum(OFFICIAL[exam].values())
@@ -132,7 +132,7 @@ def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> ExamAcc
 
 
 def _task(choices: Sequence[Choice], official: int, confidence: float) -> TaskAccuracy:
-    found = measures.accuracy([one.right for one in choices], confidence)
+    found = statistics.accuracy([one.right for one in choices], confidence)
     assert found is not None
     chance = 100 * fmean(1 / len(one.item.options) for one in choices)
     return TaskAccuracy(

@@ -6,12 +6,13 @@ Figures are Python numbers or None: where nothing could be marked there is no fi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lion import statistics
 from lion.config.settings import Evaluate, Scorer
-from lion.judgement import discrimination, measures, scorers
-from lion.judgement.measures import Bootstrap, Estimate
+from lion.judgement import discrimination, scorers
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, ShareInterval
 from lion.records.rows import Answer, Instruction, Review
+from lion.statistics import Bootstrap, Estimate
 
 UNCATEGORISED = "uncategorised"
 
@@ -51,10 +52,10 @@ def mark(
 def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
     """Return macro accuracies (the mean over categories), their difference, and per category."""
     bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    student = measures.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
-    teacher = measures.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
-    behind = measures.difference([(row.student, row.teacher) for row in marks], bootstrap)
-    by_category = measures.accuracy_by_category(
+    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
+    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
+    behind = statistics.difference([(row.student, row.teacher) for row in marks], bootstrap)
+    by_category = statistics.accuracy_by_category(
         [(row.category, row.student) for row in marks], settings.confidence
     )
     return ExamMarks(
@@ -83,7 +84,7 @@ def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int
         if one.student_mean is not None and one.teacher_mean is not None
     ]
     bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    found = measures.quality(pairs, bootstrap)
+    found = statistics.quality(pairs, bootstrap)
     return ExamQuality(
         quality_percent=_value(found),
         quality_interval=PercentInterval.of(found),

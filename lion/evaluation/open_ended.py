@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lion.judgement import measures
-from lion.judgement.measures import Bootstrap, Estimate
+from lion import statistics
 from lion.metrics.exams import OpenEnded
 from lion.metrics.units import PercentEstimate
+from lion.statistics import Bootstrap, Estimate
 
 _RIDGE = 0.1
 """Of the regression's slope, so that it stays finite where the longer answer always wins."""
@@ -59,7 +59,7 @@ def open_ended_metrics(rows: Sequence[Compared], bootstrap: Bootstrap) -> OpenEn
 
 def win_rate(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
     """Return the share of questions that the candidate wins, in percent; a tie is half a win."""
-    return measures.mean([100 * _preference(row) for row in rows], bootstrap)
+    return statistics.mean([100 * _preference(row) for row in rows], bootstrap)
 
 
 def length_controlled(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
@@ -77,7 +77,7 @@ def length_controlled(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimat
     spread = longer.std()
     features = np.tanh(longer / spread) if spread else np.zeros_like(longer)
     wins = [_preference(row) for row in rows]
-    return measures.paired(wins, features.tolist(), _at_equal_length, bootstrap)
+    return statistics.paired(wins, features.tolist(), _at_equal_length, bootstrap)
 
 
 def _at_equal_length(wins: Any, features: Any, axis: int) -> Any:
@@ -114,4 +114,4 @@ def _outcome(row: Compared) -> str:
 
 
 def _quality(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
-    return measures.quality([(row.candidate, row.reference) for row in rows], bootstrap)
+    return statistics.quality([(row.candidate, row.reference) for row in rows], bootstrap)

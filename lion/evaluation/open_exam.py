@@ -18,11 +18,11 @@ from lion.failure_limit import check_dropped
 from lion.inference.respondent import Respondent
 from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
-from lion.judgement.measures import Bootstrap
 from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
 from lion.prompts import PromptRole, Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Review, reasons
+from lion.statistics import Bootstrap
 
 TEACHER = "teacher"
 

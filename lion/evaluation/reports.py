@@ -10,7 +10,6 @@ from lion import scores
 from lion.evaluation import open_ended
 from lion.evaluation.open_ended import Compared
 from lion.evaluation.vicuna import Question, ReadReview
-from lion.judgement.measures import Bootstrap
 from lion.metrics.exams import (
     Disagreement,
     ExamAccuracy,
@@ -20,6 +19,7 @@ from lion.metrics.exams import (
     TaskAccuracy,
 )
 from lion.metrics.units import PercentEstimate
+from lion.statistics import Bootstrap
 
 DASH = "-"
 

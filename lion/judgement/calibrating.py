@@ -6,16 +6,17 @@ And against a second referee. Reads the anchors' file; asks nobody.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lion import statistics
 from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, LionError
 from lion.instructions import pools
-from lion.judgement import discrimination, measures, scorers
+from lion.judgement import discrimination, scorers
 from lion.judgement.judging import Pair
-from lion.judgement.measures import Bootstrap
 from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
 from lion.model.chat import transcript
 from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id, jsonl
+from lion.statistics import Bootstrap
 
 EXAM = "exam"
 
@@ -83,10 +84,10 @@ def against_truth(reviews: Sequence[Review], tau: float, bootstrap: Bootstrap) -
     hard = [row.difficulty == "hard" for row in found]
     return AgainstTruth(
         rows=len(found),
-        accuracy=ShareEstimate.of(measures.accuracy(ahead, confidence)),
+        accuracy=ShareEstimate.of(statistics.accuracy(ahead, confidence)),
         ties=sum(row.gap == 0 for row in found),
-        hard=ShareEstimate.of(measures.accuracy(hard, confidence)),
-        auc=ShareEstimate.of(measures.auc(right, wrong, bootstrap)),
+        hard=ShareEstimate.of(statistics.accuracy(hard, confidence)),
+        auc=ShareEstimate.of(statistics.auc(right, wrong, bootstrap)),
     )
 
 
@@ -108,8 +109,8 @@ def against_second(
     more = [(one.gap or 0.0) - (other.gap or 0.0) for one, other in pairs]
     return AgainstSecond(
         rows=len(pairs),
-        agreement=ShareEstimate.of(measures.accuracy(same, bootstrap.confidence)),
-        self_preference=PointsEstimate.of(measures.mean(more, bootstrap)),
+        agreement=ShareEstimate.of(statistics.accuracy(same, bootstrap.confidence)),
+        self_preference=PointsEstimate.of(statistics.mean(more, bootstrap)),
     )
 
 

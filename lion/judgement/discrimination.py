@@ -12,8 +12,8 @@ from statistics import fmean
 
 from msgspec.structs import replace
 
+from lion import statistics as estimates
 from lion.config.settings import HalfJudged, Split
-from lion.judgement import measures as estimates
 from lion.metrics.judging import Contradictions, Counted
 from lion.records.rows import ORDERS, Basis, Difficulty, Order, Review, Selection, Verdict
 

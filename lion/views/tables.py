@@ -11,8 +11,8 @@ from rich.text import Text
 
 from lion.escape import DASH
 from lion.judgement import discrimination
-from lion.judgement.measures import Estimate
 from lion.llm.prices import NANO
+from lion.statistics import Estimate
 from lion.views.numbers import percent, share
 from lion.views.summary import Judge, Line
 

@@ -11,7 +11,6 @@ from lion.instructions import pools
 from lion.judgement import calibrating
 from lion.judgement.calibrate import Calibrated, calibrate, drawn
 from lion.judgement.judging import Pair
-from lion.judgement.measures import Bootstrap
 from lion.metrics.judging import (
     AgainstSecond,
     AgainstTruth,
@@ -20,6 +19,7 @@ from lion.metrics.judging import (
 )
 from lion.metrics.units import ShareEstimate
 from lion.records.rows import Answer, Instruction, Tally, Verdict, reasons
+from lion.statistics import Bootstrap
 
 
 def main(work: stage.Work) -> str:
