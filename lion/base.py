@@ -10,11 +10,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from lion import pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.embedded import families
 from lion.errors import DataError
 from lion.evaluation import reasoning
-from lion.instructions import pools, quality, sources
+from lion.instructions import quality, sources
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.shapes import SourceRow
 from lion.model import hub

@@ -14,8 +14,8 @@ from lion.instructions.decontamination import Decontamination
 from lion.instructions.generated_pool import FUNNEL, GeneratedPool, generated_pool
 from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.instructions.parents import seeds_of
-from lion.instructions.pools import rng_for
 from lion.instructions.quality import Flaw
+from lion.pools import rng_for
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, jsonl
 from lion.wire import Failure
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.instructions.pools import grow, holdout, parents, replayed, rng_for, sample
+from lion.pools import grow, holdout, parents, replayed, rng_for, sample
 from lion.records.rows import Instruction, Verdict
 
 

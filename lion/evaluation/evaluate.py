@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from lion import teacher
+from lion import pools, teacher
 from lion.config.settings import Settings
 from lion.evaluation import examination
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
-from lion.instructions import pools
 from lion.judgement import judging
 from lion.llm.protocols import Clients
 from lion.metrics.exams import ExamMarks, ExamQuality

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from lion import pools
 from lion.config.settings import Settings
 from lion.inference.respondent import Respondent
-from lion.instructions import pools
 from lion.records.rows import Answer, Instruction
 
 

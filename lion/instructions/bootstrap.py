@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, pools, safety, selfinstruct
+from lion.instructions import decontamination, embeddings, safety, selfinstruct
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds

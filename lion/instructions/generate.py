@@ -7,9 +7,10 @@ Writes no file. An endpoint that fails is no sign that the generator has run dry
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lion import pools
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, generator, pools, progress, safety
+from lion.instructions import decontamination, embeddings, generator, progress, safety
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.instructions.progress import Judged

@@ -6,9 +6,9 @@ Nothing of it decides what the loop does. Writes no file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lion import pools
 from lion.config.settings import Referee, Settings
 from lion.failure_limit import check_dropped
-from lion.instructions import pools
 from lion.judgement import judging
 from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients

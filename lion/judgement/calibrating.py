@@ -6,10 +6,9 @@ And against a second referee. Reads the anchors' file; asks nobody.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lion import statistics
+from lion import pools, statistics
 from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, LionError
-from lion.instructions import pools
 from lion.judgement import discrimination, scorers
 from lion.judgement.judging import Pair
 from lion.metrics.judging import AgainstSecond, AgainstTruth

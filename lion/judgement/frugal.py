@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from lion import pools
 from lion.config.settings import ReviewSettings as Settings
-from lion.instructions import pools
 from lion.records.rows import ORDERS, Basis, Order, Review, Selection, Verdict, canonical_text
 
 Response = tuple[str, bool]  # its instruction's id, and whether it is the teacher's own answer

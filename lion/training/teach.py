@@ -6,10 +6,9 @@ Writes no file.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lion import teacher
+from lion import pools, teacher
 from lion.config.settings import Settings
 from lion.failure_limit import allowed_failures, check_dropped
-from lion.instructions import pools
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompts import Prompts

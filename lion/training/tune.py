@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lion import pools
 from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
-from lion.instructions import pools
 from lion.model import chat, student
 from lion.records.rows import Dropped, Instruction
 

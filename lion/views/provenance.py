@@ -7,11 +7,11 @@ the rows that a student was tuned on are a function of params and pools.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lion import prompts, wire
+from lion import pools, prompts, wire
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError
-from lion.instructions import generator, pools
+from lion.instructions import generator
 from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
 from lion.model.chat import transcript

@@ -5,9 +5,8 @@ Only in the iterations that params name; nothing of it decides what the loop doe
 
 from pathlib import Path
 
-from lion import stage
+from lion import pools, stage
 from lion.config import project
-from lion.instructions import pools
 from lion.judgement import calibrating
 from lion.judgement.calibrate import Calibrated, calibrate, drawn
 from lion.judgement.judging import Pair
