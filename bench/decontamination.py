@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lion.instructions import sources
 from lion.instructions.decontamination import Decontamination, parted
 from lion.model.chat import transcript
+from lion.readers import files as sources
 
 MOST = 10.0  # seconds
 NGRAM = 13

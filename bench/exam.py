@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from lion.evaluation import reasoning
+from lion.readers import official_exams
 
 FOLDER = Path("../shared/data/bbh")
 MAX_TOKENS, BATCH = 8, 32
@@ -138,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lion-bench-") as name:
         folder = Path(name)
         subset(options.folder, folder / "bbh", options.items)
-        items = reasoning.read_items(folder / "bbh")
+        items = official_exams.read_items(folder / "bbh")
         weights = make_student(folder / "student", [item.prompt for item in items])
         params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         params["student"] |= {"threads": options.threads, "prompt_format": "paper"}

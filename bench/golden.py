@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pipeline import Project
 
-from lion.evaluation.reasoning import OFFICIAL
+from lion.readers.official_exams import OFFICIAL
 
 RUNS = {"ci": None, "default": {"1": {"previous": "0", "generate": {}, "tune": {}}}}
 OUTPUTS = ("data", "metrics", "report")

@@ -24,9 +24,9 @@ from rapidfuzz.distance import Indel
 from rouge_score import rouge_scorer
 from rouge_score.tokenizers import Tokenizer
 
-from lion.instructions import sources
 from lion.instructions.novelty import Novelty, words
 from lion.model.chat import transcript
+from lion.readers import files as sources
 
 MOST = 7.0  # milliseconds per candidate at the first size
 LIMIT = 0.7

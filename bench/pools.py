@@ -20,8 +20,9 @@ import orjson
 
 from lion import base
 from lion.config import project
-from lion.instructions import domains, quality, sources
+from lion.instructions import domains, quality
 from lion.model.chat import transcript
+from lion.readers import files as sources
 from lion.records.rows import Instruction, jsonl
 
 MOST_SECONDS, MOST_GB = 20.0, 2.0

@@ -14,14 +14,14 @@ from lion import pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.embedded import families
 from lion.errors import DataError
-from lion.evaluation import reasoning
-from lion.instructions import quality, sources
+from lion.instructions import quality
 from lion.instructions.decontamination import Decontamination
-from lion.instructions.shapes import SourceRow
 from lion.model import hub
 from lion.model.chat import transcript
 from lion.model.counting import Count
 from lion.model.student import Pointer, load_libraries
+from lion.readers import files, official_exams
+from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
 
 _SHOWN = 10  # problems that one message lists
@@ -40,7 +40,7 @@ def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list
         read, bad = _read(Path(name), settings.on_bad_row, "seed.on_bad_row")
         rows += read
         dropped += bad
-    unique, repeated = sources.split_duplicates(rows)
+    unique, repeated = files.split_duplicates(rows)
     dropped += [_duplicate(row, first) for row, first in repeated]
     make = _kept if settings.answers == "keep" else _asked
     found = [make(row) for row in unique]
@@ -77,7 +77,7 @@ def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:
     Each once, with the text of its file. Raises DataError.
     """
     found: dict[str, Instruction] = {}
-    official = [path for folder in exams.folders for path in reasoning.files(Path(folder))]
+    official = [path for folder in exams.folders for path in official_exams.files(Path(folder))]
     for path in [*map(Path, settings.against), *official]:
         for row in _read(path, "error", "")[0]:
             made = _instruction(row, "exam")
@@ -159,7 +159,7 @@ def write_student(
 def _read(
     path: Path, on_bad_row: OnProblem, parameter: str
 ) -> tuple[Sequence[SourceRow], list[Dropped]]:
-    loaded = sources.read_rows(path)
+    loaded = files.read_rows(path)
     if loaded.problems and on_bad_row == "error":
         lines = [f"  {one}" for one in loaded.problems[:_SHOWN]]
         more = len(loaded.problems) - _SHOWN

@@ -9,13 +9,14 @@ from pathlib import Path
 from lion import base, stage
 from lion.config import project
 from lion.config.settings import BootstrapSettings
-from lion.instructions import decontamination, sources
+from lion.instructions import decontamination
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import BootstrappedTask
 from lion.instructions.selfinstruct import TASK_KINDS
 from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
 from lion.prompts import PromptRole
+from lion.readers import files
 from lion.records.rows import Dropped, Instruction, instruction_id, reasons
 
 
@@ -74,7 +75,7 @@ def _labelled(entry: BootstrapSettings) -> set[str]:
     return {
         instruction_id(row.messages)
         for name in entry.seeds
-        for row in sources.read_rows(Path(name)).rows
+        for row in files.read_rows(Path(name)).rows
         if row.classification
     }
 

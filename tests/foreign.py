@@ -15,10 +15,10 @@ from pipeline import ROOT
 from lion import scores, wire
 from lion.config import project
 from lion.errors import LionError
-from lion.evaluation import reasoning, vicuna
-from lion.instructions import sources
+from lion.evaluation import vicuna
 from lion.llm import batch_provider, ledger_maintenance
 from lion.llm.ledger import Ledger
+from lion.readers import files, official_exams
 from lion.records.rows import Instruction, Verdict, jsonl
 
 FORMATS = ROOT / "tests" / "formats"
@@ -45,7 +45,7 @@ def _file(content: bytes, name: str, read: Callable[[Path], object]) -> None:
 
 def _pool(content: bytes) -> None:
     ending = _ENDINGS[content[0] % len(_ENDINGS)] if content else ".jsonl"
-    _file(content[1:], f"pool{ending}", sources.read_rows)
+    _file(content[1:], f"pool{ending}", files.read_rows)
 
 
 def _rows(content: bytes) -> None:
@@ -75,8 +75,8 @@ def _batch_lines(content: bytes) -> None:
 
 
 def _exams(content: bytes) -> None:
-    _file(content, "boolean_expressions.json", lambda path: reasoning.read_items(path.parent))
-    _file(content, "aqua-rat.jsonl", lambda path: reasoning.read_items(path.parent))
+    _file(content, "boolean_expressions.json", lambda path: official_exams.read_items(path.parent))
+    _file(content, "aqua-rat.jsonl", lambda path: official_exams.read_items(path.parent))
     _file(content, "question.jsonl", vicuna.read_questions)
     _file(content, "review.jsonl", vicuna.read_reviews)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.instructions import sources
 from lion.instructions.domains import domain
+from lion.readers import files
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 
@@ -43,6 +43,6 @@ def test_any_text_has_a_label_of_two_words_at_most(text: str) -> None:
 def test_most_tasks_that_people_write_have_a_label_of_their_own() -> None:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: the real instructions are not part of the project")
-    rows = sources.read_rows(SHARED / "seed_tasks_175.jsonl").rows
+    rows = files.read_rows(SHARED / "seed_tasks_175.jsonl").rows
     labels = [domain(row.messages[-1]["content"]) for row in rows]
     assert sum(label != "Latin" for label in labels) > 0.75 * len(labels)

@@ -13,11 +13,12 @@ from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
 
 from lion import base, cli
-from lion.evaluation import likelihood, reasoning
+from lion.evaluation import likelihood
 from lion.instructions import decontamination
 from lion.metrics import files
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.model import chat, student
+from lion.readers import official_exams
 from lion.stage import Work
 from stages import examine
 
@@ -67,7 +68,7 @@ def test_a_student_sits_the_exam(workplace: Workplace, scoring: str) -> None:
 def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> None:
     """Against one unpadded forward pass an option, at any batch size."""
     folder, settings = workplace.path / "data/1/student", tiny.student_settings()
-    items = reasoning.read_items(bbh)
+    items = official_exams.read_items(bbh)
     model, tokenizer = student.load_student(folder, settings)
     encoder = chat.ChatFormatter(tokenizer, "auto")
 
@@ -89,7 +90,7 @@ def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> 
 def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path) -> None:
     long = {"input": "so " * 300 + "\nOptions:\n(A) x\n(B) y", "target": "(A)"}
     (bbh / "snarks.json").write_text(json.dumps({"examples": [long]}))
-    items = reasoning.read_items(bbh)
+    items = official_exams.read_items(bbh)
     found = likelihood.likeliest(
         items,
         student=workplace.path / "data/1/student",

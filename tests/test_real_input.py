@@ -23,10 +23,10 @@ from test_secrets import KEY, VARIABLE, leaks
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lion.instructions import sources
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.model import student
+from lion.readers import files
 
 FILES = ROOT.parent / "shared" / "data" / "instructions"
 EXAM = FILES / "user_oriented_252.jsonl"
@@ -198,12 +198,12 @@ def _params(url: str, folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def finished_loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = tmp_path_factory.mktemp("real")
-    rows = [row for name in POOL for row in sources.read_rows(FILES / name).rows]
+    rows = [row for name in POOL for row in files.read_rows(FILES / name).rows]
     texts = [row.messages[-1]["content"] for row in rows]
     _write_student(folder / "student", texts[::10])
     project = Project.of_working_tree(folder / "project", "ci")
     with ChatServer.running() as server:
-        exam = [row.messages[-1]["content"] for row in sources.read_rows(EXAM).rows]
+        exam = [row.messages[-1]["content"] for row in files.read_rows(EXAM).rows]
         answers = frozenset((row.expected or "").strip() for row in rows)
         server.answer = Oracle(exam, answers)
         project.edit(_params(server.url, folder / "student"))
@@ -232,7 +232,7 @@ def test_no_file_and_no_message_holds_the_key(finished_loop: Loop) -> None:
 
 
 def test_every_row_of_the_files_is_in_the_base_pool_or_dropped(finished_loop: Loop) -> None:
-    read = sum(len(sources.read_rows(FILES / name).rows) for name in POOL)
+    read = sum(len(files.read_rows(FILES / name).rows) for name in POOL)
     dropped = finished_loop.project.rows("0/dropped.seed.jsonl")[:-1]
     assert len(finished_loop.new("0")) + len(dropped) == read > 18_000
     assert {row["reason"] for row in dropped} <= {"duplicate", "contaminated"}

@@ -8,8 +8,9 @@ import pytest
 from fixtures import ROOT
 
 from lion.errors import DataError
-from lion.evaluation import choices, reasoning
-from lion.evaluation.reasoning import Item
+from lion.evaluation import choices
+from lion.readers import official_exams
+from lion.readers.official_exams import Item
 from lion.statistics import Bootstrap
 
 SHARED = ROOT / "../shared/data"
@@ -35,19 +36,21 @@ def item(task: str = "snarks", options: int = 2, answer: str | None = "A", numbe
 
 
 def test_the_official_exams_have_the_papers_sizes() -> None:
-    sizes = {exam: (len(tasks), sum(tasks.values())) for exam, tasks in reasoning.OFFICIAL.items()}
+    sizes = {
+        exam: (len(tasks), sum(tasks.values())) for exam, tasks in official_exams.OFFICIAL.items()
+    }
     assert sizes == {"bbh": (23, 5511), "agieval": (8, 2546)}
 
 
 def test_a_task_with_letters_keeps_them(tmp_path: Path) -> None:
-    (found,) = reasoning.read_items(bbh(tmp_path, "movie_recommendation", MOVIES))
+    (found,) = official_exams.read_items(bbh(tmp_path, "movie_recommendation", MOVIES))
     assert found.options == ("Jaws", "Up", "Big")
     assert (found.letters, found.answer) == ("ABC", "B")
-    assert found.prompt == (f"Find one:\nOptions:\n(A) Jaws\n(B) Up\n(C) Big\n{reasoning.ASK}")
+    assert found.prompt == (f"Find one:\nOptions:\n(A) Jaws\n(B) Up\n(C) Big\n{official_exams.ASK}")
 
 
 def test_a_task_without_letters_gets_them_in_a_fixed_order(tmp_path: Path) -> None:
-    (found,) = reasoning.read_items(bbh(tmp_path, "sports_understanding", SPORTS))
+    (found,) = official_exams.read_items(bbh(tmp_path, "sports_understanding", SPORTS))
     assert (found.options, found.answer) == (("yes", "no"), "B")
     assert found.instruction().category == "bbh/sports_understanding"
     assert found.instruction().expected == "B"
@@ -55,7 +58,7 @@ def test_a_task_without_letters_gets_them_in_a_fixed_order(tmp_path: Path) -> No
 
 def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
     rows = [{**MOVIES, "target": "Monsters, Inc"}, {**MOVIES, "target": "(D)"}]
-    found = reasoning.read_items(bbh(tmp_path, "movie_recommendation", *rows))
+    found = official_exams.read_items(bbh(tmp_path, "movie_recommendation", *rows))
     assert [one.answer for one in found] == [None, None]
     figures = choices.exam_accuracies(choices.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP)
     assert figures["bbh"].average_percent == 0
@@ -77,7 +80,7 @@ def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
 def test_agievals_options_lose_their_letters(
     tmp_path: Path, options: list[str], expected: tuple[str, ...]
 ) -> None:
-    (found,) = reasoning.read_items(agieval(tmp_path, "logiqa-en", options=options, label="C"))
+    (found,) = official_exams.read_items(agieval(tmp_path, "logiqa-en", options=options, label="C"))
     assert (found.options, found.answer) == (expected, "C")
     assert found.question == "P.\n\nQ?"
 
@@ -99,7 +102,7 @@ def test_what_is_not_an_official_file_is_refused(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=told.replace("(", r"\(").replace(")", r"\)")):
-        reasoning.read_items(tmp_path)
+        official_exams.read_items(tmp_path)
 
 
 # --- letters ----------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ def test_a_score_far_from_chance_is_not_marked() -> None:
 def test_the_local_files_are_read_whole() -> None:
     """Each task that is here has its official count; three targets are no option."""
     for exam, tasks in (("bbh", 17), ("agieval", 6)):
-        items = reasoning.read_items(SHARED / exam)
+        items = official_exams.read_items(SHARED / exam)
         figures = choices.exam_accuracies(
             choices.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP
         )

@@ -9,10 +9,11 @@ import pytest
 from fixtures import ROOT
 
 from lion.config.settings import Decontaminate
-from lion.instructions import decontamination, sources
+from lion.instructions import decontamination
 from lion.instructions.novelty import Novelty
-from lion.instructions.sources import SourceRow
 from lion.model.chat import transcript
+from lion.readers import files
+from lion.readers.files import SourceRow
 from lion.records.rows import Instruction
 
 FILE = ROOT / "seeds" / "seeds.jsonl"
@@ -24,7 +25,7 @@ needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/d
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[SourceRow, ...]:
-    loaded = sources.read_rows(FILE)
+    loaded = files.read_rows(FILE)
     assert loaded.problems == ()
     return loaded.rows
 
@@ -38,7 +39,7 @@ def test_there_are_175_of_them_each_with_a_name_and_an_answer(
     rows: tuple[SourceRow, ...], raw: list[dict[str, Any]]
 ) -> None:
     assert len(rows) == len({row["name"] for row in raw}) == 175
-    assert len(sources.split_duplicates(rows)[0]) == 175
+    assert len(files.split_duplicates(rows)[0]) == 175
     assert all(row.expected and row.category for row in rows)
 
 
@@ -101,7 +102,7 @@ def test_python_in_answers_compiles(rows: tuple[SourceRow, ...]) -> None:
 def test_they_are_our_own(rows: tuple[SourceRow, ...]) -> None:
     """Not even half like one of the 175 tasks of self-instruct."""
     theirs = Novelty(0.5, "unicode")
-    for row in sources.read_rows(SHARED / "instructions" / "seed_tasks_175.jsonl").rows:
+    for row in files.read_rows(SHARED / "instructions" / "seed_tasks_175.jsonl").rows:
         theirs.add(str(row.line), transcript(row.messages))
     assert len(theirs) >= 175
     assert [row.line for row in rows if theirs.nearest(transcript(row.messages))] == []
@@ -120,7 +121,7 @@ def test_none_meets_a_known_exam(rows: tuple[SourceRow, ...]) -> None:
 
 def _exam_texts() -> list[str]:
     vicuna = (SHARED / "vicuna80" / "question.jsonl").read_text(encoding="utf-8").splitlines()
-    users = sources.read_rows(SHARED / "instructions" / "user_oriented_252.jsonl").rows
+    users = files.read_rows(SHARED / "instructions" / "user_oriented_252.jsonl").rows
     return [json.loads(line)["text"] for line in vicuna] + [
         transcript(row.messages) for row in users
     ]

@@ -1,4 +1,4 @@
-"""Claims about lion.instructions.sources: real files whole, broken rows named, nothing lost."""
+"""Claims about lion.readers.files: real files whole, broken rows named, nothing lost."""
 
 import gzip
 import io
@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.instructions.shapes import SourceRow
-from lion.instructions.sources import Loaded, looser_key, read_rows, split_duplicates
+from lion.readers.files import Loaded, looser_key, read_rows, split_duplicates
+from lion.readers.formats import SourceRow
 from lion.records.rows import Message, canonical_text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"

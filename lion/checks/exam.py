@@ -6,9 +6,8 @@ from pathlib import Path
 from lion.checks.files import file_problems
 from lion.config.settings import EMBEDDED, Settings
 from lion.errors import LionError
-from lion.evaluation import reasoning
-from lion.instructions import sources
 from lion.judgement import calibrating, scorers
+from lion.readers import files, official_exams
 
 
 def exam_problems(settings: Settings) -> Iterator[str]:
@@ -25,7 +24,7 @@ def exam_problems(settings: Settings) -> Iterator[str]:
     kind = settings.exam.scorer.kind
     if problems or kind in ("referee", "json_schema"):
         return
-    rows = sources.read_rows(Path(name)).rows
+    rows = files.read_rows(Path(name)).rows
     bare = [row.line for row in rows if row.expected is None]
     if bare:
         yield (
@@ -38,7 +37,7 @@ def official_exam_problems(settings: Settings) -> Iterator[str]:
     """Read the official files once: a student that was paid for should not wait for a path."""
     for folder in settings.exams.folders:
         try:
-            reasoning.read_items(Path(folder))
+            official_exams.read_items(Path(folder))
         except LionError as error:
             yield f"exams.folders: {error}"
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lion.errors import LionError
-from lion.instructions import sources
+from lion.readers import files
 
 
 def file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
     """Read the file `name`, which `parameter` names; bad rows are told where they are errors."""
     try:
-        loaded = sources.read_rows(Path(name))
+        loaded = files.read_rows(Path(name))
     except LionError as error:
         yield f"{parameter}: {error}"
         return

@@ -7,7 +7,7 @@ from lion.checks.files import file_problems
 from lion.config import project
 from lion.config.settings import EMBEDDED, Settings
 from lion.errors import LionError
-from lion.instructions import sources
+from lion.readers import files as sources
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:

@@ -11,9 +11,9 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Exams
 from lion.evaluation import choices, examining, harness, reports, vicuna
-from lion.evaluation import reasoning as official
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
+from lion.readers import official_exams as official
 from lion.stage import Work
 from lion.statistics import Bootstrap
 

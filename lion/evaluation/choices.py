@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from lion import statistics
-from lion.evaluation.reasoning import OFFICIAL, Item
 from lion.metrics.exams import ExamAccuracy, TaskAccuracy, UnanswerableItem
+from lion.readers.official_exams import OFFICIAL, Item
 from lion.statistics import Bootstrap
 
 Extraction = Literal["first_letter", "stated"]

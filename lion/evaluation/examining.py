@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Answering, Exams, Student
-from lion.evaluation import choices, reasoning
+from lion.evaluation import choices
 from lion.evaluation.choices import Choice
-from lion.evaluation.reasoning import Item
 from lion.model import student as students
 from lion.model.answering import AnsweringTask, Progress, answer
+from lion.readers import official_exams
+from lion.readers.official_exams import Item
 from lion.records.rows import Answer
 
 
@@ -26,7 +27,7 @@ class Sat:
 
 def read_exams(exams: Exams) -> list[Item]:
     """Return the items of all folders, in their order. Raises DataError."""
-    return [item for folder in exams.folders for item in reasoning.read_items(Path(folder))]
+    return [item for folder in exams.folders for item in official_exams.read_items(Path(folder))]
 
 
 def sit(

@@ -13,8 +13,8 @@ import orjson
 import yaml
 
 from lion.evaluation import choices
-from lion.evaluation.reasoning import Item
 from lion.model.chat import paper_prompt
+from lion.readers.official_exams import Item
 
 _NO_OPTION = "[no option]"
 """The target of an item whose own target is no option: nothing that is extracted equals it."""

@@ -13,7 +13,6 @@ from typing import Literal
 from lion import repository, wire
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
-from lion.instructions import sources
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.files import M
@@ -21,6 +20,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
+from lion.readers import files as sources
 from lion.records.rows import Instruction, jsonl
 from lion.stage_table import STAGES
 from lion.wire import Usage

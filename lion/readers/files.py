@@ -27,8 +27,8 @@ from typing import Any
 import orjson
 
 from lion.errors import DataError
-from lion.instructions import shapes
-from lion.instructions.shapes import Problem, SourceRow
+from lion.readers import formats
+from lion.readers.formats import Problem, SourceRow
 from lion.records.rows import Message
 
 _WHITE = " \t\r\n"
@@ -61,7 +61,7 @@ def read_rows(path: Path) -> Loaded:
     problems: list[Problem] = []
     file = str(path)
     for line, value in _objects(path):
-        for outcome in [value] if isinstance(value, Problem) else shapes.rows(value, file, line):
+        for outcome in [value] if isinstance(value, Problem) else formats.rows(value, file, line):
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
