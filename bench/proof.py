@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """Run every arm that has no result yet, in order."""
     import torch
 
-    from lion.records.rows import jsonl
+    from lion.records import jsonl
 
     torch.set_num_threads(1)
     from proving import loop

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from lion.config import project
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 PATH = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)

@@ -11,7 +11,7 @@ import polars
 
 from lion import console, lockfile, stage
 from lion.config import project
-from lion.records.rows import jsonl
+from lion.records import jsonl
 from lion.views import revisions, summary, tables
 
 _COLUMNS = (

@@ -30,7 +30,7 @@ from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline.rehearsal import rehearse
-from lion.records.rows import jsonl
+from lion.records import jsonl
 from lion.stage import Work
 from lion.views import planning
 from lion.wire import Outcome, Reply, Request

@@ -21,7 +21,7 @@ from running import Finished
 
 from lion import console, lockfile
 from lion.model import student
-from lion.records.rows import jsonl, output_marks
+from lion.records import jsonl, output_marks
 
 # --- a teacher that lies ---------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from lion.metrics.judging import ReviewMetrics, SplitMetrics, Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import UNITS, Embedded, Funnel, Metrics, RoleUsage
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 BASES = {"Metrics", "IntervalMetrics", "EstimateMetrics"}
 STRUCTS = {

@@ -17,7 +17,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline.rehearsal import rehearse
-from lion.records.rows import jsonl
+from lion.records import jsonl
 from lion.views import planning
 from lion.views.planning import Need
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from lion.records.rows import jsonl
+from lion.records import jsonl
 from proving import frozen, money
 from proving.arms import ABLATIONS, ALL, FULL_SPEND, MAIN, SPEND, TOKENS, Sizes
 

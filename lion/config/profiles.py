@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lion.config import project
 from lion.errors import SettingsError
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 
 def listed(folder: Path) -> dict[str, str]:

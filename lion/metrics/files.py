@@ -7,7 +7,7 @@ import msgspec
 
 from lion.errors import DataError
 from lion.metrics.units import Metrics, decoded
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 M = TypeVar("M", bound=Metrics)
 

@@ -22,7 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from lion.model import resume
 from lion.model.chat import Example
 from lion.model.student import Source
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 _MARK = "complete.json"
 _KEPT = 2  # while one is written, the one before is still whole

@@ -19,7 +19,7 @@ from lion.config.settings import Hardware, Student, Tune
 from lion.errors import BusyError
 from lion.model import student
 from lion.model.chat import Example
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 if TYPE_CHECKING:
     from lion.model.trainer import Progress

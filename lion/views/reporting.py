@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion import __version__
-from lion.records.rows import jsonl
+from lion.records import jsonl
 from lion.views import gathering, overview, page, revisions, runs
 from lion.views.revisions import Place
 

@@ -20,7 +20,7 @@ from lion.config import project
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
-from lion.records.rows import jsonl
+from lion.records import jsonl
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
