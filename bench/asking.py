@@ -36,7 +36,7 @@ from fake_server import process as servers
 from fake_server import weather
 
 if TYPE_CHECKING:
-    from lion.wire import Request
+    from lion.prompting.protocol import Request
 
 LEAST_OF_SDK, LEAST_OF_CURATOR = 0.9, 1.2
 MOST_MEMORY = 500.0  # MB
@@ -62,7 +62,7 @@ class Questions(Sequence[Any]):
         return self._count
 
     def __getitem__(self, place: Any) -> Request:
-        from lion.wire import Request
+        from lion.prompting.protocol import Request
 
         if place >= self._count:
             raise IndexError(place)
@@ -76,7 +76,7 @@ def ours(
     from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.wire import Reply
+    from lion.prompting.protocol import Reply
 
     asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
     api = Api(

@@ -29,7 +29,7 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.wire import Reply, Request
+    from lion.prompting.protocol import Reply, Request
 
     asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
     api = Api(

@@ -46,7 +46,7 @@ def asker(options: argparse.Namespace) -> None:
     from lion.config.settings import Api, Endpoint, Modes
     from lion.llm.client import Asker
     from lion.llm.ledger import Ledger
-    from lion.wire import Reply
+    from lion.prompting.protocol import Reply
 
     count = options.requests
     api = Api(

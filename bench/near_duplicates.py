@@ -18,7 +18,7 @@ import numpy as np
 
 from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
 from lion.instructions.novelty import Neighbour
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 
 class Drawn:

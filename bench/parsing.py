@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion import prompts, scores
 from lion.embedded import families
 from lion.embedded.oracle import reply
-from lion.judgement import referee
+from lion.prompting import judge, judge_parser
+from lion.prompting import templates as prompts
 
 REVIEWS = Path("../shared/data/vicuna80/reviews/review_alpaca-13b_vicuna-13b.jsonl")
 LEAST_READ, LEAST_BY_SCHEMA = 0.995, 0.999
@@ -82,7 +82,7 @@ class Case:
 
     text: str
     first_line: bool
-    expected: scores.Scores | None
+    expected: judge_parser.Scores | None
 
 
 def evidence(path: Path) -> list[str]:
@@ -148,14 +148,14 @@ def broken(texts: list[str], rng: random.Random) -> Case:
     return Case(f"{rng.choice(texts)}\n\n{body}{rng.choice(REMARKS)}", False, expected=None)
 
 
-def ours(case: Case) -> scores.Scores | None:
+def ours(case: Case) -> judge_parser.Scores | None:
     """Read a reply as Lion does."""
-    read = scores.from_first_line if case.first_line else scores.from_text
+    read = judge_parser.from_first_line if case.first_line else judge_parser.from_text
     found = read(case.text)
     return None if isinstance(found, str) else found
 
 
-def naive(case: Case) -> scores.Scores | None:
+def naive(case: Case) -> judge_parser.Scores | None:
     """Read the first line, or what stands behind the last colons of the last two lines."""
     lines = case.text.split("\n")
     parts = lines[0].replace(",", " ").split() if case.first_line else lines[-2:]
@@ -168,7 +168,7 @@ def naive(case: Case) -> scores.Scores | None:
 
 def measured(
     make: Callable[[list[str], random.Random], Case],
-    read: Callable[[Case], scores.Scores | None],
+    read: Callable[[Case], judge_parser.Scores | None],
     texts: list[str],
     count: int,
     show: bool,
@@ -189,15 +189,15 @@ def measured(
 
 def by_schema(texts: list[str], count: int) -> float:
     """Return the share of the embedded referee's JSON verdicts that are read, on odd answers."""
-    keys = tuple(scores.SCHEMA["json_schema"]["schema"]["required"])
+    keys = tuple(judge_parser.SCHEMA["json_schema"]["schema"]["required"])
     templates = prompts.load(Path("prompts/referee"), "referee")
     tasks, rng, read = families.exam(count, random_seed=0), random.Random(0), 0
     for task in tasks:
         answers = [rng.choice([task.answer, rng.choice(texts), rng.choice(LEADS)]) for _ in "12"]
-        asked = referee.review_request(
+        asked = judge.review_request(
             task.instruction, *answers, "teacher_first", templates, "schema"
         )
-        found = scores.from_json(reply(list(asked.messages), 0, keys=keys))
+        found = judge_parser.from_json(reply(list(asked.messages), 0, keys=keys))
         read += isinstance(found, tuple)
     return read / len(tasks)
 

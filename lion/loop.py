@@ -15,7 +15,7 @@ from lion.instructions.generate import Generated, History, generate
 from lion.judgement.review import Reviewed, review
 from lion.judgement.split import Divided, split
 from lion.llm.protocols import Clients
-from lion.prompts import PromptRole, Prompts
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Instruction, Verdict
 from lion.training.teach import Taught, teach
 from lion.training.tune import FineTune, Tuned, tune

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lion import console, lockfile, prompts
+from lion import console, lockfile
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
@@ -23,7 +23,8 @@ from lion.llm.session import opened
 from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
-from lion.prompts import PromptRole, Prompts
+from lion.prompting import templates
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Dropped, Record, Row, Tally, jsonl, output_marks
 from lion.stage_table import STAGES, Role
 
@@ -122,7 +123,7 @@ class Work:
 
     def prompts(self, *roles: PromptRole) -> dict[PromptRole, Prompts]:
         """Return the prompts of `roles`. Raises DataError."""
-        return {role: prompts.load(project.PROMPTS / role, role) for role in roles}
+        return {role: templates.load(project.PROMPTS / role, role) for role in roles}
 
     @property
     def unfinished(self) -> Path:

@@ -12,10 +12,10 @@ from lion.config.settings import BootstrapSettings
 from lion.instructions import decontamination
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import BootstrappedTask
-from lion.instructions.selfinstruct import TASK_KINDS
 from lion.metrics.pools import BootstrapMetrics
 from lion.model import counting
-from lion.prompts import PromptRole
+from lion.prompting.self_instruct import TASK_KINDS
+from lion.prompting.templates import PromptRole
 from lion.readers import files
 from lion.records.rows import Dropped, Instruction, instruction_id, reasons
 

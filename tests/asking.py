@@ -13,7 +13,7 @@ from fake_server import Behaviour, Call, ChatServer
 from lion.config.settings import Api, Endpoint, Modes
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
-from lion.wire import Outcome, Reply, Request
+from lion.prompting.protocol import Outcome, Reply, Request
 
 Open = Callable[..., Any]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pipeline import ROOT
 
-from lion import scores, wire
 from lion.config import project
 from lion.errors import LionError
 from lion.evaluation import vicuna
 from lion.llm import batch_provider, ledger_maintenance
 from lion.llm.ledger import Ledger
+from lion.prompting import judge_parser, protocol
 from lion.readers import files, official_exams
 from lion.records.rows import Instruction, Verdict, jsonl
 
@@ -59,15 +59,19 @@ def _params(content: bytes) -> None:
 
 def _scores(content: bytes) -> None:
     text = content.decode("utf-8", "surrogateescape")
-    found = (scores.from_text(text), scores.from_first_line(text), scores.from_json(text))
+    found = (
+        judge_parser.from_text(text),
+        judge_parser.from_first_line(text),
+        judge_parser.from_json(text),
+    )
     for one in found:
         if isinstance(one, tuple):
             assert all(1 <= score <= 10 for score in one)
 
 
 def _replies(content: bytes) -> None:
-    wire.parse(content)
-    wire.usage(content)
+    protocol.parse(content)
+    protocol.usage(content)
 
 
 def _batch_lines(content: bytes) -> None:

@@ -16,12 +16,13 @@ import numpy as np
 from msgspec.structs import replace
 from scipy.stats import norm
 
-from lion import prompts, wire
 from lion.embedded.families import FAMILIES, LEVELS, draw
 from lion.embedded.oracle import EXACT, Temper, reply
-from lion.judgement import calibration, referee
+from lion.judgement import calibration
+from lion.prompting import judge, protocol
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Reply
 from lion.records.rows import ORDERS, Instruction, Order, Review
-from lion.wire import Reply
 
 _PROMPTS = Path(__file__).parents[1] / "prompts"
 _SCORES = np.arange(1, 11)
@@ -61,11 +62,11 @@ def reviews(
     templates = prompts.load(_PROMPTS / "referee", "referee")
 
     def ask(row: Answers, order: Order, sample: int) -> Review:
-        request = referee.review_request(row.question, row.teacher, row.student, order, templates)
-        seed = wire.sample_seed(random_seed, sample)
+        request = judge.review_request(row.question, row.teacher, row.student, order, templates)
+        seed = protocol.sample_seed(random_seed, sample)
         said = reply(request.messages, seed, temper)
         outcome = Reply(said, "stop", "oracle-1", None)
-        found = referee.parse_review(row.id, order, outcome, (row.teacher, row.student))
+        found = judge.parse_review(row.id, order, outcome, (row.teacher, row.student))
         return replace(found, sample=sample)
 
     return [

@@ -11,10 +11,10 @@ import pytest
 from asking import Open, ask_for, held_until, in_turn, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
-from lion import wire
 from lion.errors import AskError, EndpointError, TooManyDroppedError
 from lion.metrics.units import RoleUsage
-from lion.wire import Failure
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure
 
 # --- the order, and each request once --------------------------------------------------------
 
@@ -73,7 +73,7 @@ def test_two_samples_of_a_question_are_two_requests(chat_server: ChatServer, ope
     chat_server.answer = lambda call: says(str(call.body["seed"]))
     with opened(random_seed=5) as asker:
         found = asker.ask([ask_for(1, sample) for sample in (0, 1, 2)])
-    assert texts(found) == [str(wire.sample_seed(5, sample)) for sample in (0, 1, 2)]
+    assert texts(found) == [str(protocol.sample_seed(5, sample)) for sample in (0, 1, 2)]
     assert len(set(texts(found))) == 3
 
 
@@ -109,7 +109,7 @@ def test_the_body_is_what_params_say(chat_server: ChatServer, opened: Open) -> N
         **extra,
         "model": "m-1",
         "messages": [{"role": "user", "content": "qé\u2028"}],
-        "seed": wire.sample_seed(3, 0),
+        "seed": protocol.sample_seed(3, 0),
     }
     assert call.headers["Content-Type"] == "application/json"
 

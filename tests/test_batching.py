@@ -30,10 +30,10 @@ from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline.rehearsal import rehearse
+from lion.prompting.protocol import Outcome, Reply, Request
 from lion.records import jsonl
 from lion.stage import Work
 from lion.views import planning
-from lion.wire import Outcome, Reply, Request
 from stages.imitation import teach
 
 Open = Callable[..., Any]
@@ -349,7 +349,7 @@ import yaml
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
 from lion.config.settings import Endpoint, read_settings
-from lion.wire import Request
+from lion.prompting.protocol import Request
 root, url, path = sys.argv[1:]
 settings = read_settings(yaml.safe_load(Path(root, "params.yaml").read_text()))
 api = settings.api.model_copy(update={"batch_least": 1, "batch_tail": 0.0})

@@ -11,7 +11,7 @@ from lion.instructions import decontamination
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.quality import Flaw
-from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
+from lion.prompting.self_instruct import TASK_KINDS, TaskKind
 from lion.records.rows import Dropped, Instruction, Message, jsonl
 
 ENTRY: dict[str, Any] = {

@@ -12,7 +12,6 @@ import tiny
 from fake_server import Behaviour, Call, ChatServer, embeds, refuses
 from fixtures import Configure
 
-from lion import wire
 from lion.config.settings import EmbeddingEndpoint
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.instructions import embeddings
@@ -20,7 +19,8 @@ from lion.instructions.embeddings import Asked, Encoder
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Price, Prices
-from lion.wire import Failure, Reply
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Reply
 
 TEXTS = ["Name a bird.", "Name a bird, please, and say where it sings and when.", "2 + 2 = ?"]
 
@@ -93,7 +93,7 @@ def test_an_endpoint_is_asked_for_each_text_once(chat_server: ChatServer, open_:
     assert [vector.tolist() for vector in found] == [[12, 3], [53, 11], [9, 5]]
     assert [vector.tolist() for vector in again] == [[9, 5], [53, 11], [12, 3]]
     assert {call.raw for call in chat_server.calls} == {
-        wire.canonical({"model": "e-1", "input": text}) for text in TEXTS
+        protocol.canonical({"model": "e-1", "input": text}) for text in TEXTS
     }
     assert asked.used().prompt_tokens == 2 * 3 * 4
     assert asked.used().replies_without_usage == 0
@@ -123,7 +123,7 @@ def test_too_many_failures_end_the_asking(chat_server: ChatServer, open_: Any) -
 @pytest.mark.parametrize("numbers", [[0.5, -2.0, 3.25], [1e30, 1.0, 0.0]])
 def test_numbers_and_base64_are_the_same_embedding(numbers: list[float]) -> None:
     packed = base64.b64encode(struct.pack("<3f", *numbers)).decode()
-    one, two = wire.parse(embeds(numbers).body), wire.parse(embeds(packed).body)
+    one, two = protocol.parse(embeds(numbers).body), protocol.parse(embeds(packed).body)
     assert isinstance(one, Reply)
     assert one == two
     assert one.text == packed
@@ -149,7 +149,7 @@ def test_numbers_and_base64_are_the_same_embedding(numbers: list[float]) -> None
     ],
 )
 def test_what_is_no_embedding_is_a_failure(body: bytes) -> None:
-    found = wire.parse(body)
+    found = protocol.parse(body)
     assert isinstance(found, Failure)
     assert found.reason == "malformed_reply"
 

@@ -10,16 +10,16 @@ from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import prompts
 from lion.config import project
 from lion.config.settings import ReviewSettings as Rules
-from lion.judgement import frugal, referee
+from lion.judgement import frugal
 from lion.judgement.discrimination import measures, selected, verdicts
+from lion.prompting import judge, templates
+from lion.prompting.protocol import Reply
 from lion.records.rows import ORDERS, Review, Selection, Verdict
-from lion.wire import Reply
 
 SCORE = st.integers(1, 10)
-TEMPLATES = prompts.load(Path(__file__).parents[1] / project.PROMPTS / "referee", "referee")
+TEMPLATES = templates.load(Path(__file__).parents[1] / project.PROMPTS / "referee", "referee")
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +55,10 @@ def test_by_default_everything_is_judged_in_both_orders(rules: Any) -> None:
 @given(SCORE, SCORE, st.text(min_size=1).filter(str.strip))
 def test_of_the_same_answer_full_judging_says_the_same(one: int, other: int, text: str) -> None:
     """Both orders are one request, hence one reply: the gap is 0 whatever the judge says."""
-    first, second = (referee.review_request("q", text, text, order, TEMPLATES) for order in ORDERS)
+    first, second = (judge.review_request("q", text, text, order, TEMPLATES) for order in ORDERS)
     assert first == second
     reply = Reply(f"Score of Assistant 1: {one}\nScore of Assistant 2: {other}", "stop", "m", None)
-    full = verdicts([referee.parse_review("a", order, reply) for order in ORDERS], 1.0)
+    full = verdicts([judge.parse_review("a", order, reply) for order in ORDERS], 1.0)
     unasked = selected([Selection("a", "same_answer", ORDERS[0])], [], 1.0)
     assert (full[0].gap, full[0].difficulty) == (unasked[0].gap, unasked[0].difficulty)
     assert (unasked[0].teacher_mean, unasked[0].basis) == (None, "same_answer")

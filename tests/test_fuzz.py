@@ -49,8 +49,8 @@ def test_what_a_fuzzer_found_is_read_or_refused(name: str) -> None:
 
 def test_seeds_are_read_well() -> None:
     """Else nothing but refusals would be tested."""
-    from lion import scores, wire
+    from lion.prompting import judge_parser, protocol
 
-    assert isinstance(scores.from_text(TARGETS["scores"].seeds[0].decode()), tuple)
-    assert isinstance(wire.parse(TARGETS["replies"].seeds[0]), wire.Reply)
+    assert isinstance(judge_parser.from_text(TARGETS["scores"].seeds[0].decode()), tuple)
+    assert isinstance(protocol.parse(TARGETS["replies"].seeds[0]), protocol.Reply)
     assert json.loads(TARGETS["exams"].seeds[0])

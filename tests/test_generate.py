@@ -7,12 +7,12 @@ import pytest
 from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import Workplace
 
-from lion import teacher
 from lion.config import project
 from lion.config.settings import EmbeddingEndpoint, NearDuplicates
 from lion.errors import TooManyDroppedError
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
+from lion.prompting import teacher
 from lion.records.rows import Answer, Instruction, Verdict, jsonl
 from lion.stage import Work
 from stages.generation import generate

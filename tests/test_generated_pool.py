@@ -16,8 +16,8 @@ from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.instructions.parents import seeds_of
 from lion.instructions.quality import Flaw
 from lion.pools import rng_for
+from lion.prompting.protocol import Failure
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, jsonl
-from lion.wire import Failure
 
 Made = Callable[..., GeneratedPool]
 

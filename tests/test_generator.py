@@ -3,12 +3,11 @@
 import pytest
 from fixtures import ROOT, Configure
 
-from lion import prompts
-from lion.instructions import generator
+from lion.prompting import generator, templates
+from lion.prompting.protocol import Failure, Reply
 from lion.records.rows import KINDS, Dropped
-from lion.wire import Failure, Reply
 
-TEMPLATES = prompts.load(ROOT / "prompts/generator", "generator")
+TEMPLATES = templates.load(ROOT / "prompts/generator", "generator")
 GOOD = "Name three rivers of France."
 
 

@@ -11,7 +11,6 @@ import tiny
 from fake_server import ChatServer, says
 from fixtures import Workplace
 
-from lion import prompts, teacher
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
 from lion.judgement import frugal
@@ -20,11 +19,13 @@ from lion.llm.usage import Account
 from lion.loop import Loop, State
 from lion.model.tuning import TuneReport
 from lion.pipeline.rehearsal import rehearse
-from lion.prompts import PromptRole
+from lion.prompting import teacher
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Outcome, Reply, Request, Usage
+from lion.prompting.templates import PromptRole
 from lion.records.rows import Answer, Verdict, jsonl
 from lion.stage import Work
 from lion.stage_table import Role
-from lion.wire import Outcome, Reply, Request, Usage
 from stages.discrimination import review
 
 SCORES = "Score of Assistant 1: 8\nScore of Assistant 2: 3"

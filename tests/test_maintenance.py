@@ -9,19 +9,19 @@ import polars
 import pytest
 from fake_server import says
 
-from lion import wire
 from lion.errors import DataError
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount, Call, Entry, FailedCall, Ledger
+from lion.prompting import protocol
 
 URL = "https://api.example.com/v1"
 
 
 def entry(number: int, text: str = "fine", **call: int) -> Entry:
-    request = wire.canonical(
+    request = protocol.canonical(
         {"model": "m", "messages": [{"role": "user", "content": f"q{number}"}]}
     )
-    key = wire.key_of(URL, request, 0)
+    key = protocol.key_of(URL, request, 0)
     return Entry(key, request, 0, says(text).body, Call(URL, "m", "teach@1", **call))
 
 

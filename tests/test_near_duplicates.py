@@ -11,7 +11,7 @@ from lion.errors import DataError
 from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
 from lion.instructions.novelty import Neighbour
 from lion.metrics.units import RoleUsage
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 LOST = Failure("http_400", "too long")
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion import base, prompts, teacher, wire
+from lion import base
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
@@ -17,6 +17,8 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline.rehearsal import rehearse
+from lion.prompting import protocol, teacher
+from lion.prompting import templates as prompts
 from lion.records import jsonl
 from lion.views import planning
 from lion.views.planning import Need
@@ -96,8 +98,8 @@ def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     with Ledger(project.ledger()) as ledger:
         for row in rows[:30]:
             asked = teacher.answer_request(row, templates)
-            body = wire.canonical(wire.body(asked, settings.teacher, settings.random_seed))
-            key = wire.key(settings.teacher, body, asked.sample)
+            body = protocol.canonical(protocol.body(asked, settings.teacher, settings.random_seed))
+            key = protocol.key(settings.teacher, body, asked.sample)
             ledger.write([Entry(key, body, asked.sample, b"{}", Call("embedded"))])
     need = planned(settings)["teach@0", "teacher"]
     assert (need.calls, need.known) == (70, 30)
@@ -168,8 +170,8 @@ def test_the_commands_of_money_say_where_there_is_nothing_yet(workplace: Workpla
 
 def test_the_ledger_is_shown_exported_and_taken_in(workplace: Workplace) -> None:
     assert workplace.path == Path.cwd()
-    request = wire.canonical({"model": "m", "messages": []})
-    key = wire.key_of("http://h/v1", request, 0)
+    request = protocol.canonical({"model": "m", "messages": []})
+    key = protocol.key_of("http://h/v1", request, 0)
     reply = b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}'
     call = Call("http://h/v1", "m", "teach@0", 5, 3, 10**7, 0.1)
     with Ledger(project.ledger()) as ledger:

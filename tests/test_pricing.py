@@ -10,7 +10,7 @@ from fixtures import ROOT  # noqa: F401 - puts tests/ on the path for editors
 from lion.config.settings import Endpoint
 from lion.errors import SettingsError
 from lion.llm.prices import NANO, Prices
-from lion.wire import Usage
+from lion.prompting.protocol import Usage
 
 
 def endpoint(model: str = "gpt-4.1-mini", url: str = "https://api.openai.com/v1") -> Endpoint:

@@ -8,10 +8,10 @@ import pytest
 from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
 
-from lion import teacher
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.judging import AgreementMetrics, Audited, ReviewMetrics, SplitMetrics
+from lion.prompting import teacher
 from lion.records.rows import Answer, Instruction, Review, Selection, Verdict, jsonl
 from lion.stage import Work
 from stages.discrimination import review, split

@@ -3,9 +3,9 @@
 import pytest
 from fixtures import ROOT
 
-from lion import prompts
 from lion.instructions import safety
-from lion.wire import Failure, Reply
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Failure, Reply
 
 
 @pytest.mark.parametrize(

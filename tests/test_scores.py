@@ -5,12 +5,13 @@ import json
 import pytest
 from fixtures import ROOT
 
-from lion import prompts, scores
 from lion.embedded import families
 from lion.embedded.oracle import reply
-from lion.judgement import referee
+from lion.prompting import judge as referee
+from lion.prompting import judge_parser
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Reply
 from lion.records.rows import ORDERS
-from lion.wire import Reply
 
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"
 
@@ -68,21 +69,21 @@ CONTRADICTORY = {
 def test_a_first_line_of_two_numbers_is_read(
     text: str, expected: tuple[float, float] | str
 ) -> None:
-    assert scores.from_first_line(text) == expected
+    assert judge_parser.from_first_line(text) == expected
 
 
 @pytest.mark.parametrize("text", LANGUAGES.values(), ids=LANGUAGES)
 def test_other_languages_are_read(text: str) -> None:
-    assert scores.from_text(f"1 + 1 = 2.\n\n{text}\n") == (8, 6)
+    assert judge_parser.from_text(f"1 + 1 = 2.\n\n{text}\n") == (8, 6)
 
 
 @pytest.mark.parametrize("text", CONTRADICTORY.values(), ids=CONTRADICTORY)
 def test_two_last_scores_of_one_assistant_are_none(text: str) -> None:
-    assert scores.from_text(text) == "contradictory"
+    assert judge_parser.from_text(text) == "contradictory"
 
 
 def test_what_a_judge_quotes_as_a_quotation_is_no_score() -> None:
-    assert scores.from_text(f"{PLAIN}\n\nIt wrote:\n> Score of Assistant 2: 10") == (8, 6)
+    assert judge_parser.from_text(f"{PLAIN}\n\nIt wrote:\n> Score of Assistant 2: 10") == (8, 6)
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -117,12 +118,12 @@ JSON = {
 
 @pytest.mark.parametrize(("text", "expected"), JSON.values(), ids=JSON)
 def test_an_object_is_read(text: str, expected: tuple[float, float] | str | None) -> None:
-    assert scores.from_json(text) == expected
+    assert judge_parser.from_json(text) == expected
 
 
 def test_the_schema_is_one_that_strict_servers_take() -> None:
     """Every key required, none other allowed, evidence before the scores."""
-    schema = scores.SCHEMA["json_schema"]["schema"]
+    schema = judge_parser.SCHEMA["json_schema"]["schema"]
     assert schema["required"] == list(schema["properties"])
     assert schema["additionalProperties"] is False
     assert schema["required"][0] == "evidence"
@@ -179,7 +180,7 @@ def test_the_embedded_referee_is_not_moved(
     attack: str, form: referee.Form, templates: prompts.Prompts
 ) -> None:
     """A wrong answer with an attack behind scores no better than without, nor its rival worse."""
-    schema = scores.SCHEMA["json_schema"]["schema"]
+    schema = judge_parser.SCHEMA["json_schema"]["schema"]
     keys = tuple(schema["required"]) if form == "schema" else None
     for order in ORDERS:
         found = []

@@ -22,12 +22,12 @@ import pytest
 from fixtures import Configure
 from polling import wait_until
 
-from lion import wire
 from lion.config.settings import Endpoint
 from lion.errors import EndpointError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
-from lion.wire import Failure, Reply, Request, Usage
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Reply, Request, Usage
 
 
 def vllm(message: dict[str, Any], finish_reason: str | None, usage: Any) -> bytes:
@@ -145,7 +145,7 @@ def test_answers_are_read_without_what_stands_beside_them(
     raw: bytes, text: str, finish_reason: str, usage: Usage | None
 ) -> None:
     """Reasoning, timings and fields that no protocol knows are passed over."""
-    found = wire.parse(raw)
+    found = protocol.parse(raw)
     assert isinstance(found, Reply)
     assert (found.text, found.finish_reason, found.usage) == (text, finish_reason, usage)
 
@@ -166,10 +166,10 @@ def test_what_is_no_answer_is_a_failure_with_its_tokens(
     raw: bytes, reason: str, is_final: bool
 ) -> None:
     """A model that only thought, an engine that gave up half way: never an answer to learn from."""
-    found = wire.parse(raw)
+    found = protocol.parse(raw)
     assert isinstance(found, Failure)
-    assert (found.reason, wire.is_final(found)) == (reason, is_final)
-    assert wire.usage(raw) is not None
+    assert (found.reason, protocol.is_final(found)) == (reason, is_final)
+    assert protocol.usage(raw) is not None
 
 
 # --- a server at work ------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_an_interrupt_exits_130(workplace: Workplace) -> None:
 
 
 def test_what_an_asker_did_is_recorded(workplace: Workplace, chat_server: ChatServer) -> None:
-    from lion.wire import Request
+    from lion.prompting.protocol import Request
 
     settings = workplace.params({"teacher.base_url": chat_server.url, "teacher.api_key_env": None})
     work = stage.Work("teach", "1", settings)

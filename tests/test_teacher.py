@@ -3,11 +3,11 @@
 import pytest
 from fixtures import ROOT
 
-from lion import prompts, teacher
+from lion.prompting import teacher, templates
+from lion.prompting.protocol import Failure, Reply
 from lion.records.rows import Answer, Dropped, Instruction, Message, TeacherAnswer
-from lion.wire import Failure, Reply
 
-TEMPLATES = prompts.load(ROOT / "prompts/teacher", "teacher")
+TEMPLATES = templates.load(ROOT / "prompts/teacher", "teacher")
 SYSTEM = (ROOT / "prompts/teacher/system.txt").read_text(encoding="utf-8").strip()
 
 

@@ -8,10 +8,10 @@ from fake_server import says
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion import wire
 from lion.config.settings import Endpoint
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Reply, Request, Usage
 from lion.records.rows import Message
-from lion.wire import Failure, Reply, Request, Usage
 
 ASK: Message = {"role": "user", "content": "why?"}
 
@@ -29,12 +29,12 @@ def endpoint(**changes: Any) -> Endpoint:
 
 def key(asked: Request, *, random_seed: int = 0, **changes: Any) -> bytes:
     at = endpoint(**changes)
-    return wire.key(at, wire.canonical(wire.body(asked, at, random_seed)), asked.sample)
+    return protocol.key(at, protocol.canonical(protocol.body(asked, at, random_seed)), asked.sample)
 
 
 def test_request_parameters_pass_through_as_they_are() -> None:
     extra = {"temperature": 0.7, "reasoning": {"effort": "low"}, "stop": ["\n"], "top_k": None}
-    body = wire.body(Request((ASK,)), endpoint(request=extra), 0)
+    body = protocol.body(Request((ASK,)), endpoint(request=extra), 0)
     assert {name: body[name] for name in extra} == extra
     assert body["model"] == "m-1"
     assert body["messages"] == [ASK]
@@ -42,24 +42,24 @@ def test_request_parameters_pass_through_as_they_are() -> None:
 
 
 def test_no_seed_is_sent_where_a_server_refuses_it() -> None:
-    assert "seed" not in wire.body(Request((ASK,)), endpoint(send_seed=False), 0)
+    assert "seed" not in protocol.body(Request((ASK,)), endpoint(send_seed=False), 0)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_the_seed_fits_a_signed_32_bit_integer(random_seed: int, sample: int) -> None:
-    assert 0 <= wire.sample_seed(random_seed, sample) < 2**31
+    assert 0 <= protocol.sample_seed(random_seed, sample) < 2**31
 
 
 def test_the_seed_follows_from_random_seed_and_sample() -> None:
-    seeds = {wire.sample_seed(a, b) for a in range(30) for b in range(30)}
+    seeds = {protocol.sample_seed(a, b) for a in range(30) for b in range(30)}
     assert len(seeds) == 900
-    assert wire.sample_seed(3, 4) == wire.sample_seed(3, 4)
+    assert protocol.sample_seed(3, 4) == protocol.sample_seed(3, 4)
 
 
 def test_the_seed_is_this_number() -> None:
     """A change would ask every paid question again, for the ledger's keys hold it."""
-    assert wire.sample_seed(0, 0) == 1446583109
-    assert wire.sample_seed(7, 3) == 143530063
+    assert protocol.sample_seed(0, 0) == 1446583109
+    assert protocol.sample_seed(7, 3) == 143530063
 
 
 def test_a_key_depends_on_what_could_change_the_reply() -> None:
@@ -88,7 +88,7 @@ def test_a_key_does_not_depend_on_the_order_of_parameters_or_on_the_key() -> Non
 
 def test_a_reply_is_read() -> None:
     raw = says(" Because.\n", usage=(7, 2), model="m-1-2026").body
-    assert wire.parse(raw) == Reply(" Because.\n", "stop", "m-1-2026", Usage(7, 2))
+    assert protocol.parse(raw) == Reply(" Because.\n", "stop", "m-1-2026", Usage(7, 2))
 
 
 def reply(**changes: Any) -> bytes:
@@ -132,15 +132,15 @@ def reply(**changes: Any) -> bytes:
     ],
 )
 def test_what_is_no_answer_is_a_failure(raw: bytes, reason: str) -> None:
-    outcome = wire.parse(raw)
+    outcome = protocol.parse(raw)
     assert isinstance(outcome, Failure)
     assert outcome.reason == reason
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read(raw: bytes) -> None:
-    assert isinstance(wire.parse(raw), Failure | Reply)
-    wire.usage(raw)
+    assert isinstance(protocol.parse(raw), Failure | Reply)
+    protocol.usage(raw)
 
 
 JSON = st.recursive(
@@ -172,16 +172,16 @@ def test_any_json_is_read(document: Any, choice: Any, message: Any) -> None:
     """Servers that only resemble the protocol end in a counted failure, never in a traceback."""
     for value in (document, {"choices": [choice]}, {"choices": [{"message": message}]}):
         raw = json.dumps(value).encode()
-        assert isinstance(wire.parse(raw), Failure | Reply)
-        wire.usage(raw)
+        assert isinstance(protocol.parse(raw), Failure | Reply)
+        protocol.usage(raw)
 
 
 def test_only_the_billed_refusals_are_final() -> None:
-    assert wire.is_final(wire.parse(says("yes").body))
+    assert protocol.is_final(protocol.parse(says("yes").body))
     final = {
         reason
         for reason in ("cap_spent", "content_filter", "empty_reply", "malformed_reply", "timeout")
-        if wire.is_final(Failure(reason, ""))
+        if protocol.is_final(Failure(reason, ""))
     }
     assert final == {"cap_spent", "content_filter"}
 
@@ -199,11 +199,11 @@ def test_only_the_billed_refusals_are_final() -> None:
 )
 def test_usage_is_what_the_server_counted_or_nothing(told: Any, usage: Usage | None) -> None:
     raw = json.dumps({**json.loads(says("yes").body), "usage": told}).encode()
-    assert wire.usage(raw) == usage
-    parsed = wire.parse(raw)
+    assert protocol.usage(raw) == usage
+    parsed = protocol.parse(raw)
     assert isinstance(parsed, Reply)
     assert parsed.usage == usage
 
 
 def test_a_billed_failure_tells_its_tokens() -> None:
-    assert wire.usage(says(None, finish_reason="length", usage=(9, 512)).body) == Usage(9, 512)
+    assert protocol.usage(says(None, finish_reason="length", usage=(9, 512)).body) == Usage(9, 512)

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lion import base, prompts, teacher
+from lion import base
 from lion.config import project
 from lion.config.settings import Settings, Tune
 from lion.embedded import families
@@ -22,7 +22,8 @@ from lion.instructions import domains
 from lion.judgement import discrimination
 from lion.loop import Iteration, Loop, State
 from lion.model import chat, student, tuning
-from lion.prompts import PromptRole
+from lion.prompting import teacher, templates
+from lion.prompting.templates import PromptRole
 from lion.records.rows import Answer, Instruction, jsonl
 from proving import frozen
 from proving.arms import Arm, Sizes
@@ -30,7 +31,7 @@ from proving.money import MockBilling
 
 ROOT = Path(__file__).parents[2]
 ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
-PROMPTS = {role: prompts.load(ROOT / "prompts" / role, role) for role in ROLES}
+PROMPTS = {role: templates.load(ROOT / "prompts" / role, role) for role in ROLES}
 PLAIN = {"uniform": "one-way", "uniform-mixed": "same mix"}
 """The arm that a feedback has at equal steps, where it is not called as the feedback is."""
 FRUGAL = {"limit": 300, "margin": 1.0, "same_answer": "skip"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from lion.config.settings import Endpoint
 from lion.embedded import application
 from lion.llm.usage import Account
+from lion.prompting.protocol import Outcome, Reply, Request, Usage, sample_seed
 from lion.stage_table import Role
-from lion.wire import Outcome, Reply, Request, Usage, sample_seed
 
 MODEL = "oracle-1"
 DOLLARS_IN, DOLLARS_OUT = 0.15, 0.60

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from lion import scores
 from lion.config import project
 from lion.config.endpoints import ROLES, endpoints
 from lion.config.settings import Endpoint, Referee, Settings
 from lion.errors import LionError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
+from lion.prompting import judge_parser
+from lion.prompting.protocol import Failure, Outcome, Reply, Request
 from lion.records.rows import Message
-from lion.wire import Failure, Outcome, Reply, Request
 
 _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
@@ -42,7 +42,7 @@ def probe_endpoints(settings: Settings) -> list[str]:
 
 def _question(endpoint: Endpoint) -> Request:
     schema = isinstance(endpoint, Referee) and endpoint.form == "schema"
-    return Request((_PROBE,), response_format=scores.SCHEMA if schema else None)
+    return Request((_PROBE,), response_format=judge_parser.SCHEMA if schema else None)
 
 
 def _problems_of(
@@ -58,7 +58,7 @@ def _problems_of(
 
 
 def _keeps_to_schema(reply: Reply) -> bool:
-    return isinstance(scores.from_json(reply.text), tuple)
+    return isinstance(judge_parser.from_json(reply.text), tuple)
 
 
 def _batch_problems(settings: Settings, ledger: Ledger) -> Iterator[str]:

@@ -3,20 +3,21 @@
 import shutil
 from collections.abc import Iterator
 
-from lion import lockfile, prompts
+from lion import lockfile
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError
 from lion.model import disk
+from lion.prompting import templates
 
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
 
 
 def prompt_problems(_: Settings) -> Iterator[str]:
     """Read the prompts of every role."""
-    for role in prompts.VARIABLES:
+    for role in templates.VARIABLES:
         try:
-            prompts.load(project.PROMPTS / role, role)
+            templates.load(project.PROMPTS / role, role)
         except LionError as error:
             yield str(error)
 

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, TextStreamer
 
-from lion import prompts
-from lion import teacher as teachers
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError
@@ -24,8 +22,10 @@ from lion.llm.prices import Prices
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
+from lion.prompting import teacher as teachers
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Failure
 from lion.records.rows import Instruction, Message
-from lion.wire import Failure
 
 Reply = Callable[[list[Message]], str]
 

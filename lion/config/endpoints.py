@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lion.config.settings import Endpoint, Generate, NearDuplicates, Settings
-from lion.prompts import PromptRole
+from lion.prompting.templates import PromptRole
 
 ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 

@@ -27,10 +27,10 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from lion import scores
 from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
+from lion.prompting import judge_parser
 from lion.records.rows import Message, read_messages
 
 LOOPBACK = "127.0.0.1"
@@ -148,9 +148,9 @@ def _keys(asked: object) -> tuple[str, ...] | None:
     """Return the keys of the one schema that is kept to, a verdict's; None where none is asked."""
     if asked is None or (isinstance(asked, dict) and asked.get("type") == "text"):
         return None
-    if asked != scores.SCHEMA:
+    if asked != judge_parser.SCHEMA:
         raise RequestError(400, "only a verdict's JSON schema is known", "response_format", None)
-    return tuple(scores.SCHEMA["json_schema"]["schema"]["properties"])
+    return tuple(judge_parser.SCHEMA["json_schema"]["schema"]["properties"])
 
 
 def _whole(body: dict[str, Any], key: str, least: int | None) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from lion import pools, teacher
+from lion import pools
 from lion.config.settings import Settings
 from lion.evaluation import examination
 from lion.failure_limit import allowed_failures, check_dropped
@@ -19,7 +19,8 @@ from lion.judgement import judging
 from lion.llm.protocols import Clients
 from lion.metrics.exams import ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage
-from lion.prompts import PromptRole, Prompts
+from lion.prompting import teacher
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Answer, Dropped, Instruction
 
 

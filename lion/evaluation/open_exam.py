@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion import teacher
 from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.evaluation import open_ended, vicuna
@@ -20,7 +19,8 @@ from lion.judgement import discrimination, judging
 from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
-from lion.prompts import PromptRole, Prompts
+from lion.prompting import teacher
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Review, reasons
 from lion.statistics import Bootstrap
 

@@ -6,7 +6,6 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion import scores
 from lion.evaluation import open_ended
 from lion.evaluation.open_ended import Compared
 from lion.evaluation.vicuna import Question, ReadReview
@@ -19,6 +18,7 @@ from lion.metrics.exams import (
     TaskAccuracy,
 )
 from lion.metrics.units import PercentEstimate
+from lion.prompting import judge_parser
 from lion.statistics import Bootstrap
 
 DASH = "-"
@@ -58,7 +58,7 @@ def of_reviews(
 
 def _compared(
     asked: Sequence[Question],
-    pairs: Sequence[scores.Scores | str | None],
+    pairs: Sequence[judge_parser.Scores | str | None],
     written: Sequence[Sequence[str]] | None,
     candidate: int,
 ) -> list[Compared]:

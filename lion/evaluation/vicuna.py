@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from lion import scores
 from lion.errors import DataError
+from lion.prompting import judge_parser
 from lion.records.rows import Row, jsonl
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ class ReadReview:
     """
 
     key: str
-    told: scores.Scores | None
-    read: scores.Scores | str
+    told: judge_parser.Scores | None
+    read: judge_parser.Scores | str
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -87,7 +87,7 @@ def _review(row: Row) -> ReadReview:
         pair = (float(told[0]), float(told[1]))
         if pair == (-1.0, -1.0):  # what FastChat writes where it could not read a review
             pair = None
-    return ReadReview(_key(row), pair, scores.from_first_line(_first(row, ("text",))))
+    return ReadReview(_key(row), pair, judge_parser.from_first_line(_first(row, ("text",))))
 
 
 def _is_number(value: object) -> bool:

@@ -13,8 +13,8 @@ from lion.llm.protocols import Clients
 from lion.model import student as students
 from lion.model.chat import ChatFormatter
 from lion.model.fingerprint import served_name
+from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
-from lion.wire import Failure, Outcome, Request
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
 """Failures of a teacher that a student's answer may be: it wrote nothing."""

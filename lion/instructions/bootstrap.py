@@ -12,17 +12,18 @@ from math import ceil
 from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, safety, selfinstruct
+from lion.instructions import decontamination, embeddings, safety
 from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
-from lion.instructions.selfinstruct import TASK_KINDS, TaskKind
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.model import counting
-from lion.prompts import PromptRole, Prompts
+from lion.prompting import self_instruct
+from lion.prompting.protocol import Outcome, Request
+from lion.prompting.self_instruct import TASK_KINDS, TaskKind
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Dropped, Instruction
-from lion.wire import Outcome, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,10 @@ def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
 
 
 def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
-    return selfinstruct.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
+    return self_instruct.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
 
 
 def _candidates(
     draw: Draw[TaskKind, Examples], outcome: Outcome, count: int, filters: Generate
 ) -> list[str | Dropped]:
-    return selfinstruct.candidates(outcome, _texts(draw), count, filters)
+    return self_instruct.candidates(outcome, _texts(draw), count, filters)

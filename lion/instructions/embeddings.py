@@ -23,7 +23,7 @@ from lion.failure_limit import allowed_failures
 from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
-from lion.wire import Failure, Outcome, Request
+from lion.prompting.protocol import Failure, Outcome, Request
 
 ROLE: Literal["embedder"] = "embedder"
 _BATCH = 64  # texts that the encoder takes at once

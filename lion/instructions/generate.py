@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lion import pools
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, generator, progress, safety
+from lion.instructions import decontamination, embeddings, progress, safety
 from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.instructions.progress import Judged
@@ -19,9 +19,10 @@ from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.model import counting
 from lion.model.chat import transcript
-from lion.prompts import PromptRole, Prompts
+from lion.prompting import generator
+from lion.prompting.protocol import Outcome, Request
+from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
-from lion.wire import Outcome, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lion.errors import DataError
 from lion.instructions.novelty import Neighbour
 from lion.metrics.units import Embedded, RoleUsage
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 Vector = NDArray[np.float32]
 DIGITS = 4

@@ -15,8 +15,8 @@ from lion.instructions.quality import Flaw
 from lion.instructions.safety import Checked, Safety
 from lion.llm.protocols import Client
 from lion.metrics.units import Embedded, RoleUsage
+from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Dropped
-from lion.wire import Failure, Outcome, Request
 
 _FEWEST = 20  # candidates, of which a share says something
 _MOST = 100  # candidates of which not one was kept: enough for any share

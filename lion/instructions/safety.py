@@ -16,9 +16,9 @@ from lion.instructions.quality import Flaw
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.model.chat import transcript
-from lion.prompts import PromptRole, Prompts, fence
+from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.templates import PromptRole, Prompts, fence
 from lion.records.rows import Message
-from lion.wire import Failure, Outcome, Request
 
 ROLE: Literal["safety"] = "safety"
 

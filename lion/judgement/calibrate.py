@@ -13,7 +13,7 @@ from lion.judgement import judging
 from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
-from lion.prompts import Prompts
+from lion.prompting.templates import Prompts
 from lion.records.rows import Answer, Dropped, Instruction, Review, Verdict
 from lion.stage_table import Role
 

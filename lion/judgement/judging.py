@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from lion.config.settings import Scorer
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
-from lion.judgement import referee, scorers
+from lion.judgement import scorers
 from lion.llm.protocols import Client
 from lion.model.chat import transcript
-from lion.prompts import Prompts
+from lion.prompting import judge
+from lion.prompting.templates import Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Order, Review
 
 
@@ -48,7 +49,7 @@ def ask(
     client: Client,
     wanted: Sequence[tuple[Pair, Order]],
     templates: Prompts,
-    form: referee.Form,
+    form: judge.Form,
     max_dropped: float,
     samples: int = 1,
 ) -> list[Review]:
@@ -58,7 +59,7 @@ def ask(
     """
     numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
-        referee.review_request(
+        judge.review_request(
             one.question, one.teacher, one.student.text, order, templates, form, sample
         )
         for one, order, sample in numbered
@@ -66,7 +67,7 @@ def ask(
     outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
         replace(
-            referee.parse_review(one.id, order, outcome, (one.teacher, one.student.text), form),
+            judge.parse_review(one.id, order, outcome, (one.teacher, one.student.text), form),
             sample=sample,
         )
         for (one, order, sample), outcome in zip(numbered, outcomes, strict=True)
@@ -81,7 +82,7 @@ def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:
             scorers.score(text, one.expected, scorer, one.id).correct
             for text in (one.student.text, one.teacher)
         )
-        reviews += referee.verified(one.id, teacher, student, scorer.kind)
+        reviews += judge.verified(one.id, teacher, student, scorer.kind)
     return reviews
 
 

@@ -14,7 +14,7 @@ from lion.judgement.judging import Pair
 from lion.llm.protocols import Client, Clients
 from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
-from lion.prompts import Prompts
+from lion.prompting.templates import Prompts
 from lion.records.rows import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
 
 _Reviews = dict[tuple[str, Order], list[Review]]

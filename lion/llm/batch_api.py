@@ -13,7 +13,7 @@ from itertools import islice
 
 from filelock import FileLock, Timeout
 
-from lion import console, wire
+from lion import console
 from lion.config.settings import Api
 from lion.errors import BatchesPendingError, BusyError, EndpointError
 from lion.llm import batch_provider, budget
@@ -24,7 +24,8 @@ from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.lookup import PreparedRequest
 from lion.llm.transport import Transport
 from lion.llm.usage import Account
-from lion.wire import Failure, Usage
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Usage
 
 _TIMES = 2
 """Batches that a request is put into: a third day would say the same as the second."""
@@ -200,9 +201,9 @@ class Batching:
             failure = line.failure or Failure("batch_unread", "")
             detail = self.transport.without_key(failure.detail)
             return FailedCall(item.key, failure.reason, detail, _call(one, None, 0, reservation))
-        usage, outcome = wire.usage(line.reply), wire.parse(line.reply)
+        usage, outcome = protocol.usage(line.reply), protocol.parse(line.reply)
         call = _call(one, usage, self.purse.spent(usage), reservation)
-        if isinstance(outcome, Failure) and not wire.is_final(outcome):
+        if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             return FailedCall(item.key, outcome.reason, outcome.detail, call)
         return Entry(item.key, item.body, item.sample, line.reply, call)
 

@@ -18,7 +18,7 @@ from lion.config.settings import Api
 from lion.errors import EndpointError
 from lion.llm.retry import Tries
 from lion.llm.transport import CallError, Transport
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 100_000_000

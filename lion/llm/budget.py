@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from lion import wire
 from lion.config.settings import EMBEDDED, Endpoint
 from lion.errors import BudgetError
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Prices
-from lion.wire import Usage
+from lion.prompting import protocol
+from lion.prompting.protocol import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Purse:
         Raises BudgetError where that is unknown and a cap depends on it.
         """
         who = f"{self.endpoint.model} at {self.endpoint.base_url}"
-        completion = wire.completion_cap(self.endpoint)
+        completion = protocol.completion_cap(self.endpoint)
         if completion is None:
             if self.cap.tokens is None and self.cap.nanodollars is None:
                 return Amount(1)

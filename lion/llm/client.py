@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lion import wire
 from lion.config.settings import Api, Endpoint, Mode
 from lion.errors import MissingRepliesError
 from lion.llm import garbage
@@ -20,7 +19,8 @@ from lion.llm.ledger import Cap, Ledger
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
 from lion.llm.usage import Account
-from lion.wire import Failure, Outcome, Request
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Outcome, Request
 
 if TYPE_CHECKING:
     from lion.llm.sending import Sender
@@ -135,7 +135,7 @@ class Asker:
         for chunk in _chunks(list(places)):
             for key, raw in self.ledger.look_up(chunk).items():
                 del places[key]
-                outcome = wire.parse(raw)
+                outcome = protocol.parse(raw)
                 if isinstance(outcome, Failure):
                     failed[key] = outcome
         allowed = distinct if max_failed is None else max_failed
@@ -158,12 +158,14 @@ class Asker:
                     continue
                 if key not in counted:
                     counted.add(key)
-                    self.account.count_usage(wire.usage(raw))
-                yield wire.parse(raw)
+                    self.account.count_usage(protocol.usage(raw))
+                yield protocol.parse(raw)
 
     def _item(self, request: Request) -> PreparedRequest:
-        body = wire.canonical(wire.body(request, self.endpoint, self.random_seed))
-        return PreparedRequest(wire.key(self.endpoint, body, request.sample), body, request.sample)
+        body = protocol.canonical(protocol.body(request, self.endpoint, self.random_seed))
+        return PreparedRequest(
+            protocol.key(self.endpoint, body, request.sample), body, request.sample
+        )
 
     @property
     def _sender(self) -> "Sender":

@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from lion import wire
 from lion.errors import AskError, DataError
 from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
+from lion.prompting import protocol
 from lion.records.rows import FORMAT, jsonl
 
 _COLUMNS = ("endpoint", "request", "sample", "reply", "at")
@@ -124,8 +124,8 @@ def ledger_problems(path: Path) -> list[str]:
 def _problem(key: bytes, row: Mapping[str, Any]) -> str | None:
     if _key(row) != key:
         return f"{key.hex()}: the key does not belong to its request"
-    found = wire.parse(row["reply"])
-    if isinstance(found, wire.Failure) and not wire.is_final(found):
+    found = protocol.parse(row["reply"])
+    if isinstance(found, protocol.Failure) and not protocol.is_final(found):
         return f"{key.hex()}: {found.reason}: {found.detail}"
     return None
 
@@ -179,7 +179,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[tuple[bytes, dict[str, Any
 
 
 def _key(row: Mapping[str, Any]) -> bytes:
-    return wire.key_of(row["endpoint"], row["request"], row["sample"])
+    return protocol.key_of(row["endpoint"], row["request"], row["sample"])
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,9 +215,11 @@ def _foreign(source: Path) -> Iterator[Entry]:
             endpoint, sample = str(row["endpoint"]), int(row["sample"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{source}, row {number}: no reply of a ledger: {error!r}") from error
-        if isinstance(found := wire.parse(reply), wire.Failure) and not wire.is_final(found):
+        if isinstance(found := protocol.parse(reply), protocol.Failure) and not protocol.is_final(
+            found
+        ):
             raise DataError(f"{source}, row {number}: {found.reason}: {found.detail}")
-        key = wire.key_of(endpoint, request, sample)
+        key = protocol.key_of(endpoint, request, sample)
         if row.get("key", key) != key:
             raise DataError(f"{source}, row {number}: the key does not belong to its request")
         yield Entry(key, request, sample, reply, Call(endpoint))

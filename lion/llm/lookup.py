@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lion.errors import TooManyDroppedError
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 
 @dataclass(frozen=True, slots=True)

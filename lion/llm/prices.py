@@ -15,7 +15,7 @@ from pydantic import Field, RootModel, ValidationError
 
 from lion.config.settings import EMBEDDED, Endpoint, Section
 from lion.errors import SettingsError
-from lion.wire import Usage
+from lion.prompting.protocol import Usage
 
 NANO = 10**9
 _MILLION = 10**6

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from lion.config.settings import Endpoint
 from lion.llm.usage import Account
+from lion.prompting.protocol import Outcome, Request
 from lion.stage_table import Role
-from lion.wire import Outcome, Request
 
 
 class Client(Protocol):

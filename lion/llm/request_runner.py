@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from lion import wire
 from lion.config.settings import Api
 from lion.errors import BudgetError, LionError
 from lion.llm import budget
@@ -18,7 +17,8 @@ from lion.llm.rate_limit import Pace
 from lion.llm.retry import Tries
 from lion.llm.transport import CallError, RetryableError, ThrottledError, Transport
 from lion.llm.usage import Account
-from lion.wire import Failure, Outcome, Usage
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Outcome, Usage
 
 _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
 
@@ -94,10 +94,10 @@ class Caller:
         except CallError as error:
             await self._record_failure(item, shared, error, began, reservation)
             raise
-        usage, outcome = wire.usage(raw), wire.parse(raw)
+        usage, outcome = protocol.usage(raw), protocol.parse(raw)
         self.pace.served(usage.prompt + usage.completion if usage else 0, headers)
         call = self._call(began, usage, self.purse.spent(usage), reservation)
-        if isinstance(outcome, Failure) and not wire.is_final(outcome):
+        if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             self.account.wasted += 1
             self.account.billed += 1
             await shared.writer.put(FailedCall(item.key, outcome.reason, outcome.detail, call))

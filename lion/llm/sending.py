@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lion import wire
 from lion.config.settings import Api, Endpoint
 from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import Batching, Make
@@ -22,7 +21,8 @@ from lion.llm.request_runner import Caller, RequestBatch
 from lion.llm.shutdown import interruptible
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.llm.usage import Account
-from lion.wire import Failure, Outcome
+from lion.prompting import protocol
+from lion.prompting.protocol import Failure, Outcome
 
 Progress = Callable[[int, int], None]
 _FIRST_REFUSALS = 8
@@ -69,7 +69,7 @@ class Sender:
             raw, _ = await self._transport.send(item.body)
         except CallError as error:
             return error.failure
-        return wire.parse(raw)
+        return protocol.parse(raw)
 
     async def look_for_batches(self) -> None:
         """Raise EndpointError where there is no Batch API."""

@@ -19,7 +19,7 @@ import openai
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.embedded import application
 from lion.errors import EndpointError
-from lion.wire import Failure
+from lion.prompting.protocol import Failure
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _LARGEST = 8 << 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lion.metrics.runs import Happened
 from lion.metrics.units import RoleUsage
-from lion.wire import Usage
+from lion.prompting.protocol import Usage
 
 
 @dataclass(slots=True)

@@ -6,12 +6,13 @@ Writes no file.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lion import pools, teacher
+from lion import pools
 from lion.config.settings import Settings
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
-from lion.prompts import Prompts
+from lion.prompting import teacher
+from lion.prompting.templates import Prompts
 from lion.records.rows import Answer, Dropped, Instruction
 
 

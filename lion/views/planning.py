@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import repository, wire
+from lion import repository
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.llm.prices import Prices
@@ -20,10 +20,11 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
+from lion.prompting import protocol
+from lion.prompting.protocol import Usage
 from lion.readers import files as sources
 from lion.records.rows import Instruction, jsonl
 from lion.stage_table import STAGES
-from lion.wire import Usage
 
 _BYTES_A_TOKEN = 4
 _SHARE_OF_CAP = 0.5
@@ -286,7 +287,7 @@ def _tokens(
     template = max((path.stat().st_size for path in texts), default=0) / _BYTES_A_TOKEN
     if role == "embedder":
         return template + _WORDS, 0, "estimated"
-    cap = wire.completion_cap(endpoint) or _CAP
+    cap = protocol.completion_cap(endpoint) or _CAP
     if bootstraps:
         entry = settings.bootstrap[project.BASE]
         shown = _WORDS * (entry.from_seeds + entry.from_made)

@@ -7,19 +7,20 @@ the rows that a student was tuned on are a function of params and pools.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lion import pools, prompts, wire
+from lion import pools
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError
-from lion.instructions import generator
 from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
 from lion.model.chat import transcript
-from lion.prompts import Prompts
+from lion.prompting import generator, protocol
+from lion.prompting import templates as prompts
+from lion.prompting.protocol import Reply, Request
+from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.views import frames
 from lion.views.revisions import Tree
-from lion.wire import Reply, Request
 
 _ASKINGS = 512  # of one parent in one iteration, at most, that are looked for
 _CHUNK = 64
@@ -82,7 +83,7 @@ def _reply(
             if not known:  # samples are used in their order
                 return None
             for key in keys:
-                outcome = wire.parse(known[key]) if key in known else None
+                outcome = protocol.parse(known[key]) if key in known else None
                 if not isinstance(outcome, Reply):
                     continue
                 text = generator.candidate(outcome, parent.id, rules)
@@ -92,8 +93,8 @@ def _reply(
 
 
 def _key(settings: Settings, request: Request) -> bytes:
-    body = wire.body(request, settings.generator, settings.random_seed)
-    return wire.key(settings.generator, wire.canonical(body), request.sample)
+    body = protocol.body(request, settings.generator, settings.random_seed)
+    return protocol.key(settings.generator, protocol.canonical(body), request.sample)
 
 
 def _id(text: str) -> str:

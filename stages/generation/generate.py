@@ -9,7 +9,7 @@ from lion.config import project
 from lion.instructions.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
-from lion.prompts import PromptRole
+from lion.prompting.templates import PromptRole
 from lion.records.rows import KINDS, Instruction, Verdict, jsonl
 
 

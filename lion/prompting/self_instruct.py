@@ -13,10 +13,10 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
-from lion.instructions import generator
-from lion.prompts import Prompts, fence
+from lion.prompting import generator
+from lion.prompting.protocol import Failure, Outcome, Reply, Request
+from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped
-from lion.wire import Failure, Outcome, Reply, Request
 
 STAGE = "bootstrap"
 

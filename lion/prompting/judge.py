@@ -7,10 +7,10 @@ a position. A reply whose scores cannot be read is a review with a reason, never
 from collections.abc import Sequence
 from typing import Literal
 
-from lion import scores
-from lion.prompts import Prompts, fence
+from lion.prompting import judge_parser
+from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.templates import Prompts, fence
 from lion.records.rows import ORDERS, Order, Review
-from lion.wire import Failure, Outcome, Request
 
 Form = Literal["text", "schema", "scores_first"]
 _FILES: dict[Form, str] = {
@@ -42,7 +42,7 @@ def review_request(
         answer_1=first,
         answer_2=second,
     )
-    schema = scores.SCHEMA if form == "schema" else None
+    schema = judge_parser.SCHEMA if form == "schema" else None
     return Request(prompts.conversation(asked), sample, response_format=schema)
 
 
@@ -69,12 +69,12 @@ def parse_review(
     return Review(identity, order, teacher, student, None, outcome.text)
 
 
-def _read(text: str, shown: Sequence[str], form: Form) -> scores.Scores | str:
+def _read(text: str, shown: Sequence[str], form: Form) -> judge_parser.Scores | str:
     """Read the schema's object, or the text of a server that ignores schemas."""
     if form == "scores_first":
-        return scores.from_first_line(text)
-    found = scores.from_json(text)
-    return scores.from_text(text, shown) if found is None else found
+        return judge_parser.from_first_line(text)
+    found = judge_parser.from_json(text)
+    return judge_parser.from_text(text, shown) if found is None else found
 
 
 def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> list[Review]:
@@ -86,7 +86,7 @@ def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> 
     if teacher is None or student is None:
         evidence = f"{kind}: what is expected cannot be read"
         return [Review(id, order, None, None, "unmarkable", evidence) for order in ORDERS]
-    given = [scores.HIGHEST if right else scores.LOWEST for right in (teacher, student)]
+    given = [judge_parser.HIGHEST if right else judge_parser.LOWEST for right in (teacher, student)]
     words = ["right" if right else "wrong" for right in (teacher, student)]
     evidence = f"{kind}: teacher {words[0]}, student {words[1]}"
     return [Review(id, order, given[0], given[1], None, evidence) for order in ORDERS]

@@ -4,9 +4,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from lion.prompts import Prompts
+from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.templates import Prompts
 from lion.records.rows import Answer, Dropped, Instruction
-from lion.wire import Failure, Outcome, Request
 
 STAGE = "teach"
 

@@ -8,9 +8,9 @@ import re
 
 from lion.config.settings import Generate
 from lion.instructions.novelty import words
-from lion.prompts import Prompts, fence
+from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped, Kind
-from lion.wire import Failure, Outcome, Request
 
 STAGE = "generate"
 

@@ -1,0 +1,1 @@
+"""The four roles, pure: text in, request out; reply in, record out."""
