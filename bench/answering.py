@@ -66,7 +66,7 @@ def build_llama(folder: Path, texts: Sequence[str]) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion.model import student
+    from lion.student import checkpoint
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -94,7 +94,7 @@ def build_llama(folder: Path, texts: Sequence[str]) -> None:
         )
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
-    student.save(model, tokenizer, folder)
+    checkpoint.save(model, tokenizer, folder)
 
 
 def build_tiny(folder: Path, rows: int) -> list[str]:
@@ -103,13 +103,16 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
 
     from lion.config.settings import read_settings
     from lion.embedded import families, recipe
-    from lion.model import chat, student, tuning
+    from lion.model import tuning
     from lion.records.rows import Instruction
+    from lion.student import chat_format, checkpoint
 
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     tasks = families.pool(rows, random_seed=0, skew=1.3)
     recipe.build(folder / "base", [task.instruction for task in tasks], 0)
-    encoder = chat.ChatFormatter(student.load_tokenizer(folder / "base", settings.student), "auto")
+    encoder = chat_format.ChatFormatter(
+        checkpoint.load_tokenizer(folder / "base", settings.student), "auto"
+    )
     examples = [
         (
             Instruction.new(_turn(task.instruction), origin="seed", iteration="0").id,
@@ -120,7 +123,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     ]
     tuning.finetune(
         encoder.examples(examples),
-        student=folder / "base",
+        checkpoint=folder / "base",
         out=folder / "student",
         settings=settings.student,
         tune=settings.tune_at("0"),
@@ -138,11 +141,11 @@ def _turn(text: str) -> Any:
 
 
 def _loaded(options: dict[str, Any]) -> tuple[Any, Any, list[list[int]]]:
-    from lion.model import chat, student
+    from lion.student import chat_format, checkpoint
 
     settings = _student(options)
-    model, tokenizer = student.load_student(Path(options["student"]), settings)
-    encoder = chat.ChatFormatter(tokenizer, settings.prompt_format)
+    model, tokenizer = checkpoint.load_student(Path(options["student"]), settings)
+    encoder = chat_format.ChatFormatter(tokenizer, settings.prompt_format)
     return model, encoder, encoder.prompts([_turn(text) for text in options["texts"]])
 
 
@@ -256,15 +259,15 @@ CONTENDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def take_part(name: str, file: Path) -> None:
     """Run one contender on the options in `file`, and write what it did over them."""
-    from lion.model import student
+    from lion.student import checkpoint
 
-    student.load_libraries()
+    checkpoint.load_libraries()
     options = json.loads(file.read_text(encoding="utf-8"))
     started = time.perf_counter()
     answers = CONTENDERS[name](options)
     seconds = time.perf_counter() - started
     if answers and not isinstance(answers[0], str):
-        tokenizer = student.load_tokenizer(Path(options["student"]), _student(options))
+        tokenizer = checkpoint.load_tokenizer(Path(options["student"]), _student(options))
         end = tokenizer.eos_token_id
         cut = [one[: one.index(end)] if end in one else one for one in answers]
         answers = [tokenizer.decode(one, skip_special_tokens=True).strip() for one in cut]
@@ -389,7 +392,7 @@ def memory(_: argparse.Namespace, folder: Path) -> None:
         rows = [f"{draw.choice(texts)} ({number})" for number in range(count)]
         result = run(
             "ours",
-            student=str(folder / "student"),
+            checkpoint=str(folder / "student"),
             new_tokens=TINY_TOKENS,
             threads=1,
             texts=rows,

@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from lion.instructions.decontamination import Decontamination, parted
-from lion.model.chat import transcript
 from lion.readers import files as sources
+from lion.student.chat_format import transcript
 
 MOST = 10.0  # seconds
 NGRAM = 13

@@ -60,7 +60,7 @@ def build(folder: Path, size: str) -> int:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion.model import student
+    from lion.student import checkpoint
 
     config = LlamaConfig(
         **SIZES[size], max_position_embeddings=4096, bos_token_id=0, eos_token_id=1
@@ -74,7 +74,7 @@ def build(folder: Path, size: str) -> int:
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = LlamaForCausalLM(config).to(torch.bfloat16)
-    student.save(model.cpu(), tokenizer, folder)
+    checkpoint.save(model.cpu(), tokenizer, folder)
     return sum(one.numel() for one in model.parameters()) - config.vocab_size * config.hidden_size
 
 
@@ -104,12 +104,12 @@ def tuning(options: Options) -> dict[str, float]:
     """Tune; return tokens, and seconds after the first steps."""
     import tiny
 
-    from lion.model import student
-    from lion.model.chat import ChatFormatter
     from lion.model.tuning import finetune
+    from lion.student import checkpoint
+    from lion.student.chat_format import ChatFormatter
 
     folder = Path(options["folder"])
-    encoder = ChatFormatter(student.load_tokenizer(folder, settings()), "paper")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, settings()), "paper")
     size, rows = options["size"], options["rows"]
     pairs = zip(texts(size, rows, 60), reversed(texts(size, rows, 120)), strict=True)
     turns = [
@@ -119,7 +119,7 @@ def tuning(options: Options) -> dict[str, float]:
     ended: list[float] = []
     finetune(
         examples,
-        student=folder,
+        checkpoint=folder,
         out=folder.with_name("tuned"),
         settings=settings(),
         tune=tiny.tune_settings(
@@ -156,9 +156,9 @@ def generate(options: Options) -> dict[str, float]:
     """Answer by `generate` in fixed batches, padded on the left."""
     import torch
 
-    from lion.model import student
+    from lion.student import checkpoint
 
-    model, tokenizer = student.load_student(Path(options["folder"]), settings())
+    model, tokenizer = checkpoint.load_student(Path(options["folder"]), settings())
     tokenizer.padding_side, tokenizer.pad_token = "left", "</s>"
     prompts = texts(options["size"], options["instructions"], 60)
     tokens = 0

@@ -25,8 +25,8 @@ from rouge_score import rouge_scorer
 from rouge_score.tokenizers import Tokenizer
 
 from lion.instructions.novelty import Novelty, words
-from lion.model.chat import transcript
 from lion.readers import files as sources
+from lion.student.chat_format import transcript
 
 MOST = 7.0  # milliseconds per candidate at the first size
 LIMIT = 0.7

@@ -21,9 +21,9 @@ import orjson
 from lion import base
 from lion.config import project
 from lion.instructions import domains, quality
-from lion.model.chat import transcript
 from lion.readers import files as sources
 from lion.records.rows import Instruction, jsonl
+from lion.student.chat_format import transcript
 
 MOST_SECONDS, MOST_GB = 20.0, 2.0
 ROOT = Path(__file__).parents[1]

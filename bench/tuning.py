@@ -74,7 +74,7 @@ def make(folder: Path, data: Path, rows: int, length: int) -> tuple[int, float]:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from lion.model.chat import ChatFormatter
+    from lion.student.chat_format import ChatFormatter
 
     pairs = texts(data, 5000)
     backend = Tokenizer(models.BPE())
@@ -123,9 +123,9 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     import torch
 
     from lion.config.settings import Student
-    from lion.model.chat import Example
     from lion.model.collation import draw_order
     from lion.model.tuning import finetune
+    from lion.student.chat_format import Example
 
     threads = torch.get_num_threads()
     sys.path.insert(0, str(ROOT / "tests"))

@@ -16,13 +16,13 @@ from lion.embedded import families
 from lion.errors import DataError
 from lion.instructions import quality
 from lion.instructions.decontamination import Decontamination
-from lion.model import hub
-from lion.model.chat import transcript
-from lion.model.counting import Count
-from lion.model.student import Pointer, load_libraries
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
+from lion.student import hub
+from lion.student.chat_format import transcript
+from lion.student.checkpoint import Pointer, load_libraries
+from lion.student.tokens import Count
 
 _SHOWN = 10  # problems that one message lists
 

@@ -13,11 +13,11 @@ from lion.instructions import decontamination
 from lion.instructions.bootstrap import Bootstrapped, bootstrap
 from lion.instructions.bootstrapped_pool import BootstrappedTask
 from lion.metrics.pools import BootstrapMetrics
-from lion.model import counting
 from lion.prompting.self_instruct import TASK_KINDS
 from lion.prompting.templates import PromptRole
 from lion.readers import files
 from lion.records.rows import Dropped, Instruction, instruction_id, reasons
+from lion.student import tokens as counting
 
 
 def main(work: stage.Work) -> str:

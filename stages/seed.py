@@ -9,8 +9,8 @@ from lion import base, stage
 from lion.config import project
 from lion.instructions import decontamination, domains
 from lion.metrics.pools import SeedMetrics
-from lion.model import counting
 from lion.records.rows import Verdict, jsonl, reasons
+from lion.student import tokens as counting
 
 
 def main(work: stage.Work) -> str:

@@ -13,11 +13,12 @@ from scipy import stats
 from transformers import LlamaForCausalLM
 
 from lion.errors import DataError, ModelError
-from lion.model import decoding, engines, response_shards, student
+from lion.model import decoding, engines, response_shards
 from lion.model.answering import AnsweringTask, answer
-from lion.model.chat import ChatFormatter
 from lion.model.decoding import InverseSampling, uniforms
 from lion.records.rows import Answer, Instruction
+from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter
 
 SETTINGS = tiny.student_settings()
 ROWS = [
@@ -43,7 +44,7 @@ def ask(folder: Path, rows: Sequence[Instruction] = ROWS, **changes: Any) -> lis
 
 def greedy_by_hand(folder: Path, row: Instruction, max_tokens: int) -> tuple[str, str]:
     """Run the whole sequence through the model for every token: no cache, no batch, no padding."""
-    model, tokenizer = student.load_student(folder, SETTINGS)
+    model, tokenizer = checkpoint.load_student(folder, SETTINGS)
     encoder = ChatFormatter(tokenizer, "auto")
     ids, written = encoder.prompt(row.messages), []
     for _ in range(max_tokens):
@@ -94,10 +95,10 @@ def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> 
     from lion.model.tuning import finetune
 
     folder = tiny.folder(tmp_path / "base")
-    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in ROWS]),
-        student=folder,
+        checkpoint=folder,
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=60, learning_rate=0.01),
@@ -175,12 +176,12 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     folder = tiny.folder(tmp_path / "student")
     roomy = ask(folder)
-    model = student.load_model(folder, SETTINGS)
+    model = checkpoint.load_model(folder, SETTINGS)
     cramped = Cramped(model, room=2)
-    monkeypatch.setattr(student, "load_model", lambda *_: cramped)
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_: cramped)
     assert ask(folder, batch_size=7) == roomy
     assert cramped.sizes == [7, 3, 1, 2, 4, 2, 2]
-    monkeypatch.setattr(student, "load_model", lambda *_: Cramped(model, room=0))
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_: Cramped(model, room=0))
     with pytest.raises(ModelError, match=r"alone .* does not fit in memory. Lower"):
         ask(folder)
 
@@ -188,7 +189,7 @@ def test_a_batch_that_does_not_fit_is_halved(
 def test_the_models_context_ends_an_answer(tmp_path: Path) -> None:
     """The GPT-2 of the tests has 48 positions: one more would be an index error."""
     folder = tiny.folder(tmp_path / "student", "gpt2")
-    tokenizer = student.load_tokenizer(folder, SETTINGS)
+    tokenizer = checkpoint.load_tokenizer(folder, SETTINGS)
     length = len(ChatFormatter(tokenizer, "auto").prompt(ROWS[0].messages))
     assert length < 48
     long = tiny.instruction("Reverse the letters " * 30)
@@ -203,7 +204,7 @@ def test_what_the_model_would_rather_do_is_not_asked(tmp_path: Path) -> None:
     model = tiny.model()
     model.generation_config.repetition_penalty = 3.0
     model.generation_config.num_beams = 2
-    student.save(model, tiny.tokenizer(), tmp_path / "opinionated")
+    checkpoint.save(model, tiny.tokenizer(), tmp_path / "opinionated")
     written = (tmp_path / "opinionated" / "generation_config.json").read_text()
     assert '"repetition_penalty": 3.0' in written
     assert ask(tmp_path / "opinionated") == plain
@@ -328,7 +329,7 @@ def test_answers_of_another_task_are_never_taken(
     elif change == "seed":
         options = {"random_seed": 1}
     elif change == "weights":
-        student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
+        checkpoint.save(tiny.model(seed=1), tiny.tokenizer(), folder)
     else:
         monkeypatch.setattr(response_shards, "CODE", ("answering.py",))
     ask(folder, rows, keep=keep, **options)

@@ -15,9 +15,9 @@ from lion.config.settings import Settings
 from lion.embedded import families
 from lion.errors import DataError
 from lion.instructions.decontamination import guard
-from lion.model import student
-from lion.model.chat import transcript
 from lion.records.rows import Instruction, TeacherAnswer, jsonl
+from lion.student import checkpoint
+from lion.student.chat_format import transcript
 
 
 def write_rows(path: Path, rows: list[Any]) -> str:
@@ -240,7 +240,7 @@ def test_a_base_student_is_pointed_to_and_never_copied(workplace: Workplace, fol
     settings = workplace.params({"student.model": name, "student.revision": commit})
     base.write_student(Path("data/base"), settings.student, [], 0)
     assert [path.name for path in Path("data/base").iterdir()] == ["pointer.json"]
-    pointer = student.Pointer.read(Path("data/base"))
+    pointer = checkpoint.Pointer.read(Path("data/base"))
     wanted = ("folder", name, None) if folder else ("hub", name, commit)
     assert (pointer.kind, pointer.target, pointer.revision) == wanted
     assert jsonl.read_document(Path("data/base/pointer.json"))["format"] == 1
@@ -260,7 +260,7 @@ def test_a_hub_students_commit_is_pinned(
     monkeypatch.setattr(huggingface_hub, "model_info", told)
     settings = workplace.params({"student.model": "Qwen/Qwen3-0.6B"})
     base.write_student(Path("data/base"), settings.student, [], 0)
-    assert student.Pointer.read(Path("data/base")).revision == "cd" * 20
+    assert checkpoint.Pointer.read(Path("data/base")).revision == "cd" * 20
     assert asked == [("Qwen/Qwen3-0.6B", None)]
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 
 from lion.errors import DataError, ModelError
-from lion.model.chat import PREAMBLE, ChatFormatter, fold_system, paper_prompt, transcript
 from lion.records.rows import Message, Role
+from lion.student.chat_format import PREAMBLE, ChatFormatter, fold_system, paper_prompt, transcript
 
 
 def user(content: str) -> Message:

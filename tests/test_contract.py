@@ -130,7 +130,7 @@ def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.model import states
 
-    reached = closure("lion/model/tuning.py") - {"lion/model/chat.py"}
+    reached = closure("lion/model/tuning.py") - {"lion/student/chat_format.py"}
     assert {f"lion/model/{name}" for name in states._CODE} == reached
 
 

@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lion.errors import ModelError
-from lion.model import delta, student
+from lion.model import delta
+from lion.student import checkpoint
 
 
 def saved(path: Path, seed: int, dtype: torch.dtype = torch.float32) -> Path:
-    student.save(tiny.model(seed=seed).to(dtype), tiny.tokenizer(), path)
+    checkpoint.save(tiny.model(seed=seed).to(dtype), tiny.tokenizer(), path)
     return path
 
 

@@ -17,9 +17,9 @@ from lion.evaluation import likelihood
 from lion.instructions import decontamination
 from lion.metrics import files
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
-from lion.model import chat, student
 from lion.readers import official_exams
 from lion.stage import Work
+from lion.student import chat_format, checkpoint
 from stages import examine
 
 MOVIES = [
@@ -69,8 +69,8 @@ def test_the_likeliest_letter_is_the_models(workplace: Workplace, bbh: Path) -> 
     """Against one unpadded forward pass an option, at any batch size."""
     folder, settings = workplace.path / "data/1/student", tiny.student_settings()
     items = official_exams.read_items(bbh)
-    model, tokenizer = student.load_student(folder, settings)
-    encoder = chat.ChatFormatter(tokenizer, "auto")
+    model, tokenizer = checkpoint.load_student(folder, settings)
+    encoder = chat_format.ChatFormatter(tokenizer, "auto")
 
     def score(prompt: list[int], letter: str) -> float:
         tokens = tokenizer(letter, add_special_tokens=False).input_ids
@@ -93,7 +93,7 @@ def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path
     items = official_exams.read_items(bbh)
     found = likelihood.likeliest(
         items,
-        student=workplace.path / "data/1/student",
+        checkpoint=workplace.path / "data/1/student",
         settings=tiny.student_settings(),
         batch_size=4,
     )

@@ -9,11 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lion.errors import ModelError
-from lion.model import exporting, student
+from lion.model import exporting
 from lion.model.answering import AnsweringTask, answer
-from lion.model.chat import ChatFormatter
 from lion.model.tuning import finetune
 from lion.records.rows import Message
+from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter
 
 SETTINGS = tiny.student_settings()
 QUESTIONS = ("Reverse the letters: c a f b", "What is 17 plus 25?", "Say yes")
@@ -33,11 +34,11 @@ CONVERSATIONS: list[list[Message]] = [
 
 def tuned(folder: Path, out: Path, **changes: Any) -> Path:
     """Tune a student a little, as a user would."""
-    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     rows = [tiny.instruction(text) for text in QUESTIONS]
     finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in rows]),
-        student=folder,
+        checkpoint=folder,
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=3, **changes),
@@ -89,17 +90,17 @@ def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, openin
     words = tiny.tokenizer(None, **options)
     if opening:
         words.backend_tokenizer.post_processor = bos_first(words)
-    student.save(tiny.model(), words, tmp_path / "student")
+    checkpoint.save(tiny.model(), words, tmp_path / "student")
     settings = tiny.student_settings(prompt_format="paper")
     exporting.export_student(tmp_path / "student", settings, tmp_path / "out")
-    encoder = ChatFormatter(student.load_tokenizer(tmp_path / "student", settings), "paper")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "student", settings), "paper")
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     for messages in CONVERSATIONS:
         ids = exported.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         assert exported.decode(ids) == exported.decode(encoder.prompt(messages))
         assert ids == encoder.prompt(messages)
     assert (encoder.prompt(CONVERSATIONS[0])[0] == words.bos_token_id) is opening
-    as_base = ChatFormatter(student.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
+    as_base = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
     assert as_base.end_of_turn == encoder.end_of_turn
 
 

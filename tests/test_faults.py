@@ -20,8 +20,8 @@ from polling import is_alive, suspend_holding, wait_for_end
 from running import Finished
 
 from lion import console, lockfile
-from lion.model import student
 from lion.records import jsonl, output_marks
+from lion.student import checkpoint
 
 # --- a teacher that lies ---------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ def test_what_a_killed_writer_left_is_removed_and_no_others(tmp_path: Path) -> N
 
 def test_a_half_written_student_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".student.k3_9dq0x" / "new").mkdir(parents=True)
-    with student.replacing_folder(tmp_path / "student") as folder:
+    with checkpoint.replacing_folder(tmp_path / "student") as folder:
         (folder / "config.json").write_text("{}")
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
@@ -185,7 +185,7 @@ def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
     metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
     jsonl.write_document(metrics, {"new": 1})
     jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
-    with student.replacing_folder(folder) as temporary:
+    with checkpoint.replacing_folder(folder) as temporary:
         (temporary / "config.json").write_text("{}")
     Path(".lion/runs/split@1.json").unlink()
     assert output_marks.changed() == []

@@ -12,8 +12,8 @@ import yaml
 from fixtures import ROOT
 
 from lion.evaluation import choices, harness
-from lion.model.chat import paper_prompt
 from lion.readers.official_exams import Item
+from lion.student.chat_format import paper_prompt
 
 ITEMS = [
     Item("bbh", "snarks", 1, "q", ("a", "b"), "B", "(B)"),

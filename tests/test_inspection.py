@@ -15,8 +15,9 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from lion import stage
 from lion.errors import ModelError, SettingsError
-from lion.model import inspection, student
-from lion.model.student import Pointer
+from lion.model import inspection
+from lion.student import checkpoint
+from lion.student.checkpoint import Pointer
 
 SETTINGS = tiny.student_settings()
 
@@ -31,7 +32,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     assert len(problems) == 1
     assert "has no *.safetensors. Pickled weights are refused" in problems[0]
     with pytest.raises(ModelError, match="Pickled weights are refused"):
-        student.load_student(folder, SETTINGS)
+        checkpoint.load_student(folder, SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from test_tuning import SETTINGS, examples, run
 from lion.config import launcher
 from lion.config.settings import Hardware, Launcher
 from lion.errors import ModelError, SettingsError
-from lion.model import student, tuning_process
+from lion.model import tuning_process
 from lion.model.trainer import LionTrainer
 from lion.model.tuning import TuneReport
+from lion.student import checkpoint
 
 ROOT = Path(__file__).parents[1]
 READY = sorted((ROOT / "launchers").glob("*.yaml"))
@@ -62,7 +63,7 @@ def test_two_processes_give_the_curve_and_the_student_of_one(tmp_path: Path) -> 
 
 
 def assert_same_weights(ours: Path, alone: Path) -> None:
-    one, other = (student.load_student(path, SETTINGS)[0].state_dict() for path in (ours, alone))
+    one, other = (checkpoint.load_student(path, SETTINGS)[0].state_dict() for path in (ours, alone))
     assert one.keys() == other.keys()
     for name, weight in one.items():
         assert weight.sub(other[name]).abs().max() < 1e-3, name

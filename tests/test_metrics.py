@@ -270,7 +270,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
     others = {
         "lion/model/answering.py": "the task of a launched process",
         "lion/model/delta.py": "a delta's manifest",
-        "lion/model/student.py": "a student's pointer",
+        "lion/student/checkpoint.py": "a student's pointer",
         "lion/model/tuning_process.py": "what a launched process is told, and tells",
         "lion/stage.py": "the further exams",
     }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
 from lion.instructions import quality
-from lion.model import counting
+from lion.student import tokens
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)
@@ -113,13 +113,13 @@ def test_tokens_are_the_students(configure: Configure, tmp_path: Path) -> None:
     tiny.folder(tmp_path / "student")
     changes = {"student.model": str(tmp_path / "student"), "quality.max_tokens": 5}
     settings = configure(changes)
-    count = counting.counter(settings.quality, settings.student)
+    count = tokens.counter(settings.quality, settings.student)
     assert count is not None
     assert count("one two three") >= 3
     (tmp_path / "student" / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match="tokenizer"):
-        counting.counter(settings.quality, settings.student)
-    assert counting.counter(configure({}).quality, settings.student) is None
+        tokens.counter(settings.quality, settings.student)
+    assert tokens.counter(configure({}).quality, settings.student) is None
 
 
 def test_the_embedded_students_tokens_cannot_be_asked_for(configure: Configure) -> None:

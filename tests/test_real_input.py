@@ -25,8 +25,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
-from lion.model import student
 from lion.readers import files
+from lion.student import checkpoint
 
 FILES = ROOT.parent / "shared" / "data" / "instructions"
 EXAM = FILES / "user_oriented_252.jsonl"
@@ -144,7 +144,7 @@ def _write_student(folder: Path, texts: list[str]) -> None:
         bos_token_id=0,
         eos_token_id=1,
     )
-    student.save(LlamaForCausalLM(config), tokenizer, folder)
+    checkpoint.save(LlamaForCausalLM(config), tokenizer, folder)
 
 
 # --- the run ---------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.embedded import recipe
-from lion.model import inspection, student
-from lion.model.chat import ChatFormatter
+from lion.model import inspection
 from lion.records.rows import canonical_text
+from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter
 
 TEXTS = [
     f"{verb} the letters: {' '.join(letters)} {number}"
@@ -67,7 +68,7 @@ def test_a_letter_is_one_token_wherever_it_stands() -> None:
 
 def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
     recipe.build(tmp_path / "base", TEXTS, 0)
-    model, tokenizer = student.load_student(tmp_path / "base", SETTINGS)
+    model, tokenizer = checkpoint.load_student(tmp_path / "base", SETTINGS)
     assert (
         inspection.checkpoint_problems(
             tiny.student_settings(model=str(tmp_path / "base")), ask_hub=False

@@ -11,10 +11,10 @@ from fixtures import ROOT
 from lion.config.settings import Decontaminate
 from lion.instructions import decontamination
 from lion.instructions.novelty import Novelty
-from lion.model.chat import transcript
 from lion.readers import files
 from lion.readers.files import SourceRow
 from lion.records.rows import Instruction
+from lion.student.chat_format import transcript
 
 FILE = ROOT / "seeds" / "seeds.jsonl"
 SHARED = ROOT.parent / "shared" / "data"

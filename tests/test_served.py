@@ -16,10 +16,11 @@ from lion import stage
 from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
 from lion.inference.respondent import Respondent
-from lion.model import serving, student
+from lion.model import serving
 from lion.model.answering import AnsweringTask, answer
-from lion.model.fingerprint import served_name
 from lion.records.rows import Answer
+from lion.student import checkpoint
+from lion.student.fingerprint import served_name
 
 
 def free_port() -> int:
@@ -64,7 +65,7 @@ def test_another_students_bytes_are_another_name(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
     before = served_name(folder, "1")
     assert before.startswith("student-1-")
-    student.save(tiny.model(seed=1), tiny.tokenizer(), folder)
+    checkpoint.save(tiny.model(seed=1), tiny.tokenizer(), folder)
     assert served_name(folder, "1") != before
 
 

@@ -13,8 +13,9 @@ import torch
 from polling import wait_until
 from test_tuning import SETTINGS, digests, examples, run
 
-from lion.model import resume, states, student, tuning_process
-from lion.model.chat import Example
+from lion.model import states, tuning_process
+from lion.student import checkpoint, resume
+from lion.student.chat_format import Example
 
 HARDWARE = tiny.hardware(save_every=2)
 CASES: dict[str, dict[str, Any]] = {
@@ -122,8 +123,8 @@ def test_the_key_follows_everything_that_decides_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [Example("a", (1, 2, 3), 1), Example("b", (4, 5), 1)]
-    source = student.resolve(tiny.folder(tmp_path / "base"))
-    other = student.resolve(tiny.folder(tmp_path / "other", "qwen2"))
+    source = checkpoint.resolve(tiny.folder(tmp_path / "base"))
+    other = checkpoint.resolve(tiny.folder(tmp_path / "other", "qwen2"))
     plain = states.training_key(rows, source, [{"steps": 3}])
     assert plain == states.training_key(list(rows), source, [{"steps": 3}])
     relabelled = [Example("a", (1, 2, 3), 2), rows[1]]

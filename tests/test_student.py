@@ -9,8 +9,8 @@ import torch
 from huggingface_hub import constants
 
 from lion.errors import ModelError
-from lion.model import student
-from lion.model.student import Pointer, Source
+from lion.student import checkpoint
+from lion.student.checkpoint import Pointer, Source
 
 SETTINGS = tiny.student_settings()
 
@@ -53,9 +53,9 @@ def test_pointers_lead_to_where_the_weights_lie(tmp_path: Path) -> None:
     Pointer("folder", str(weights)).write(tmp_path / "1" / "student")
     Pointer("student", "1").write(tmp_path / "2" / "student")
     Pointer("student", "2").write(tmp_path / "3" / "student")
-    assert student.resolve(tmp_path / "3" / "student") == Source(str(weights))
+    assert checkpoint.resolve(tmp_path / "3" / "student") == Source(str(weights))
     Pointer("hub", "gpt2", "abc").write(tmp_path / "base")
-    assert student.resolve(tmp_path / "base") == Source("gpt2", "abc")
+    assert checkpoint.resolve(tmp_path / "base") == Source("gpt2", "abc")
 
 
 def test_an_adapter_leads_to_its_base(tmp_path: Path) -> None:
@@ -66,35 +66,35 @@ def test_an_adapter_leads_to_its_base(tmp_path: Path) -> None:
         (folder / "adapter_config.json").write_text(
             json.dumps({"base_model_name_or_path": str(on)})
         )
-    assert student.resolve(adapter) == Source("gpt2", "abc", adapter)
+    assert checkpoint.resolve(adapter) == Source("gpt2", "abc", adapter)
     with pytest.raises(ModelError, match="is an adapter too"):
-        student.resolve(second)
+        checkpoint.resolve(second)
 
 
 def test_pointers_in_a_circle_are_refused(tmp_path: Path) -> None:
     Pointer("student", "2").write(tmp_path / "1" / "student")
     Pointer("student", "1").write(tmp_path / "2" / "student")
     with pytest.raises(ModelError, match=r"in a circle: .*1/student -> .*2/student -> .*1/student"):
-        student.resolve(tmp_path / "1" / "student")
+        checkpoint.resolve(tmp_path / "1" / "student")
 
 
 def test_a_missing_or_empty_folder_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no such student.*dvc checkout"):
-        student.resolve(tmp_path / "none")
+        checkpoint.resolve(tmp_path / "none")
     with pytest.raises(ModelError, match=r"neither config\.json"):
-        student.resolve(tmp_path)
+        checkpoint.resolve(tmp_path)
 
 
 def test_a_stopped_loop_says_why(tmp_path: Path) -> None:
     Pointer("student", "1", reason="nothing was hard").write(tmp_path / "2" / "student")
-    assert student.stopped(tmp_path / "2" / "student") == "nothing was hard"
-    assert student.stopped(tmp_path) is None
+    assert checkpoint.stopped(tmp_path / "2" / "student") == "nothing was hard"
+    assert checkpoint.stopped(tmp_path) is None
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def test_a_student_is_loaded_as_it_was_saved(tmp_path: Path, architecture: str) -> None:
     folder = tiny.folder(tmp_path / "student", architecture)
-    model, tokenizer = student.load_student(folder, SETTINGS)
+    model, tokenizer = checkpoint.load_student(folder, SETTINGS)
     ids = torch.tensor([tokenizer("Reverse the letters").input_ids])
     with torch.no_grad():
         assert torch.equal(model(ids).logits, tiny.model(architecture)(ids).logits)
@@ -123,7 +123,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "student")
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(OSError, match="disk full"):
-        student.save(Broken(), tiny.tokenizer(), folder)
+        checkpoint.save(Broken(), tiny.tokenizer(), folder)
     assert sorted(path.name for path in folder.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
@@ -134,7 +134,7 @@ def test_a_hub_id_that_cannot_be_had_is_a_model_error(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     Pointer("hub", "nobody/nothing").write(tmp_path)
     with pytest.raises(ModelError, match="nobody/nothing: not in the cache"):
-        student.load_student(tmp_path, SETTINGS)
+        checkpoint.load_student(tmp_path, SETTINGS)
 
 
 def test_remote_code_is_refused_by_default(tmp_path: Path) -> None:
@@ -145,4 +145,4 @@ def test_remote_code_is_refused_by_default(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('ran')")
     with pytest.raises(ModelError, match="trust_remote_code: true"):
-        student.load_student(folder, SETTINGS)
+        checkpoint.load_student(folder, SETTINGS)

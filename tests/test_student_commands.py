@@ -17,8 +17,8 @@ from lion.cli import main
 from lion.config import project
 from lion.errors import ModelError
 from lion.model import serving
-from lion.model.student import Pointer
 from lion.records.rows import Instruction, TeacherAnswer, jsonl
+from lion.student.checkpoint import Pointer
 
 
 def lion(*arguments: str, says: str = "") -> Result:

@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from lion.config.settings import Hardware
 from lion.errors import DataError, ModelError
-from lion.model import student
-from lion.model.chat import ChatFormatter, Example
 from lion.model.collation import Packed, Padded, draw_order
 from lion.model.optimizers import MuonAdamW, muon_adamw, orthogonal
 from lion.model.tuning import TuneReport, finetune, fit
+from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter, Example
 
 SETTINGS = tiny.student_settings()
 HARDWARE = tiny.hardware()
@@ -28,7 +28,7 @@ QUESTIONS = ["c a f b", "a b", "f f a c b", "e d", "b a f c", "d a"]
 
 
 def examples(folder: Path) -> list[Example]:
-    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     return encoder.examples(
         [
             (str(number), tiny.instruction(f"Reverse: {text}").messages, text[::-1])
@@ -46,7 +46,7 @@ def run(
 ) -> TuneReport:
     return finetune(
         examples(folder),
-        student=folder,
+        checkpoint=folder,
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(**changes),
@@ -95,8 +95,8 @@ def test_the_loss_is_the_mean_over_supervised_tokens_alone(
 def test_training_learns_its_examples(tmp_path: Path, architecture: str) -> None:
     folder = tiny.folder(tmp_path / "base", architecture)
     run(folder, tmp_path / "out", steps=40, learning_rate=0.01)
-    before = loss_by_hand(student.load_student(folder, SETTINGS)[0], examples(folder))
-    after = loss_by_hand(student.load_student(tmp_path / "out", SETTINGS)[0], examples(folder))
+    before = loss_by_hand(checkpoint.load_student(folder, SETTINGS)[0], examples(folder))
+    after = loss_by_hand(checkpoint.load_student(tmp_path / "out", SETTINGS)[0], examples(folder))
     assert after < before / 3
 
 
@@ -145,7 +145,7 @@ def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "base")
     report = finetune(
         examples(folder),
-        student=folder,
+        checkpoint=folder,
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=10, warmup=0.2),
@@ -186,7 +186,7 @@ def test_lora_continues_as_one_adapter(tmp_path: Path) -> None:
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == str(base)
     losses = [
-        loss_by_hand(student.load_student(folder, SETTINGS)[0], examples(base))
+        loss_by_hand(checkpoint.load_student(folder, SETTINGS)[0], examples(base))
         for folder in (base, first, second)
     ]
     assert losses[0] > losses[1] > losses[2]
@@ -196,8 +196,8 @@ def test_full_training_of_an_adapted_student_keeps_what_it_learned(tmp_path: Pat
     base = tiny.folder(tmp_path / "base")
     run(base, tmp_path / "1", method="lora", steps=20, learning_rate=0.03)
     run(tmp_path / "1", tmp_path / "2", steps=1, learning_rate=1e-9)
-    adapted, _ = student.load_student(tmp_path / "1", SETTINGS)
-    full, _ = student.load_student(tmp_path / "2", SETTINGS)
+    adapted, _ = checkpoint.load_student(tmp_path / "1", SETTINGS)
+    full, _ = checkpoint.load_student(tmp_path / "2", SETTINGS)
     rows = examples(base)
     assert math.isclose(loss_by_hand(adapted, rows), loss_by_hand(full, rows), rel_tol=1e-4)
 
@@ -214,17 +214,17 @@ def test_lora_without_peft_says_how_to_install_it(
 def test_half_precision_students_train_in_float32_and_stay_half(tmp_path: Path) -> None:
     settings = tiny.student_settings(dtype="bfloat16")
     folder = tmp_path / "base"
-    student.save(tiny.model().to(torch.bfloat16), tiny.tokenizer(), folder)
+    checkpoint.save(tiny.model().to(torch.bfloat16), tiny.tokenizer(), folder)
     finetune(
         examples(folder),
-        student=folder,
+        checkpoint=folder,
         out=tmp_path / "out",
         settings=settings,
         tune=tiny.tune_settings(),
         hardware=HARDWARE,
         random_seed=0,
     )
-    model, _ = student.load_student(tmp_path / "out", settings)
+    model, _ = checkpoint.load_student(tmp_path / "out", settings)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
 
@@ -410,7 +410,7 @@ def test_qlora_learns_and_goes_on_as_one_adapter(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "2").iterdir()}
     assert names == {"adapter_config.json", "adapter_model.safetensors"}
     models = [
-        student.load_student(folder, SETTINGS)[0]
+        checkpoint.load_student(folder, SETTINGS)[0]
         for folder in (base, tmp_path / "1", tmp_path / "2")
     ]
     losses = [loss_by_hand(model, examples(base)) for model in models]

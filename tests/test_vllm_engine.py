@@ -10,10 +10,11 @@ import pytest
 import tiny
 
 from lion.errors import ModelError
-from lion.model import engines, student
+from lion.model import engines
 from lion.model.answering import AnsweringTask, answer
-from lion.model.chat import ChatFormatter
 from lion.model.tuning import finetune
+from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter
 
 SETTINGS = tiny.student_settings()
 ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Say no")]
@@ -87,7 +88,7 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
 ) -> None:
     folder = tiny.folder(tmp_path / "student")
     given = ask(folder, temperature=0.7, max_tokens=9, batch_size=1)
-    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     prompts = [encoder.prompt(row.messages) for row in ROWS]
     assert [one.text for one in given] == [str(len(prompt)) for prompt in prompts]
     assert [one.finish_reason == "length" for one in given] == [len(p) % 2 == 1 for p in prompts]
@@ -105,10 +106,10 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
 
 def test_an_adapter_goes_with_its_request(tmp_path: Path, vllm: type[StandIn]) -> None:
     folder = tiny.folder(tmp_path / "base")
-    encoder = ChatFormatter(student.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     finetune(
         encoder.examples([(row.id, row.messages, "b") for row in ROWS]),
-        student=folder,
+        checkpoint=folder,
         out=tmp_path / "student",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=1, method="lora", lora_rank=2),

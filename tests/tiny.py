@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from lion.config.settings import Answering, Hardware, Student, Tune
-from lion.model import student
 from lion.records.rows import Instruction
+from lion.student import checkpoint
 
 # Matrices this small gain nothing from threads, which wait for each other beside other work.
 torch.set_num_threads(1)
@@ -159,7 +159,7 @@ def model(architecture: str = "llama", seed: int = 0) -> Any:
 
 def folder(path: Path, architecture: str = "llama", template: str | None = CHATML) -> Path:
     """Write a student to `path` and return it."""
-    student.save(model(architecture), tokenizer(template), path)
+    checkpoint.save(model(architecture), tokenizer(template), path)
     return path
 
 

@@ -21,10 +21,12 @@ from lion.embedded import families
 from lion.instructions import domains
 from lion.judgement import discrimination
 from lion.loop import Iteration, Loop, State
-from lion.model import chat, student, tuning
+from lion.model import tuning
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole
 from lion.records.rows import Answer, Instruction, jsonl
+from lion.student import chat_format
+from lion.student import checkpoint as student
 from proving import frozen
 from proving.arms import Arm, Sizes
 from proving.money import MockBilling
@@ -57,7 +59,7 @@ class Run:
         """Run one iteration; return its figures. `tokens`: train on so many, not by steps."""
 
         def fine_tune(
-            examples: Sequence[chat.Example],
+            examples: Sequence[chat_format.Example],
             before: Path,
             out: Path,
             rules: Tune,
@@ -219,15 +221,17 @@ def exam_rows() -> list[Instruction]:
     ]
 
 
-def examples(before: Path, rows: Sequence[Instruction], settings: Settings) -> list[chat.Example]:
+def examples(
+    before: Path, rows: Sequence[Instruction], settings: Settings
+) -> list[chat_format.Example]:
     """Return the supervised examples of `rows` for the student in folder `before`."""
     tokenizer = student.load_tokenizer(before, settings.student)
-    encoder = chat.ChatFormatter(tokenizer, settings.student.prompt_format)
+    encoder = chat_format.ChatFormatter(tokenizer, settings.student.prompt_format)
     return encoder.examples([(row.id, row.messages, _taught(row)) for row in rows])
 
 
 def tune(
-    found: Sequence[chat.Example],
+    found: Sequence[chat_format.Example],
     before: Path,
     out: Path,
     settings: Settings,

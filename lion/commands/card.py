@@ -13,9 +13,9 @@ from lion import __version__
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Settings
 from lion.errors import ModelError
-from lion.model import hub
-from lion.model import student as students
 from lion.records.rows import Instruction, jsonl
+from lion.student import checkpoint as students
+from lion.student import hub
 from lion.views import numbers, summary, tables
 from lion.views.summary import Line
 

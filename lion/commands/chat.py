@@ -6,7 +6,7 @@ import click
 
 from lion import console
 from lion.commands.students import chosen_student, iteration_option
-from lion.model import student
+from lion.student import checkpoint
 
 
 @click.command("chat")
@@ -22,7 +22,7 @@ def chat_command(iteration: str | None, beside: str | None, temperature: float |
     """
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
-        student.load_libraries()
+        checkpoint.load_libraries()
         from lion.commands import talking
 
         warmth = settings.answering.temperature if temperature is None else temperature

@@ -7,7 +7,8 @@ import click
 from lion import console
 from lion.commands import card
 from lion.commands.students import chosen_student, iteration_option
-from lion.model import exporting, student
+from lion.model import exporting
+from lion.student import checkpoint
 
 
 @click.command("export")
@@ -22,7 +23,7 @@ def export_command(out: Path, iteration: str | None, licence: str | None) -> Non
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
         text = card.model_card(settings, name, licence)
-        student.load_libraries()
+        checkpoint.load_libraries()
         exporting.export_student(folder, settings.student, out)
         (out / "README.md").write_text(text, encoding="utf-8")
         console.say(f"student {name} is in {out}; README.md is its model card")

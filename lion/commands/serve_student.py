@@ -6,7 +6,8 @@ import click
 
 from lion import console
 from lion.commands.students import chosen_student, iteration_option
-from lion.model import serving, student
+from lion.model import serving
+from lion.student import checkpoint
 
 
 @click.command("serve-student")
@@ -21,5 +22,5 @@ def serve_student_command(iteration: str | None, port: int, host: str) -> None:
     """
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
-        student.load_libraries()
+        checkpoint.load_libraries()
         sys.exit(serving.serve_student(folder, name, settings, host, port))

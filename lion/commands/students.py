@@ -7,7 +7,7 @@ import click
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import ModelError
-from lion.model import student
+from lion.student import checkpoint
 
 iteration_option = click.option(
     "--iteration", metavar="K", help="Whose student; without it, the last one that was tuned."
@@ -26,5 +26,5 @@ def chosen_student(iteration: str | None) -> tuple[Settings, str, Path]:
     if iteration not in names:
         raise ModelError(f"there is no iteration {iteration}; params.yaml has {', '.join(names)}")
     folder = project.data(iteration, "student")
-    student.resolve(folder)
+    checkpoint.resolve(folder)
     return settings, iteration, folder

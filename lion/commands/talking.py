@@ -19,13 +19,13 @@ from lion.escape import inert
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
 from lion.llm.prices import Prices
-from lion.model import student as students
-from lion.model.chat import ChatFormatter
 from lion.model.decoding import device
 from lion.prompting import teacher as teachers
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure
 from lion.records.rows import Instruction, Message
+from lion.student import checkpoint as students
+from lion.student.chat_format import ChatFormatter
 
 Reply = Callable[[list[Message]], str]
 

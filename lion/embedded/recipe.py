@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lion.model import student
+from lion.student import checkpoint
 
 VOCABULARY = 512
 CONTEXT = 512
@@ -40,7 +40,7 @@ def build(folder: Path, texts: Sequence[str], random_seed: int) -> None:
     from `random_seed`; equal arguments write equal bytes.
     """
     tokenizer = build_tokenizer(texts)
-    student.save(build_model(tokenizer, random_seed), tokenizer, folder)
+    checkpoint.save(build_model(tokenizer, random_seed), tokenizer, folder)
 
 
 def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:

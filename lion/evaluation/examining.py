@@ -10,11 +10,11 @@ from pathlib import Path
 from lion.config.settings import Answering, Exams, Student
 from lion.evaluation import choices
 from lion.evaluation.choices import Choice
-from lion.model import student as students
 from lion.model.answering import AnsweringTask, Progress, answer
 from lion.readers import official_exams
 from lion.readers.official_exams import Item
 from lion.records.rows import Answer
+from lion.student import checkpoint as students
 
 
 @dataclass(frozen=True, slots=True)

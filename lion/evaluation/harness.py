@@ -13,8 +13,8 @@ import orjson
 import yaml
 
 from lion.evaluation import choices
-from lion.model.chat import paper_prompt
 from lion.readers.official_exams import Item
+from lion.student.chat_format import paper_prompt
 
 _NO_OPTION = "[no option]"
 """The target of an item whose own target is no option: nothing that is extracted equals it."""

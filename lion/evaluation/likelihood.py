@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from lion.config.settings import Student
-from lion.model import student as students
 from lion.model.answering import Progress
-from lion.model.chat import ChatFormatter
 from lion.readers.official_exams import Item
+from lion.student import checkpoint as students
+from lion.student.chat_format import ChatFormatter
 
 Tokens = tuple[int, ...]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from lion.config.settings import Settings
 from lion.inference import served
 from lion.llm.protocols import Clients
-from lion.model import answering, student
+from lion.model import answering
 from lion.records.rows import Answer, Instruction
+from lion.student import checkpoint
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +44,7 @@ class Respondent:
             return served.answers(
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
-        student.load_libraries()  # torch, which a loop that has stopped does not need
+        checkpoint.load_libraries()  # torch, which a loop that has stopped does not need
         settings = self.settings
         label = f"student-{self.iteration}"
         task = answering.AnsweringTask(

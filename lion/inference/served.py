@@ -10,11 +10,11 @@ from pathlib import Path
 from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError
 from lion.llm.protocols import Clients
-from lion.model import student as students
-from lion.model.chat import ChatFormatter
-from lion.model.fingerprint import served_name
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
+from lion.student import checkpoint as students
+from lion.student.chat_format import ChatFormatter
+from lion.student.fingerprint import served_name
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
 """Failures of a teacher that a student's answer may be: it wrote nothing."""

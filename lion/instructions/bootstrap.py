@@ -18,12 +18,12 @@ from lion.instructions.candidate_filter import CandidateFilter
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
-from lion.model import counting
 from lion.prompting import self_instruct
 from lion.prompting.protocol import Outcome, Request
 from lion.prompting.self_instruct import TASK_KINDS, TaskKind
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Dropped, Instruction
+from lion.student import tokens as counting
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from lion.errors import DataError
 from lion.instructions.candidate_filter import Accepted, CandidateFilter
 from lion.instructions.quality import Flaw
 from lion.instructions.rounds import Draw
-from lion.model.chat import transcript
 from lion.prompting.self_instruct import STAGE, TASK_KINDS, TaskKind
 from lion.records.rows import Dropped, Message, Record, canonical_messages, instruction_id
+from lion.student.chat_format import transcript
 
 
 class BootstrappedTask(Record, frozen=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from lion.instructions import quality
 from lion.instructions.decontamination import Decontamination
 from lion.instructions.near_duplicates import NearDuplicateIndex
 from lion.instructions.novelty import Neighbour, Novelty
-from lion.model.counting import Count
+from lion.student.tokens import Count
 
 
 @dataclass(frozen=True, slots=True)

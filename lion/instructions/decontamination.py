@@ -16,8 +16,8 @@ import regex
 
 from lion.config.settings import Decontaminate
 from lion.instructions.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
-from lion.model.chat import transcript
 from lion.records.rows import Instruction, canonical_text
+from lion.student.chat_format import transcript
 
 Words = tuple[str, ...]
 

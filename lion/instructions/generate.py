@@ -17,12 +17,12 @@ from lion.instructions.progress import Judged
 from lion.instructions.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
-from lion.model import counting
-from lion.model.chat import transcript
 from lion.prompting import generator
 from lion.prompting.protocol import Outcome, Request
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
+from lion.student import tokens
+from lion.student.chat_format import transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _empty_pool(
             rules,
             settings.quality,
             decontamination.guard(exams, settings.decontaminate),
-            counting.counter(settings.quality, settings.student),
+            tokens.counter(settings.quality, settings.student),
         ),
         pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},

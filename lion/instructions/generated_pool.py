@@ -19,8 +19,8 @@ from lion.instructions.parents import ParentChoice
 from lion.instructions.quality import Flaw
 from lion.instructions.rounds import Draw
 from lion.metrics.units import Funnel
-from lion.model.chat import transcript
 from lion.records.rows import KINDS, Dropped, Instruction, Kind
+from lion.student.chat_format import transcript
 
 SAMPLES_PER_DEPTH = 1 << 20
 """Sample indices of an iteration: one parent, asked again an iteration later, must not get the

@@ -15,10 +15,10 @@ from lion.failure_limit import allowed_failures
 from lion.instructions.quality import Flaw
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
-from lion.model.chat import transcript
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.prompting.templates import PromptRole, Prompts, fence
 from lion.records.rows import Message
+from lion.student.chat_format import transcript
 
 ROLE: Literal["safety"] = "safety"
 

@@ -13,9 +13,9 @@ from lion.judgement import discrimination, scorers
 from lion.judgement.judging import Pair
 from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
-from lion.model.chat import transcript
 from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id, jsonl
 from lion.statistics import Bootstrap
+from lion.student.chat_format import transcript
 
 EXAM = "exam"
 

@@ -14,10 +14,10 @@ from lion.errors import DataError
 from lion.failure_limit import allowed_failures
 from lion.judgement import scorers
 from lion.llm.protocols import Client
-from lion.model.chat import transcript
 from lion.prompting import judge
 from lion.prompting.templates import Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Order, Review
+from lion.student.chat_format import transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from lion import console
 from lion.errors import InterruptedRunError
-from lion.model import answering, student
+from lion.model import answering
+from lion.student import checkpoint
 
 
 def main() -> None:
     """Answer this process's share."""
-    student.load_libraries("accelerate")
+    checkpoint.load_libraries("accelerate")
     from accelerate import PartialState
 
     with console.error_boundary():

@@ -17,13 +17,14 @@ from typing import Any, Self
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
-from lion.model import engines, resume
-from lion.model import student as students
-from lion.model.chat import ChatFormatter
+from lion.model import engines
 from lion.model.engines import Engine, Prompt
 from lion.model.response_shards import ResponseShards, answers_key
 from lion.model.vllm_engine import Vllm
 from lion.records.rows import Answer, Instruction, Message, jsonl
+from lion.student import checkpoint as students
+from lion.student import resume
+from lion.student.chat_format import ChatFormatter
 
 Progress = Callable[[int, int], None]
 _TASK = "task.json"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lion.model.chat import Example
+from lion.student.chat_format import Example
 
 IGNORED = -100
 """The label that a loss passes by, in torch and transformers."""

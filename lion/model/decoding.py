@@ -16,9 +16,9 @@ from transformers.cache_utils import DynamicLayer
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
-from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
-from lion.model.student import context_length
+from lion.student.chat_format import ChatFormatter
+from lion.student.checkpoint import context_length
 
 _ROUND = 32
 """Tokens between two looks at which rows of a batch have ended and leave it."""

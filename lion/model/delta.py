@@ -18,8 +18,8 @@ from torch import Tensor
 
 from lion.errors import DataError, ModelError
 from lion.model import exporting
-from lion.model import student as students
 from lion.records.rows import Row, jsonl
+from lion.student import checkpoint as students
 
 MANIFEST = "delta.json"
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

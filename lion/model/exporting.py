@@ -8,8 +8,8 @@ from typing import Any
 
 from lion.config.settings import Student
 from lion.errors import ModelError
-from lion.model import student as students
-from lion.model.chat import PREAMBLE, ChatFormatter
+from lion.student import checkpoint as students
+from lion.student.chat_format import PREAMBLE, ChatFormatter
 
 # The paper's format (chat.paper_prompt) in Jinja. A line of content that looks like a header gets a
 # backslash, as there; where the content has such backslashes itself, one level of them is heeded.

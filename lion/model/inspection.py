@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lion.config.settings import EMBEDDED, Student
 from lion.errors import ModelError
-from lion.model import hub
-from lion.model.student import ADAPTER_CONFIG, CONFIG, POINTER, resolve
+from lion.student import hub
+from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, resolve
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
 _PICKLES = (".bin", ".pt", ".pth")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lion.errors import DataError
-from lion.model import resume
-from lion.model import student as students
 from lion.model.engines import Prompt
 from lion.records.rows import Answer, jsonl
+from lion.student import checkpoint as students
+from lion.student import resume
 
 CODE = ("answering.py", "chat.py", "decoding.py", "engines.py", "student.py", "vllm_engine.py")
 """What decides an answer (tests compare this list with the imports)."""

@@ -19,7 +19,7 @@ from lion.config.addresses import TOKEN, is_loopback
 from lion.config.settings import Settings
 from lion.errors import ModelError
 from lion.model import exporting
-from lion.model.fingerprint import served_name
+from lion.student.fingerprint import served_name
 
 
 def serve_student(student: Path, iteration: str, settings: Settings, host: str, port: int) -> int:

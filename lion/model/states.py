@@ -19,10 +19,10 @@ from accelerate.utils import parse_flag_from_env
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from lion.model import resume
-from lion.model.chat import Example
-from lion.model.student import Source
 from lion.records import jsonl
+from lion.student import resume
+from lion.student.chat_format import Example
+from lion.student.checkpoint import Source
 
 _MARK = "complete.json"
 _KEPT = 2  # while one is written, the one before is still whole

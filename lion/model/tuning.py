@@ -22,10 +22,10 @@ from lion import console
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import DataError, ModelError
 from lion.model import states, trainer
-from lion.model import student as students
-from lion.model.chat import Example
 from lion.model.collation import Drawn, Packed, Padded, draw_order
 from lion.model.trainer import LionTrainer, Progress, Watch
+from lion.student import checkpoint as students
+from lion.student.chat_format import Example
 
 _FLASH = ("flash_attention_2", "flash_attention_3")
 

@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from lion import console
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import BusyError
-from lion.model import student
-from lion.model.chat import Example
 from lion.records import jsonl
+from lion.student import checkpoint
+from lion.student.chat_format import Example
 
 if TYPE_CHECKING:
     from lion.model.trainer import Progress
@@ -78,7 +78,7 @@ def read_report(job: Path) -> "TuneReport":
 
 def run_job(job: Path) -> None:
     """Do the job as one of its processes; the main one shows progress and writes the report."""
-    student.load_libraries("transformers.trainer")
+    checkpoint.load_libraries("transformers.trainer")
     import torch
     from accelerate import PartialState
 
@@ -98,7 +98,7 @@ def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
     options = jsonl.read_document(job / _OPTIONS)
     return tuning.finetune(
         _read_examples(job),
-        student=Path(options["student"]),
+        checkpoint=Path(options["student"]),
         out=Path(options["out"]),
         settings=Student(**options["settings"]),
         tune=Tune(**options["tune"]),

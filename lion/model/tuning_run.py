@@ -12,8 +12,8 @@ from lion import console
 from lion.config import launcher, project
 from lion.config.settings import Settings, Tune
 from lion.model import tuning, tuning_process
-from lion.model.chat import Example
 from lion.model.tuning import TuneReport
+from lion.student.chat_format import Example
 
 
 def run_tuning(

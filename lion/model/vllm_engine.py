@@ -13,9 +13,9 @@ from typing import Any
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
-from lion.model import student as students
-from lion.model.chat import ChatFormatter
 from lion.model.engines import Prompt
+from lion.student import checkpoint as students
+from lion.student.chat_format import ChatFormatter
 
 
 class Vllm:

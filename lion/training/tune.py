@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from lion import pools
 from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
-from lion.model import chat, student
 from lion.records.rows import Dropped, Instruction
+from lion.student import chat_format, checkpoint
 
 if TYPE_CHECKING:
     from lion.model.tuning import TuneReport
 
-FineTune = Callable[[Sequence[chat.Example], Path, Path, Tune, int], "TuneReport"]
+FineTune = Callable[[Sequence[chat_format.Example], Path, Path, Tune, int], "TuneReport"]
 """Fine-tunes: examples, the checkpoint before, the one to write, settings, random seed."""
 
 
@@ -53,7 +53,9 @@ def tune(
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return None
-    student.load_libraries("transformers.trainer")  # and torch, which standing still does not need
+    checkpoint.load_libraries(
+        "transformers.trainer"
+    )  # and torch, which standing still does not need
     old = pools.replayed_at(depth, fresh, cache, rules.replay, settings.random_seed)
     examples = _examples([*fresh, *old], before, settings.student)
     _refuse_too_long(examples, rules)
@@ -61,14 +63,18 @@ def tune(
     return Tuned(len(fresh), len(old), report)
 
 
-def _examples(rows: Sequence[Instruction], before: Path, settings: Student) -> list[chat.Example]:
-    encoder = chat.ChatFormatter(student.load_tokenizer(before, settings), settings.prompt_format)
+def _examples(
+    rows: Sequence[Instruction], before: Path, settings: Student
+) -> list[chat_format.Example]:
+    encoder = chat_format.ChatFormatter(
+        checkpoint.load_tokenizer(before, settings), settings.prompt_format
+    )
     return encoder.examples(
         [(row.id, row.messages, row.answer.text) for row in rows if row.answer is not None]
     )
 
 
-def _refuse_too_long(examples: Sequence[chat.Example], rules: Tune) -> None:
+def _refuse_too_long(examples: Sequence[chat_format.Example], rules: Tune) -> None:
     from lion.model import tuning
 
     left_out = set(tuning.fit(examples, rules).too_long)

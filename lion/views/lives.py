@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lion.escape import DASH, inert, line
-from lion.model.chat import transcript
 from lion.records.rows import Instruction, Review
+from lion.student.chat_format import transcript
 from lion.views.provenance import Made
 from lion.views.tracing import Life, Round
 

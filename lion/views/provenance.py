@@ -13,12 +13,12 @@ from lion.config.settings import Settings
 from lion.errors import LionError
 from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
-from lion.model.chat import transcript
 from lion.prompting import generator, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
 from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
+from lion.student.chat_format import transcript
 from lion.views import frames
 from lion.views.revisions import Tree
 

@@ -3,14 +3,14 @@
 from lion import stage
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
-from lion.model import student
 from lion.records.rows import Instruction
+from lion.student import checkpoint
 
 
 def main(work: stage.Work) -> str:
     """Write responses.jsonl; empty where the loop has stopped before."""
     folder = work.before("student")
-    stopped = student.stopped(folder)
+    stopped = checkpoint.stopped(folder)
     if stopped is not None:
         work.files.write(work.data("responses.jsonl"), [])
         return f"no responses: {stopped}"

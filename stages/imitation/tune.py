@@ -16,14 +16,14 @@ from lion import stage
 from lion.config import project
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
-from lion.model import student
 from lion.records.rows import Dropped, Instruction, jsonl, reasons
+from lion.student import checkpoint
 from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:
     from lion.config.settings import Tune
-    from lion.model.chat import Example
     from lion.model.tuning import TuneReport
+    from lion.student.chat_format import Example
 
 _CURVE = {
     "step": polars.Int64,
@@ -48,7 +48,7 @@ def main(work: stage.Work) -> str:
 
         return tuning_run.run_tuning(
             examples,
-            student=before,
+            checkpoint=before,
             out=out,
             settings=work.settings,
             tune=rules,
@@ -90,7 +90,7 @@ def _stand_still(work: stage.Work) -> str:
     if work.iteration == project.BASE:
         raise DataError("the base pool has no answers to learn from; look at data/0/dropped.*")
     reason = f"no new instructions in iteration {work.iteration}"
-    student.Pointer("student", work.previous, reason=reason).write(work.data("student"))
+    checkpoint.Pointer("student", work.previous, reason=reason).write(work.data("student"))
     _write(work, None)
     return f"no step: {reason}; the student is that of iteration {work.previous}"
 

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lion.model.fingerprint import fingerprint
-from lion.model.student import Source
+from lion.student.checkpoint import Source
+from lion.student.fingerprint import fingerprint
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "vllm")
 _KEY_LENGTH = 32  # hexadecimal digits

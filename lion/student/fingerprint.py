@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lion.model import student as students
+from lion.student import checkpoint as students
 
 
 def fingerprint(source: students.Source) -> str:
