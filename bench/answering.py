@@ -103,9 +103,9 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
 
     from lion.config.settings import read_settings
     from lion.embedded import families, recipe
-    from lion.model import tuning
     from lion.records.rows import Instruction
     from lion.student import chat_format, checkpoint
+    from lion.training import finetune
 
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     tasks = families.pool(rows, random_seed=0, skew=1.3)
@@ -121,7 +121,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
         )
         for task in tasks[:4000]
     ]
-    tuning.finetune(
+    finetune.finetune(
         encoder.examples(examples),
         checkpoint=folder / "base",
         out=folder / "student",

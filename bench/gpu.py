@@ -5,7 +5,7 @@
 A random Llama (1b: 1.1 G parameters; tiny: for a look whether the script starts), made-up text, in
 bfloat16 where the machine computes in it.
 
-tuning      tokens a second of lion.model.tuning, and 6 x parameters x tokens a second beside the
+tuning      tokens a second of lion.training.finetune, and 6 x parameters x tokens a second beside the
             matrix-product ceiling (model FLOPs utilisation)
 answering   answered tokens a second of lion.model.answering with the engine that it chooses,
             `generate` in fixed batches, and raw vLLM where it is installed; loading counts for each
@@ -104,9 +104,9 @@ def tuning(options: Options) -> dict[str, float]:
     """Tune; return tokens, and seconds after the first steps."""
     import tiny
 
-    from lion.model.tuning import finetune
     from lion.student import checkpoint
     from lion.student.chat_format import ChatFormatter
+    from lion.training.finetune import finetune
 
     folder = Path(options["folder"])
     encoder = ChatFormatter(checkpoint.load_tokenizer(folder, settings()), "paper")

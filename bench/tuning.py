@@ -11,7 +11,7 @@ TRL's ways are left out. The rows are drawn from real instructions (--data), or 
 folder is not there. Each way runs in a process of its own, one after the other. The last line is
 one JSON object. Ways:
 
-ours             lion.model.tuning
+ours             lion.training.finetune
 authors          the paper's: transformers.Trainer, each random batch padded to its longest
 authors-grouped  the same with the Trainer's length grouping
 trl              TRL's SFTTrainer, as it comes
@@ -123,9 +123,9 @@ def ours(folder: Path, _: int) -> tuple[list[Moment], list[int]]:
     import torch
 
     from lion.config.settings import Student
-    from lion.model.collation import draw_order
-    from lion.model.tuning import finetune
     from lion.student.chat_format import Example
+    from lion.training.collator import draw_order
+    from lion.training.finetune import finetune
 
     threads = torch.get_num_threads()
     sys.path.insert(0, str(ROOT / "tests"))

@@ -92,7 +92,7 @@ def test_an_instruction_that_stands_twice_is_answered_twice(tmp_path: Path) -> N
 
 def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> None:
     """The end of turn that training supervises is the one at which answering stops."""
-    from lion.model.tuning import finetune
+    from lion.training.finetune import finetune
 
     folder = tiny.folder(tmp_path / "base")
     encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")

@@ -38,8 +38,8 @@ NEUTRAL = {
     "lion/llm/ledger.py": "keeps bytes; its keys are made in wire",
     "lion/llm/client.py": "sends what wire builds; the embedded teacher is named in params",
     "lion/config/launcher.py": "starts processes; the batches are the same however many share them",
-    "lion/model/tuning_process.py": "hands a launched process what the stage would pass itself",
-    "lion/model/states.py": "what a killed training goes on from; it ends with the same weights",
+    "lion/training/finetune_worker.py": "hands a launched process what the stage would pass itself",
+    "lion/training/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
     "lion/evaluation/__init__.py": "empty",
     "lion/embedded/__init__.py": "empty",
@@ -128,9 +128,9 @@ def test_declared_modules_are_the_import_closure(stage: str) -> None:
 
 def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
-    from lion.model import states
+    from lion.training import states
 
-    reached = closure("lion/model/tuning.py") - {"lion/student/chat_format.py"}
+    reached = closure("lion/training/finetune.py") - {"lion/student/chat_format.py"}
     assert {f"lion/model/{name}" for name in states._CODE} == reached
 
 
@@ -319,14 +319,20 @@ INSIDE_FUNCTIONS = {
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
     ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
     ("lion/model/answering.py", "lion/model/decoding.py"): "torch, not needed by vLLM",
-    ("lion/model/tuning_process.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
+    (
+        "lion/training/finetune_worker.py",
+        "lion/training/finetune.py",
+    ): "torch, after `load_libraries`",
     (
         "lion/config/project.py",
         "lion/config/settings.py",
     ): "pydantic, not needed by `lion show` and `lion diff`",
-    ("lion/training/tune.py", "lion/model/tuning.py"): "torch, after `load_libraries`",
+    ("lion/training/tune.py", "lion/training/finetune.py"): "torch, after `load_libraries`",
     ("lion/stage.py", "lion/checks/offline.py"): "polars, which stages that ask nobody do not need",
-    ("stages/imitation/tune.py", "lion/model/tuning_run.py"): "torch, not needed to stand still",
+    (
+        "stages/imitation/tune.py",
+        "lion/training/finetune_run.py",
+    ): "torch, not needed to stand still",
 }
 FEW = 13
 

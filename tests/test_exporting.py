@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lion.errors import ModelError
 from lion.model import exporting
 from lion.model.answering import AnsweringTask, answer
-from lion.model.tuning import finetune
 from lion.records.rows import Message
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
+from lion.training.finetune import finetune
 
 SETTINGS = tiny.student_settings()
 QUESTIONS = ("Reverse the letters: c a f b", "What is 17 plus 25?", "Say yes")

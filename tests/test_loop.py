@@ -17,7 +17,6 @@ from lion.judgement import frugal
 from lion.llm.ledger import Ledger
 from lion.llm.usage import Account
 from lion.loop import Loop, State
-from lion.model.tuning import TuneReport
 from lion.pipeline.rehearsal import rehearse
 from lion.prompting import teacher
 from lion.prompting import templates as prompts
@@ -26,6 +25,7 @@ from lion.prompting.templates import PromptRole
 from lion.records.rows import Answer, Verdict, jsonl
 from lion.stage import Work
 from lion.stage_table import Role
+from lion.training.finetune import TuneReport
 from stages.discrimination import review
 
 SCORES = "Score of Assistant 1: 8\nScore of Assistant 2: 3"

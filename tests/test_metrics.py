@@ -271,7 +271,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/model/answering.py": "the task of a launched process",
         "lion/model/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
-        "lion/model/tuning_process.py": "what a launched process is told, and tells",
+        "lion/training/finetune_worker.py": "what a launched process is told, and tells",
         "lion/stage.py": "the further exams",
     }
     callers = {

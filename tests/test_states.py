@@ -13,9 +13,9 @@ import torch
 from polling import wait_until
 from test_tuning import SETTINGS, digests, examples, run
 
-from lion.model import states, tuning_process
 from lion.student import checkpoint, resume
 from lion.student.chat_format import Example
+from lion.training import finetune_worker, states
 
 HARDWARE = tiny.hardware(save_every=2)
 CASES: dict[str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ def run_to(
     step: int, folder: Path, states_in: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
 ) -> None:
     """Train, and die once `step` steps are made."""
-    from lion.model import trainer
+    from lion.training import trainer
 
     def die(self: Any, model: Any, inputs: Any, count: Any = None) -> Any:
         if self.state.global_step >= step:
@@ -78,7 +78,7 @@ def steps_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
 ) -> list[int]:
     """Train with the states of `tmp_path` and return the steps from which steps were made."""
-    from lion.model import trainer
+    from lion.training import trainer
 
     seen: list[int] = []
 
@@ -174,18 +174,18 @@ def test_killed_twenty_times_at_random_it_ends_as_if_undisturbed(tmp_path: Path)
         last = newest(tmp_path / "cut/states")
     assert 0 < last < 600
     subprocess.run(command(job), check=True)
-    assert tuning_process.read_report(job) == tuning_process.read_report(undisturbed)
+    assert finetune_worker.read_report(job) == finetune_worker.read_report(undisturbed)
     assert digests(tmp_path / "cut/out") == digests(tmp_path / "whole/out")
 
 
 def command(job: Path) -> list[str]:
     """Return what does a job in one process, with as many threads as that process likes."""
-    return [sys.executable, "-m", "lion.model.tuning_process", str(job)]
+    return [sys.executable, "-m", "lion.training.finetune_worker", str(job)]
 
 
 def write_job(folder: Path, at: Path, **changes: Any) -> Path:
     job = at / "states" / "job"
-    tuning_process.write_job(
+    finetune_worker.write_job(
         job,
         examples(folder),
         before=folder,

@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from lion.config.settings import Hardware
 from lion.errors import DataError, ModelError
-from lion.model.collation import Packed, Padded, draw_order
-from lion.model.optimizers import MuonAdamW, muon_adamw, orthogonal
-from lion.model.tuning import TuneReport, finetune, fit
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Example
+from lion.training.collator import Packed, Padded, draw_order
+from lion.training.finetune import TuneReport, finetune, fit
+from lion.training.optimizers import MuonAdamW, muon_adamw, orthogonal
 
 SETTINGS = tiny.student_settings()
 HARDWARE = tiny.hardware()
@@ -365,7 +365,7 @@ def test_packing_changes_nothing_but_the_padding(tmp_path: Path, architecture: s
 
 
 def test_a_layer_that_carries_a_state_on_is_never_packed() -> None:
-    from lion.model import tuning
+    from lion.training import finetune as tuning
 
     model = tiny.model()
     assert tuning._packs(model, tiny.hardware(packing="always"))

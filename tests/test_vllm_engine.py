@@ -12,9 +12,9 @@ import tiny
 from lion.errors import ModelError
 from lion.model import engines
 from lion.model.answering import AnsweringTask, answer
-from lion.model.tuning import finetune
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
+from lion.training.finetune import finetune
 
 SETTINGS = tiny.student_settings()
 ROWS = [tiny.instruction(text) for text in ("Say yes", "What is 17 plus 25?", "Say no")]

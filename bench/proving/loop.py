@@ -21,12 +21,12 @@ from lion.embedded import families
 from lion.instructions import domains
 from lion.judgement import discrimination
 from lion.loop import Iteration, Loop, State
-from lion.model import tuning
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole
 from lion.records.rows import Answer, Instruction, jsonl
 from lion.student import chat_format
 from lion.student import checkpoint as student
+from lion.training import finetune
 from proving import frozen
 from proving.arms import Arm, Sizes
 from proving.money import MockBilling
@@ -64,7 +64,7 @@ class Run:
             out: Path,
             rules: Tune,
             random_seed: int,
-        ) -> tuning.TuneReport:
+        ) -> finetune.TuneReport:
             length = fmean(len(example.input_ids) for example in examples)
             steps = int(rules.steps or 0)
             if tokens is not None:
@@ -191,7 +191,7 @@ def based(
     return {**jsonl.read_document(done), "pool_by_family": by_family(cache)}, out
 
 
-def no_tuning(*_: object) -> tuning.TuneReport:
+def no_tuning(*_: object) -> finetune.TuneReport:
     """Refuse to tune: the base is tuned apart."""
     raise NotImplementedError("the base is tuned apart")
 
@@ -237,9 +237,9 @@ def tune(
     settings: Settings,
     steps: int,
     random_seed: int,
-) -> tuning.TuneReport:
+) -> finetune.TuneReport:
     """Fine-tune for `steps`, else as the default profile does."""
-    return tuning.finetune(
+    return finetune.finetune(
         found,
         student=before,
         out=out,

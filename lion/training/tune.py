@@ -18,7 +18,7 @@ from lion.records.rows import Dropped, Instruction
 from lion.student import chat_format, checkpoint
 
 if TYPE_CHECKING:
-    from lion.model.tuning import TuneReport
+    from lion.training.finetune import TuneReport
 
 FineTune = Callable[[Sequence[chat_format.Example], Path, Path, Tune, int], "TuneReport"]
 """Fine-tunes: examples, the checkpoint before, the one to write, settings, random seed."""
@@ -75,9 +75,9 @@ def _examples(
 
 
 def _refuse_too_long(examples: Sequence[chat_format.Example], rules: Tune) -> None:
-    from lion.model import tuning
+    from lion.training import finetune
 
-    left_out = set(tuning.fit(examples, rules).too_long)
+    left_out = set(finetune.fit(examples, rules).too_long)
     dropped = [
         Dropped(
             "tune",

@@ -22,8 +22,8 @@ from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:
     from lion.config.settings import Tune
-    from lion.model.tuning import TuneReport
     from lion.student.chat_format import Example
+    from lion.training.finetune import TuneReport
 
 _CURVE = {
     "step": polars.Int64,
@@ -44,9 +44,11 @@ def main(work: stage.Work) -> str:
     def fine_tune(
         examples: Sequence[Example], before: Path, out: Path, rules: Tune, random_seed: int
     ) -> TuneReport:
-        from lion.model import tuning_run  # torch, which an iteration without a step does not need
+        from lion.training import (
+            finetune_run,  # torch, which an iteration without a step does not need
+        )
 
-        return tuning_run.run_tuning(
+        return finetune_run.run_tuning(
             examples,
             checkpoint=before,
             out=out,

@@ -21,11 +21,11 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from lion import console
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import DataError, ModelError
-from lion.model import states, trainer
-from lion.model.collation import Drawn, Packed, Padded, draw_order
-from lion.model.trainer import LionTrainer, Progress, Watch
 from lion.student import checkpoint as students
 from lion.student.chat_format import Example
+from lion.training import states, trainer
+from lion.training.collator import Drawn, Packed, Padded, draw_order
+from lion.training.trainer import LionTrainer, Progress, Watch
 
 _FLASH = ("flash_attention_2", "flash_attention_3")
 

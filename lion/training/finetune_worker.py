@@ -1,4 +1,4 @@
-"""One process of a launched tuning, started by accelerate: `-m lion.model.tuning_process JOB`.
+"""One process of a launched tuning, started by accelerate: `-m lion.training.finetune_worker JOB`.
 
 JOB is a folder with what the stage would have passed to `tuning.finetune`; the main process writes
 the report into it. Every machine must see it, and the project, under the same path.
@@ -22,8 +22,8 @@ from lion.student import checkpoint
 from lion.student.chat_format import Example
 
 if TYPE_CHECKING:
-    from lion.model.trainer import Progress
-    from lion.model.tuning import TuneReport
+    from lion.training.finetune import TuneReport
+    from lion.training.trainer import Progress
 
 _EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.json", "lock"
 
@@ -63,7 +63,7 @@ def write_job(
 
 def read_report(job: Path) -> "TuneReport":
     """Return what the main process wrote. Raises DataError where it wrote nothing."""
-    from lion.model.tuning import CurvePoint, TuneReport
+    from lion.training.finetune import CurvePoint, TuneReport
 
     document = jsonl.read_document(job / _REPORT)
     return TuneReport(
@@ -93,10 +93,10 @@ def run_job(job: Path) -> None:
 
 
 def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
-    from lion.model import tuning
+    from lion.training import finetune
 
     options = jsonl.read_document(job / _OPTIONS)
-    return tuning.finetune(
+    return finetune.finetune(
         _read_examples(job),
         checkpoint=Path(options["student"]),
         out=Path(options["out"]),

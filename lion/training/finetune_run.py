@@ -11,9 +11,9 @@ import torch
 from lion import console
 from lion.config import launcher, project
 from lion.config.settings import Settings, Tune
-from lion.model import tuning, tuning_process
-from lion.model.tuning import TuneReport
 from lion.student.chat_format import Example
+from lion.training import finetune, finetune_worker
+from lion.training.finetune import TuneReport
 
 
 def run_tuning(
@@ -33,7 +33,7 @@ def run_tuning(
     hardware, kept = settings.hardware, project.unfinished(name)
     if not hardware.launcher.needed:
         with console.progress(name) as update:
-            return tuning.finetune(
+            return finetune.finetune(
                 examples,
                 student=student,
                 out=out,
@@ -45,7 +45,7 @@ def run_tuning(
                 progress=lambda step, steps, _loss: update(step, steps),
             )
     job = kept / "job"
-    tuning_process.write_job(
+    finetune_worker.write_job(
         job,
         examples,
         before=student,
@@ -58,5 +58,5 @@ def run_tuning(
         label=name,
     )
     cpu = not torch.accelerator.is_available()
-    launcher.launch(hardware.launcher, tuning_process.__name__, str(job), cpu=cpu)
-    return tuning_process.read_report(job)
+    launcher.launch(hardware.launcher, finetune_worker.__name__, str(job), cpu=cpu)
+    return finetune_worker.read_report(job)

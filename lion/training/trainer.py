@@ -21,8 +21,8 @@ from transformers.utils.import_utils import is_liger_kernel_available
 
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import ModelError, SettingsError
-from lion.model import states
-from lion.model.optimizers import muon_adamw
+from lion.training import states
+from lion.training.optimizers import muon_adamw
 
 _CURVE_POINTS = 100
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
