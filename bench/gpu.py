@@ -7,7 +7,7 @@ bfloat16 where the machine computes in it.
 
 tuning      tokens a second of lion.training.finetune, and 6 x parameters x tokens a second beside the
             matrix-product ceiling (model FLOPs utilisation)
-answering   answered tokens a second of lion.model.answering with the engine that it chooses,
+answering   answered tokens a second of lion.inference.batch_inference with the engine that it chooses,
             `generate` in fixed batches, and raw vLLM where it is installed; loading counts for each
 
 Each contender runs in a process of its own. --out writes the table as Markdown, with the hardware's
@@ -137,7 +137,7 @@ def ours(options: Options) -> dict[str, float]:
     """Answer as the stages do."""
     import tiny
 
-    from lion.model import answering
+    from lion.inference import batch_inference
     from lion.records.rows import Instruction
 
     rows = [
@@ -147,8 +147,8 @@ def ours(options: Options) -> dict[str, float]:
     wanted = tiny.answering_settings(
         temperature=0.0, max_tokens=NEW_TOKENS, batch_size=options["batch"]
     )
-    task = answering.AnsweringTask(Path(options["folder"]), settings(), wanted, 0, "student")
-    found = answering.answer(rows, task)
+    task = batch_inference.AnsweringTask(Path(options["folder"]), settings(), wanted, 0, "student")
+    found = batch_inference.answer(rows, task)
     return {"tokens": float(sum(len(one.text.split()) for one in found))}
 
 

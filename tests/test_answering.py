@@ -13,9 +13,9 @@ from scipy import stats
 from transformers import LlamaForCausalLM
 
 from lion.errors import DataError, ModelError
-from lion.model import decoding, engines, response_shards
-from lion.model.answering import AnsweringTask, answer
-from lion.model.decoding import InverseSampling, uniforms
+from lion.inference import backend, hf_backend, response_shards
+from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.hf_backend import InverseSampling, uniforms
 from lion.records.rows import Answer, Instruction
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
@@ -222,7 +222,7 @@ def test_a_conversation_that_the_template_refuses_is_told(tmp_path: Path) -> Non
 
 
 def test_batches_hold_prompts_of_like_length_longest_first() -> None:
-    prompts = [engines.Prompt(str(n), array("i", [0] * n)) for n in (3, 1, 9, 4, 8)]
+    prompts = [backend.Prompt(str(n), array("i", [0] * n)) for n in (3, 1, 9, 4, 8)]
     for context, batch_tokens, expected in (
         (None, None, [["9", "8"], ["4", "3"], ["1"]]),
         (17, None, [["9", "8"], ["4", "3"], ["1"]]),
@@ -231,9 +231,9 @@ def test_batches_hold_prompts_of_like_length_longest_first() -> None:
         (None, 1, [["9"], ["8"], ["4"], ["3"], ["1"]]),
     ):
         settings = tiny.answering_settings(batch_size=2, batch_tokens=batch_tokens)
-        batches = engines.batches(prompts, settings, "transformers", context)
+        batches = backend.batches(prompts, settings, "transformers", context)
         assert [[p.id for p in batch] for batch in batches] == expected
-    everything = engines.batches(prompts, tiny.answering_settings(batch_size=2), "vllm", 15)
+    everything = backend.batches(prompts, tiny.answering_settings(batch_size=2), "vllm", 15)
     assert [[p.id for p in batch] for batch in everything] == [["9", "8", "4", "3", "1"]]
 
 
@@ -244,11 +244,11 @@ def test_rows_that_have_ended_leave_their_batch(
     rows = [tiny.instruction(f"{text} {n}") for n in range(8) for text in tiny.TEXTS]
     folder = tiny.folder(tmp_path / "student")
     options = {"temperature": 2.5, "max_tokens": 90, "batch_size": 40}
-    monkeypatch.setattr(decoding, "_ROUND", 90)
+    monkeypatch.setattr(hf_backend, "_ROUND", 90)
     together = ask(folder, rows, **options)
     ended = [one for one in together if one.finish_reason == "stop"]
     assert len(ended) > 10, "the test wants rows that end early"
-    monkeypatch.setattr(decoding, "_ROUND", 10)
+    monkeypatch.setattr(hf_backend, "_ROUND", 10)
     sizes: list[int] = []
     forward = LlamaForCausalLM.forward
 
@@ -278,7 +278,7 @@ def test_the_roomy_cache_attends_as_transformers_own(architecture: str) -> None:
         max_new_tokens=12,
         do_sample=False,
         pad_token_id=1,
-        cache=decoding._cache(model.config, 21),
+        cache=hf_backend._cache(model.config, 21),
     )
     assert torch.equal(given, expected)
 
@@ -294,13 +294,13 @@ def test_a_killed_task_goes_on_with_the_batches_that_are_missing(
     options = {"temperature": 1.0, "batch_size": 2}
     whole = ask(folder, **options)
     generated: list[int] = []
-    generate = decoding.Decoder._generate
+    generate = hf_backend.Decoder._generate
 
     def counting(self: Any, prompts: Any) -> Any:
         generated.append(len(prompts))
         return generate(self, prompts)
 
-    monkeypatch.setattr(decoding.Decoder, "_generate", counting)
+    monkeypatch.setattr(hf_backend.Decoder, "_generate", counting)
     with pytest.raises(KeyboardInterrupt):
         ask(folder, keep=keep, progress=killed, **options)
     assert generated == [2]
@@ -342,7 +342,7 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
     from test_contract import closure
 
     apart = {"hub.py", "response_shards.py", "resume.py", "fingerprint.py"}
-    found = {Path(name).name for name in closure("lion/model/answering.py")}
+    found = {Path(name).name for name in closure("lion/inference/batch_inference.py")}
     assert found - apart == set(response_shards.CODE)
 
 

@@ -318,7 +318,10 @@ INSIDE_FUNCTIONS = {
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
     ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
-    ("lion/model/answering.py", "lion/model/decoding.py"): "torch, not needed by vLLM",
+    (
+        "lion/inference/batch_inference.py",
+        "lion/inference/hf_backend.py",
+    ): "torch, not needed by vLLM",
     (
         "lion/training/finetune_worker.py",
         "lion/training/finetune.py",

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lion.errors import ModelError
+from lion.inference.batch_inference import AnsweringTask, answer
 from lion.model import exporting
-from lion.model.answering import AnsweringTask, answer
 from lion.records.rows import Message
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter

@@ -112,7 +112,7 @@ from pathlib import Path
 import tiny
 from lion import base
 from lion.model import inspection, student
-from lion.model.answering import AnsweringTask, answer
+from lion.inference.batch_inference import AnsweringTask, answer
 from lion.errors import ModelError
 
 said = []

@@ -11,7 +11,7 @@ import tiny
 from fixtures import ROOT
 from polling import wait_until
 
-from lion.model.answering import AnsweringTask, answer
+from lion.inference.batch_inference import AnsweringTask, answer
 from lion.records.rows import Instruction
 
 KILLS = 20
@@ -43,7 +43,7 @@ def test_twenty_kills_change_no_answer(tmp_path: Path, monkeypatch: pytest.Monke
     # environment's path alone
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_kills", "lion.model.decoding"])
+    context.set_forkserver_preload(["test_kills", "lion.inference.hf_backend"])
     draw = random.Random(0)
     landed = seen = 0
     for kill in range(KILLS):

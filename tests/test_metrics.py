@@ -268,7 +268,7 @@ def test_a_record_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
 def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
     """`jsonl.read_document` gives an object of string keys: who calls it reads no metrics."""
     others = {
-        "lion/model/answering.py": "the task of a launched process",
+        "lion/inference/batch_inference.py": "the task of a launched process",
         "lion/model/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
         "lion/training/finetune_worker.py": "what a launched process is told, and tells",

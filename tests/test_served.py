@@ -15,9 +15,9 @@ from test_servers import wait_for
 from lion import stage
 from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
+from lion.inference.batch_inference import AnsweringTask, answer
 from lion.inference.respondent import Respondent
 from lion.model import serving
-from lion.model.answering import AnsweringTask, answer
 from lion.records.rows import Answer
 from lion.student import checkpoint
 from lion.student.fingerprint import served_name

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from lion.errors import ModelError
-from lion.model import engines
-from lion.model.answering import AnsweringTask, answer
+from lion.inference import backend
+from lion.inference.batch_inference import AnsweringTask, answer
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
 from lion.training.finetune import finetune
@@ -71,9 +71,9 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
     top.LLM, top.SamplingParams, request.LoRARequest = Fresh, Sampling, Loras  # type: ignore[attr-defined]
     for module in (top, lora, request):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    found = engines.importlib.util.find_spec
+    found = backend.importlib.util.find_spec
     monkeypatch.setattr(
-        engines.importlib.util, "find_spec", lambda name: name == "vllm" or found(name)
+        backend.importlib.util, "find_spec", lambda name: name == "vllm" or found(name)
     )
     return Fresh
 
@@ -139,12 +139,12 @@ def test_vllm_is_the_default_on_a_gpu_where_it_is_installed(
     assert not vllm.made
     for gpu, engine in ((True, "vllm"), (False, "transformers")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        assert engines.chosen_engine(tiny.answering_settings()) == engine
-    assert engines.chosen_engine(tiny.answering_settings(engine="transformers")) == "transformers"
+        assert backend.chosen_engine(tiny.answering_settings()) == engine
+    assert backend.chosen_engine(tiny.answering_settings(engine="transformers")) == "transformers"
 
 
 def test_vllm_that_is_not_installed_is_told() -> None:
     with pytest.raises(ModelError, match=r"vllm is not installed\. Run `pip install vllm`"):
-        engines.chosen_engine(tiny.answering_settings(engine="vllm"))
-    prompts = [engines.Prompt("a", array("i", [1]))]
-    assert len(list(engines.batches(prompts, tiny.answering_settings(), "vllm", None))) == 1
+        backend.chosen_engine(tiny.answering_settings(engine="vllm"))
+    prompts = [backend.Prompt("a", array("i", [1]))]
+    assert len(list(backend.batches(prompts, tiny.answering_settings(), "vllm", None))) == 1

@@ -16,10 +16,10 @@ from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.escape import inert
+from lion.inference.hf_backend import device
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
 from lion.llm.prices import Prices
-from lion.model.decoding import device
 from lion.prompting import teacher as teachers
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure

@@ -10,7 +10,7 @@ from pathlib import Path
 from lion.config.settings import Answering, Exams, Student
 from lion.evaluation import choices
 from lion.evaluation.choices import Choice
-from lion.model.answering import AnsweringTask, Progress, answer
+from lion.inference.batch_inference import AnsweringTask, Progress, answer
 from lion.readers import official_exams
 from lion.readers.official_exams import Item
 from lion.records.rows import Answer

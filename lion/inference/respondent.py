@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Settings
-from lion.inference import served
+from lion.inference import batch_inference, remote_backend
 from lion.llm.protocols import Clients
-from lion.model import answering
 from lion.records.rows import Answer, Instruction
 from lion.student import checkpoint
 
@@ -41,14 +40,14 @@ class Respondent:
         if not rows:
             return []
         if self.settings.student.endpoint is not None:
-            return served.answers(
+            return remote_backend.answers(
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
         checkpoint.load_libraries()  # torch, which a loop that has stopped does not need
         settings = self.settings
         label = f"student-{self.iteration}"
-        task = answering.AnsweringTask(
+        task = batch_inference.AnsweringTask(
             self.folder, settings.student, settings.answering, random_seed, label
         )
         with self.progress() as update:
-            return answering.answer(rows, task, keep=self.keep, progress=update)
+            return batch_inference.answer(rows, task, keep=self.keep, progress=update)

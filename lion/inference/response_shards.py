@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lion.errors import DataError
-from lion.model.engines import Prompt
+from lion.inference.backend import Prompt
 from lion.records.rows import Answer, jsonl
 from lion.student import checkpoint as students
 from lion.student import resume

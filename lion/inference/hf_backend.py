@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
-from lion.model.engines import Prompt
+from lion.inference.backend import Prompt
 from lion.student.chat_format import ChatFormatter
 from lion.student.checkpoint import context_length
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
-from lion.model.engines import Prompt
+from lion.inference.backend import Prompt
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter
 

@@ -17,10 +17,10 @@ from typing import Any, Self
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
-from lion.model import engines
-from lion.model.engines import Engine, Prompt
-from lion.model.response_shards import ResponseShards, answers_key
-from lion.model.vllm_engine import Vllm
+from lion.inference import backend
+from lion.inference.backend import Engine, Prompt
+from lion.inference.response_shards import ResponseShards, answers_key
+from lion.inference.vllm_backend import Vllm
 from lion.records.rows import Answer, Instruction, Message, jsonl
 from lion.student import checkpoint as students
 from lion.student import resume
@@ -115,9 +115,9 @@ class Sitting:
             for at in range(0, len(distinct), _ENCODED_AT_ONCE)
             for prompt in _encoded(encoder, distinct[at : at + _ENCODED_AT_ONCE])
         ]
-        engine = engines.chosen_engine(task.answering)
+        engine = backend.chosen_engine(task.answering)
         limit = students.student_context_length(task.student, task.settings)
-        plan = tuple(engines.batches(prompts, task.answering, engine, limit))
+        plan = tuple(backend.batches(prompts, task.answering, engine, limit))
         decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}
         del decisive["student"], decisive["answering"]["processes"]
         name = answers_key(plan, task.student, decisive)
@@ -164,9 +164,9 @@ class Sitting:
 
     def _engine(self) -> Engine:
         task = self.task
-        if engines.chosen_engine(task.answering) == "vllm":
+        if backend.chosen_engine(task.answering) == "vllm":
             return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
-        from lion.model.decoding import Decoder
+        from lion.inference.hf_backend import Decoder
 
         model = students.load_model(task.student, task.settings)
         return Decoder(model, self.tokenizer, self.encoder, task.answering, task.random_seed)
@@ -182,7 +182,7 @@ def _processes(answering: Answering) -> int:
 
     vLLM shares its GPUs out itself.
     """
-    if engines.chosen_engine(answering) == "vllm":
+    if backend.chosen_engine(answering) == "vllm":
         return 1
     if answering.processes is not None:
         return answering.processes
@@ -207,7 +207,13 @@ def _launch(
     # `multi_gpu` is accelerate's word for one process per device; without GPUs they are CPU's.
     options = ["--multi_gpu", f"--num_processes={processes}", "--num_machines=1"]
     options += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
-    words = ["-m", "accelerate.commands.launch", *options, "--module", "lion.model.answerer"]
+    words = [
+        "-m",
+        "accelerate.commands.launch",
+        *options,
+        "--module",
+        "lion.inference.inference_worker",
+    ]
     sizes = [len(batch) for batch in sitting.plan]
     with subprocess.Popen([sys.executable, *words, str(folder)]) as process:  # noqa: S603  # our own words
         while process.poll() is None:

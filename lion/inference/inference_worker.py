@@ -1,4 +1,4 @@
-"""One of several answering processes: `accelerate launch --module lion.model.answerer FOLDER`.
+"""One of several answering processes: `accelerate launch --module lion.inference.inference_worker FOLDER`.
 
 It takes every nth batch that is missing in FOLDER, which `answering` prepared, and keeps each when
 it is done. It ends between two batches where whoever asked is gone: another may have begun anew.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lion import console
 from lion.errors import InterruptedRunError
-from lion.model import answering
+from lion.inference import batch_inference
 from lion.student import checkpoint
 
 
@@ -21,7 +21,7 @@ def main() -> None:
 
     with console.error_boundary():
         state = PartialState()
-        sitting, parent = answering.take_up(Path(sys.argv[1]))
+        sitting, parent = batch_inference.take_up(Path(sys.argv[1]))
 
         def look(_done: int, _total: int) -> None:
             if not _lives(parent):
