@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Settings
+from lion.discrimination.review import Reviewed, review
+from lion.discrimination.split import Divided, split
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
 from lion.instructions.generate import Generated, History, generate
-from lion.judgement.review import Reviewed, review
-from lion.judgement.split import Divided, split
 from lion.llm.protocols import Clients
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Instruction, Verdict

@@ -16,9 +16,9 @@ import numpy as np
 from msgspec.structs import replace
 from scipy.stats import norm
 
+from lion.discrimination import judge_reliability
 from lion.embedded.families import FAMILIES, LEVELS, draw
 from lion.embedded.oracle import EXACT, Temper, reply
-from lion.judgement import calibration
 from lion.prompting import judge, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply
@@ -163,7 +163,7 @@ def measured(rows: tuple[Answers, ...], temper: Temper, random_seed: int, tau: f
     """Judge the rows and compare with their law, averaged over them."""
     known = truth(rows)
     found = reviews(rows, temper, random_seed)
-    told = calibration.figures(found, dict.fromkeys(known, 0))
+    told = judge_reliability.figures(found, dict.fromkeys(known, 0))
     gaps = {(row.id, row.order): row.gap or 0.0 for row in found}
     hard = {identity: scores[0] - scores[1] >= tau for identity, scores in known.items()}
     both = {one: sum(gaps[one, order] for order in ORDERS) / 2 for one in known}

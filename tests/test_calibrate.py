@@ -15,8 +15,8 @@ from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 from lion.checks.offline import offline_problems
 from lion.config import endpoints, project
 from lion.config.settings import Scorer
+from lion.discrimination import anchors
 from lion.errors import DataError, SettingsError
-from lion.judgement import calibrating
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
@@ -137,13 +137,13 @@ def test_a_loop_that_has_stopped_spends_nothing_on_calibration(
 def test_anchors_are_made_of_what_the_exam_expects() -> None:
     """Wrong is what another row of the category expects, where the scorer calls it wrong."""
     rows = exam({f"q{n}": str(n % 2) for n in range(10)}) + exam({"alone": "0"})[:1]
-    found = calibrating.made(rows, EXACT, 6, 0)
+    found = anchors.made(rows, EXACT, 6, 0)
     assert len(found) == 6
     assert all({one.teacher, one.student.text} == {"0", "1"} for one in found)
     expected = {row.id: row.expected for row in rows}
     assert all(one.teacher == expected[one.id] for one in found)
-    assert calibrating.made(rows, EXACT, 6, 0) == found
-    assert calibrating.made(exam({"a": "1", "b": "1"}), EXACT, 6, 0) == []
+    assert anchors.made(rows, EXACT, 6, 0) == found
+    assert anchors.made(exam({"a": "1", "b": "1"}), EXACT, 6, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_anchors_that_cannot_be_read_are_told_before_anything_is_spent(
         problem.startswith("calibrate.anchors: ") and told in problem for problem in problems
     )
     with pytest.raises(DataError, match=told.replace("[", r"\[")):
-        calibrating.read_anchors(Path("inputs/anchors.jsonl"))
+        anchors.read_anchors(Path("inputs/anchors.jsonl"))
 
 
 def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, desk: Desk) -> None:

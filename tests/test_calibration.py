@@ -9,8 +9,8 @@ from fixtures import Configure
 from msgspec.structs import asdict, replace
 
 from lion import statistics
+from lion.discrimination import judge_reliability, verdicts
 from lion.embedded.oracle import MODELS, Temper
-from lion.judgement import calibration, discrimination
 from lion.records.rows import ORDERS, Review, Verdict
 
 NOISY, BIASED = MODELS["oracle-1-noisy"], Temper(noise=1.0, position_bias=2.0)
@@ -57,7 +57,7 @@ def test_the_law_is_that_of_the_embedded_referee() -> None:
 def test_a_worked_example() -> None:
     """Gaps 3|1, -1|1, 0|0: halves 1, -1, 0; one of three flips, two of three mean gaps are 0."""
     rows = [*pair("a", 3, 1), *pair("b", -1, 1), *pair("c", 0, 0)]
-    found = calibration.figures(rows, {"a": 10, "b": 0, "c": 5})
+    found = judge_reliability.figures(rows, {"a": 10, "b": 0, "c": 5})
     assert found.rows == 3
     assert (found.flip_share, found.tie_share) == (1 / 3, 2 / 3)
     assert (found.position_bias_points, found.noise_points) == (0.0, 1.0)
@@ -69,16 +69,16 @@ def test_what_says_nothing_of_the_referee_does_not_count() -> None:
     """Same answers are one request in both orders; half judged rows have no second order."""
     unread = replace(pair("c", 0, 0)[0], teacher_score=None, student_score=None, reason="no_scores")
     rows = [*pair("a", 9, -9), *pair("b", 1, 1)[:1], unread, *pair("c", 0, 2)[1:]]
-    found = calibration.figures(rows, {"a": 0, "b": 0, "c": 0}, alike={"a"})
+    found = judge_reliability.figures(rows, {"a": 0, "b": 0, "c": 0}, alike={"a"})
     assert asdict(found) == {**dict.fromkeys(found.__struct_fields__), "rows": 0}
 
 
 def test_repeated_judgements_are_averaged_and_their_agreement_is_told() -> None:
     """Of teacher first, gaps 2, 1 and -1: one of three pairs agrees; of student first all do."""
     rows = [row for sample, first in enumerate((2, 1, -1)) for row in pair("a", first, 4, sample)]
-    pooled = discrimination.pooled(rows)
+    pooled = verdicts.pooled(rows)
     assert [row.gap for row in pooled] == [pytest.approx(2 / 3), 4]
-    found = calibration.figures(rows, {"a": 0}).repeated
+    found = judge_reliability.figures(rows, {"a": 0}).repeated
     assert found is not None
     assert (found.samples, found.agreement_share) == (3, 4 / 6)
     assert found.deviation_points == pytest.approx(sqrt((7 / 3 + 0) / 2))
@@ -89,8 +89,8 @@ def test_a_sample_without_scores_leaves_the_others() -> None:
     unread = [
         replace(row, teacher_score=None, student_score=None, reason="no_scores") for row in bad
     ]
-    assert discrimination.pooled([*unread, *good]) == good
-    assert [row.reason for row in discrimination.pooled(unread)] == ["no_scores"] * 2
+    assert verdicts.pooled([*unread, *good]) == good
+    assert [row.reason for row in verdicts.pooled(unread)] == ["no_scores"] * 2
 
 
 def test_more_samples_are_less_noise() -> None:
@@ -98,7 +98,7 @@ def test_more_samples_are_less_noise() -> None:
     rows = judges.answers(150, 3)
     known = dict.fromkeys((row.id for row in rows), 0)
     one, four = (
-        calibration.figures(judges.reviews(rows, Temper(noise=1.0), 2, samples), known)
+        judge_reliability.figures(judges.reviews(rows, Temper(noise=1.0), 2, samples), known)
         for samples in (1, 4)
     )
     assert one.noise_points is not None and four.repeated is not None
@@ -109,16 +109,16 @@ def test_more_samples_are_less_noise() -> None:
 
 def test_tau_can_be_a_multiple_of_the_noise(configure: Configure) -> None:
     split = configure({"split.tau_noise": 2.0}).split
-    assert [calibration.tau(split, noise) for noise in (None, 0.0, 0.4, 1.5)] == [1, 1, 1, 3]
-    assert calibration.tau(configure({}).split, 9.0) == 1
+    assert [judge_reliability.tau(split, noise) for noise in (None, 0.0, 0.4, 1.5)] == [1, 1, 1, 3]
+    assert judge_reliability.tau(configure({}).split, 9.0) == 1
 
 
 def test_the_share_within_the_noise_is_of_what_verdicts_stand_for() -> None:
     rows = [verdict("a", 1.5), verdict("b", 0.0, weight=3.0), verdict("c", 2.0)]
-    assert calibration.within(rows, TAU, 1.0) == 0.2  # 1 away is not within 1
-    assert calibration.within(rows, TAU, 0.0) == 0
-    assert calibration.within(rows, TAU, None) is None
-    assert calibration.within([], TAU, 1.0) is None
+    assert judge_reliability.within(rows, TAU, 1.0) == 0.2  # 1 away is not within 1
+    assert judge_reliability.within(rows, TAU, 0.0) == 0
+    assert judge_reliability.within(rows, TAU, None) is None
+    assert judge_reliability.within([], TAU, 1.0) is None
 
 
 def rows(hard: int, easy: int, gap: float = 0.0) -> list[Verdict]:
@@ -135,7 +135,7 @@ def test_a_hard_share_that_noise_makes_alone_stops(
     hard: int, noise: float | None, stops: bool
 ) -> None:
     """At tau 1 and noise 1, 15.9 % of equal answers are hard; noise 2 makes 30.9 %."""
-    reason = calibration.noise_stop_reason(rows(hard, 100 - hard), [], TAU, noise)
+    reason = judge_reliability.noise_stop_reason(rows(hard, 100 - hard), [], TAU, noise)
     assert (reason is not None) == stops
     assert reason is None or "is within the referee's noise" in reason
 
@@ -145,7 +145,7 @@ def test_a_gain_within_the_noise_stops(before: float, stops: bool) -> None:
     """100 rows at noise 1: 1.645 x sqrt(2 / 100) = 0.23 is what noise may make of the gain."""
     now = rows(100, 0)
     then = [verdict(row.id, 3.0 + before) for row in now]
-    reason = calibration.noise_stop_reason(now, then, TAU, 1.0)
+    reason = judge_reliability.noise_stop_reason(now, then, TAU, 1.0)
     assert (reason is not None) == stops
     assert reason is None or f"fell by {before:.2f} on the 100 instructions" in reason
 
@@ -153,12 +153,12 @@ def test_a_gain_within_the_noise_stops(before: float, stops: bool) -> None:
 def test_a_gain_on_few_rows_or_of_a_first_iteration_stops_nothing() -> None:
     now = rows(100, 0)
     few = [verdict(row.id, 3.0) for row in now[:20]]
-    assert calibration.noise_stop_reason(now, few, TAU, 1.0) is None
-    assert calibration.noise_stop_reason(now, [], TAU, 1.0) is None
+    assert judge_reliability.noise_stop_reason(now, few, TAU, 1.0) is None
+    assert judge_reliability.noise_stop_reason(now, [], TAU, 1.0) is None
 
 
 def test_answers_that_stayed_the_same_bring_no_noise_into_the_gain() -> None:
     """Ten of 100 changed, by 1 each: 0.10 is more than 1.645 x sqrt(20) / 100 = 0.07."""
     now = rows(100, 0)
     then = [verdict(row.id, 4.0 if number < 10 else 3.0) for number, row in enumerate(now)]
-    assert calibration.noise_stop_reason(now, then, TAU, 1.0) is None
+    assert judge_reliability.noise_stop_reason(now, then, TAU, 1.0) is None

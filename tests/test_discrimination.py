@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from lion.judgement.discrimination import (
+from lion.discrimination.verdicts import (
     Audit,
     agreement,
     audit,

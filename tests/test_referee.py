@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.config.settings import Scorer
-from lion.judgement import judging
+from lion.discrimination import pairwise
 from lion.prompting import judge, judge_parser
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure, Reply
@@ -242,15 +242,15 @@ def test_a_verifying_scorer_stands_for_both_orders() -> None:
 
 
 def test_a_teacher_who_is_wrong_too_leaves_no_gap() -> None:
-    row = judging.Pair("a", "2 + 2?", "5", Answer("a", "3", "stop", None), "4")
-    found = judging.by_scorer([row], Scorer(kind="exact", option=None))
+    row = pairwise.Pair("a", "2 + 2?", "5", Answer("a", "3", "stop", None), "4")
+    found = pairwise.by_scorer([row], Scorer(kind="exact", option=None))
     assert {(one.teacher_score, one.student_score) for one in found} == {(1.0, 1.0)}
 
 
 def test_a_row_that_cannot_be_marked_is_not_wrong() -> None:
     """The teacher's answer has no number in it: there is nothing to verify against."""
-    row = judging.Pair("a", "How many?", "many", Answer("a", "4", "stop", None), "many")
-    found = judging.by_scorer([row], Scorer(kind="number", option=None))
+    row = pairwise.Pair("a", "How many?", "many", Answer("a", "4", "stop", None), "many")
+    found = pairwise.by_scorer([row], Scorer(kind="number", option=None))
     assert [(one.order, one.student_score, one.reason) for one in found] == [
         (order, None, "unmarkable") for order in ORDERS
     ]

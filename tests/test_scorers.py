@@ -1,4 +1,4 @@
-"""Claims about lion.judgement.scorers: worked marks, and states instead of guesses."""
+"""Claims about lion.discrimination.scorers: worked marks, and states instead of guesses."""
 
 import json
 from fractions import Fraction
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.config.settings import Scorer
+from lion.discrimination.scorers import NO_EXPECTED, Mark, marker, score
 from lion.errors import DataError, SettingsError
-from lion.judgement.scorers import NO_EXPECTED, Mark, marker, score
 
 EXACT = Scorer(kind="exact", option=None)
 NUMBER = Scorer(kind="number", option=None)

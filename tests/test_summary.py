@@ -16,7 +16,7 @@ from rich.console import Console
 from running import Finished
 
 from lion.config.settings import read_settings
-from lion.judgement import scorers
+from lion.discrimination import scorers
 from lion.metrics.judging import Audited
 from lion.views import summary, tables
 from lion.views.summary import Line

@@ -17,9 +17,9 @@ from filelock import FileLock
 from lion import base
 from lion.config import project
 from lion.config.settings import Settings, Tune
+from lion.discrimination import verdicts as discrimination
 from lion.embedded import families
 from lion.instructions import domains
-from lion.judgement import discrimination
 from lion.loop import Iteration, Loop, State
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lion.checks.files import file_problems
 from lion.config.settings import EMBEDDED, Settings
+from lion.discrimination import scorers
 from lion.errors import LionError
-from lion.judgement import calibrating, scorers
 from lion.readers import files, official_exams
 
 

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from lion import pools
 from lion.config.settings import Settings
+from lion.discrimination import pairwise
 from lion.evaluation import examination
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
-from lion.judgement import judging
 from lion.llm.protocols import Clients
 from lion.metrics.exams import ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage
@@ -94,12 +94,12 @@ def _quality(
 ) -> tuple[ExamQuality, list[Dropped], RoleUsage]:
     """Return the quality on `rows`, and the reviews that cannot be read."""
     by_id = {answer.id: answer for answer in answers}
-    wanted = judging.in_both_orders([judging.pair(row, by_id[row.id]) for row in rows])
+    wanted = pairwise.in_both_orders([pairwise.pair(row, by_id[row.id]) for row in rows])
     share = settings.evaluate.max_dropped
     with clients.open("referee", settings.referee) as client:
-        reviews = judging.ask(client, wanted, templates, settings.referee.form, share)
+        reviews = pairwise.ask(client, wanted, templates, settings.referee.form, share)
         asked = client.account.versioned()
-    dropped = judging.dropped(reviews, "evaluate")
+    dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
     quality = examination.exam_quality(reviews, settings.evaluate, settings.random_seed)
     return quality, dropped, asked

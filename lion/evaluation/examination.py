@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from lion import statistics
 from lion.config.settings import Evaluate, Scorer
-from lion.judgement import discrimination, scorers
+from lion.discrimination import scorers
+from lion.discrimination import verdicts as discrimination
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, ShareInterval
 from lion.records.rows import Answer, Instruction, Review

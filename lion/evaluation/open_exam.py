@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Settings
+from lion.discrimination import pairwise, verdicts
+from lion.discrimination.pairwise import Pair
 from lion.errors import DataError
 from lion.evaluation import open_ended, vicuna
 from lion.evaluation.open_ended import Compared
 from lion.evaluation.vicuna import Question
 from lion.failure_limit import check_dropped
 from lion.inference.respondent import Respondent
-from lion.judgement import discrimination, judging
-from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients
 from lion.metrics.exams import OpenExamMetrics
 from lion.prompting import teacher
@@ -52,9 +52,9 @@ class OpenExam:
         with self.clients.open("referee", settings.referee) as client:
             wanted = [(pair, order) for pair in pairs for order in orders]
             form = "scores_first" if scores_first else settings.referee.form
-            reviews = judging.ask(client, wanted, self.templates["referee"], form, share)
+            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, share)
             asked = client.account.versioned()
-        dropped = judging.dropped(reviews, "exam")
+        dropped = pairwise.dropped(reviews, "exam")
         check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
         evaluate = settings.evaluate
         bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
@@ -108,7 +108,7 @@ def _compared(
     asked: Sequence[Question], pairs: Sequence[Pair], reviews: Sequence[Review], orders: int
 ) -> list[Compared]:
     """Return the questions with scores in all their orders, averaged over them."""
-    found = discrimination.means(reviews, orders)
+    found = verdicts.means(reviews, orders)
     return [
         Compared(
             question.category,

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lion.discrimination import verdicts
 from lion.escape import DASH
-from lion.judgement import discrimination
 from lion.llm.prices import NANO
 from lion.statistics import Estimate
 from lion.views.numbers import percent, share
@@ -151,8 +151,8 @@ def judging(lines: Sequence[Line]) -> list[str]:
     nanodollars = _total([one.nanodollars for one in found])
     unpriced = _total([one.unpriced for one in found])
     each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
-    audits = [discrimination.Audit(**asdict(one.audit)) for one in found]
-    known = discrimination.agreement(sum(audits[1:], start=audits[0]))
+    audits = [verdicts.Audit(**asdict(one.audit)) for one in found]
+    known = verdicts.agreement(sum(audits[1:], start=audits[0]))
     agree = "is not known (review.audit: 0)" if known is None else share(known.value)
     if known is not None:
         agree = f"{agree}{_between(_bounds(known), 100)}"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lion import pools, stage
 from lion.config import project
-from lion.judgement import calibrating
-from lion.judgement.calibrate import Calibrated, calibrate, drawn
-from lion.judgement.judging import Pair
+from lion.discrimination import anchors as calibrating
+from lion.discrimination.calibrate import Calibrated, calibrate, drawn
+from lion.discrimination.pairwise import Pair
 from lion.metrics.judging import (
     AgainstSecond,
     AgainstTruth,

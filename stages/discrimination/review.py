@@ -4,7 +4,7 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 """
 
 from lion import stage
-from lion.judgement.review import review
+from lion.discrimination.review import review
 from lion.metrics.judging import ReviewMetrics
 from lion.records.rows import Answer, Instruction, Verdict, reasons
 

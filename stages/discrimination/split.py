@@ -6,8 +6,8 @@ from dataclasses import asdict as fields_of
 from msgspec.structs import asdict
 
 from lion import stage
-from lion.judgement import calibration, discrimination
-from lion.judgement.split import Divided, split
+from lion.discrimination import judge_reliability, verdicts
+from lion.discrimination.split import Divided, split
 from lion.metrics.judging import (
     AgreementMetrics,
     Audited,
@@ -40,12 +40,12 @@ def main(work: stage.Work) -> str:
 
 
 def _write_metrics(work: stage.Work, divided: Divided) -> Counted:
-    counts = discrimination.measures(divided.verdicts)
-    known = discrimination.agreement(divided.audit)
+    counts = verdicts.measures(divided.verdicts)
+    known = verdicts.agreement(divided.audit)
     share = None if known is None else known.value
     stopped = divided.stop_reason
     work.write_metrics(SplitMetrics(**asdict(counts), agreement_share=share, stopped=stopped))
-    within = calibration.within(divided.verdicts, divided.tau, divided.noise)
+    within = judge_reliability.within(divided.verdicts, divided.tau, divided.noise)
     basis = Counter(row.basis for row in divided.verdicts)
     work.write_metrics(
         AgreementMetrics(

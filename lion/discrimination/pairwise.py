@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from lion.config.settings import Scorer
+from lion.discrimination import scorers
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
-from lion.judgement import scorers
 from lion.llm.protocols import Client
 from lion.prompting import judge
 from lion.prompting.templates import Prompts

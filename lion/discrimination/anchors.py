@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lion import pools, statistics
 from lion.config.settings import Scorer, Settings
+from lion.discrimination import scorers, verdicts
+from lion.discrimination.pairwise import Pair
 from lion.errors import DataError, LionError
-from lion.judgement import discrimination, scorers
-from lion.judgement.judging import Pair
 from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
 from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id, jsonl
@@ -75,7 +75,7 @@ def against_truth(reviews: Sequence[Review], tau: float, bootstrap: Bootstrap) -
     as it should; auc: the chance that some right answer has a higher score than some wrong one, 0.5
     by lot (the two answers of a pair are resampled together).
     """
-    found = [row for row in discrimination.verdicts(reviews, tau) if row.gap is not None]
+    found = [row for row in verdicts.verdicts(reviews, tau) if row.gap is not None]
     confidence = bootstrap.confidence
     right = [row.teacher_mean or 0.0 for row in found]
     wrong = [row.student_mean or 0.0 for row in found]
@@ -101,7 +101,7 @@ def against_second(
     """
     pairs = [
         (ours[theirs.id], theirs)
-        for theirs in discrimination.verdicts(reviews, tau)
+        for theirs in verdicts.verdicts(reviews, tau)
         if theirs.gap is not None and theirs.id in ours and ours[theirs.id].gap is not None
     ]
     same = [one.difficulty == other.difficulty for one, other in pairs]

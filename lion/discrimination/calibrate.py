@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from lion import pools
 from lion.config.settings import Referee, Settings
+from lion.discrimination import pairwise
+from lion.discrimination.pairwise import Pair
 from lion.failure_limit import check_dropped
-from lion.judgement import judging
-from lion.judgement.judging import Pair
 from lion.llm.protocols import Clients
 from lion.metrics.units import RoleUsage
 from lion.prompting.templates import Prompts
@@ -48,7 +48,7 @@ def calibrate(
     by_first, asked_first = judged.reviews("referee", settings.referee, anchors)
     by_second, asked_second = judged.reviews("second", second, compared)
     reviews = [*by_first, *by_second]
-    dropped = judging.dropped(reviews, "calibrate")
+    dropped = pairwise.dropped(reviews, "calibrate")
     check_dropped(dropped, settings.evaluate.max_dropped, len(reviews), "evaluate.max_dropped")
     return Calibrated(by_first, by_second, dropped, asked_first, asked_second)
 
@@ -65,9 +65,9 @@ class _Judged:
         """Return a referee's reviews and what it was asked; nothing where there is no pair."""
         if not pairs or referee is None:
             return [], None
-        wanted, share = judging.in_both_orders(pairs), self.settings.evaluate.max_dropped
+        wanted, share = pairwise.in_both_orders(pairs), self.settings.evaluate.max_dropped
         with self.clients.open(role, referee) as client:
-            reviews = judging.ask(client, wanted, self.templates, referee.form, share)
+            reviews = pairwise.ask(client, wanted, self.templates, referee.form, share)
             return reviews, client.account.versioned()
 
 
@@ -86,4 +86,4 @@ def drawn(
     rng = pools.rng_for(random_seed=settings.random_seed, purpose="second", depth=depth)
     chosen = pools.sample(decided, settings.calibrate.second_rows, rng)
     rows, answers = {row.id: row for row in cache}, {row.id: row for row in responses}
-    return [judging.pair(rows[identity], answers[identity]) for identity in chosen]
+    return [pairwise.pair(rows[identity], answers[identity]) for identity in chosen]

@@ -13,7 +13,7 @@ from math import sqrt
 from statistics import NormalDist, StatisticsError, correlation, fmean, stdev, variance
 
 from lion.config.settings import Split
-from lion.judgement.discrimination import measures, pooled
+from lion.discrimination.verdicts import measures, pooled
 from lion.metrics.judging import CalibrationMetrics, Repeated
 from lion.records.rows import ORDERS, Order, Review, Verdict
 

@@ -73,7 +73,9 @@ def marker(scorer: Scorer) -> Marker:
         case "function":
             return _against_expected(_function(option))
         case "referee":
-            raise ValueError("the referee judges, it does not mark: ask lion.judgement.judging")
+            raise ValueError(
+                "the referee judges, it does not mark: ask lion.discrimination.pairwise"
+            )
     assert_never(scorer.kind)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lion.config.settings import Split as Rules
-from lion.judgement import calibration, discrimination
-from lion.judgement.discrimination import Audit
+from lion.discrimination import judge_reliability
+from lion.discrimination import verdicts as discrimination
+from lion.discrimination.verdicts import Audit
 from lion.metrics.judging import Contradictions
 from lion.records.rows import Review, Selection, Verdict
 
@@ -36,11 +37,11 @@ def split(
 ) -> Divided:
     """Return the verdicts of `selections`; `before` are those of the iteration before."""
     averaged = discrimination.pooled(reviews)
-    tau = calibration.tau(rules, noise)
+    tau = judge_reliability.tau(rules, noise)
     verdicts = discrimination.selected(selections, averaged, tau, rules.half_judged)
     stop_reason = discrimination.stop_reason(verdicts, rules, tau)
     if stop_reason is None and rules.stop_in_noise:
-        stop_reason = calibration.noise_stop_reason(verdicts, before, tau, noise)
+        stop_reason = judge_reliability.noise_stop_reason(verdicts, before, tau, noise)
     return Divided(
         verdicts=verdicts,
         stop_reason=stop_reason,

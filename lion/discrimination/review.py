@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lion.config.settings import Settings
+from lion.discrimination import judge_reliability, pairwise, review_sampling, verdicts
+from lion.discrimination.pairwise import Pair
 from lion.failure_limit import check_dropped
-from lion.judgement import calibration, discrimination, frugal, judging
-from lion.judgement.judging import Pair
 from lion.llm.protocols import Client, Clients
 from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
@@ -53,26 +53,26 @@ def review(
     TooManyDroppedError where more than `review.max_dropped` of the reviews have no scores.
     """
     by_id = {row.id: row for row in cache}
-    pairs = [judging.pair(by_id[response.id], response) for response in responses]
+    pairs = [pairwise.pair(by_id[response.id], response) for response in responses]
     referee: RoleUsage | None = None
     if settings.review.judge == "scorer":
-        selections = frugal.everything(_compared(pairs))
-        reviews = judging.by_scorer(pairs, settings.exam.scorer)
+        selections = review_sampling.everything(_compared(pairs))
+        reviews = pairwise.by_scorer(pairs, settings.exam.scorer)
     else:
         with clients.open("referee", settings.referee) as client:
             judge = _Judge(client, templates, settings, depth)
             selections, reviews = judge.review(pairs, before)
             referee = client.account.versioned()
-    dropped = judging.dropped(reviews, "review")
+    dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
     longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
     alike = {identity for identity, same in _compared(pairs) if same}
-    reliability = calibration.figures(reviews, longer, alike)
+    reliability = judge_reliability.figures(reviews, longer, alike)
     return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
 
 
-def _compared(pairs: Sequence[Pair]) -> list[frugal.Response]:
-    return [(one.id, frugal.same(one.teacher, one.student.text)) for one in pairs]
+def _compared(pairs: Sequence[Pair]) -> list[review_sampling.Response]:
+    return [(one.id, review_sampling.same(one.teacher, one.student.text)) for one in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class _Judge:
     ) -> tuple[list[Selection], list[Review]]:
         """Ask for what is needed at once, then for the orders that the first reviews call for."""
         by_id = {one.id: one for one in pairs}
-        drawn = frugal.select(
+        drawn = review_sampling.select(
             _compared(pairs),
             before,
             self.settings.split.tau,
@@ -97,10 +97,10 @@ class _Judge:
             random_seed=self.settings.random_seed,
             depth=self.depth,
         )
-        at_once = [(by_id[row.id], order) for row in drawn for order in frugal.orders(row)]
+        at_once = [(by_id[row.id], order) for row in drawn for order in review_sampling.orders(row)]
         reviews = self._ask(at_once)
         selections = [self._settled(row, reviews) for row in drawn]
-        wanted = [(row.id, order) for row in selections for order in frugal.orders(row)]
+        wanted = [(row.id, order) for row in selections for order in review_sampling.orders(row)]
         later = [(by_id[id], order) for id, order in wanted if (id, order) not in reviews]
         reviews |= self._ask(later)
         return selections, [row for key in wanted for row in reviews[key]]
@@ -109,7 +109,7 @@ class _Judge:
         """Return the samples of each review that is wanted, by id and order."""
         rules = self.settings.review
         keyed: _Reviews = {}
-        for row in judging.ask(
+        for row in pairwise.ask(
             self.client,
             wanted,
             self.templates,
@@ -123,8 +123,8 @@ class _Judge:
     def _settled(self, row: Selection, reviews: _Reviews) -> Selection:
         if row.basis != "one_order":
             return row
-        first = discrimination.pooled(reviews[row.id, row.first])[0]
-        return frugal.settle(
+        first = verdicts.pooled(reviews[row.id, row.first])[0]
+        return review_sampling.settle(
             row,
             first,
             self.settings.split.tau,
