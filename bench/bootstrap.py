@@ -32,7 +32,7 @@ from composer import compose  # noqa: E402 - as above
 from fake_server import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
-from lion.instructions.novelty import words  # noqa: E402
+from lion.generation.filters.novelty import words  # noqa: E402
 from lion.metrics import files  # noqa: E402
 from lion.metrics.pools import BootstrapMetrics  # noqa: E402
 from lion.student.chat_format import transcript  # noqa: E402

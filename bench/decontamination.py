@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lion.instructions.decontamination import Decontamination, parted
+from lion.generation.filters.decontamination import Decontamination, parted
 from lion.readers import files as sources
 from lion.student.chat_format import transcript
 

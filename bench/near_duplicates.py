@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
-from lion.instructions.novelty import Neighbour
+from lion.generation.filters.near_duplicates import DIGITS, NearDuplicateIndex, Vector
+from lion.generation.filters.novelty import Neighbour
 from lion.prompting.protocol import Failure
 
 

@@ -24,7 +24,7 @@ from rapidfuzz.distance import Indel
 from rouge_score import rouge_scorer
 from rouge_score.tokenizers import Tokenizer
 
-from lion.instructions.novelty import Novelty, words
+from lion.generation.filters.novelty import Novelty, words
 from lion.readers import files as sources
 from lion.student.chat_format import transcript
 

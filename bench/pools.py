@@ -18,9 +18,9 @@ from pathlib import Path
 
 import orjson
 
-from lion import base
 from lion.config import project
-from lion.instructions import domains, quality
+from lion.generation import seed_pool, topic_labels
+from lion.generation.filters import quality
 from lion.readers import files as sources
 from lion.records.rows import Instruction, jsonl
 from lion.student.chat_format import transcript
@@ -59,7 +59,7 @@ def main() -> None:
         make(source, files, options.rows)
         seed = settings.seed.model_copy(update={"source": [str(source)]})
         began, cpu = time.perf_counter(), time.process_time()
-        pool, dropped = base.base_pool(seed, 0)
+        pool, dropped = seed_pool.base_pool(seed, 0)
         read = time.perf_counter() - began
         jsonl.write(out, pool)
         took = time.perf_counter() - began
@@ -77,7 +77,7 @@ def main() -> None:
         )
         print(f"quality gates           {time.perf_counter() - began:6.1f} s, {flaws:,} flaws")
         began = time.perf_counter()
-        labels = {domains.domain(row.messages[-1]["content"]) for row in pool}
+        labels = {topic_labels.domain(row.messages[-1]["content"]) for row in pool}
         print(
             f"labels                  {time.perf_counter() - began:6.1f} s, {len(labels):,} labels"
         )

@@ -11,13 +11,13 @@ from pathlib import Path
 from lion.config.settings import Settings
 from lion.discrimination.review import Reviewed, review
 from lion.discrimination.split import Divided, split
+from lion.generation.generate import Generated, History, generate
+from lion.generation.teach import Taught, teach
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
-from lion.instructions.generate import Generated, History, generate
 from lion.llm.protocols import Clients
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Instruction, Verdict
-from lion.training.teach import Taught, teach
 from lion.training.tune import FineTune, Tuned, tune
 
 

@@ -6,12 +6,13 @@ say how many are lacking.
 
 from pathlib import Path
 
-from lion import base, stage
+from lion import stage
 from lion.config import project
 from lion.config.settings import BootstrapSettings
-from lion.instructions import decontamination
-from lion.instructions.bootstrap import Bootstrapped, bootstrap
-from lion.instructions.bootstrapped_pool import BootstrappedTask
+from lion.generation import seed_pool
+from lion.generation.bootstrap import Bootstrapped, bootstrap
+from lion.generation.bootstrapped_pool import BootstrappedTask
+from lion.generation.filters import decontamination
 from lion.metrics.pools import BootstrapMetrics
 from lion.prompting.self_instruct import TASK_KINDS
 from lion.prompting.templates import PromptRole
@@ -25,8 +26,8 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     entry = settings.bootstrap[work.iteration]
     # Not the exam that `seed` writes, which runs later: the file itself.
-    _, exams = base.base_exam(settings.exam, settings.seed, settings.random_seed, [])
-    exams += base.further_exams(settings.decontaminate, settings.exams)
+    _, exams = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, [])
+    exams += seed_pool.further_exams(settings.decontaminate, settings.exams)
     seeds, dropped = _seeds(work, entry, exams)
     filters = settings.bootstrap_filters(work.iteration)
     roles: tuple[PromptRole, ...] = ("bootstrap", "safety") if filters.safety else ("bootstrap",)
@@ -57,11 +58,11 @@ def _seeds(
     """Return the usable tasks of the user's files, and what was dropped of them."""
     settings = work.settings
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
-    rows, dropped = base.base_pool(source, settings.random_seed)
+    rows, dropped = seed_pool.base_pool(source, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
-    rows, flawed = base.usable(rows, settings.quality, tokens)
+    rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
     guard = decontamination.guard(exams, settings.decontaminate)
-    clean, leaked = base.clean(rows, guard, settings.seed.on_contaminated)
+    clean, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
     labelled = _labelled(entry)
     seeds = [
         BootstrappedTask(row.id, row.messages, row.id in labelled, (), row.category, row.expected)

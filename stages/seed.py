@@ -5,9 +5,10 @@ error or a drop, as params say. A row that no student can use is dropped with it
 any is held out: it is no exam question either.
 """
 
-from lion import base, stage
+from lion import stage
 from lion.config import project
-from lion.instructions import decontamination, domains
+from lion.generation import seed_pool, topic_labels
+from lion.generation.filters import decontamination
 from lion.metrics.pools import SeedMetrics
 from lion.records.rows import Verdict, jsonl, reasons
 from lion.student import tokens as counting
@@ -16,22 +17,22 @@ from lion.student import tokens as counting
 def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
     settings = work.settings
-    found, dropped = base.base_pool(settings.seed, settings.random_seed)
+    found, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
     tokens = counting.counter(settings.quality, settings.student)
-    found, flawed = base.usable(found, settings.quality, tokens)
-    found, exam = base.base_exam(settings.exam, settings.seed, settings.random_seed, found)
-    further = base.further_exams(settings.decontaminate, settings.exams)
+    found, flawed = seed_pool.usable(found, settings.quality, tokens)
+    found, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, found)
+    further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate)
-    pool, leaked = base.clean(found, guard, settings.seed.on_contaminated)
+    pool, leaked = seed_pool.clean(found, guard, settings.seed.on_contaminated)
     dropped += flawed + leaked
-    pool = [domains.labelled(row) for row in pool]
+    pool = [topic_labels.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)
     unjudged = (Verdict(row.id, None, None, None, "undecided", "not judged yet") for row in pool)
     jsonl.write(work.data("verdicts.jsonl"), list(unjudged))
     # a document, since DVC warns of each empty file
     jsonl.write_document(project.FURTHER_EXAMS, {"items": [jsonl.as_row(row) for row in further]})
     jsonl.write(project.EXAM, exam)
-    base.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
+    seed_pool.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
     work.write_dropped(dropped)
     work.write_metrics(SeedMetrics(rows=len(pool), exam=len(exam), dropped=reasons(dropped)))
     return f"{len(pool):,} instructions, {len(exam):,} exam rows, {len(dropped):,} dropped"

@@ -10,11 +10,11 @@ import pytest
 from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
-from lion import base
 from lion.config.settings import Settings
 from lion.embedded import families
 from lion.errors import DataError
-from lion.instructions.decontamination import guard
+from lion.generation import seed_pool
+from lion.generation.filters.decontamination import guard
 from lion.records.rows import Instruction, TeacherAnswer, jsonl
 from lion.student import checkpoint
 from lion.student.chat_format import transcript
@@ -67,7 +67,7 @@ def test_every_row_of_the_files_is_kept_or_dropped_with_its_place(
         ],
     )
     settings = own(configure, one, two, on_bad_row="drop")
-    found, dropped = base.base_pool(settings.seed, 0)
+    found, dropped = seed_pool.base_pool(settings.seed, 0)
     assert [transcript(one.messages) for one in found] == [
         "Add 2, 3",
         "Name it",
@@ -88,7 +88,7 @@ def test_every_row_of_the_files_is_kept_or_dropped_with_its_place(
 def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [{"instruction": "Add 2, 3"}, *["{"] * 14])
     with pytest.raises(DataError) as caught:
-        base.base_pool(own(configure, source).seed, 0)
+        seed_pool.base_pool(own(configure, source).seed, 0)
     lines = str(caught.value).splitlines()
     assert lines[0] == "14 rows cannot be read:"
     assert lines[1].strip().startswith(f"{source}:2: ")
@@ -98,9 +98,9 @@ def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -
 
 def test_answers_of_the_file_may_be_kept(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}])
-    ((kept,), _) = base.base_pool(own(configure, source, answers="keep").seed, 0)
+    ((kept,), _) = seed_pool.base_pool(own(configure, source, answers="keep").seed, 0)
     assert kept.answer == TeacherAnswer("4", "stop", None)
-    ((asked,), _) = base.base_pool(own(configure, source).seed, 0)
+    ((asked,), _) = seed_pool.base_pool(own(configure, source).seed, 0)
     assert asked.answer is None
     assert asked.expected == "4"
 
@@ -112,13 +112,13 @@ def test_an_answer_to_keep_that_is_not_there_names_its_line(
         tmp_path / "a.jsonl", [{"instruction": "2+2?", "output": "4"}, {"instruction": "3+3?"}]
     )
     with pytest.raises(DataError, match=r"a\.jsonl, line 2: .*Set seed\.answers: ask"):
-        base.base_pool(own(configure, source, answers="keep").seed, 0)
+        seed_pool.base_pool(own(configure, source, answers="keep").seed, 0)
 
 
 def test_a_pool_of_nothing_is_refused(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", [])
     with pytest.raises(DataError, match="no instruction"):
-        base.base_pool(own(configure, source).seed, 0)
+        seed_pool.base_pool(own(configure, source).seed, 0)
 
 
 def test_a_holdout_becomes_the_exam(configure: Configure, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_holdout_becomes_the_exam(configure: Configure, tmp_path: Path) -> Non
         settings = settings.model_copy(
             update={"exam": settings.exam.model_copy(update={"file": None})}
         )
-        pool, _ = base.base_pool(settings.seed, 0)
-        rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
+        pool, _ = seed_pool.base_pool(settings.seed, 0)
+        rest, exam = seed_pool.base_exam(settings.exam, settings.seed, 0, pool)
         assert (len(rest), len(exam)) == (22, 8)
         assert not {one.id for one in rest} & {one.id for one in exam}
         assert {(one.origin, one.answer) for one in exam} == {("exam", None)}
@@ -148,7 +148,7 @@ def test_an_exam_file_is_the_exam(configure: Configure, tmp_path: Path) -> None:
     )
     settings = configure({"exam.file": source})
     pool = [row("x")]
-    rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
+    rest, exam = seed_pool.base_exam(settings.exam, settings.seed, 0, pool)
     assert rest == pool
     assert [one.origin for one in exam] == ["exam"]  # the same question twice is one row
 
@@ -158,26 +158,26 @@ def test_an_exam_question_with_two_answers_is_refused(configure: Configure, tmp_
     source = write_rows(tmp_path / "exam.jsonl", rows)
     settings = configure({"exam.file": source})
     with pytest.raises(DataError, match=r"exam\.jsonl, line 2: .*another answer"):
-        base.base_exam(settings.exam, settings.seed, 0, [])
+        seed_pool.base_exam(settings.exam, settings.seed, 0, [])
 
 
 def test_an_exam_row_that_is_bad_is_never_dropped(configure: Configure, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "exam.jsonl", [{"instruction": "2+2?"}, "{"])
     settings = configure({"exam.file": source, "seed.on_bad_row": "drop"})
     with pytest.raises(DataError, match=r"exam\.jsonl:2"):
-        base.base_exam(settings.exam, settings.seed, 0, [])
+        seed_pool.base_exam(settings.exam, settings.seed, 0, [])
 
 
 def test_a_base_row_that_gives_an_exam_question_away_is_seen(settings: Settings) -> None:
     exam = [row("How many legs has a spider of the desert?", "exam")]
     pool = [row("Why?"), row("Tell me: how many legs has a spider of the desert, please")]
     against = guard(exam, settings.decontaminate)
-    kept, leaked = base.clean(pool, against, "drop")
+    kept, leaked = seed_pool.clean(pool, against, "drop")
     assert kept == pool[:1]
     assert [(one.reason, one.id) for one in leaked] == [("contaminated", pool[1].id)]
     assert exam[0].id in (leaked[0].detail or "")
     with pytest.raises(DataError, match=rf"{pool[1].id} meets exam {exam[0].id}") as caught:
-        base.clean(pool, against, "error")
+        seed_pool.clean(pool, against, "error")
     assert "seed.on_contaminated: drop" in str(caught.value)
 
 
@@ -188,46 +188,46 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
     asked = {"question_id": 1, "text": "How do I learn to play the organ?", "category": "generic"}
     other = write_rows(tmp_path / "vicuna.jsonl", [asked])
     settings = configure({"decontaminate.against": [str(tmp_path / "insects.json"), other]})
-    found = base.further_exams(settings.decontaminate, settings.exams)
+    found = seed_pool.further_exams(settings.decontaminate, settings.exams)
     assert [(one.category, one.origin) for one in found] == [
         ("insects", "exam"),
         ("generic", "exam"),
     ]
     pool = [row("Say: how do I learn to play the organ?"), row("Is a spider of the desert a bug?")]
-    kept, leaked = base.clean(pool, guard(found, settings.decontaminate), "drop")
+    kept, leaked = seed_pool.clean(pool, guard(found, settings.decontaminate), "drop")
     assert kept == pool[1:]
     assert found[1].id in (leaked[0].detail or "")
     broken = write_rows(tmp_path / "broken.jsonl", [asked, "{"])
     settings = configure({"decontaminate.against": [broken]})
     with pytest.raises(DataError, match=r"broken\.jsonl:2"):
-        base.further_exams(settings.decontaminate, settings.exams)
+        seed_pool.further_exams(settings.decontaminate, settings.exams)
 
 
 def test_rows_that_no_student_can_use_are_dropped_with_their_flaw(configure: Configure) -> None:
     settings = configure({"quality.absent_input": True})
     pool = [row("Ring the \x07 bell"), row("Name a bell"), row("Translate the given sentence")]
-    kept, dropped = base.usable(pool, settings.quality, None)
+    kept, dropped = seed_pool.usable(pool, settings.quality, None)
     assert kept == pool[1:2]
     assert [(one.id, one.reason, one.detail) for one in dropped] == [
         (pool[0].id, "control", "U+0007 at 9"),
         (pool[2].id, "absent_input", "the given"),
     ]
     with pytest.raises(DataError, match="none of 1 instructions passes `quality`"):
-        base.usable(pool[:1], settings.quality, None)
+        seed_pool.usable(pool[:1], settings.quality, None)
 
 
 def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
     settings = configure({"seed.size": 400, "exam.size": 100})
-    pool, dropped = base.base_pool(settings.seed, 0)
-    rest, exam = base.base_exam(settings.exam, settings.seed, 0, pool)
-    kept, leaked = base.clean(rest, guard(exam, settings.decontaminate), "error")
+    pool, dropped = seed_pool.base_pool(settings.seed, 0)
+    rest, exam = seed_pool.base_exam(settings.exam, settings.seed, 0, pool)
+    kept, leaked = seed_pool.clean(rest, guard(exam, settings.decontaminate), "error")
     assert (len(kept), len(exam), dropped, leaked) == (400, 100, [], [])
     for one in exam:
         task = families.solve(one.messages[0]["content"])
         assert task is not None
         assert (one.expected, one.category) == (task.answer, task.family)
-    assert base.base_pool(settings.seed, 0)[0] == pool
-    assert base.base_pool(settings.seed, 1)[0] != pool
+    assert seed_pool.base_pool(settings.seed, 0)[0] == pool
+    assert seed_pool.base_pool(settings.seed, 1)[0] != pool
     assert all(one.expected is None for one in pool)
 
 
@@ -238,7 +238,7 @@ def test_a_base_student_is_pointed_to_and_never_copied(workplace: Workplace, fol
         (workplace.path / name).mkdir()
     commit = "ab" * 20
     settings = workplace.params({"student.model": name, "student.revision": commit})
-    base.write_student(Path("data/base"), settings.student, [], 0)
+    seed_pool.write_student(Path("data/base"), settings.student, [], 0)
     assert [path.name for path in Path("data/base").iterdir()] == ["pointer.json"]
     pointer = checkpoint.Pointer.read(Path("data/base"))
     wanted = ("folder", name, None) if folder else ("hub", name, commit)
@@ -259,7 +259,7 @@ def test_a_hub_students_commit_is_pinned(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "model_info", told)
     settings = workplace.params({"student.model": "Qwen/Qwen3-0.6B"})
-    base.write_student(Path("data/base"), settings.student, [], 0)
+    seed_pool.write_student(Path("data/base"), settings.student, [], 0)
     assert checkpoint.Pointer.read(Path("data/base")).revision == "cd" * 20
     assert asked == [("Qwen/Qwen3-0.6B", None)]
 
@@ -273,8 +273,8 @@ def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
     write_rows(tmp_path / "a.jsonl", [broken, sound])
     for answers, reasons in (("keep", ["control"]), ("ask", [])):
         settings = own(configure, str(tmp_path / "a.jsonl"), answers=answers)
-        found, _ = base.base_pool(settings.seed, 0)
-        kept, dropped = base.usable(found, settings.quality, None)
+        found, _ = seed_pool.base_pool(settings.seed, 0)
+        kept, dropped = seed_pool.usable(found, settings.quality, None)
         assert [row.reason for row in dropped] == reasons
         assert len(kept) + len(dropped) == 2
-    assert base.usable(found[:1], settings.quality, None)[1] == []
+    assert seed_pool.usable(found[:1], settings.quality, None)[1] == []

@@ -16,13 +16,13 @@ from click.testing import CliRunner, Result
 from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
-from lion import base
 from lion.checks.offline import offline_problems
 from lion.checks.probe import probe_endpoints
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Endpoint
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
+from lion.generation import seed_pool
 from lion.llm import batch_api, batch_provider, ledger_maintenance
 from lion.llm.batch_api import alone
 from lion.llm.batch_state import Submitted
@@ -515,7 +515,7 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
         for key, value in {"base_url": server.url, "api_key_env": None}.items()
     }
     settings = batch_params(workplace, server.url, **others)
-    rows, _ = base.base_pool(settings.seed, settings.random_seed)
+    rows, _ = seed_pool.base_pool(settings.seed, settings.random_seed)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
     Path("dvc.yaml").write_text(_ONE_STAGE)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)

@@ -13,12 +13,12 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
 from pipeline import Project
 
-from lion import base
 from lion.checks.offline import without_keys
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, TooManyDroppedError
-from lion.instructions import decontamination
+from lion.generation import seed_pool
+from lion.generation.filters import decontamination
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
@@ -114,7 +114,7 @@ def test_seed_reads_what_bootstrap_wrote(start: Start) -> None:
     """Ids are content hashes: they lead from the base pool back to what was shown."""
     work = start()
     bootstrap.main(work)
-    found, dropped = base.base_pool(work.settings.seed, 0)
+    found, dropped = seed_pool.base_pool(work.settings.seed, 0)
     assert dropped == []
     assert [row.id for row in found] == [row["id"] for row in pool()]
 
@@ -199,7 +199,7 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
     assert told.startswith("5 seeds")
     assert not any("Mongolia" in question for question in chat_server.questions)
     guard = decontamination.guard(
-        base.base_exam(start().settings.exam, start().settings.seed, 0, [])[1],
+        seed_pool.base_exam(start().settings.exam, start().settings.seed, 0, [])[1],
         start().settings.decontaminate,
     )
     assert [row for row in pool() if guard.meets(row["messages"][-1]["content"])] == []

@@ -7,10 +7,10 @@ import pytest
 from fixtures import Configure
 
 from lion.config.settings import BootstrapSettings, Decontaminate
-from lion.instructions import decontamination
-from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask
-from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.quality import Flaw
+from lion.generation.bootstrapped_pool import BootstrappedPool, BootstrappedTask
+from lion.generation.candidate_filter import CandidateFilter
+from lion.generation.filters import decontamination
+from lion.generation.filters.quality import Flaw
 from lion.prompting.self_instruct import TASK_KINDS, TaskKind
 from lion.records.rows import Dropped, Instruction, Message, jsonl
 

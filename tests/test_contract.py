@@ -297,7 +297,7 @@ LAYERS = (
     "stages",
 )
 COMPOSED = {
-    "lion/base.py": "the base pool, the exam and the base student, from all that params name",
+    "lion/generation/seed_pool.py": "the base pool, the exam and the base student, from all that params name",
     "lion/config/endpoints.py": "every endpoint that params name",
     "lion/loop.py": "chains the phases",
 }
@@ -314,7 +314,10 @@ INSIDE_FUNCTIONS = {
     # (importer, imported): why it does not stand at the top. What else keeps a quick command quick
     # is the table of `lion.cli`, whose limits are in test_startup
     ("lion/llm/client.py", "lion/llm/sending.py"): "openai, until the first reply is missing",
-    ("lion/base.py", "lion/embedded/recipe.py"): "torch, for the embedded base student alone",
+    (
+        "lion/generation/seed_pool.py",
+        "lion/embedded/recipe.py",
+    ): "torch, for the embedded base student alone",
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
     ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",

@@ -1,4 +1,4 @@
-"""Claims about lion.instructions.decontamination, against a plain search through every question."""
+"""Claims about lion.generation.filters.decontamination, against a plain search through every question."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lion.instructions.decontamination import SHORT, Decontamination, Meeting, normalised, parted
+from lion.generation.filters.decontamination import (
+    SHORT,
+    Decontamination,
+    Meeting,
+    normalised,
+    parted,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RIVER = "Which river flows through the city of Vienna?"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.instructions.domains import domain
+from lion.generation.topic_labels import domain
 from lion.readers import files
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"

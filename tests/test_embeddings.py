@@ -14,8 +14,8 @@ from fixtures import Configure
 
 from lion.config.settings import EmbeddingEndpoint
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
-from lion.instructions import embeddings
-from lion.instructions.embeddings import Asked, Encoder
+from lion.generation.filters import embeddings
+from lion.generation.filters.embeddings import Asked, Encoder
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Price, Prices

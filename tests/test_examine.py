@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Workplace
 
-from lion import base, cli
+from lion import cli
 from lion.evaluation import likelihood
-from lion.instructions import decontamination
+from lion.generation import seed_pool
+from lion.generation.filters import decontamination
 from lion.metrics import files
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.readers import official_exams
@@ -103,7 +104,7 @@ def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path
 @pytest.mark.usefixtures("bbh")
 def test_the_exams_questions_stay_out_of_the_pools(workplace: Workplace) -> None:
     settings = workplace.params(exams("stated"))
-    rows = base.further_exams(settings.decontaminate, settings.exams)
+    rows = seed_pool.further_exams(settings.decontaminate, settings.exams)
     assert len(rows) == len(MOVIES)
     guard = decontamination.guard(rows, settings.decontaminate)
     assert guard.meets(f"Please help. {rows[0].messages[0]['content']}") is not None

@@ -9,12 +9,12 @@ import pytest
 from fixtures import Configure
 from msgspec.structs import replace
 
-from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.decontamination import Decontamination
-from lion.instructions.generated_pool import FUNNEL, GeneratedPool, generated_pool
-from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
-from lion.instructions.parents import seeds_of
-from lion.instructions.quality import Flaw
+from lion.generation.candidate_filter import CandidateFilter
+from lion.generation.filters.decontamination import Decontamination
+from lion.generation.filters.near_duplicates import NearDuplicateIndex, Vector
+from lion.generation.filters.quality import Flaw
+from lion.generation.generated_pool import FUNNEL, GeneratedPool, generated_pool
+from lion.generation.parents import seeds_of
 from lion.pools import rng_for
 from lion.prompting.protocol import Failure
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, jsonl

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.instructions.near_duplicates import DIGITS, NearDuplicateIndex, Vector
-from lion.instructions.novelty import Neighbour
+from lion.generation.filters.near_duplicates import DIGITS, NearDuplicateIndex, Vector
+from lion.generation.filters.novelty import Neighbour
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure
 

@@ -1,4 +1,4 @@
-"""Claims about lion.instructions.novelty, against Google's rouge-score as the oracle."""
+"""Claims about lion.generation.filters.novelty, against Google's rouge-score as the oracle."""
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
 
 import json
@@ -16,7 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 from rouge_score.tokenizers import Tokenizer
 
-from lion.instructions.novelty import Neighbour, Novelty, Tokens, f_measures, words
+from lion.generation.filters.novelty import Neighbour, Novelty, Tokens, f_measures, words
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 

@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion import base
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
+from lion.generation import seed_pool
 from lion.llm.ledger import Call, Entry, Ledger
 from lion.llm.prices import Price, Prices
 from lion.metrics import files
@@ -92,7 +92,7 @@ def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> Non
 
 def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
-    rows, _ = base.base_pool(settings.seed, settings.random_seed)
+    rows, _ = seed_pool.base_pool(settings.seed, settings.random_seed)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with Ledger(project.ledger()) as ledger:

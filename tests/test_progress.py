@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from lion.embedded import families
-from lion.instructions.domains import labelled
-from lion.instructions.progress import FLOOR, Judged, judged, resisting, weights
+from lion.generation.learning_progress import FLOOR, Judged, judged, resisting, weights
+from lion.generation.topic_labels import labelled
 from lion.records.rows import Instruction, Verdict
 
 LETTERS = [" ".join(one) for one in product("abcd", repeat=3)]
@@ -76,11 +76,11 @@ def test_relatives_are_of_the_same_family() -> None:
     """In the laboratory, whose labels of domains do not tell its families apart, words do."""
     import numpy as np
 
-    from lion.instructions import progress
+    from lion.generation import learning_progress
 
     tasks = families.pool(1000, random_seed=901, skew=1.3)
-    index = progress._index([row(task.instruction) for task in tasks])
-    alike = (index @ index.T).toarray() >= progress.ALIKE
+    index = learning_progress._index([row(task.instruction) for task in tasks])
+    alike = (index @ index.T).toarray() >= learning_progress.ALIKE
     np.fill_diagonal(alike, val=False)
     same = np.array([[a.family == b.family for b in tasks] for a in tasks])
     assert (alike & same).sum() / alike.sum() > 0.97

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
-from lion.instructions import quality
+from lion.generation.filters import quality
 from lion.student import tokens
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.instructions.rounds import YieldMonitor
+from lion.generation.rounds import YieldMonitor
 
 
 def test_a_last_round_that_keeps_none_by_chance_is_no_dry_monitor() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from fixtures import ROOT
 
-from lion.instructions import safety
+from lion.generation.filters import safety
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure, Reply
 

@@ -9,8 +9,8 @@ import pytest
 from fixtures import ROOT
 
 from lion.config.settings import Decontaminate
-from lion.instructions import decontamination
-from lion.instructions.novelty import Novelty
+from lion.generation.filters import decontamination
+from lion.generation.filters.novelty import Novelty
 from lion.readers import files
 from lion.readers.files import SourceRow
 from lion.records.rows import Instruction

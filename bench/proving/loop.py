@@ -14,12 +14,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from lion import base
 from lion.config import project
 from lion.config.settings import Settings, Tune
 from lion.discrimination import verdicts as discrimination
 from lion.embedded import families
-from lion.instructions import domains
+from lion.generation import seed_pool, topic_labels
 from lion.loop import Iteration, Loop, State
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole
@@ -154,13 +153,13 @@ def spent(folder: Path, arm: str, seed: int, skew: float) -> float:
 
 def base_pool(settings: Settings, seed: int) -> list[Instruction]:
     """Return the base pool with the teacher's answers, the same for every arm."""
-    rows, _ = base.base_pool(settings.seed, seed)
+    rows, _ = seed_pool.base_pool(settings.seed, seed)
     requests = [teacher.answer_request(row, PROMPTS["teacher"]) for row in rows]
     with MockBilling(seed).open("teacher", settings.teacher) as client:
         replies = client.ask(requests)
     found = [teacher.parse_answer(row, one, "drop") for row, one in zip(rows, replies, strict=True)]
     return [
-        domains.labelled(teacher.taught(row, one))
+        topic_labels.labelled(teacher.taught(row, one))
         for row, one in zip(rows, found, strict=True)
         if isinstance(one, Answer)
     ]
@@ -183,7 +182,7 @@ def based(
         if not done.exists():
             shutil.rmtree(out, ignore_errors=True)
             untrained = home / "untrained"
-            base.write_student(untrained, settings.student, cache, seed)
+            seed_pool.write_student(untrained, settings.student, cache, seed)
             found = examples(untrained, cache, settings)
             tune(found, untrained, out, settings, sizes.base_steps, seed)
             loop = Loop(settings, MockBilling(seed), PROMPTS, exam, no_tuning)

@@ -7,7 +7,7 @@ from lion.config import project
 from lion.config.endpoints import ROLES, endpoints, generations, near_duplicates
 from lion.config.settings import EMBEDDED, Settings
 from lion.errors import BudgetError
-from lion.instructions import embeddings
+from lion.generation.filters import embeddings
 from lion.llm.budget import Purse
 from lion.llm.ledger import cap
 from lion.llm.prices import Prices

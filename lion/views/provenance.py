@@ -11,7 +11,7 @@ from lion import pools
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError
-from lion.instructions.generated_pool import SAMPLES_PER_DEPTH, prompt_of
+from lion.generation.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
 from lion.prompting import generator, protocol
 from lion.prompting import templates as prompts

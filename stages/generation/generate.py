@@ -6,7 +6,7 @@ stops, and the metrics say how many are lacking.
 
 from lion import stage
 from lion.config import project
-from lion.instructions.generate import Generated, History, generate
+from lion.generation.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.prompting.templates import PromptRole

@@ -2,9 +2,9 @@
 
 from lion import stage
 from lion.config import project
+from lion.generation.teach import teach
 from lion.metrics.pools import TeachMetrics
 from lion.records.rows import Instruction, reasons
-from lion.training.teach import teach
 
 
 def main(work: stage.Work) -> str:

@@ -20,7 +20,7 @@ from lion.config.settings import Generate
 from lion.config.settings import NearDuplicates as Gate
 from lion.errors import ModelError
 from lion.failure_limit import allowed_failures
-from lion.instructions.near_duplicates import NearDuplicateIndex, Vector
+from lion.generation.filters.near_duplicates import NearDuplicateIndex, Vector
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request

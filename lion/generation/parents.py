@@ -17,7 +17,7 @@ class ParentChoice:
     """Draws parents, and counts the children of each and the descendants of each seed.
 
     `gaps` are those of the judged rows (points of score), `progress` the weights of hard parents
-    (see `lion.instructions.progress`).
+    (see `lion.generation.learning_progress`).
     """
 
     settings: Generate

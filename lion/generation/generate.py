@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from lion import pools
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, progress, safety
-from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.generated_pool import GeneratedPool, generated_pool, prompt_of
-from lion.instructions.progress import Judged
-from lion.instructions.rounds import Draw, GenerationUsage, Rounds
+from lion.generation import learning_progress
+from lion.generation.candidate_filter import CandidateFilter
+from lion.generation.filters import decontamination, embeddings, safety
+from lion.generation.generated_pool import GeneratedPool, generated_pool, prompt_of
+from lion.generation.learning_progress import Judged
+from lion.generation.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import generator
@@ -38,7 +39,9 @@ class History:
 
     def judged(self) -> tuple[list[Judged], list[Judged]]:
         """Return the rows with a gap before, and now."""
-        return progress.judged(self.cache, self.before), progress.judged(self.cache, self.verdicts)
+        return learning_progress.judged(self.cache, self.before), learning_progress.judged(
+            self.cache, self.verdicts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def generate(
         dropped=pool.dropped,
         funnels={kind: pool.counts(kind) for kind in KINDS},
         short={kind: pool.wanted(kind) if wanted else 0 for kind in KINDS},
-        resisting=progress.resisting(before, now),
+        resisting=learning_progress.resisting(before, now),
         asked=asked,
     )
 
@@ -100,7 +103,7 @@ def _empty_pool(
     parents = pools.parents(history.cache, history.verdicts, rules.feedback)
     weights: dict[str, float] = {}
     if rules.choice == "progress":
-        weights = progress.weights(parents["hard"], before, now)
+        weights = learning_progress.weights(parents["hard"], before, now)
     return generated_pool(
         iteration,
         depth,
@@ -115,7 +118,7 @@ def _empty_pool(
         ),
         pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},
-        progress=weights,
+        learning_progress=weights,
     )
 
 

@@ -14,8 +14,8 @@ from lion import pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.embedded import families
 from lion.errors import DataError
-from lion.instructions import quality
-from lion.instructions.decontamination import Decontamination
+from lion.generation.filters import quality
+from lion.generation.filters.decontamination import Decontamination
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id

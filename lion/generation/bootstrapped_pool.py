@@ -13,9 +13,9 @@ from math import ceil
 
 from lion.config.settings import BootstrapSettings
 from lion.errors import DataError
-from lion.instructions.candidate_filter import Accepted, CandidateFilter
-from lion.instructions.quality import Flaw
-from lion.instructions.rounds import Draw
+from lion.generation.candidate_filter import Accepted, CandidateFilter
+from lion.generation.filters.quality import Flaw
+from lion.generation.rounds import Draw
 from lion.prompting.self_instruct import STAGE, TASK_KINDS, TaskKind
 from lion.records.rows import Dropped, Message, Record, canonical_messages, instruction_id
 from lion.student.chat_format import transcript

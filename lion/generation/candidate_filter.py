@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lion.config.settings import Generate, Quality
-from lion.instructions import quality
-from lion.instructions.decontamination import Decontamination
-from lion.instructions.near_duplicates import NearDuplicateIndex
-from lion.instructions.novelty import Neighbour, Novelty
+from lion.generation.filters import quality
+from lion.generation.filters.decontamination import Decontamination
+from lion.generation.filters.near_duplicates import NearDuplicateIndex
+from lion.generation.filters.novelty import Neighbour, Novelty
 from lion.student.tokens import Count
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions.quality import Flaw
+from lion.generation.filters.quality import Flaw
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from lion.config.settings import Generate
 from lion.errors import DataError
-from lion.instructions.candidate_filter import Accepted, CandidateFilter
-from lion.instructions.domains import labelled
-from lion.instructions.parents import ParentChoice
-from lion.instructions.quality import Flaw
-from lion.instructions.rounds import Draw
+from lion.generation.candidate_filter import Accepted, CandidateFilter
+from lion.generation.filters.quality import Flaw
+from lion.generation.parents import ParentChoice
+from lion.generation.rounds import Draw
+from lion.generation.topic_labels import labelled
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS, Dropped, Instruction, Kind
 from lion.student.chat_format import transcript

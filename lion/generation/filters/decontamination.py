@@ -15,7 +15,7 @@ from typing import Literal
 import regex
 
 from lion.config.settings import Decontaminate
-from lion.instructions.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
+from lion.generation.filters.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
 from lion.records.rows import Instruction, canonical_text
 from lion.student.chat_format import transcript
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lion.errors import DataError
-from lion.instructions.novelty import Neighbour
+from lion.generation.filters.novelty import Neighbour
 from lion.metrics.units import Embedded, RoleUsage
 from lion.prompting.protocol import Failure
 

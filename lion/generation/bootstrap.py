@@ -12,10 +12,10 @@ from math import ceil
 from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.instructions import decontamination, embeddings, safety
-from lion.instructions.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
-from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.rounds import Draw, GenerationUsage, Rounds
+from lion.generation.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
+from lion.generation.candidate_filter import CandidateFilter
+from lion.generation.filters import decontamination, embeddings, safety
+from lion.generation.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import self_instruct

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from lion.instructions.candidate_filter import CandidateFilter
-from lion.instructions.quality import Flaw
-from lion.instructions.safety import Checked, Safety
+from lion.generation.candidate_filter import CandidateFilter
+from lion.generation.filters.quality import Flaw
+from lion.generation.filters.safety import Checked, Safety
 from lion.llm.protocols import Client
 from lion.metrics.units import Embedded, RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request

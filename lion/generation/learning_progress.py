@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lion.instructions.novelty import words
+from lion.generation.filters.novelty import words
 from lion.records.rows import Instruction, Verdict
 
 if TYPE_CHECKING:
