@@ -123,7 +123,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     ]
     finetune.finetune(
         encoder.examples(examples),
-        checkpoint=folder / "base",
+        student=folder / "base",
         out=folder / "student",
         settings=settings.student,
         tune=settings.tune_at("0"),
@@ -392,7 +392,7 @@ def memory(_: argparse.Namespace, folder: Path) -> None:
         rows = [f"{draw.choice(texts)} ({number})" for number in range(count)]
         result = run(
             "ours",
-            checkpoint=str(folder / "student"),
+            student=str(folder / "student"),
             new_tokens=TINY_TOKENS,
             threads=1,
             texts=rows,

@@ -119,7 +119,7 @@ def tuning(options: Options) -> dict[str, float]:
     ended: list[float] = []
     finetune(
         examples,
-        checkpoint=folder,
+        student=folder,
         out=folder.with_name("tuned"),
         settings=settings(),
         tune=tiny.tune_settings(

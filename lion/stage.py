@@ -25,7 +25,8 @@ from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.prompting import templates
 from lion.prompting.templates import PromptRole, Prompts
-from lion.records.rows import Dropped, Record, Row, Tally, jsonl, output_marks
+from lion.records import jsonl, output_marks
+from lion.records.rows import Dropped, Record, Row, Tally
 from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from lion import console, stage
 from lion.evaluation import choices, examining
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
-from lion.records.rows import Record, Tally, jsonl
+from lion.records import jsonl
+from lion.records.rows import Record, Tally
 from lion.statistics import Bootstrap
 
 

@@ -10,7 +10,8 @@ from lion.config import project
 from lion.generation import seed_pool, topic_labels
 from lion.generation.filters import decontamination
 from lion.metrics.pools import SeedMetrics
-from lion.records.rows import Verdict, jsonl, reasons
+from lion.records import jsonl
+from lion.records.rows import Verdict, reasons
 from lion.student import tokens as counting
 
 

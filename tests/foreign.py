@@ -19,7 +19,8 @@ from lion.llm import batch_provider, ledger_maintenance
 from lion.llm.ledger import Ledger
 from lion.prompting import judge_parser, protocol
 from lion.readers import files, official_exams
-from lion.records.rows import Instruction, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction, Verdict
 
 FORMATS = ROOT / "tests" / "formats"
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".jsonl.zst")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lion.records.rows import Answer, Instruction, Kind, Review, TeacherAnswer, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Kind, Review, TeacherAnswer, Verdict
 
 WORDS = ["river", "stone", "cloud", "fire", "leaf", "night", "bread", "glass", "wheel", "song"]
 DOMAINS = ("writing", "code", None)

@@ -98,7 +98,7 @@ def test_a_trained_student_stops_and_an_untrained_one_is_cut(tmp_path: Path) -> 
     encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in ROWS]),
-        checkpoint=folder,
+        student=folder,
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=60, learning_rate=0.01),

@@ -15,7 +15,8 @@ from lion.embedded import families
 from lion.errors import DataError
 from lion.generation import seed_pool
 from lion.generation.filters.decontamination import guard
-from lion.records.rows import Instruction, TeacherAnswer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction, TeacherAnswer
 from lion.student import checkpoint
 from lion.student.chat_format import transcript
 

@@ -22,7 +22,8 @@ from lion.generation.filters import decontamination
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
-from lion.records.rows import Dropped, jsonl
+from lion.records import jsonl
+from lion.records.rows import Dropped
 from lion.stage import Work
 from lion.views import planning, summary
 from stages import bootstrap

@@ -12,7 +12,8 @@ from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters import decontamination
 from lion.generation.filters.quality import Flaw
 from lion.prompting.self_instruct import TASK_KINDS, TaskKind
-from lion.records.rows import Dropped, Instruction, Message, jsonl
+from lion.records import jsonl
+from lion.records.rows import Dropped, Instruction, Message
 
 ENTRY: dict[str, Any] = {
     "seeds": ["seeds/seeds.jsonl"],

@@ -20,7 +20,8 @@ from lion.errors import DataError, SettingsError
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
-from lion.records.rows import Instruction, Review, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction, Review
 from lion.stage import Work
 from lion.views import planning, tables
 from lion.views.summary import lines

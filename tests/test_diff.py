@@ -11,7 +11,8 @@ from pooled import drawn, instruction, project, verdict
 from running import Finished
 
 from lion.cli import main
-from lion.records.rows import Answer, Instruction, Row, TeacherAnswer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Row, TeacherAnswer
 
 
 def lion(*arguments: str, columns: int = 80) -> Result:

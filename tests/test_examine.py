@@ -94,7 +94,7 @@ def test_what_does_not_fit_the_context_is_unread(workplace: Workplace, bbh: Path
     items = official_exams.read_items(bbh)
     found = likelihood.likeliest(
         items,
-        checkpoint=workplace.path / "data/1/student",
+        student=workplace.path / "data/1/student",
         settings=tiny.student_settings(),
         batch_size=4,
     )

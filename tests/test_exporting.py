@@ -38,7 +38,7 @@ def tuned(folder: Path, out: Path, **changes: Any) -> Path:
     rows = [tiny.instruction(text) for text in QUESTIONS]
     finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in rows]),
-        checkpoint=folder,
+        student=folder,
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=3, **changes),

@@ -15,16 +15,8 @@ from lion.errors import AskError, DataError
 from lion.generation.bootstrapped_pool import BootstrappedTask
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Ledger
-from lion.records.rows import (
-    Answer,
-    Dropped,
-    Instruction,
-    Record,
-    Review,
-    Selection,
-    Verdict,
-    jsonl,
-)
+from lion.records import jsonl
+from lion.records.rows import Answer, Dropped, Instruction, Record, Review, Selection, Verdict
 
 FORMATS = Path(__file__).parent / "formats"
 READERS: dict[str, type[Record]] = {

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pooled import instruction
 
 from lion.errors import DataError
-from lion.records.rows import Instruction, TeacherAnswer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction, TeacherAnswer
 from lion.views import frames
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

@@ -13,7 +13,8 @@ from lion.errors import TooManyDroppedError
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.prompting import teacher
-from lion.records.rows import Answer, Instruction, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Verdict
 from lion.stage import Work
 from stages.generation import generate
 

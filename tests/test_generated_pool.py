@@ -17,7 +17,8 @@ from lion.generation.generated_pool import FUNNEL, GeneratedPool, generated_pool
 from lion.generation.parents import seeds_of
 from lion.pools import rng_for
 from lion.prompting.protocol import Failure
-from lion.records.rows import KINDS, Dropped, Instruction, Kind, jsonl
+from lion.records import jsonl
+from lion.records.rows import KINDS, Dropped, Instruction, Kind
 
 Made = Callable[..., GeneratedPool]
 

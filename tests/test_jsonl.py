@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.records.rows import Answer, Instruction, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction
 
 
 def rows(count: int) -> list[Instruction]:

@@ -22,7 +22,8 @@ from lion.prompting import teacher
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Outcome, Reply, Request, Usage
 from lion.prompting.templates import PromptRole
-from lion.records.rows import Answer, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Verdict
 from lion.stage import Work
 from lion.stage_table import Role
 from lion.training.finetune import TuneReport

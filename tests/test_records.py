@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lion.errors import DataError
 from lion.generation.bootstrapped_pool import BootstrappedTask
+from lion.records import jsonl
 from lion.records.rows import (
     Answer,
     Basis,
@@ -31,7 +32,6 @@ from lion.records.rows import (
     Verdict,
     canonical_text,
     instruction_id,
-    jsonl,
     read_messages,
     reasons,
 )

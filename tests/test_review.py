@@ -12,7 +12,8 @@ from lion.config import project
 from lion.metrics import files
 from lion.metrics.judging import AgreementMetrics, Audited, ReviewMetrics, SplitMetrics
 from lion.prompting import teacher
-from lion.records.rows import Answer, Instruction, Review, Selection, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Review, Selection, Verdict
 from lion.stage import Work
 from stages.discrimination import review, split
 

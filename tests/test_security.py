@@ -22,7 +22,8 @@ from lion.config.addresses import TOKEN, is_loopback
 from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
 from lion.model import serving
-from lion.records.rows import Instruction, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ESCAPE = "\x1b[2J\x1b]0;owned\x07\u202egnp.exe"

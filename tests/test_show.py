@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from pooled import drawn, instruction, project, verdict
 
 from lion.cli import main
-from lion.records.rows import Answer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer
 
 
 def lion(*arguments: str) -> Result:

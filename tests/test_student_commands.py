@@ -17,7 +17,8 @@ from lion.cli import main
 from lion.config import project
 from lion.errors import ModelError
 from lion.model import serving
-from lion.records.rows import Instruction, TeacherAnswer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction, TeacherAnswer
 from lion.student.checkpoint import Pointer
 
 

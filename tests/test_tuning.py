@@ -46,7 +46,7 @@ def run(
 ) -> TuneReport:
     return finetune(
         examples(folder),
-        checkpoint=folder,
+        student=folder,
         out=out,
         settings=SETTINGS,
         tune=tiny.tune_settings(**changes),
@@ -145,7 +145,7 @@ def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
     folder = tiny.folder(tmp_path / "base")
     report = finetune(
         examples(folder),
-        checkpoint=folder,
+        student=folder,
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=10, warmup=0.2),
@@ -217,7 +217,7 @@ def test_half_precision_students_train_in_float32_and_stay_half(tmp_path: Path) 
     checkpoint.save(tiny.model().to(torch.bfloat16), tiny.tokenizer(), folder)
     finetune(
         examples(folder),
-        checkpoint=folder,
+        student=folder,
         out=tmp_path / "out",
         settings=settings,
         tune=tiny.tune_settings(),

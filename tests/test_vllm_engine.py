@@ -109,7 +109,7 @@ def test_an_adapter_goes_with_its_request(tmp_path: Path, vllm: type[StandIn]) -
     encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
     finetune(
         encoder.examples([(row.id, row.messages, "b") for row in ROWS]),
-        checkpoint=folder,
+        student=folder,
         out=tmp_path / "student",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=1, method="lora", lora_rank=2),

@@ -107,7 +107,7 @@ def with_uses(text: str, renamed: dict[str, str], name: str) -> str:
             line = token.line.lstrip()
             if token.string in also_bound and after != ".":
                 continue
-            if before in (".", "import", "as", "from") or (after == "=" and before in ("(", ",")):
+            if before in (".", "import", "as") or (after == "=" and line.startswith(token.string)):
                 continue
             if line.startswith(("from ", "import ")) or before in ("def", "class"):
                 continue

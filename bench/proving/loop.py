@@ -22,7 +22,8 @@ from lion.generation import seed_pool, topic_labels
 from lion.loop import Iteration, Loop, State
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole
-from lion.records.rows import Answer, Instruction, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction
 from lion.student import chat_format
 from lion.student import checkpoint as student
 from lion.training import finetune

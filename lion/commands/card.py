@@ -13,7 +13,8 @@ from lion import __version__
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Settings
 from lion.errors import ModelError
-from lion.records.rows import Instruction, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction
 from lion.student import checkpoint as students
 from lion.student import hub
 from lion.views import numbers, summary, tables

@@ -13,7 +13,8 @@ from lion.discrimination.pairwise import Pair
 from lion.errors import DataError, LionError
 from lion.metrics.judging import AgainstSecond, AgainstTruth
 from lion.metrics.units import PointsEstimate, ShareEstimate
-from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Review, Row, Verdict, instruction_id
 from lion.statistics import Bootstrap
 from lion.student.chat_format import transcript
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from lion.errors import DataError
 from lion.prompting import judge_parser
-from lion.records.rows import Row, jsonl
+from lion.records import jsonl
+from lion.records.rows import Row
 
 T = TypeVar("T")
 _KEYS, _UNCATEGORISED = ("question_id", "id"), "uncategorised"

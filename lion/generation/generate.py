@@ -118,7 +118,7 @@ def _empty_pool(
         ),
         pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},
-        learning_progress=weights,
+        progress=weights,
     )
 
 

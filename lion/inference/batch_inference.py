@@ -21,7 +21,8 @@ from lion.inference import backend
 from lion.inference.backend import Engine, Prompt
 from lion.inference.response_shards import ResponseShards, answers_key
 from lion.inference.vllm_backend import Vllm
-from lion.records.rows import Answer, Instruction, Message, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction, Message
 from lion.student import checkpoint as students
 from lion.student import resume
 from lion.student.chat_format import ChatFormatter

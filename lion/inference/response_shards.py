@@ -9,7 +9,8 @@ from typing import Any
 
 from lion.errors import DataError
 from lion.inference.backend import Prompt
-from lion.records.rows import Answer, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer
 from lion.student import checkpoint as students
 from lion.student import resume
 

@@ -19,7 +19,8 @@ from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
 from lion.prompting import protocol
-from lion.records.rows import FORMAT, jsonl
+from lion.records import jsonl
+from lion.records.rows import FORMAT
 
 _COLUMNS = ("endpoint", "request", "sample", "reply", "at")
 _BATCH = 1000

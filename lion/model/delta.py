@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lion.errors import DataError, ModelError
 from lion.model import exporting
-from lion.records.rows import Row, jsonl
+from lion.records import jsonl
+from lion.records.rows import Row
 from lion.student import checkpoint as students
 
 MANIFEST = "delta.json"

@@ -17,7 +17,8 @@ import msgspec
 import orjson
 
 from lion.errors import DataError
-from lion.records.rows import FORMAT, Record, Row, output_marks
+from lion.records import output_marks
+from lion.records.rows import FORMAT, Record, Row
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lion.config.settings import Student
 from lion.errors import DataError, ModelError
-from lion.records.rows import Row, jsonl, output_marks
+from lion.records import jsonl, output_marks
+from lion.records.rows import Row
 from lion.student.hub import translated
 
 if TYPE_CHECKING:

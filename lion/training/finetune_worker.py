@@ -98,7 +98,7 @@ def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
     options = jsonl.read_document(job / _OPTIONS)
     return finetune.finetune(
         _read_examples(job),
-        checkpoint=Path(options["student"]),
+        student=Path(options["student"]),
         out=Path(options["out"]),
         settings=Student(**options["settings"]),
         tune=Tune(**options["tune"]),

@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from lion.errors import DataError
-from lion.records.rows import FORMAT, Answer, Instruction, Record, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import FORMAT, Answer, Instruction, Record, Verdict
 
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _ANSWER = pl.Struct({"text": pl.String, "finish_reason": pl.String, "model": pl.String})

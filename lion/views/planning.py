@@ -23,7 +23,8 @@ from lion.metrics.units import RoleUsage
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 from lion.readers import files as sources
-from lion.records.rows import Instruction, jsonl
+from lion.records import jsonl
+from lion.records.rows import Instruction
 from lion.stage_table import STAGES
 
 _BYTES_A_TOKEN = 4

@@ -13,7 +13,8 @@ import orjson
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, LionError
-from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.stage_table import STAGES
 from lion.views import provenance, revisions
 from lion.views.provenance import Made

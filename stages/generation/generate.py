@@ -10,7 +10,8 @@ from lion.generation.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.prompting.templates import PromptRole
-from lion.records.rows import KINDS, Instruction, Verdict, jsonl
+from lion.records import jsonl
+from lion.records.rows import KINDS, Instruction, Verdict
 
 
 def main(work: stage.Work) -> str:

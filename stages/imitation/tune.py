@@ -16,7 +16,8 @@ from lion import stage
 from lion.config import project
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
-from lion.records.rows import Dropped, Instruction, jsonl, reasons
+from lion.records import jsonl
+from lion.records.rows import Dropped, Instruction, reasons
 from lion.student import checkpoint
 from lion.training.tune import Tuned, tune
 
@@ -50,7 +51,7 @@ def main(work: stage.Work) -> str:
 
         return finetune_run.run_tuning(
             examples,
-            checkpoint=before,
+            student=before,
             out=out,
             settings=work.settings,
             tune=rules,
