@@ -2,7 +2,7 @@
 
 from lion import stage
 from lion.config import project
-from lion.evaluation import examination
+from lion.evaluation import exam_marks
 from lion.evaluation.evaluate import evaluate
 from lion.inference.respondent import Respondent
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
@@ -28,7 +28,7 @@ def main(work: stage.Work) -> str:
     )
     work.write_metrics(HeadlineMetrics.of(figures))
     work.write_metrics(figures)
-    return examination.exam_sentence(figures)
+    return exam_marks.exam_sentence(figures)
 
 
 if __name__ == "__main__":

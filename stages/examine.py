@@ -1,7 +1,7 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
 from lion import console, stage
-from lion.evaluation import choices, examining
+from lion.evaluation import multiple_choice, option_marks
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.records import jsonl
 from lion.records.rows import Record, Tally
@@ -11,9 +11,9 @@ from lion.statistics import Bootstrap
 def main(work: stage.Work) -> str:
     """Write what the student chose, and each exam's macro average and tasks."""
     settings = work.settings
-    items = examining.read_exams(settings.exams)
+    items = multiple_choice.read_exams(settings.exams)
     with console.progress(f"examine@{work.iteration}: student") as update:
-        sat = examining.sit(
+        sat = multiple_choice.sit(
             items,
             student=work.data("student"),
             settings=settings.student,
@@ -24,7 +24,7 @@ def main(work: stage.Work) -> str:
             progress=update,
         )
     evaluate = settings.evaluate
-    found = choices.exam_accuracies(
+    found = option_marks.exam_accuracies(
         sat.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     )
     # the closing row keeps the file from being empty where letters were scored
@@ -32,7 +32,7 @@ def main(work: stage.Work) -> str:
     jsonl.write(work.data("examine_responses.jsonl"), written)
     work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=found))
     work.write_metrics(ReasoningMetrics.of(found))
-    return "; ".join(choices.sentence(exam, one) for exam, one in found.items())
+    return "; ".join(option_marks.sentence(exam, one) for exam, one in found.items())
 
 
 if __name__ == "__main__":

@@ -320,7 +320,10 @@ INSIDE_FUNCTIONS = {
     ): "torch, for the embedded base student alone",
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",
-    ("lion/evaluation/examining.py", "lion/evaluation/likelihood.py"): "torch, in a quick command",
+    (
+        "lion/evaluation/multiple_choice.py",
+        "lion/evaluation/likelihood.py",
+    ): "torch, in a quick command",
     (
         "lion/inference/batch_inference.py",
         "lion/inference/hf_backend.py",

@@ -10,7 +10,7 @@ import msgspec
 from lion import console
 from lion.config import project
 from lion.config.settings import Exams
-from lion.evaluation import choices, examining, harness, reports, vicuna
+from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, reports, vicuna_files
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.readers import official_exams as official
@@ -60,7 +60,7 @@ def open_exam_command(
         settings = project.load_settings()
         work = Work("exam", project.BASE, settings)
         exam = OpenExam(
-            vicuna.read_questions(questions),
+            vicuna_files.read_questions(questions),
             settings,
             work,
             work.prompts("teacher", "referee"),
@@ -110,8 +110,8 @@ def reasoning_command(
     with console.error_boundary():
         settings = project.load_settings()
         with console.progress("exam") as update:
-            sat = examining.sit(
-                examining.read_exams(exams),
+            sat = multiple_choice.sit(
+                multiple_choice.read_exams(exams),
                 student=student,
                 settings=settings.student,
                 exams=exams,
@@ -119,7 +119,7 @@ def reasoning_command(
                 random_seed=settings.random_seed,
                 progress=update,
             )
-        document = choices.exam_accuracies(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        document = option_marks.exam_accuracies(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
@@ -142,7 +142,7 @@ def lm_eval_command(folders: tuple[Path, ...], out: Path, max_tokens: int, chat:
     """
     with console.error_boundary():
         items = [item for folder in folders for item in official.read_items(folder)]
-        count = harness.write_tasks(items, out, max_tokens=max_tokens, chat=chat)
+        count = lm_eval_tasks.write_tasks(items, out, max_tokens=max_tokens, chat=chat)
     console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
 
 
@@ -167,11 +167,11 @@ def reviews_command(
     between the two is listed. The quality is that of --candidate against the other one.
     """
     with console.error_boundary():
-        asked = vicuna.read_questions(questions)
-        by_key = {one.key: one for one in vicuna.read_reviews(reviews)}
-        found = vicuna.join(asked, by_key, reviews)
+        asked = vicuna_files.read_questions(questions)
+        by_key = {one.key: one for one in vicuna_files.read_reviews(reviews)}
+        found = vicuna_files.join(asked, by_key, reviews)
         written = (
-            [vicuna.join(asked, vicuna.read_answers(path), path) for path in answers]
+            [vicuna_files.join(asked, vicuna_files.read_answers(path), path) for path in answers]
             if answers
             else None
         )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lion import pools
 from lion.config.settings import Settings
 from lion.discrimination import pairwise
-from lion.evaluation import examination
+from lion.evaluation import exam_marks
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
@@ -57,12 +57,12 @@ def evaluate(
         exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
     taught, untaught, asked = _teacher(exam, settings, clients, templates["teacher"])
     answers = respondent.respond(exam, settings.random_seed)
-    marks = examination.mark(exam, taught, answers, settings.exam.scorer)
+    marks = exam_marks.mark(exam, taught, answers, settings.exam.scorer)
     known = [teacher.taught(row, taught[row.id]) for row in compared if row.id in taught]
     quality, unread, judged = _quality(known, answers, settings, clients, templates["referee"])
     return Evaluated(
         answers=answers,
-        accuracy=examination.exam_marks(marks, settings.evaluate, settings.random_seed),
+        accuracy=exam_marks.exam_marks(marks, settings.evaluate, settings.random_seed),
         quality=quality,
         dropped=untaught + unread,
         teacher=asked,
@@ -101,5 +101,5 @@ def _quality(
         asked = client.account.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = examination.exam_quality(reviews, settings.evaluate, settings.random_seed)
+    quality = exam_marks.exam_quality(reviews, settings.evaluate, settings.random_seed)
     return quality, dropped, asked

@@ -12,9 +12,9 @@ from lion.config.settings import Settings
 from lion.discrimination import pairwise, verdicts
 from lion.discrimination.pairwise import Pair
 from lion.errors import DataError
-from lion.evaluation import open_ended, vicuna
-from lion.evaluation.open_ended import Compared
-from lion.evaluation.vicuna import Question
+from lion.evaluation import open_ended_figures, vicuna_files
+from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation.vicuna_files import Question
 from lion.failure_limit import check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
@@ -61,7 +61,7 @@ class OpenExam:
         rows = _compared(self.questions, pairs, reviews, len(orders))
         return OpenExamMetrics(
             setting=1 if scores_first else 2,
-            figures=open_ended.open_ended_metrics(rows, bootstrap),
+            figures=open_ended_figures.open_ended_metrics(rows, bootstrap),
             dropped=reasons(dropped),
             referee=asked,
         )
@@ -78,7 +78,7 @@ class OpenExam:
         if side == TEACHER:
             return self._taught()
         if path.is_file():
-            return vicuna.join(self.questions, vicuna.read_answers(path), path)
+            return vicuna_files.join(self.questions, vicuna_files.read_answers(path), path)
         if path.is_dir():
             respondent = self.respondent(path)
             responses = respondent.respond(self._instructions(), self.settings.random_seed)

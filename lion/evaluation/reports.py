@@ -6,9 +6,9 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion.evaluation import open_ended
-from lion.evaluation.open_ended import Compared
-from lion.evaluation.vicuna import Question, ReadReview
+from lion.evaluation import open_ended_figures
+from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation.vicuna_files import Question, ReadReview
 from lion.metrics.exams import (
     Disagreement,
     ExamAccuracy,
@@ -36,7 +36,7 @@ def of_reviews(
     `candidate` (1 or 2) is whose quality is told; `written` are the answers of both.
     """
     told, read = (
-        open_ended.open_ended_metrics(rows, bootstrap) if rows else None
+        open_ended_figures.open_ended_metrics(rows, bootstrap) if rows else None
         for rows in (
             _compared(asked, [one.told for one in found], written, candidate),
             _compared(asked, [one.read for one in found], written, candidate),

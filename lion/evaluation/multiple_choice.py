@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Answering, Exams, Student
-from lion.evaluation import choices
-from lion.evaluation.choices import Choice
+from lion.evaluation import option_marks
+from lion.evaluation.option_marks import Choice
 from lion.inference.batch_inference import AnsweringTask, Progress, answer
 from lion.readers import official_exams
 from lion.readers.official_exams import Item
@@ -61,4 +61,4 @@ def sit(
     greedy = answering.model_copy(update={"temperature": 0.0, "max_tokens": exams.max_tokens})
     task = AnsweringTask(student, settings, greedy, random_seed, student.parent.name)
     answers = answer([item.instruction() for item in items], task, keep, progress)
-    return Sat(choices.choose(items, [one.text for one in answers], exams.scoring), answers)
+    return Sat(option_marks.choose(items, [one.text for one in answers], exams.scoring), answers)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import yaml
 
-from lion.evaluation import choices
+from lion.evaluation import option_marks
 from lion.readers.official_exams import Item
 from lion.student.chat_format import paper_prompt
 
@@ -27,7 +27,7 @@ def write_tasks(items: Sequence[Item], out: Path, *, max_tokens: int, chat: bool
     number of task files.
     """
     out.mkdir(parents=True, exist_ok=True)
-    known = choices.letters(items)
+    known = option_marks.letters(items)
     groups: dict[str, list[str]] = {}
     for (exam, task), found in groupby(items, key=lambda one: (one.exam, one.task)):
         data = (out / f"{exam}_{task}.jsonl").absolute()
