@@ -102,14 +102,14 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     import yaml
 
     from lion.config.settings import read_settings
-    from lion.embedded import families, recipe
     from lion.records.rows import Instruction
+    from lion.simulator import task_families, tiny_student
     from lion.student import chat_format, checkpoint
     from lion.training import finetune
 
     settings = read_settings(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
-    tasks = families.pool(rows, random_seed=0, skew=1.3)
-    recipe.build(folder / "base", [task.instruction for task in tasks], 0)
+    tasks = task_families.pool(rows, random_seed=0, skew=1.3)
+    tiny_student.build(folder / "base", [task.instruction for task in tasks], 0)
     encoder = chat_format.ChatFormatter(
         checkpoint.load_tokenizer(folder / "base", settings.student), "auto"
     )

@@ -31,7 +31,7 @@ import judges
 from judges import Measured
 
 from lion import statistics
-from lion.embedded.oracle import MODELS, Temper
+from lion.simulator.simulated_llm import MODELS, Temper
 
 _TAU = 1.0
 _CONFIDENCE = 0.99  # of each interval; there are two a line

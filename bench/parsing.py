@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion.embedded import families
-from lion.embedded.oracle import reply
 from lion.prompting import judge, judge_parser
 from lion.prompting import templates as prompts
+from lion.simulator import task_families
+from lion.simulator.simulated_llm import reply
 
 REVIEWS = Path("../shared/data/vicuna80/reviews/review_alpaca-13b_vicuna-13b.jsonl")
 LEAST_READ, LEAST_BY_SCHEMA = 0.995, 0.999
@@ -191,7 +191,7 @@ def by_schema(texts: list[str], count: int) -> float:
     """Return the share of the embedded referee's JSON verdicts that are read, on odd answers."""
     keys = tuple(judge_parser.SCHEMA["json_schema"]["schema"]["required"])
     templates = prompts.load(Path("prompts/referee"), "referee")
-    tasks, rng, read = families.exam(count, random_seed=0), random.Random(0), 0
+    tasks, rng, read = task_families.exam(count, random_seed=0), random.Random(0), 0
     for task in tasks:
         answers = [rng.choice([task.answer, rng.choice(texts), rng.choice(LEADS)]) for _ in "12"]
         asked = judge.review_request(

@@ -17,12 +17,12 @@ from msgspec.structs import replace
 from scipy.stats import norm
 
 from lion.discrimination import judge_reliability
-from lion.embedded.families import FAMILIES, LEVELS, draw
-from lion.embedded.oracle import EXACT, Temper, reply
 from lion.prompting import judge, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply
 from lion.records.rows import ORDERS, Instruction, Order, Review
+from lion.simulator.simulated_llm import EXACT, Temper, reply
+from lion.simulator.task_families import FAMILIES, LEVELS, draw
 
 _PROMPTS = Path(__file__).parents[1] / "prompts"
 _SCORES = np.arange(1, 11)

@@ -15,9 +15,9 @@ import openai
 import pytest
 from polling import wait_until
 
-from lion.embedded.application import LARGEST_BODY, running
-from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError
+from lion.simulator.server import LARGEST_BODY, running
+from lion.simulator.simulated_llm import MODELS, reply
 
 ASK = {
     "model": "oracle-1",
@@ -209,7 +209,7 @@ def test_the_child_is_gone_when_the_block_is_left_even_by_an_error() -> None:
 
 HOLD = """
 import os, time
-from lion.embedded.application import running
+from lion.simulator.server import running
 with running() as url:
     forked = os.fork() if {fork} else 1
     if forked:
@@ -239,7 +239,7 @@ def test_kill_9_of_the_parent_ends_the_child(fork: bool) -> None:
 
 def test_serve_says_its_address_on_stderr_and_ends_quietly_when_interrupted() -> None:
     server = subprocess.Popen(
-        [sys.executable, "-m", "lion.embedded.application"],
+        [sys.executable, "-m", "lion.simulator.server"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -257,7 +257,7 @@ def test_serve_says_its_address_on_stderr_and_ends_quietly_when_interrupted() ->
 def test_a_port_that_is_taken_is_an_error_that_says_what_to_do(url: str) -> None:
     port = url.removesuffix("/v1").rsplit(":", 1)[-1]
     done = subprocess.run(
-        [sys.executable, "-m", "lion.embedded.application", "--port", port],
+        [sys.executable, "-m", "lion.simulator.server", "--port", port],
         capture_output=True,
         text=True,
         timeout=120,
@@ -277,7 +277,7 @@ def test_a_child_that_does_not_start_is_an_error_that_says_how_to_look(
 
 def test_no_heavy_module_is_imported() -> None:
     code = (
-        "import sys, lion.embedded.application as a; "
+        "import sys, lion.simulator.server as a; "
         "print({'torch', 'transformers', 'numpy', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
 from lion.config.settings import Settings
-from lion.embedded import families
 from lion.errors import DataError
 from lion.generation import seed_pool
 from lion.generation.filters.decontamination import guard
 from lion.records import jsonl
 from lion.records.rows import Instruction, TeacherAnswer
+from lion.simulator import task_families
 from lion.student import checkpoint
 from lion.student.chat_format import transcript
 
@@ -224,7 +224,7 @@ def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
     kept, leaked = seed_pool.clean(rest, guard(exam, settings.decontaminate), "error")
     assert (len(kept), len(exam), dropped, leaked) == (400, 100, [], [])
     for one in exam:
-        task = families.solve(one.messages[0]["content"])
+        task = task_families.solve(one.messages[0]["content"])
         assert task is not None
         assert (one.expected, one.category) == (task.answer, task.family)
     assert seed_pool.base_pool(settings.seed, 0)[0] == pool

@@ -10,8 +10,8 @@ from msgspec.structs import asdict, replace
 
 from lion import statistics
 from lion.discrimination import judge_reliability, verdicts
-from lion.embedded.oracle import MODELS, Temper
 from lion.records.rows import ORDERS, Review, Verdict
+from lion.simulator.simulated_llm import MODELS, Temper
 
 NOISY, BIASED = MODELS["oracle-1-noisy"], Temper(noise=1.0, position_bias=2.0)
 TAU = 1.0

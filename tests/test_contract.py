@@ -42,7 +42,7 @@ NEUTRAL = {
     "lion/training/states.py": "what a killed training goes on from; it ends with the same weights",
     "lion/__init__.py": "the version",
     "lion/evaluation/__init__.py": "empty",
-    "lion/embedded/__init__.py": "empty",
+    "lion/simulator/__init__.py": "empty",
 }
 STAGE_FILES = {name: f"{stage.module.replace('.', '/')}.py" for name, stage in STAGES.items()}
 UNDECLARED = {"hardware": "decides no output but its last bits", "api": "decides no output"}
@@ -316,7 +316,7 @@ INSIDE_FUNCTIONS = {
     ("lion/llm/client.py", "lion/llm/sending.py"): "openai, until the first reply is missing",
     (
         "lion/generation/seed_pool.py",
-        "lion/embedded/recipe.py",
+        "lion/simulator/tiny_student.py",
     ): "torch, for the embedded base student alone",
     ("lion/commands/chat.py", "lion/commands/talking.py"): "torch, not to say that none is tuned",
     ("lion/commands/delta.py", "lion/model/delta.py"): "torch, not needed to refuse arguments",

@@ -19,7 +19,7 @@ from pipeline import ROOT, TINY, Project
 
 from lion import cli
 from lion.config import project, settings
-from lion.embedded import application, families
+from lion.simulator import server, task_families
 
 PLACEHOLDERS = re.compile(r"\b[A-Z][A-Z_]{2,}\b")  # STUDENT, OUT, ID
 OTHERS = {"git", "make", "source", "pip", "export", "python", "accelerate", "curl", "bash", "cd"}
@@ -186,12 +186,12 @@ def test_the_tutorial_of_ones_own_is_walked_from_top_to_bottom(tmp_path: Path) -
     mine = Project.of_working_tree(tmp_path / "project", "default")
     follow(mine, lines[:1])
     tiny.folder(tmp_path / "student")
-    tasks = families.pool(150, random_seed=5, skew=0.5)
+    tasks = task_families.pool(150, random_seed=5, skew=0.5)
     rows = [{"instruction": task.instruction} for task in tasks]
     jsonl_lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     (mine.root / "inputs" / "my_instructions.jsonl").write_text(jsonl_lines, encoding="utf-8")
     (mine.root / "prices.yaml").write_text("oracle-1: {input: 0.1, output: 0.4}\n")
-    with application.running() as url:
+    with server.running() as url:
         params = mine.settings()
         for document in sections(page):
             params = merged(params, document)

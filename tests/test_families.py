@@ -8,8 +8,10 @@ from random import Random
 
 import pytest
 
-from lion.embedded import families
-from lion.embedded.families import (
+from lion.errors import DataError
+from lion.simulator import task_families
+from lion.simulator.phrasing import normal
+from lion.simulator.task_families import (
     FAMILIES,
     FAMILY_NAMED,
     LEVEL_WEIGHTS,
@@ -22,9 +24,7 @@ from lion.embedded.families import (
     pool,
     solve,
 )
-from lion.embedded.puzzles import KIND_OF, KINDS, LETTERS, NAMES, Content
-from lion.embedded.wordings import normal
-from lion.errors import DataError
+from lion.simulator.tasks import KIND_OF, KINDS, LETTERS, NAMES, Content
 
 RARITY = (
     "parity, first or last letter, copy, latest letter, nth letter, largest or smallest digit, "
@@ -331,6 +331,6 @@ def test_no_question_stands_within_another_of_other_content() -> None:
 def test_a_family_without_new_tasks_is_an_error_that_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(families, "_TRIES", 1)
+    monkeypatch.setattr(task_families, "_TRIES", 1)
     with pytest.raises(DataError, match=r"`parity` has no more new tasks.*seed\.size"):
         pool(4000, random_seed=0, skew=50.0)

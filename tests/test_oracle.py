@@ -9,9 +9,17 @@ from string import Template
 
 import pytest
 
-from lion.embedded.families import FAMILIES, FAMILY_NAMED, LEVELS, Family, draw, held_out, solve
-from lion.embedded.oracle import EXACT, MODELS, REFUSAL, Temper, reply
 from lion.records.rows import Message
+from lion.simulator.simulated_llm import EXACT, MODELS, REFUSAL, Temper, reply
+from lion.simulator.task_families import (
+    FAMILIES,
+    FAMILY_NAMED,
+    LEVELS,
+    Family,
+    draw,
+    held_out,
+    solve,
+)
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 FENCE = "7f3a"

@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
-from lion.embedded import families
 from lion.generation.learning_progress import FLOOR, Judged, judged, resisting, weights
 from lion.generation.topic_labels import labelled
 from lion.records.rows import Instruction, Verdict
+from lion.simulator import task_families
 
 LETTERS = [" ".join(one) for one in product("abcd", repeat=3)]
 
@@ -78,7 +78,7 @@ def test_relatives_are_of_the_same_family() -> None:
 
     from lion.generation import learning_progress
 
-    tasks = families.pool(1000, random_seed=901, skew=1.3)
+    tasks = task_families.pool(1000, random_seed=901, skew=1.3)
     index = learning_progress._index([row(task.instruction) for task in tasks])
     alike = (index @ index.T).toarray() >= learning_progress.ALIKE
     np.fill_diagonal(alike, val=False)

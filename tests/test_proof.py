@@ -27,7 +27,7 @@ def test_the_laboratory_is_the_frozen_one() -> None:
 
 def test_a_changed_laboratory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = json.loads((ROOT / "bench/frozen.json").read_text())
-    known["lion/embedded/puzzles.py"] = "0" * 64
+    known["lion/simulator/tasks.py"] = "0" * 64
     (tmp_path / "frozen.json").write_text(json.dumps(known))
     monkeypatch.setattr(frozen, "_FILE", tmp_path / "frozen.json")
     with pytest.raises(DataError, match=r"puzzles\.py changed"):

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.embedded import recipe
 from lion.model import inspection
 from lion.records.rows import canonical_text
+from lion.simulator import tiny_student
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
 
@@ -24,7 +24,7 @@ TEXTS = [
     )
 ]
 SETTINGS = tiny.student_settings()
-TOKENIZER = recipe.build_tokenizer(TEXTS)
+TOKENIZER = tiny_student.build_tokenizer(TEXTS)
 
 
 def there_and_back(text: str) -> str:
@@ -67,7 +67,7 @@ def test_a_letter_is_one_token_wherever_it_stands() -> None:
 
 
 def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
-    recipe.build(tmp_path / "base", TEXTS, 0)
+    tiny_student.build(tmp_path / "base", TEXTS, 0)
     model, tokenizer = checkpoint.load_student(tmp_path / "base", SETTINGS)
     assert (
         inspection.checkpoint_problems(
@@ -77,7 +77,7 @@ def test_the_folder_is_a_checkpoint_that_loads(tmp_path: Path) -> None:
     )
     assert 400_000 < sum(weight.numel() for weight in model.parameters()) < 500_000
     assert model.config.eos_token_id == tokenizer.eos_token_id
-    assert len(tokenizer) <= recipe.VOCABULARY
+    assert len(tokenizer) <= tiny_student.VOCABULARY
     assert tokenizer.model_max_length == model.config.max_position_embeddings
     assert model.config.rope_parameters["rope_theta"] == 100.0
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
@@ -102,7 +102,7 @@ def test_turns_are_marked_and_only_the_answer_is_closed() -> None:
 def test_equal_seeds_write_equal_bytes(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     for name, seed in (("1", 5), ("2", 5), ("3", 6)):
-        recipe.build(tmp_path / name, TEXTS, seed)
+        tiny_student.build(tmp_path / name, TEXTS, seed)
     assert torch.equal(torch.get_rng_state(), before), "drawing weights leaves others' draws alone"
     digests = [
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}

@@ -19,11 +19,11 @@ from running import Finished
 from lion import console
 from lion.config import project
 from lion.config.addresses import TOKEN, is_loopback
-from lion.embedded import application
 from lion.errors import AskError, LionError, ModelError, SettingsError
 from lion.model import serving
 from lion.records import jsonl
 from lion.records.rows import Instruction
+from lion.simulator import server
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ESCAPE = "\x1b[2J\x1b]0;owned\x07\u202egnp.exe"
@@ -107,7 +107,7 @@ def test_loopback_is_told_from_the_world(host: str, ours: bool) -> None:
 
 def test_a_teacher_for_others_wants_a_token_before_it_listens() -> None:
     with pytest.raises(AskError, match=TOKEN):
-        application.serve_teacher("0.0.0.0", 0)
+        server.serve_teacher("0.0.0.0", 0)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_student_for_others_wants_a_token_and_an_engine_that_asks_for_it(
 @pytest.fixture
 def guarded() -> Iterator[int]:
     """Yield the port of a teacher that asks for a token, on every address of this machine."""
-    command = [sys.executable, "-m", "lion.embedded.application", "--host", "0.0.0.0"]
+    command = [sys.executable, "-m", "lion.simulator.server", "--host", "0.0.0.0"]
     with subprocess.Popen(
         command,
         env={**os.environ, TOKEN: "sesame"},
@@ -168,8 +168,8 @@ def test_nobody_is_let_in_without_the_token(
 def test_a_body_that_drips_is_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(application, "BODY_SECONDS", 0.3)
-    threading.Thread(target=application.serve_teacher, args=("127.0.0.1", 0), daemon=True).start()
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.3)
+    threading.Thread(target=server.serve_teacher, args=("127.0.0.1", 0), daemon=True).start()
     printed = wait_until(lambda: capsys.readouterr().err, "the teacher listens")
     with socket.create_connection(("127.0.0.1", port_of(printed))) as client:
         head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"

@@ -14,7 +14,7 @@ from composer import compose
 from fake_server import Behaviour, Call, refuses, says
 from fake_server.lies import LIES
 
-from lion.embedded import application
+from lion.simulator import server
 
 LATENCY = 0.03  # seconds
 COMPOSER = "composer-1"
@@ -44,7 +44,7 @@ def _honest(call: Call) -> Behaviour:
         grows = "Write the tasks" in call.question  # and is no probe
         return says(compose(call.body) if grows else "ready", usage=(9, 9), model=COMPOSER)
     try:
-        choice = application.completion(application.read_request(call.raw))["choices"][0]
-    except application.RequestError as refusal:
+        choice = server.completion(server.read_request(call.raw))["choices"][0]
+    except server.RequestError as refusal:
         return refuses(refusal.status, str(refusal))
     return says(choice["message"]["content"], finish_reason=choice["finish_reason"])

@@ -9,9 +9,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from lion.embedded import families, oracle
 from lion.errors import DataError
 from lion.records.rows import Message
+from lion.simulator import simulated_llm, task_families
 
 EXAM_SIZE, EXAM_SEED = 800, 500
 TUNING_SEEDS = (901, 902)
@@ -22,9 +22,9 @@ _FILE = _ROOT / "bench" / "frozen.json"
 _MODULES = ("families", "puzzles", "wordings", "recipe")
 
 
-def exam() -> list[families.Task]:
+def exam() -> list[task_families.Task]:
     """Return the exam: 40 held-out items of each of the twenty families, the same in every run."""
-    return families.exam(EXAM_SIZE, random_seed=EXAM_SEED)
+    return task_families.exam(EXAM_SIZE, random_seed=EXAM_SEED)
 
 
 def hashes() -> dict[str, str]:
@@ -59,7 +59,7 @@ def _replies() -> list[str]:
             f"Write a rarer one.\n\n[Given instruction f]\n{asked}\n[End f]",
         ):
             message: Message = {"role": "user", "content": prompt}
-            found.append(oracle.reply([message], seed))
+            found.append(simulated_llm.reply([message], seed))
     return found
 
 

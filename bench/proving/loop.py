@@ -17,13 +17,13 @@ from filelock import FileLock
 from lion.config import project
 from lion.config.settings import Settings, Tune
 from lion.discrimination import verdicts as discrimination
-from lion.embedded import families
 from lion.generation import seed_pool, topic_labels
 from lion.loop import Iteration, Loop, State
 from lion.prompting import teacher, templates
 from lion.prompting.templates import PromptRole
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction
+from lion.simulator import task_families
 from lion.student import chat_format
 from lion.student import checkpoint as student
 from lion.training import finetune
@@ -252,7 +252,7 @@ def tune(
 
 def by_family(rows: Sequence[Instruction]) -> dict[str, int]:
     """Return how many instructions are of each family, by the oracle's own reading."""
-    tasks = [families.solve(row.messages[-1]["content"]) for row in rows]
+    tasks = [task_families.solve(row.messages[-1]["content"]) for row in rows]
     return dict(sorted(Counter(task.family for task in tasks if task is not None).items()))
 
 

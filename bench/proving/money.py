@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lion.config.settings import Endpoint
-from lion.embedded import application
 from lion.llm.usage import Account
 from lion.prompting.protocol import Outcome, Reply, Request, Usage, sample_seed
+from lion.simulator import server
 from lion.stage_table import Role
 
 MODEL = "oracle-1"
@@ -50,8 +50,8 @@ class MockBilling:
 
     def _bought(self, role: str, request: Request) -> Reply:
         seed = sample_seed(self.random_seed, request.sample)
-        document = application.completion(
-            application.ChatRequest(MODEL, list(request.messages), seed, max_tokens=1024)
+        document = server.completion(
+            server.ChatRequest(MODEL, list(request.messages), seed, max_tokens=1024)
         )
         choice, used = document["choices"][0], document["usage"]
         usage = Usage(used["prompt_tokens"], used["completion_tokens"])

@@ -6,7 +6,7 @@ import click
 
 from lion import console
 from lion.config.addresses import TOKEN
-from lion.embedded import application
+from lion.simulator import server
 
 
 @click.command("serve-teacher")
@@ -23,4 +23,4 @@ def serve_teacher_command(port: int, host: str) -> None:
     On another address than loopback clients have to send the token in LION_SERVER_TOKEN.
     """
     with console.error_boundary():
-        application.serve_teacher(host, port, os.environ.get(TOKEN))
+        server.serve_teacher(host, port, os.environ.get(TOKEN))

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from lion import pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
-from lion.embedded import families
 from lion.errors import DataError
 from lion.generation.filters import quality
 from lion.generation.filters.decontamination import Decontamination
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
+from lion.simulator import task_families
 from lion.student import hub
 from lion.student.chat_format import transcript
 from lion.student.checkpoint import Pointer, load_libraries
@@ -32,7 +32,7 @@ OnProblem = Literal["error", "drop"]
 def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
     """Return the base pool and what was dropped from it. Raises DataError."""
     if settings.source == EMBEDDED:
-        tasks = families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
+        tasks = task_families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_embedded(task, "seed") for task in tasks], []
     rows: list[SourceRow] = []
     dropped: list[Dropped] = []
@@ -57,7 +57,7 @@ def base_exam(
         rest, held = pools.holdout(found, seed.holdout)
         return rest, [_held(row) for row in held]
     if settings.file == EMBEDDED:
-        tasks = families.exam(settings.size, random_seed=random_seed)
+        tasks = task_families.exam(settings.size, random_seed=random_seed)
         return list(found), [_embedded(task, "exam") for task in tasks]
     rows, _ = _read(Path(settings.file), "error", "")
     examined: dict[str, Instruction] = {}
@@ -147,9 +147,9 @@ def write_student(
     """Write what the base student is: a pointer, or the embedded recipe's fresh checkpoint."""
     if settings.model == EMBEDDED:
         load_libraries()  # torch: only this student needs it here
-        from lion.embedded import recipe
+        from lion.simulator import tiny_student
 
-        recipe.build(folder, [transcript(row.messages) for row in found], random_seed)
+        tiny_student.build(folder, [transcript(row.messages) for row in found], random_seed)
     elif Path(settings.model).expanduser().is_dir():
         Pointer("folder", settings.model).write(folder)
     else:
@@ -207,7 +207,7 @@ def _held(row: Instruction) -> Instruction:
     return replace(row, origin="exam", answer=None)
 
 
-def _embedded(task: families.Task, origin: Origin) -> Instruction:
+def _embedded(task: task_families.Task, origin: Origin) -> Instruction:
     message: Message = {"role": "user", "content": task.instruction}
     return Instruction.new(
         [message],

@@ -17,9 +17,9 @@ import httpx2
 import openai
 
 from lion.config.settings import EMBEDDED, Api, Endpoint
-from lion.embedded import application
 from lion.errors import EndpointError
 from lion.prompting.protocol import Failure
+from lion.simulator import server
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _LARGEST = 8 << 20
@@ -170,7 +170,7 @@ class Transport:
     def _address(self) -> str:
         if self.endpoint.base_url != EMBEDDED:
             return self.endpoint.base_url
-        return self._stack.enter_context(application.running())
+        return self._stack.enter_context(server.running())
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         status, words = error.status_code, self.without_key(_words(error))

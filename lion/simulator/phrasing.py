@@ -10,7 +10,7 @@ for word, within a longer one: a search for leaked exam questions would take tha
 import re
 from dataclasses import dataclass, field
 
-from lion.embedded.puzzles import CLAIMS, KINDS, NAMES, Content
+from lion.simulator.tasks import CLAIMS, KINDS, NAMES, Content
 
 # Longer texts are none of ours, and patterns need not be tried on them.
 LONGEST = 400

@@ -28,10 +28,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from lion.config.addresses import TOKEN, is_loopback
-from lion.embedded.oracle import MODELS, reply
 from lion.errors import AskError, DataError, LionError
 from lion.prompting import judge_parser
 from lion.records.rows import Message, read_messages
+from lion.simulator.simulated_llm import MODELS, reply
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 1 << 20  # bytes; prompts are far smaller
@@ -293,7 +293,7 @@ def _start() -> subprocess.Popen[bytes]:
     # Found wherever this process found it, installed or not.
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
-        [sys.executable, "-m", "lion.embedded.application", "--port", "0", "--child"],
+        [sys.executable, "-m", "lion.simulator.server", "--port", "0", "--child"],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -313,8 +313,7 @@ def _read_port(child: subprocess.Popen[bytes]) -> int:
     line = child.stdout.readline() if ready else b""
     if not line.strip().isdigit():
         raise AskError(
-            "the embedded teacher did not start; "
-            "run `python -m lion.embedded.application` to see why"
+            "the embedded teacher did not start; run `python -m lion.simulator.server` to see why"
         )
     return int(line)
 
@@ -358,7 +357,7 @@ async def _serve(
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lion.embedded.application")
+    parser = argparse.ArgumentParser(prog="python -m lion.simulator.server")
     parser.add_argument("--host", default=LOOPBACK, help=f"other than loopback: needs {TOKEN}")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--child", action="store_true", help="loopback only; end with the parent")

@@ -17,8 +17,8 @@ from difflib import SequenceMatcher
 from math import floor
 from random import Random
 
-from lion.embedded.families import FAMILIES, FAMILY_NAMED, LEVELS, Task, draw, solve
 from lion.records.rows import Message
+from lion.simulator.task_families import FAMILIES, FAMILY_NAMED, LEVELS, Task, draw, solve
 
 REFUSAL = "I do not know how to answer this."
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
-from lion.embedded.puzzles import PUZZLES, Content, Puzzle
-from lion.embedded.wordings import LONGEST, WORDINGS, Wording, normal
 from lion.errors import DataError
+from lion.simulator.phrasing import LONGEST, WORDINGS, Wording, normal
+from lion.simulator.tasks import PUZZLES, Content, Puzzle
 
 LEVELS = (1, 2, 3)
 LEVEL_WEIGHTS = (0.5, 0.3, 0.2)
