@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lion.errors import ModelError
-from lion.model import delta
+from lion.serving import delta
 from lion.student import checkpoint
 
 

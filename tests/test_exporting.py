@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lion.errors import ModelError
 from lion.inference.batch_inference import AnsweringTask, answer
-from lion.model import exporting
 from lion.records.rows import Message
+from lion.serving import export
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
 from lion.training.finetune import finetune
@@ -73,7 +73,7 @@ def test_four_architectures_are_tuned_exported_and_reloaded(
 ) -> None:
     base = tiny.folder(tmp_path / "base", architecture)
     tuned(base, tmp_path / "student", method=method, learning_rate=0.02)
-    exporting.export_student(tmp_path / "student", SETTINGS, tmp_path / "out")
+    export.export_student(tmp_path / "student", SETTINGS, tmp_path / "out")
     rows = [tiny.instruction(text) for text in QUESTIONS]
     task = AnsweringTask(tmp_path / "student", SETTINGS, tiny.answering_settings(), 0, "me")
     here = [one.text for one in answer(rows, task)]
@@ -92,7 +92,7 @@ def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, openin
         words.backend_tokenizer.post_processor = bos_first(words)
     checkpoint.save(tiny.model(), words, tmp_path / "student")
     settings = tiny.student_settings(prompt_format="paper")
-    exporting.export_student(tmp_path / "student", settings, tmp_path / "out")
+    export.export_student(tmp_path / "student", settings, tmp_path / "out")
     encoder = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "student", settings), "paper")
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     for messages in CONVERSATIONS:
@@ -114,7 +114,7 @@ def bos_first(words: Any) -> Any:
 
 def test_the_stops_are_exported(tmp_path: Path) -> None:
     """ChatML ends its turns with another token than the tokenizer's end of sequence."""
-    exporting.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "out")
+    export.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     words = tiny.tokenizer()
     expected = sorted([words.eos_token_id, words.convert_tokens_to_ids("<|im_end|>")])
@@ -128,5 +128,5 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(ModelError, match=r"mine is there already. Name another folder"):
-        exporting.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "mine")
+        export.export_student(tiny.folder(tmp_path / "student"), SETTINGS, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

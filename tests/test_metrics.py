@@ -269,7 +269,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
     """`jsonl.read_document` gives an object of string keys: who calls it reads no metrics."""
     others = {
         "lion/inference/batch_inference.py": "the task of a launched process",
-        "lion/model/delta.py": "a delta's manifest",
+        "lion/serving/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
         "lion/training/finetune_worker.py": "what a launched process is told, and tells",
         "lion/stage.py": "the further exams",

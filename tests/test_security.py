@@ -20,9 +20,9 @@ from lion import console
 from lion.config import project
 from lion.config.addresses import TOKEN, is_loopback
 from lion.errors import AskError, LionError, ModelError, SettingsError
-from lion.model import serving
 from lion.records import jsonl
 from lion.records.rows import Instruction
+from lion.serving import server as serving
 from lion.simulator import server
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")

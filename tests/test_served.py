@@ -17,8 +17,8 @@ from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
 from lion.inference.batch_inference import AnsweringTask, answer
 from lion.inference.respondent import Respondent
-from lion.model import serving
 from lion.records.rows import Answer
+from lion.serving import server
 from lion.student import checkpoint
 from lion.student.fingerprint import served_name
 
@@ -116,4 +116,4 @@ def test_a_student_that_transformers_serves_answers_as_here(workplace: Workplace
         process.wait()
     task = AnsweringTask(folder, settings.student, settings.answering, 0, "me")
     assert there == [one.text for one in answer(ROWS, task)]
-    serving.prepared(folder, served_name(folder, "1"), settings)
+    server.prepared(folder, served_name(folder, "1"), settings)

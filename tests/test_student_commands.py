@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM
 from lion.cli import main
 from lion.config import project
 from lion.errors import ModelError
-from lion.model import serving
 from lion.records import jsonl
 from lion.records.rows import Instruction, TeacherAnswer
+from lion.serving import server
 from lion.student.checkpoint import Pointer
 
 
@@ -178,14 +178,14 @@ def test_a_delta_is_made_and_recovered(run: Workplace) -> None:
 
 def test_who_serves_follows_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     installed: set[str] = set()
-    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: name in installed or None)
     with pytest.raises(ModelError, match=r"lacks fastapi, uvicorn\. Run `pip install vllm`"):
-        serving.server_command("student-1-ab", "127.0.0.1", 8)
+        server.server_command("student-1-ab", "127.0.0.1", 8)
     installed |= {"fastapi", "uvicorn"}
-    program, *words = serving.server_command("student-1-ab", "127.0.0.1", 8)
+    program, *words = server.server_command("student-1-ab", "127.0.0.1", 8)
     assert Path(program).name == "transformers"
     assert words == ["serve", "student-1-ab", "--host", "127.0.0.1", "--port", "8"]
     installed.add("vllm")
-    program, *words = serving.server_command("student-1-ab", "127.0.0.1", 8)
+    program, *words = server.server_command("student-1-ab", "127.0.0.1", 8)
     assert Path(program).name == "vllm"
     assert words[:4] == ["serve", "student-1-ab", "--served-model-name", "student-1-ab"]

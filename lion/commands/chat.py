@@ -23,13 +23,13 @@ def chat_command(iteration: str | None, beside: str | None, temperature: float |
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
         checkpoint.load_libraries()
-        from lion.commands import talking
+        from lion.serving import chat
 
         warmth = settings.answering.temperature if temperature is None else temperature
-        talker = talking.Talker(folder, settings, warmth)
+        talker = chat.Talker(folder, settings, warmth)
         console.say(f"student {name}; an empty line starts anew, Ctrl-D ends")
-        with talking.teacher(settings) if beside else nullcontext() as teacher:
-            talking.talk(_listen, console.say, talker, teacher)
+        with chat.teacher(settings) if beside else nullcontext() as teacher:
+            chat.talk(_listen, console.say, talker, teacher)
 
 
 def _listen() -> str | None:

@@ -21,7 +21,7 @@ def delta_group() -> None:
 @click.argument("out", type=_Out)
 def make_delta(student: Path, base: Path, out: Path) -> None:
     """Write the difference of the checkpoint STUDENT (see `lion export`) to BASE into OUT."""
-    from lion.model import delta
+    from lion.serving import delta
 
     with console.error_boundary():
         differences, whole = delta.make(student, base, out)
@@ -34,7 +34,7 @@ def make_delta(student: Path, base: Path, out: Path) -> None:
 @click.argument("out", type=_Out)
 def recover_delta(difference: Path, base: Path, out: Path) -> None:
     """Write the student that DIFFERENCE was made of, from the same BASE, into OUT."""
-    from lion.model import delta
+    from lion.serving import delta
 
     with console.error_boundary():
         count = delta.recover(difference, base, out)

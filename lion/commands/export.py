@@ -7,7 +7,7 @@ import click
 from lion import console
 from lion.commands import card
 from lion.commands.students import chosen_student, iteration_option
-from lion.model import exporting
+from lion.serving import export
 from lion.student import checkpoint
 
 
@@ -24,6 +24,6 @@ def export_command(out: Path, iteration: str | None, licence: str | None) -> Non
         settings, name, folder = chosen_student(iteration)
         text = card.model_card(settings, name, licence)
         checkpoint.load_libraries()
-        exporting.export_student(folder, settings.student, out)
+        export.export_student(folder, settings.student, out)
         (out / "README.md").write_text(text, encoding="utf-8")
         console.say(f"student {name} is in {out}; README.md is its model card")

@@ -6,7 +6,7 @@ import click
 
 from lion import console
 from lion.commands.students import chosen_student, iteration_option
-from lion.model import serving
+from lion.serving import server
 from lion.student import checkpoint
 
 
@@ -23,4 +23,4 @@ def serve_student_command(iteration: str | None, port: int, host: str) -> None:
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
         checkpoint.load_libraries()
-        sys.exit(serving.serve_student(folder, name, settings, host, port))
+        sys.exit(server.serve_student(folder, name, settings, host, port))

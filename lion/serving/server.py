@@ -18,7 +18,7 @@ from lion.config import project
 from lion.config.addresses import TOKEN, is_loopback
 from lion.config.settings import Settings
 from lion.errors import ModelError
-from lion.model import exporting
+from lion.serving import export
 from lion.student.fingerprint import served_name
 
 
@@ -61,7 +61,7 @@ def prepared(student: Path, name: str, settings: Settings) -> Path:
         if other != folder:
             shutil.rmtree(other)
     if not folder.is_dir():
-        exporting.export_student(student, settings.student, folder)
+        export.export_student(student, settings.student, folder)
     return folder
 
 

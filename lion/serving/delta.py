@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lion.errors import DataError, ModelError
-from lion.model import exporting
 from lion.records import jsonl
 from lion.records.rows import Row
+from lion.serving import export
 from lion.student import checkpoint as students
 
 MANIFEST = "delta.json"
@@ -31,7 +31,7 @@ def make(student: Path, base: Path, out: Path) -> tuple[int, int]:
 
     Returns how many tensors are differences and how many are kept whole. Raises ModelError.
     """
-    exporting.refuse_taken(out)
+    export.refuse_taken(out)
     weights = Weights(base)
     tensors: dict[str, Row] = {}
 
@@ -57,7 +57,7 @@ def recover(delta: Path, base: Path, out: Path) -> int:
     Raises ModelError where the base is another one, or where a tensor is missing or not what it
     was: nothing is written then.
     """
-    exporting.refuse_taken(out)
+    export.refuse_taken(out)
     tensors = _manifest(delta)
     weights = Weights(base)
 

@@ -1,0 +1,1 @@
+"""A student in use: exported, served, or talked to."""
