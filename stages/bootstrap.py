@@ -6,7 +6,6 @@ say how many are lacking.
 
 from pathlib import Path
 
-from lion import stage
 from lion.config import project
 from lion.config.settings import BootstrapSettings
 from lion.generation import seed_pool
@@ -14,6 +13,7 @@ from lion.generation.bootstrap import Bootstrapped, bootstrap
 from lion.generation.bootstrapped_pool import BootstrappedTask
 from lion.generation.filters import decontamination
 from lion.metrics.pools import BootstrapMetrics
+from lion.pipeline import stage
 from lion.prompting.self_instruct import TASK_KINDS
 from lion.prompting.templates import PromptRole
 from lion.readers import files

@@ -1,11 +1,11 @@
 """evaluate: the student of this iteration takes the exam."""
 
-from lion import stage
 from lion.config import project
 from lion.evaluation import exam_marks
 from lion.evaluation.evaluate import evaluate
 from lion.inference.respondent import Respondent
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
+from lion.pipeline import stage
 from lion.records.rows import Instruction, reasons
 
 

@@ -1,8 +1,9 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
-from lion import console, stage
+from lion import console
 from lion.evaluation import multiple_choice, option_marks
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
+from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Record, Tally
 from lion.statistics import Bootstrap

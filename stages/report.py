@@ -9,10 +9,11 @@ from pathlib import Path
 
 import polars
 
-from lion import console, lockfile, stage
+from lion import console
 from lion.config import project
+from lion.pipeline import dvc_lock, revisions, stage
 from lion.records import jsonl
-from lion.views import revisions, summary, tables
+from lion.views import summary, tables
 
 _COLUMNS = (
     "iteration",
@@ -57,7 +58,7 @@ def _complete(iterations: Sequence[str]) -> None:
     DVC fetches no file for a stage that depends on a folder, so a figure of an older iteration
     would be a hole after `dvc repro --pull --allow-missing`.
     """
-    missing = [one for name in iterations for one in lockfile.absent(Path("metrics") / name)]
+    missing = [one for name in iterations for one in dvc_lock.absent(Path("metrics") / name)]
     if missing:
         revisions.bring(missing)
 

@@ -5,11 +5,11 @@ error or a drop, as params say. A row that no student can use is dropped with it
 any is held out: it is no exam question either.
 """
 
-from lion import stage
 from lion.config import project
 from lion.generation import seed_pool, topic_labels
 from lion.generation.filters import decontamination
 from lion.metrics.pools import SeedMetrics
+from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Verdict, reasons
 from lion.student import tokens as counting

@@ -16,8 +16,6 @@ from click.testing import CliRunner, Result
 from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
-from lion.checks.offline import offline_problems
-from lion.checks.probe import probe_endpoints
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Endpoint
@@ -29,11 +27,13 @@ from lion.llm.batch_state import Submitted
 from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
+from lion.pipeline import plan
+from lion.pipeline.checks.offline import offline_problems
+from lion.pipeline.checks.probe import probe_endpoints
 from lion.pipeline.rehearsal import rehearse
+from lion.pipeline.stage import Work
 from lion.prompting.protocol import Outcome, Reply, Request
 from lion.records import jsonl
-from lion.stage import Work
-from lion.views import planning
 from stages.imitation import teach
 
 Open = Callable[..., Any]
@@ -593,7 +593,7 @@ def test_the_plan_tells_price_and_time_of_batches(workplace: Workplace) -> None:
     with Ledger(project.ledger()) as ledger:
         found = {
             need.stage: need
-            for need in planning.plan(
+            for need in plan.plan(
                 settings, remaining, rehearse(settings, remaining, ledger), PRICES
             )
         }

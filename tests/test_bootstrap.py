@@ -13,7 +13,6 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
 from pipeline import Project
 
-from lion.checks.offline import without_keys
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, TooManyDroppedError
@@ -22,10 +21,12 @@ from lion.generation.filters import decontamination
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
+from lion.pipeline import plan
+from lion.pipeline.checks.offline import without_keys
+from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Dropped
-from lion.stage import Work
-from lion.views import planning, summary
+from lion.views import summary
 from stages import bootstrap
 
 POOL = str(project.BOOTSTRAPPED)
@@ -285,7 +286,7 @@ def test_what_would_stop_it_is_told_before(start: Start, more: Any, told: str) -
 
 def test_the_plan_counts_its_calls_as_an_estimate(start: Start) -> None:
     settings = start(size=500).settings
-    needs = planning.plan(settings, {"bootstrap@0", "teach@0"}, {}, Prices({}))
+    needs = plan.plan(settings, {"bootstrap@0", "teach@0"}, {}, Prices({}))
     need, teach = needs
     assert (need.stage, need.role, need.basis) == ("bootstrap@0", "generator", "estimated")
     assert need.calls == 110  # 495 tasks, five a call, nine of ten kept
@@ -296,7 +297,7 @@ def test_the_plan_counts_its_calls_as_an_estimate(start: Start) -> None:
 def test_the_plan_measures_by_an_earlier_bootstrap(start: Start) -> None:
     work = start()
     bootstrap.main(work)
-    (need,) = planning.plan(work.settings, {"bootstrap@0"}, {}, Prices({}))
+    (need,) = plan.plan(work.settings, {"bootstrap@0"}, {}, Prices({}))
     assert need.basis == "measured"
     assert need.prompt_tokens == 5 * need.calls  # what the server told
 

@@ -12,7 +12,6 @@ from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Configure, Workplace
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion.checks.offline import offline_problems
 from lion.config import endpoints, project
 from lion.config.settings import Scorer
 from lion.discrimination import anchors
@@ -20,10 +19,12 @@ from lion.errors import DataError, SettingsError
 from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
+from lion.pipeline import plan
+from lion.pipeline.checks.offline import offline_problems
+from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction, Review
-from lion.stage import Work
-from lion.views import planning, tables
+from lion.views import tables
 from lion.views.summary import lines
 from stages.discrimination import calibrate, split
 
@@ -187,7 +188,7 @@ def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, des
     assert [role for role, _ in endpoints.endpoints(settings)][-1] == "calibrate.second"
     assert "calibrate.second" not in dict(endpoints.endpoints(configure({})))
     stages = {"calibrate@1", "calibrate@2"}
-    needs = planning.plan(settings, stages, {}, Prices.load(project.PRICES))
+    needs = plan.plan(settings, stages, {}, Prices.load(project.PRICES))
     assert [(one.stage, one.role, one.calls) for one in needs] == [
         ("calibrate@1", "referee", 60),
         ("calibrate@1", "second", 80),

@@ -11,11 +11,11 @@ import pytest
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
-from lion.checks.offline import offline_problems, without_keys
-from lion.checks.probe import probe_endpoints
 from lion.config.endpoints import ROLES
 from lion.llm.ledger import Ledger
-from lion.model import disk
+from lion.pipeline.checks import disk
+from lion.pipeline.checks.offline import offline_problems, without_keys
+from lion.pipeline.checks.probe import probe_endpoints
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
 

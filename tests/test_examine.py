@@ -18,8 +18,8 @@ from lion.generation import seed_pool
 from lion.generation.filters import decontamination
 from lion.metrics import files
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
+from lion.pipeline.stage import Work
 from lion.readers import official_exams
-from lion.stage import Work
 from lion.student import chat_format, checkpoint
 from stages import examine
 

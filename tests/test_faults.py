@@ -19,7 +19,8 @@ from pipeline import stage_process
 from polling import is_alive, suspend_holding, wait_for_end
 from running import Finished
 
-from lion import console, lockfile
+from lion import console
+from lion.pipeline import dvc_lock
 from lion.records import jsonl, output_marks
 from lion.student import checkpoint
 
@@ -265,44 +266,44 @@ LOCK = json.dumps({"schema": "2.0", "stages": {"seed": STAGE}}).encode()
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    lockfile.PATH.write_bytes(LOCK)
+    dvc_lock.PATH.write_bytes(LOCK)
     return tmp_path
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, len(LOCK) - 1])
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_that_is_cut_off_is_put_back(length: int) -> None:
-    lockfile.keep()
-    lockfile.PATH.write_bytes(LOCK[:length])
-    lockfile.keep()  # a stage that starts meanwhile keeps no damaged one
-    assert lockfile.mend()
-    assert lockfile.PATH.read_bytes() == LOCK
-    assert not lockfile.mend()
+    dvc_lock.keep()
+    dvc_lock.PATH.write_bytes(LOCK[:length])
+    dvc_lock.keep()  # a stage that starts meanwhile keeps no damaged one
+    assert dvc_lock.mend()
+    assert dvc_lock.PATH.read_bytes() == LOCK
+    assert not dvc_lock.mend()
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_of_which_nothing_is_kept_is_set_aside() -> None:
-    lockfile.PATH.write_bytes(b"")
-    assert lockfile.mend()
-    assert not lockfile.PATH.exists()
-    assert lockfile.is_whole()
+    dvc_lock.PATH.write_bytes(b"")
+    assert dvc_lock.mend()
+    assert not dvc_lock.PATH.exists()
+    assert dvc_lock.is_whole()
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_that_git_could_not_merge_is_left_to_its_reader() -> None:
     """The copy of the last stage's start would be a silent choice of one side, less a stage."""
-    lockfile.keep()
+    dvc_lock.keep()
     both = b"\n".join((b"<<<<<<< HEAD", LOCK, b"=======", LOCK, b">>>>>>> theirs", b""))
-    lockfile.PATH.write_bytes(both)
-    assert not lockfile.mend()
-    assert lockfile.PATH.read_bytes() == both
+    dvc_lock.PATH.write_bytes(both)
+    assert not dvc_lock.mend()
+    assert dvc_lock.PATH.read_bytes() == both
 
 
 def test_the_lock_of_an_experiment_elsewhere_is_not_kept(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(elsewhere / "main"))
-    lockfile.keep()
+    dvc_lock.keep()
     assert not list(elsewhere.rglob("main/.lion/*"))
 
 

@@ -12,10 +12,10 @@ from lion.config.settings import EmbeddingEndpoint, NearDuplicates
 from lion.errors import TooManyDroppedError
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
+from lion.pipeline.stage import Work
 from lion.prompting import teacher
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Verdict
-from lion.stage import Work
 from stages.generation import generate
 
 

@@ -13,9 +13,9 @@ from fixtures import Workplace
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from lion import stage
 from lion.errors import ModelError, SettingsError
-from lion.model import inspection
+from lion.pipeline import stage
+from lion.pipeline.checks import checkpoint as inspection
 from lion.student import checkpoint
 from lion.student.checkpoint import Pointer
 

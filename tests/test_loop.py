@@ -18,13 +18,13 @@ from lion.llm.ledger import Ledger
 from lion.llm.usage import Account
 from lion.loop import Loop, State
 from lion.pipeline.rehearsal import rehearse
+from lion.pipeline.stage import Work
 from lion.prompting import teacher
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Outcome, Reply, Request, Usage
 from lion.prompting.templates import PromptRole
 from lion.records import jsonl
 from lion.records.rows import Answer, Verdict
-from lion.stage import Work
 from lion.stage_table import Role
 from lion.training.finetune import TuneReport
 from stages.discrimination import review

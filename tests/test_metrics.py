@@ -272,7 +272,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/serving/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
         "lion/training/finetune_worker.py": "what a launched process is told, and tells",
-        "lion/stage.py": "the further exams",
+        "lion/pipeline/stage.py": "the further exams",
     }
     callers = {
         str(path.relative_to(ROOT))

@@ -16,12 +16,12 @@ from lion.metrics import files
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
+from lion.pipeline import plan
+from lion.pipeline.plan import Need
 from lion.pipeline.rehearsal import rehearse
 from lion.prompting import protocol, teacher
 from lion.prompting import templates as prompts
 from lion.records import jsonl
-from lion.views import planning
-from lion.views.planning import Need
 
 
 def asked(requests: int, prompt: int = 0, completion: int = 0) -> RoleUsage:
@@ -43,7 +43,7 @@ def planned(
 ) -> dict[tuple[str, str], Need]:
     with Ledger(project.ledger()) as ledger:
         certain = rehearse(settings, remaining, ledger)
-    found = planning.plan(settings, remaining, certain, prices or Prices({}))
+    found = plan.plan(settings, remaining, certain, prices or Prices({}))
     return {(need.stage, need.role): need for need in found}
 
 

@@ -11,10 +11,10 @@ from fixtures import Workplace
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.judging import AgreementMetrics, Audited, ReviewMetrics, SplitMetrics
+from lion.pipeline.stage import Work
 from lion.prompting import teacher
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Review, Selection, Verdict
-from lion.stage import Work
 from stages.discrimination import review, split
 
 ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)

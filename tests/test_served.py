@@ -12,11 +12,11 @@ from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 from test_servers import wait_for
 
-from lion import stage
 from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
 from lion.inference.batch_inference import AnsweringTask, answer
 from lion.inference.respondent import Respondent
+from lion.pipeline import stage
 from lion.records.rows import Answer
 from lion.serving import server
 from lion.student import checkpoint

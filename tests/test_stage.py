@@ -10,12 +10,12 @@ import pytest
 from fake_server import ChatServer
 from fixtures import Workplace
 
-from lion import stage
 from lion.config import project
 from lion.errors import TooManyDroppedError
 from lion.failure_limit import check_dropped
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
+from lion.pipeline import stage
 from lion.records.rows import Dropped
 
 _STAGE = """

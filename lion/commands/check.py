@@ -3,10 +3,10 @@
 import click
 
 from lion import console
-from lion.checks import probe
-from lion.checks.offline import offline_problems, refuse
 from lion.config import project
 from lion.config.settings import Settings
+from lion.pipeline.checks import probe
+from lion.pipeline.checks.offline import offline_problems, refuse
 
 
 @click.command("check")

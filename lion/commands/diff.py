@@ -8,8 +8,9 @@ import click
 
 from lion import console
 from lion.commands.paging import paged
-from lion.views import changes, difference, gathering, revisions
-from lion.views.revisions import Place, Trees
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place, Trees
+from lion.views import changes, difference, gathering
 
 _TROUBLE = 2  # as diff(1): 0 the same, 1 different, 2 trouble
 

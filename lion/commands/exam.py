@@ -13,8 +13,8 @@ from lion.config.settings import Exams
 from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, reports, vicuna_files
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
+from lion.pipeline.stage import Work
 from lion.readers import official_exams as official
-from lion.stage import Work
 from lion.statistics import Bootstrap
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000

@@ -3,8 +3,8 @@
 import click
 
 from lion import console
-from lion.commands import keeping
 from lion.config import project
+from lion.pipeline import student_retention
 from lion.views import summary
 
 
@@ -28,7 +28,7 @@ def remove_students(dry_run: bool) -> None:
     """Remove the students that `hardware.keep` does not keep, and say what that freed."""
     settings = project.load_settings()
     lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
-    going = keeping.going(settings.hardware.keep, keeping.tuned(lines))
-    for room in keeping.make_room(going, dry_run=dry_run):
+    going = student_retention.going(settings.hardware.keep, student_retention.tuned(lines))
+    for room in student_retention.make_room(going, dry_run=dry_run):
         verb = "would free" if dry_run else "freed"
         console.say(f"student {room.iteration}: {verb} {room.freed / 1e9:,.3f} GB")

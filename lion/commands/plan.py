@@ -6,9 +6,10 @@ from lion import console
 from lion.config import project
 from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
-from lion.model import disk
+from lion.pipeline import plan
+from lion.pipeline.checks import disk
 from lion.pipeline.rehearsal import rehearse
-from lion.views import money, planning
+from lion.views import money
 
 
 @click.command("plan")
@@ -23,9 +24,9 @@ def plan_command(as_json: bool) -> None:
         settings = project.load_settings()
         prices = Prices.load(project.PRICES)
         with Ledger(project.ledger()) as ledger:
-            remaining = planning.remaining_stages()
+            remaining = plan.remaining_stages()
             certain = rehearse(settings, remaining, ledger)
-            needs = planning.plan(settings, remaining, certain, prices)
+            needs = plan.plan(settings, remaining, certain, prices)
             spent, reserved = ledger.spent()
         if as_json:
             click.echo(money.needs_as_json(needs))

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from lion import console
-from lion.views import reporting, revisions
+from lion.pipeline import revisions
+from lion.views import reporting
 
 
 @click.command("report")

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from lion import console, lockfile
+from lion import console
 from lion.commands.check import checked_settings
 from lion.commands.make_room import remove_students
 from lion.commands.table import print_table
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
-from lion.views import reporting, revisions
+from lion.pipeline import dvc_lock, revisions
+from lion.views import reporting
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -32,7 +33,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     budget, 75 where batches are at work, 130 when interrupted.
     """
     with console.error_boundary():
-        if lockfile.mend():
+        if dvc_lock.mend():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
         keeps_all = checked_settings(offline=False).hardware.keep == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]

@@ -7,7 +7,8 @@ import orjson
 
 from lion import console
 from lion.commands.paging import paged
-from lion.views import browsing, gathering, revisions
+from lion.pipeline import revisions
+from lion.views import browsing, gathering
 
 
 @click.command("show")

@@ -4,7 +4,8 @@ import click
 
 from lion import console
 from lion.commands.paging import paged
-from lion.views import lives, revisions, tracing
+from lion.pipeline import revisions
+from lion.views import lives, tracing
 
 
 @click.command("trace")

@@ -8,9 +8,9 @@ import click
 from rich.table import Table
 
 from lion import console
-from lion.commands import verifying
-from lion.commands.verifying import Damage, Verified
 from lion.escape import DASH
+from lion.pipeline import remote_check
+from lion.pipeline.remote_check import Damage, Verified
 
 
 @click.command("verify-remote")
@@ -35,7 +35,7 @@ def verify_remote_command(
     of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
     """
     with console.error_boundary():
-        found = verifying.verify_objects(remote, revisions, repair=repair)
+        found = remote_check.verify_objects(remote, revisions, repair=repair)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
     elif found.damaged:

@@ -1,6 +1,6 @@
 """What a phase needs of an endpoint: a client that answers requests, and who opens one.
 
-Protocols only. In a stage, `lion.stage.Work` opens askers with the ledger before them; the plan
+Protocols only. In a stage, `lion.pipeline.stage.Work` opens askers with the ledger before them; the plan
 opens clients that know the ledger alone, the experiments clients that bill.
 """
 

@@ -19,10 +19,10 @@ from lion.errors import LionError, MissingRepliesError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
 from lion.metrics.units import Metrics
+from lion.pipeline.plan import Exact
+from lion.pipeline.stage import Disk, M, R, Work
 from lion.records.rows import Record, Row
-from lion.stage import Disk, M, R, Work
 from lion.stage_table import Role, Stage, of_base, of_loop
-from lion.views.planning import Exact
 
 _NOT_ASKING = ("split",)  # decides what comes behind it, and asks nobody
 

@@ -12,9 +12,10 @@ from lion.errors import DataError
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
 from lion.metrics.pools import GenerateMetrics
-from lion.views import frames, revisions
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place, Tree
+from lion.views import frames
 from lion.views.difference import Side
-from lion.views.revisions import Place, Tree
 
 PoolName = Literal["cache", "train"]
 

@@ -17,8 +17,8 @@ from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
-from lion.model.disk import DiskNeed
-from lion.views.planning import Need
+from lion.pipeline.checks.disk import DiskNeed
+from lion.pipeline.plan import Need
 from lion.views.tables import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}

@@ -13,6 +13,7 @@ from lion.config.settings import Settings
 from lion.errors import LionError
 from lion.generation.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
+from lion.pipeline.revisions import Tree
 from lion.prompting import generator, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
@@ -20,7 +21,6 @@ from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.student.chat_format import transcript
 from lion.views import frames
-from lion.views.revisions import Tree
 
 _ASKINGS = 512  # of one parent in one iteration, at most, that are looked for
 _CHUNK = 64

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion import __version__
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place
 from lion.records import jsonl
-from lion.views import gathering, overview, page, revisions, runs
-from lion.views.revisions import Place
+from lion.views import gathering, overview, page, runs
 
 PAGE = Path("report/index.html")
 

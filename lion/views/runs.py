@@ -7,8 +7,9 @@ import polars as pl
 
 from lion.config import project
 from lion.metrics.files import M
-from lion.views import revisions, summary
-from lion.views.revisions import Tree
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Tree
+from lion.views import summary
 from lion.views.summary import Line
 
 

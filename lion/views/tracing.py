@@ -13,12 +13,13 @@ import orjson
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, LionError
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
 from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.stage_table import STAGES
-from lion.views import provenance, revisions
+from lion.views import provenance
 from lion.views.provenance import Made
-from lion.views.revisions import Place, Tree
 
 _LEAST = 4  # digits of an id
 _DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)

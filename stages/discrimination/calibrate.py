@@ -5,7 +5,7 @@ Only in the iterations that params name; nothing of it decides what the loop doe
 
 from pathlib import Path
 
-from lion import pools, stage
+from lion import pools
 from lion.config import project
 from lion.discrimination import anchors as calibrating
 from lion.discrimination.calibrate import Calibrated, calibrate, drawn
@@ -17,6 +17,7 @@ from lion.metrics.judging import (
     CalibrateMetrics,
 )
 from lion.metrics.units import ShareEstimate
+from lion.pipeline import stage
 from lion.records.rows import Answer, Instruction, Tally, Verdict, reasons
 from lion.statistics import Bootstrap
 

@@ -1,8 +1,8 @@
 """respond: the student of the iteration before answers the Cache Pool, or a drawn part of it."""
 
-from lion import stage
 from lion.inference.respond import respond
 from lion.inference.respondent import Respondent
+from lion.pipeline import stage
 from lion.records.rows import Instruction
 from lion.student import checkpoint
 

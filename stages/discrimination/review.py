@@ -3,9 +3,9 @@
 Where a scorer can verify, it may stand in the referee's place: `review.judge: scorer`, free, exact.
 """
 
-from lion import stage
 from lion.discrimination.review import review
 from lion.metrics.judging import ReviewMetrics
+from lion.pipeline import stage
 from lion.records.rows import Answer, Instruction, Verdict, reasons
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict as fields_of
 
 from msgspec.structs import asdict
 
-from lion import stage
 from lion.discrimination import judge_reliability, verdicts
 from lion.discrimination.split import Divided, split
 from lion.metrics.judging import (
@@ -18,6 +17,7 @@ from lion.metrics.judging import (
     Stop,
 )
 from lion.metrics.units import ShareEstimate
+from lion.pipeline import stage
 from lion.records.rows import Review, Selection, Verdict
 
 

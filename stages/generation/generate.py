@@ -4,11 +4,11 @@ Where too little of what the generator writes is kept, or no parent is left, ask
 stops, and the metrics say how many are lacking.
 """
 
-from lion import stage
 from lion.config import project
 from lion.generation.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
+from lion.pipeline import stage
 from lion.prompting.templates import PromptRole
 from lion.records import jsonl
 from lion.records.rows import KINDS, Instruction, Verdict

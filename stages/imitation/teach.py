@@ -1,9 +1,9 @@
 """teach: the teacher answers the new instructions; the Cache Pool grows by them."""
 
-from lion import stage
 from lion.config import project
 from lion.generation.teach import teach
 from lion.metrics.pools import TeachMetrics
+from lion.pipeline import stage
 from lion.records.rows import Instruction, reasons
 
 

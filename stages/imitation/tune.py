@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import polars
 
-from lion import stage
 from lion.config import project
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
+from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, reasons
 from lion.student import checkpoint

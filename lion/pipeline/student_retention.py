@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lion import repository
 from lion.config import project
+from lion.pipeline import repository
 from lion.views.summary import Line
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from lion import repository
 from lion.errors import DataError
+from lion.pipeline import repository
 
 if TYPE_CHECKING:
     from dvc.output import Output

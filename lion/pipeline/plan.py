@@ -10,7 +10,6 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from lion import repository
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.llm.prices import Prices
@@ -20,6 +19,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
+from lion.pipeline import repository
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 from lion.readers import files as sources

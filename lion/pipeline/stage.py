@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lion import console, lockfile
+from lion import console
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
@@ -23,6 +23,7 @@ from lion.llm.session import opened
 from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
+from lion.pipeline import dvc_lock
 from lion.prompting import templates
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records import jsonl, output_marks
@@ -151,7 +152,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
         work = _work(stage)
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
-            lockfile.keep()
+            dvc_lock.keep()
             output_marks.forget()
             refuse_problems(work)
             sentence = main(work)
@@ -168,7 +169,9 @@ def refuse_problems(work: Work) -> None:
     """
     stage = STAGES[work.stage]
     if stage.asks or stage.looks_up_student:
-        from lion.checks import offline  # reads every file of params, which other stages need not
+        from lion.pipeline.checks import (
+            offline,  # reads every file of params, which other stages need not
+        )
 
         offline.refuse(offline.without_keys(work.settings, ask_hub=stage.looks_up_student))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lion.config.settings import Settings
-from lion.model import inspection
+from lion.pipeline.checks import checkpoint
 
 _HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
 _OF_STATE = 3  # float32 weights and AdamW's two moments
@@ -26,7 +26,7 @@ class DiskNeed:
 
 def needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     """Return what full students and the states of one training take; adapters take next to none."""
-    weights = inspection.student_bytes(settings.student, ask_hub=ask_hub)
+    weights = checkpoint.student_bytes(settings.student, ask_hub=ask_hub)
     methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
     full = methods.count("full")
     states = 0

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from lion.config.settings import Settings
 from lion.errors import ModelError
-from lion.model import inspection
+from lion.pipeline.checks import checkpoint
 
 
 def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
     """Look at the base model's files; of one on the hub at its listing, with `ask_hub`."""
     try:
-        yield from inspection.checkpoint_problems(settings.student, ask_hub=ask_hub)
+        yield from checkpoint.checkpoint_problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
         yield str(error)
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lion.checks.files import file_problems
 from lion.config import project
 from lion.config.settings import EMBEDDED, Settings
 from lion.errors import LionError
+from lion.pipeline.checks.files import file_problems
 from lion.readers import files as sources
 
 

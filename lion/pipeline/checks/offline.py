@@ -7,9 +7,9 @@ here.
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from lion.checks import endpoints, exam, pool, project, student
 from lion.config.settings import Settings
 from lion.errors import SettingsError
+from lion.pipeline.checks import endpoints, exam, pool, project, student
 
 
 def offline_problems(settings: Settings) -> list[str]:

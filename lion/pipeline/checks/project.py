@@ -3,11 +3,11 @@
 import shutil
 from collections.abc import Iterator
 
-from lion import lockfile
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError
-from lion.model import disk
+from lion.pipeline import dvc_lock
+from lion.pipeline.checks import disk
 from lion.prompting import templates
 
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
@@ -24,12 +24,12 @@ def prompt_problems(_: Settings) -> Iterator[str]:
 
 def lock_problems() -> Iterator[str]:
     """Look whether dvc.lock is whole and merged."""
-    if lockfile.in_conflict():
+    if dvc_lock.in_conflict():
         yield (
             "dvc.lock: git could not merge it. `git checkout --ours dvc.lock` (or --theirs), then "
             "`dvc repro --pull --allow-missing` brings what the other side has run"
         )
-    elif not lockfile.is_whole():
+    elif not dvc_lock.is_whole():
         yield (
             "dvc.lock: cut off, as dvc leaves it when it is killed while writing; `lion run` puts "
             "the last whole one back"
