@@ -11,9 +11,10 @@ import polars
 
 from lion import console
 from lion.config import project
+from lion.metrics import iterations as summary
 from lion.pipeline import dvc_lock, revisions, stage
 from lion.records import jsonl
-from lion.views import summary, tables
+from lion.views import tables
 
 _COLUMNS = (
     "iteration",

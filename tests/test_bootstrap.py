@@ -19,14 +19,13 @@ from lion.errors import DataError, TooManyDroppedError
 from lion.generation import seed_pool
 from lion.generation.filters import decontamination
 from lion.llm.prices import Prices
-from lion.metrics import files
+from lion.metrics import files, iterations
 from lion.metrics.pools import BootstrapMetrics
 from lion.pipeline import plan
 from lion.pipeline.checks.offline import without_keys
 from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Dropped
-from lion.views import summary
 from stages import bootstrap
 
 POOL = str(project.BOOTSTRAPPED)
@@ -304,7 +303,7 @@ def test_the_plan_measures_by_an_earlier_bootstrap(start: Start) -> None:
 
 def test_the_table_counts_it_in_the_base(start: Start) -> None:
     bootstrap.main(start())
-    (line,) = summary.lines({})
+    (line,) = iterations.lines({})
     assert line.requests
     assert line.dropped
 

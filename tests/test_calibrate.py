@@ -18,6 +18,7 @@ from lion.discrimination import anchors
 from lion.errors import DataError, SettingsError
 from lion.llm.prices import Prices
 from lion.metrics import files
+from lion.metrics.iterations import lines
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
 from lion.pipeline import plan
 from lion.pipeline.checks.offline import offline_problems
@@ -25,7 +26,6 @@ from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction, Review
 from lion.views import tables
-from lion.views.summary import lines
 from stages.discrimination import calibrate, split
 
 EXACT = Scorer(kind="exact", option=None)

@@ -17,9 +17,10 @@ from running import Finished
 
 from lion.config.settings import read_settings
 from lion.discrimination import scorers
+from lion.metrics import iterations
+from lion.metrics.iterations import Line
 from lion.metrics.judging import Audited
-from lion.views import summary, tables
-from lion.views.summary import Line
+from lion.views import tables
 
 ITERATIONS = {"1": "0", "2": "1"}  # 2 has not run
 
@@ -34,7 +35,7 @@ def run(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.fixture
 def lines(run: Project) -> list[Line]:
     assert run.root.exists()
-    return summary.lines(ITERATIONS)
+    return iterations.lines(ITERATIONS)
 
 
 def raw(run: Project, path: str) -> Any:
@@ -124,7 +125,7 @@ def test_what_happened_elsewhere_is_unknown(
     """In a fresh clone, or after `dvc pull`, nobody knows how many calls were made."""
     shutil.copytree(run.root / "metrics", tmp_path / "metrics")
     monkeypatch.chdir(tmp_path)
-    line = summary.lines(ITERATIONS)[1]
+    line = iterations.lines(ITERATIONS)[1]
     assert (line.calls, line.seconds, line.nanodollars) == (None, None, None)
     assert line.tokens is not None
     assert "-" in cells(shown([line]))["all"]
@@ -139,11 +140,11 @@ def test_an_iteration_that_has_not_run_is_there(lines: list[Line]) -> None:
 
 def test_only_the_iterations_of_params_are_shown(run: Project) -> None:
     assert (run.root / "metrics" / "1").exists()
-    assert [line.iteration for line in summary.lines({})] == ["0"]
+    assert [line.iteration for line in iterations.lines({})] == ["0"]
 
 
 def test_json_has_every_figure(run: Project, lines: list[Line]) -> None:
-    rows = json.loads(summary.as_json(lines))
+    rows = json.loads(iterations.as_json(lines))
     assert [row["iteration"] for row in rows] == ["0", "1", "2"]
     assert set(rows[0]) == set(Line.__slots__)
     interval = raw(run, "metrics/1/evaluate.json")["accuracy_interval"]

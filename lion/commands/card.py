@@ -13,12 +13,13 @@ from lion import __version__
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Settings
 from lion.errors import ModelError
+from lion.metrics import iterations
+from lion.metrics.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
 from lion.student import checkpoint as students
 from lion.student import hub
-from lion.views import numbers, summary, tables
-from lion.views.summary import Line
+from lion.views import numbers, tables
 
 UNKNOWN = "unknown"
 
@@ -74,7 +75,7 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:
     every = {name: one.previous for name, one in settings.iterations.items()}
-    lines = {line.iteration: line for line in summary.lines(every)}
+    lines = {line.iteration: line for line in iterations.lines(every)}
     yield "| iteration | new rows | hard share | accuracy | teacher's | quality |"
     yield "|---|---|---|---|---|---|"
     for name in chain(settings, iteration):

@@ -4,7 +4,8 @@ import click
 
 from lion import console
 from lion.config import project
-from lion.views import summary, tables
+from lion.metrics import iterations
+from lion.views import tables
 
 
 @click.command("table")
@@ -18,8 +19,8 @@ def table_command(as_json: bool) -> None:
 def print_table(as_json: bool) -> None:
     """Print the iterations of params.yaml, as a table or as JSON. Raises SettingsError."""
     settings = project.load_settings()
-    lines = summary.lines({name: one.previous for name, one in settings.iterations.items()})
+    lines = iterations.lines({name: one.previous for name, one in settings.iterations.items()})
     if as_json:
-        click.echo(summary.as_json(lines))
+        click.echo(iterations.as_json(lines))
     else:
         console.stdout.print(tables.closing(lines))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lion.config import project
+from lion.metrics.iterations import Line
 from lion.pipeline import repository
-from lion.views.summary import Line
 
 if TYPE_CHECKING:
     from dvc.output import Output

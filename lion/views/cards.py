@@ -12,10 +12,10 @@ from lion.config import project
 from lion.escape import DASH
 from lion.escape import line as one_line
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
+from lion.metrics.iterations import Line
 from lion.records.rows import Row
 from lion.views import plots, tables
 from lion.views.runs import Run
-from lion.views.summary import Line
 
 Card = dict[str, Any]
 

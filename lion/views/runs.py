@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from lion.config import project
+from lion.metrics import iterations
 from lion.metrics.files import M
+from lion.metrics.iterations import Line
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Tree
-from lion.views import summary
-from lion.views.summary import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
     found = revisions.iterations(tree)
     chain = revisions.lineage(found, iteration)
     previous = {name: before for name, before in found.items() if before is not None}
-    lines = summary.lines(previous, lambda path, kind: revisions.document(tree, path, kind))
+    lines = iterations.lines(previous, lambda path, kind: revisions.document(tree, path, kind))
     lineage = [line for line in lines if line.iteration in chain]
     return Run(tree, iteration, lines, lineage, described(rows))
 

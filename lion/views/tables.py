@@ -12,9 +12,9 @@ from rich.text import Text
 from lion.discrimination import verdicts
 from lion.escape import DASH
 from lion.llm.prices import NANO
+from lion.metrics.iterations import Judge, Line
 from lion.statistics import Estimate
 from lion.views.numbers import percent, share
-from lion.views.summary import Judge, Line
 
 _SWAMPED = 0.5  # share of verdicts within the noise
 _COLUMNS = (
