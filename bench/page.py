@@ -23,7 +23,7 @@ import polars as pl
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from lion.records.rows import Row
-from lion.views import page
+from lion.reporting import page
 
 MEGABYTES, READY, SEARCH = 30, 2.0, 0.1
 ROUNDS = 5

@@ -14,7 +14,7 @@ from lion.config import project
 from lion.metrics import iterations as summary
 from lion.pipeline import dvc_lock, revisions, stage
 from lion.records import jsonl
-from lion.views import tables
+from lion.reporting import table
 
 _COLUMNS = (
     "iteration",
@@ -49,7 +49,7 @@ def main(work: stage.Work) -> str:
     ]
     _write(Path("report/loss.csv"), polars.concat(curves))
     if project.TABLE_FOLLOWS not in os.environ:
-        console.stdout.print(tables.closing(lines))
+        console.stdout.print(table.closing(lines))
     return f"{len(lines)} iterations side by side; `lion table` prints them again"
 
 

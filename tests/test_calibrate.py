@@ -25,7 +25,7 @@ from lion.pipeline.checks.offline import offline_problems
 from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction, Review
-from lion.views import tables
+from lion.reporting import table
 from stages.discrimination import calibrate, split
 
 EXACT = Scorer(kind="exact", option=None)
@@ -262,14 +262,14 @@ def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:
     """NEAR always one point behind, the first place worth one: tau = 1 lies within no noise."""
     desk.run("1", [f"{NEAR} {n}" for n in range(30)])
     found = lines({"1": "0"})
-    (told,) = tables.trusted(found)
+    (told,) = table.trusted(found)
     assert told.startswith(
         "referee in 1: 100.0 % flip with the order, first place +1.00, ties 0.0 %"
     )
     assert "noise 0.00, 0.0 % of the verdicts within it" in told
-    assert not [note for note in tables.notes(found) if "noise" in note]
+    assert not [note for note in table.notes(found) if "noise" in note]
     judge = found[1].judge
     assert judge is not None
     swamped = replace(found[1], judge=replace(judge, noise_points=1.5, within_share=0.6))
-    (note,) = [note for note in tables.notes([found[0], swamped]) if "noise" in note]
+    (note,) = [note for note in table.notes([found[0], swamped]) if "noise" in note]
     assert "swamps the verdicts of iteration 1: 60.0 % of the gaps lie within 1.50" in note

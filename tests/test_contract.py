@@ -18,7 +18,7 @@ NEUTRAL = {
     # modules that decide no output, each with its reason; the closure does not go through them
     "lion/errors.py": "messages only",
     "lion/console.py": "what a person sees",
-    "lion/views/tables.py": "what a person sees",
+    "lion/reporting/table.py": "what a person sees",
     "lion/pipeline/stage.py": "the frame: arguments, lock, settings, record",
     "lion/config/project.py": "paths, which dvc.yaml itself names",
     "lion/config/settings.py": "what it reads are params, which stages declare",

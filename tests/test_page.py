@@ -25,7 +25,7 @@ from lion.metrics.judging import CalibrationMetrics, SplitMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel, Metrics
 from lion.records.rows import Answer, Instruction
-from lion.views import page
+from lion.reporting import page
 
 CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -20,7 +20,7 @@ from lion.discrimination import scorers
 from lion.metrics import iterations
 from lion.metrics.iterations import Line
 from lion.metrics.judging import Audited
-from lion.views import tables
+from lion.reporting import table
 
 ITERATIONS = {"1": "0", "2": "1"}  # 2 has not run
 
@@ -155,7 +155,7 @@ def test_json_has_every_figure(run: Project, lines: list[Line]) -> None:
 
 def shown(lines: list[Line], width: int = 80) -> str:
     console = Console(file=StringIO(), width=width, highlight=False)
-    console.print(tables.closing(lines))
+    console.print(table.closing(lines))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -208,14 +208,14 @@ def test_large_figures_fit_a_terminal_of_80(lines: list[Line]) -> None:
 def test_the_headline_names_student_and_teacher(run: Project, lines: list[Line]) -> None:
     found = raw(run, "metrics/1/evaluate.json")
     share, interval = found["accuracy_share"], found["accuracy_interval"]
-    told = tables.headline(lines).plain
+    told = table.headline(lines).plain
     assert told.startswith(
         f"Student 1 on the exam: {100 * share:.1f} % ({100 * interval['low_share']:.1f} to "
         f"{100 * interval['high_share']:.1f}), its teacher "
         f"{100 * found['teacher_accuracy_share']:.1f} %.\nIts quality: "
         f"{found['quality_percent']:.1f} % ("
     )
-    assert tables.headline(lines[:1]).plain.startswith("Student 0 on the exam: ")
+    assert table.headline(lines[:1]).plain.startswith("Student 0 on the exam: ")
 
 
 def test_the_referees_part_of_an_accepted_hard_instruction_is_told(
@@ -234,7 +234,7 @@ def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(lines: 
     for audited, told in ((10, "100.0 % (86.1 to 100.0)"), (0, "is not known (review.audit: 0)")):
         audit = Audited(decided=98, unchecked=49, audited=audited, agreeing=audited)
         changed = replace(lines[1], reviews=replace(lines[1].reviews, audit=audit))
-        (text,) = tables.judging([changed])
+        (text,) = table.judging([changed])
         assert text.endswith(f"agreement with judging all in both orders {told}")
 
 
@@ -242,10 +242,10 @@ def test_where_quality_did_not_rise_it_is_said(lines: list[Line]) -> None:
     base, first, _ = lines
     assert base.quality_percent is not None
     fell = replace(first, quality_percent=base.quality_percent - 1)
-    (note,) = [one for one in tables.notes([base, fell]) if "Quality" in one]
+    (note,) = [one for one in table.notes([base, fell]) if "Quality" in one]
     assert note.startswith(f"Quality did not rise in iteration 1: {base.quality_percent:.1f} to ")
     rose = replace(first, quality_percent=base.quality_percent + 1)
-    assert not [one for one in tables.notes([base, rose]) if "Quality" in one]
+    assert not [one for one in table.notes([base, rose]) if "Quality" in one]
 
 
 def test_where_the_loop_stopped_it_is_said(lines: list[Line]) -> None:
@@ -267,7 +267,7 @@ def test_where_the_loop_stopped_it_is_said(lines: list[Line]) -> None:
 def test_money_that_is_not_known_is_not_called_zero(
     nanodollars: int | None, unpriced: int, told: str
 ) -> None:
-    assert tables.dollars(nanodollars, unpriced) == told
+    assert table.dollars(nanodollars, unpriced) == told
 
 
 def test_wasted_calls_are_told_where_there_are_any(lines: list[Line]) -> None:

@@ -22,7 +22,7 @@ from lion.llm.budget import Purse
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Prices
 from lion.llm.transport import Transport
-from lion.views.money import grid
+from lion.reporting.costs import grid
 
 
 @click.group("batch", invoke_without_command=True)

@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.llm import ledger_maintenance
-from lion.views import money
+from lion.reporting import costs
 
 
 @click.command("costs")
@@ -20,6 +20,6 @@ def costs_command(as_json: bool) -> None:
         stages = ledger_maintenance.by_stage(project.ledger())
         iterations = list(project.load_settings().iterations)
         if as_json:
-            click.echo(money.costs_as_json(stages, iterations))
+            click.echo(costs.costs_as_json(stages, iterations))
         else:
-            console.stdout.print(money.costs(stages, iterations))
+            console.stdout.print(costs.costs(stages, iterations))

@@ -10,7 +10,7 @@ from lion import console
 from lion.commands.paging import paged
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Trees
-from lion.views import changes, difference, gathering
+from lion.reporting import pool_diff, pool_diff_text, snapshot
 
 _TROUBLE = 2  # as diff(1): 0 the same, 1 different, 2 trouble
 
@@ -62,16 +62,16 @@ def diff_command(
     with console.error_boundary(exit_code=_TROUBLE):
         with revisions.open_trees() as trees:
             first, second = _pair(trees, before, after)
-            found = difference.compare(
-                gathering.side(first, pool), gathering.side(second, pool), samples
+            found = pool_diff.compare(
+                snapshot.side(first, pool), snapshot.side(second, pool), samples
             )
         if as_json:
-            click.echo(changes.comparison_as_json(found))
+            click.echo(pool_diff_text.comparison_as_json(found))
         elif as_markdown:
-            click.echo(changes.comparison_as_markdown(found))
+            click.echo(pool_diff_text.comparison_as_markdown(found))
         else:
             with paged():
-                console.stdout.print(changes.comparison_as_text(found))
+                console.stdout.print(pool_diff_text.comparison_as_text(found))
     sys.exit(int(exit_code and found.differs))
 
 

@@ -10,11 +10,12 @@ import msgspec
 from lion import console
 from lion.config import project
 from lion.config.settings import Exams
-from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, reports, vicuna_files
+from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, vicuna_files
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.pipeline.stage import Work
 from lion.readers import official_exams as official
+from lion.reporting import exam_tables
 from lion.statistics import Bootstrap
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2000
@@ -70,7 +71,7 @@ def open_exam_command(
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
-            console.stdout.print(reports.open_table(document))
+            console.stdout.print(exam_tables.open_table(document))
 
 
 def _checkpoint(work: Work, folder: Path) -> Respondent:
@@ -124,7 +125,7 @@ def reasoning_command(
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
             for name, found in document.items():
-                console.stdout.print(reports.reasoning_table(name, found))
+                console.stdout.print(exam_tables.reasoning_table(name, found))
 
 
 @exam_group.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
@@ -175,10 +176,10 @@ def reviews_command(
             if answers
             else None
         )
-        document = reports.of_reviews(
+        document = exam_tables.of_reviews(
             asked, found, written, int(candidate), Bootstrap(_CONFIDENCE, _RESAMPLES, seed)
         )
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
-            console.stdout.print(reports.reviews_table(document))
+            console.stdout.print(exam_tables.reviews_table(document))

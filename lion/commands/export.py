@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from lion import console
-from lion.commands import card
 from lion.commands.students import chosen_student, iteration_option
+from lion.reporting import model_card
 from lion.serving import export
 from lion.student import checkpoint
 
@@ -22,7 +22,7 @@ def export_command(out: Path, iteration: str | None, licence: str | None) -> Non
     """
     with console.error_boundary():
         settings, name, folder = chosen_student(iteration)
-        text = card.model_card(settings, name, licence)
+        text = model_card.model_card(settings, name, licence)
         checkpoint.load_libraries()
         export.export_student(folder, settings.student, out)
         (out / "README.md").write_text(text, encoding="utf-8")

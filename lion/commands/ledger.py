@@ -10,7 +10,7 @@ from lion import console
 from lion.config import project
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Ledger
-from lion.views import money
+from lion.reporting import costs
 
 
 @click.group("ledger", invoke_without_command=True)
@@ -32,7 +32,7 @@ def ledger_group(context: click.Context) -> None:
         with Ledger(path) as opened:
             counts = opened.count(), *opened.spent()
         hits = ledger_maintenance.hit_rate(project.home() / "runs")
-        console.stdout.print(money.ledger_table(path, counts, groups, failures, hits))
+        console.stdout.print(costs.ledger_table(path, counts, groups, failures, hits))
 
 
 @ledger_group.command("verify")

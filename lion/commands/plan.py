@@ -9,7 +9,7 @@ from lion.llm.prices import Prices
 from lion.pipeline import plan
 from lion.pipeline.checks import disk
 from lion.pipeline.rehearsal import rehearse
-from lion.views import money
+from lion.reporting import costs
 
 
 @click.command("plan")
@@ -29,7 +29,7 @@ def plan_command(as_json: bool) -> None:
             needs = plan.plan(settings, remaining, certain, prices)
             spent, reserved = ledger.spent()
         if as_json:
-            click.echo(money.needs_as_json(needs))
+            click.echo(costs.needs_as_json(needs))
         else:
-            console.stdout.print(money.needs(needs, spent, reserved, settings.budget))
-            console.stdout.print(money.disk_sentence(disk.needed(settings, ask_hub=False)))
+            console.stdout.print(costs.needs(needs, spent, reserved, settings.budget))
+            console.stdout.print(costs.disk_sentence(disk.needed(settings, ask_hub=False)))

@@ -8,7 +8,7 @@ import orjson
 from lion import console
 from lion.commands.paging import paged
 from lion.pipeline import revisions
-from lion.views import browsing, gathering
+from lion.reporting import browse, snapshot
 
 
 @click.command("show")
@@ -58,13 +58,13 @@ def show_command(
     """
     with console.error_boundary():
         with revisions.open_trees() as trees:
-            rows = gathering.judged_pool(trees.place(place), pool)
-        found = browsing.select_rows(rows, browsing.Wanted(id=identity, **wanted), order)
+            rows = snapshot.judged_pool(trees.place(place), pool)
+        found = browse.select_rows(rows, browse.Wanted(id=identity, **wanted), order)
         shown = found if limit == 0 else found.head(limit)
         if as_json:
             for row in shown.iter_rows(named=True):
-                click.echo(orjson.dumps(browsing.as_row(row)))
+                click.echo(orjson.dumps(browse.as_row(row)))
         else:
             with paged():
-                console.stdout.print(browsing.rows_as_text(shown, whole or identity is not None))
+                console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))
     console.say(f"{shown.height:,} of {found.height:,} rows; the pool has {rows.height:,}")

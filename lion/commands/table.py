@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.metrics import iterations
-from lion.views import tables
+from lion.reporting import table
 
 
 @click.command("table")
@@ -23,4 +23,4 @@ def print_table(as_json: bool) -> None:
     if as_json:
         click.echo(iterations.as_json(lines))
     else:
-        console.stdout.print(tables.closing(lines))
+        console.stdout.print(table.closing(lines))

@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.commands.paging import paged
 from lion.pipeline import revisions
-from lion.views import lives, tracing
+from lion.reporting import trace, trace_text
 
 
 @click.command("trace")
@@ -24,9 +24,9 @@ def trace_command(identity: str, place: str, as_json: bool) -> None:
     """
     with console.error_boundary():
         with revisions.open_trees() as trees:
-            life = tracing.trace(trees.place(place), identity)
+            life = trace.trace(trees.place(place), identity)
         if as_json:
-            click.echo(lives.trace_as_json(life))
+            click.echo(trace_text.trace_as_json(life))
         else:
             with paged():
-                console.stdout.print(lives.trace_as_text(life))
+                console.stdout.print(trace_text.trace_as_text(life))

@@ -17,9 +17,9 @@ from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
 from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
+from lion.reporting import provenance
+from lion.reporting.provenance import Made
 from lion.stage_table import STAGES
-from lion.views import provenance
-from lion.views.provenance import Made
 
 _LEAST = 4  # digits of an id
 _DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)

@@ -7,24 +7,24 @@ from collections.abc import Iterator
 
 from lion.escape import DASH
 from lion.records.rows import Row
-from lion.views import cards, cards_pools, cards_referee, tables
-from lion.views.runs import Run
+from lion.reporting import page_pools, page_referee, page_student, table
+from lion.reporting.page_run import Run
 
 
 def overview(run: Run) -> Row:
     """Return the page's summary of a run."""
     sections = {
-        "Progress": cards.progress_cards(run),
-        "Hard and easy": cards_pools.difficulty(run),
-        "Referee": cards_referee.referee(run),
-        "Pools": cards_pools.pools(run),
-        "Exam": cards.exam_cards(run),
-        "Cost": cards.cost_cards(run),
+        "Progress": page_student.progress_cards(run),
+        "Hard and easy": page_pools.difficulty(run),
+        "Referee": page_referee.referee(run),
+        "Pools": page_pools.pools(run),
+        "Exam": page_student.exam_cards(run),
+        "Cost": page_student.cost_cards(run),
     }
     made = {title: [card for card in found if card] for title, found in sections.items()}
     return {
         "title": f"Lion: student {run.iteration}",
-        "headline": tables.headline(run.lines).plain.replace("\n", " "),
+        "headline": table.headline(run.lines).plain.replace("\n", " "),
         "tiles": list(_tiles(run)),
         "sections": [
             {"id": title.split()[0].lower(), "title": title, "cards": found}
@@ -46,13 +46,13 @@ def _tiles(run: Run) -> Iterator[Row]:
     quality = DASH if last.quality_percent is None else f"{last.quality_percent:.1f} %"
     yield _tile("Quality", quality, "of the teacher's scores")
     yield _tile(
-        "Instructions", f"{run.rows.height:,}", f"{tables.count(last.train_pool)} of them new"
+        "Instructions", f"{run.rows.height:,}", f"{table.count(last.train_pool)} of them new"
     )
     gap = DASH if last.mean_gap_points is None else f"mean gap {last.mean_gap_points:.2f}"
     yield _tile("Hard", _percent(last.hard_share), gap)
     tokens = [line.tokens for line in run.lines if line.tokens is not None]
     yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
-    yield _tile("Spent", tables.spent(run.lines), "by this machine")
+    yield _tile("Spent", table.spent(run.lines), "by this machine")
 
 
 def _tile(label: str, value: str, note: str) -> Row:

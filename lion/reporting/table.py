@@ -13,8 +13,8 @@ from lion.discrimination import verdicts
 from lion.escape import DASH
 from lion.llm.prices import NANO
 from lion.metrics.iterations import Judge, Line
+from lion.reporting.numbers import percent, share
 from lion.statistics import Estimate
-from lion.views.numbers import percent, share
 
 _SWAMPED = 0.5  # share of verdicts within the noise
 _COLUMNS = (

@@ -9,8 +9,8 @@ from typing import Any
 from lion.escape import DASH
 from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, CalibrationMetrics
 from lion.metrics.units import EstimateMetrics
-from lion.views.cards import Card, card
-from lion.views.runs import Run
+from lion.reporting.page_run import Run
+from lion.reporting.page_student import Card, card
 
 Figures = Mapping[str, Any]
 _Cell = Callable[[Any], str]

@@ -17,9 +17,9 @@ from lion.metrics import iterations
 from lion.metrics.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
+from lion.reporting import numbers, table
 from lion.student import checkpoint as students
 from lion.student import hub
-from lion.views import numbers, tables
 
 UNKNOWN = "unknown"
 
@@ -87,7 +87,7 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
 def _cells(line: Line) -> list[str]:
     return [
         line.iteration,
-        tables.count(line.train_pool),
+        table.count(line.train_pool),
         numbers.share(line.hard_share),
         numbers.share(line.accuracy_share),
         numbers.share(line.teacher_accuracy_share),

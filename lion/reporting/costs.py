@@ -19,7 +19,7 @@ from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline.checks.disk import DiskNeed
 from lion.pipeline.plan import Need
-from lion.views.tables import dollars
+from lion.reporting.table import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 

@@ -14,8 +14,8 @@ from lion.metrics.files import M
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
-from lion.views import frames
-from lion.views.difference import Side
+from lion.reporting import pool_frames
+from lion.reporting.pool_diff import Side
 
 PoolName = Literal["cache", "train"]
 
@@ -23,16 +23,16 @@ PoolName = Literal["cache", "train"]
 def side(place: Place, pool: PoolName = "cache") -> Side:
     """Return one side of a comparison. Raises DataError and RevisionError."""
     if place.file is not None:
-        return Side(str(place.file), frames.pool_frame(place.file))
+        return Side(str(place.file), pool_frames.pool_frame(place.file))
     tree, iteration = place.tree, revisions.iteration_of(place)
     verdicts, responses = (
         tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
     )
     rows = _local_pool(tree, iteration, pool)
     with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
-        judged = readers.submit(frames.verdicts_frame, verdicts) if verdicts else None
-        answered = readers.submit(frames.answers_frame, responses) if responses else None
-        read = frames.pool_frame(rows)
+        judged = readers.submit(pool_frames.verdicts_frame, verdicts) if verdicts else None
+        answered = readers.submit(pool_frames.answers_frame, responses) if responses else None
+        read = pool_frames.pool_frame(rows)
     return Side(
         name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
         rows=read,
@@ -51,19 +51,19 @@ def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     the row was never judged. Raises DataError and RevisionError.
     """
     if place.file is not None:
-        return _with_verdicts(frames.pool_frame(place.file), [])
+        return _with_verdicts(pool_frames.pool_frame(place.file), [])
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
     return _with_verdicts(
-        frames.pool_frame(_local_pool(tree, iteration, pool)),
+        pool_frames.pool_frame(_local_pool(tree, iteration, pool)),
         [one for one in found if one is not None],
     )
 
 
 def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
-    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), frames.verdicts_frame)
-    responses = _frame(tree, project.data(iteration, "responses.jsonl"), frames.answers_frame)
+    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), pool_frames.verdicts_frame)
+    responses = _frame(tree, project.data(iteration, "responses.jsonl"), pool_frames.answers_frame)
     if verdicts is None or responses is None:
         return None
     return verdicts.with_columns(pl.lit(iteration).alias("judged")).join(

@@ -21,9 +21,9 @@ from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS
-from lion.views.difference import Comparison, Distribution, Moves, Sample, Spread
-from lion.views.difference import Group as Counted
-from lion.views.numbers import percent, share
+from lion.reporting.numbers import percent, share
+from lion.reporting.pool_diff import Comparison, Distribution, Moves, Sample, Spread
+from lion.reporting.pool_diff import Group as Counted
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NAME = 40  # characters of a name

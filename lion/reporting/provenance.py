@@ -19,8 +19,8 @@ from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
 from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
+from lion.reporting import pool_frames
 from lion.student.chat_format import transcript
-from lion.views import frames
 
 _ASKINGS = 512  # of one parent in one iteration, at most, that are looked for
 _CHUNK = 64
@@ -110,8 +110,8 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
     if train is None or cache is None:
         return None
-    new = set(frames.pool_frame(train).get_column("id"))
-    rows = [_bare(one) for one in frames.pool_frame(cache).get_column("id")]
+    new = set(pool_frames.pool_frame(train).get_column("id"))
+    rows = [_bare(one) for one in pool_frames.pool_frame(cache).get_column("id")]
     fresh = [row for row in rows if row.id in new]
     if any(row.id == identity for row in fresh):
         return "new"

@@ -14,8 +14,9 @@ from lion.escape import line as one_line
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
 from lion.metrics.iterations import Line
 from lion.records.rows import Row
-from lion.views import plots, tables
-from lion.views.runs import Run
+from lion.reporting import plots
+from lion.reporting import table as tables
+from lion.reporting.page_run import Run
 
 Card = dict[str, Any]
 

@@ -10,9 +10,9 @@ from lion.config import project
 from lion.escape import line as one_line
 from lion.metrics.pools import GenerateMetrics
 from lion.records.rows import Row
-from lion.views import frames, plots
-from lion.views.cards import Card, card, point
-from lion.views.runs import Run
+from lion.reporting import plots, pool_frames
+from lion.reporting.page_run import Run
+from lion.reporting.page_student import Card, card, point
 
 OTHERS = "others"
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
@@ -38,7 +38,7 @@ def _gaps(run: Run) -> Card | None:
         path = run.tree.local(project.data(line.iteration, "verdicts.jsonl"))
         if path is None:
             continue
-        gaps = frames.verdicts_frame(path).get_column("gap").drop_nulls()
+        gaps = pool_frames.verdicts_frame(path).get_column("gap").drop_nulls()
         if gaps.is_empty():  # the base has no verdicts
             continue
         counts = Counter(bisect_left(_EDGES, gap) for gap in gaps)

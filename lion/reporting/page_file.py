@@ -7,7 +7,7 @@ from lion import __version__
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.records import jsonl
-from lion.views import gathering, overview, page, runs
+from lion.reporting import overview, page, page_run, snapshot
 
 PAGE = Path("report/index.html")
 
@@ -23,7 +23,7 @@ class Written:
 def write_page(place: Place, out: Path) -> Written:
     """Write the page of a run as far as `place`. Raises DataError and RevisionError."""
     iteration = revisions.iteration_of(place)
-    run = runs.read_run(place.tree, iteration, gathering.judged_pool(place))
+    run = page_run.read_run(place.tree, iteration, snapshot.judged_pool(place))
     footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
     text = page.render(overview.overview(run), run.rows, footer).encode()
     with jsonl.replacing(out) as temporary:

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from lion.escape import DASH, inert, line
 from lion.records.rows import Instruction, Review
+from lion.reporting.provenance import Made
+from lion.reporting.trace import Life, Round
 from lion.student.chat_format import transcript
-from lion.views.provenance import Made
-from lion.views.tracing import Life, Round
 
 _SHORT = 100  # characters of another row's text
 _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}
