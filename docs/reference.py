@@ -19,7 +19,7 @@ import click
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from lion import cli
+from lion.cli import main as cli
 from lion.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from documents import PAGES, blocks, commands
 from dvc.cli import parser as dvc_parser
 from pipeline import ROOT, TINY, Project
 
-from lion import cli
+from lion.cli import main
 from lion.config import project, settings
 from lion.simulator import server, task_families
 
@@ -42,7 +42,7 @@ def spoken(program: str) -> list[tuple[str, str]]:
 def test_every_command_of_lion_is_one(page: str, line: str) -> None:
     """Its name and its options; what it does is other tests' matter."""
     words = shlex.split(line.split(">", maxsplit=1)[0])[1:]
-    command: click.Command = cli.main
+    command: click.Command = main.main
     context: click.Context | None = None
     while True:
         context = command.make_context(

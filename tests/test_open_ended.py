@@ -10,7 +10,7 @@ from fixtures import ROOT
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from lion import cli
+from lion.cli import main
 from lion.evaluation import open_ended_figures
 from lion.evaluation.open_ended_figures import Compared
 from lion.statistics import Bootstrap
@@ -25,7 +25,7 @@ def lines(path: Path, *rows: object) -> Path:
 
 
 def run(*arguments: object) -> str:
-    done = CliRunner().invoke(cli.main, ["exam", "reviews", *map(str, arguments)])
+    done = CliRunner().invoke(main.main, ["exam", "reviews", *map(str, arguments)])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_says_where(
 ) -> None:
     questions = lines(tmp_path / "q", {"id": 1, "text": "?"})
     command = ["exam", "reviews", str(questions), str(lines(tmp_path / "r", *rows))]
-    done = CliRunner().invoke(cli.main, command)
+    done = CliRunner().invoke(main.main, command)
     assert done.exit_code == 1
     assert told in done.output
 

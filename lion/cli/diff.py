@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from lion import console
-from lion.commands.paging import paged
+from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Trees
 from lion.reporting import pool_diff, pool_diff_text, snapshot

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lion import console
-from lion.commands.students import chosen_student, iteration_option
+from lion.cli.students import chosen_student, iteration_option
 from lion.reporting import model_card
 from lion.serving import export
 from lion.student import checkpoint

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import click
 
 from lion import console
-from lion.commands.students import chosen_student, iteration_option
+from lion.cli.students import chosen_student, iteration_option
 from lion.student import checkpoint
 
 

@@ -6,7 +6,7 @@ import click
 import orjson
 
 from lion import console
-from lion.commands.paging import paged
+from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.reporting import browse, snapshot
 

@@ -3,7 +3,7 @@
 import click
 
 from lion import console
-from lion.commands.paging import paged
+from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.reporting import trace, trace_text
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from lion import console
-from lion.commands.check import checked_settings
-from lion.commands.make_room import remove_students
-from lion.commands.table import print_table
+from lion.cli.check import checked_settings
+from lion.cli.make_room import remove_students
+from lion.cli.table import print_table
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
