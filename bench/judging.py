@@ -44,7 +44,7 @@ from pipeline import Project
 NOISY, ROUGH = "oracle-1-noisy", "oracle-1-rough"
 FULL: Mapping[str, Any] = {}
 LEAST_RATIO, LEAST_AGREEMENT = 4.0, 0.97
-_STAGES = ("stages.discrimination.review", "stages.discrimination.split")
+_STAGES = ("stages.review", "stages.split")
 
 
 class Percents(NamedTuple):

@@ -45,9 +45,9 @@ MOST_SECONDS = 300.0
 MOST_SECONDS_OF_NOTHING = 3.0
 LEAST_GAIN = {"default": 10.0, "lab": 12.0, "ci": 0.0}  # points
 KILLS = (
-    ("teach@1", "stages.imitation.teach"),
-    ("review@2", "stages.discrimination.review"),
-    ("tune@3", "stages.imitation.tune"),
+    ("teach@1", "stages.teach"),
+    ("review@2", "stages.review"),
+    ("tune@3", "stages.tune"),
 )
 
 

@@ -91,7 +91,7 @@ _STAGES = (
     ),
     Stage(
         "respond",
-        "stages.discrimination.respond",
+        "stages.respond",
         "loop",
         asks=("student",),
         reads=("data/{previous}/cache_pool.jsonl", "data/{previous}/student"),
@@ -100,7 +100,7 @@ _STAGES = (
     ),
     Stage(
         "review",
-        "stages.discrimination.review",
+        "stages.review",
         "loop",
         asks=("referee",),
         reads=(
@@ -118,7 +118,7 @@ _STAGES = (
     ),
     Stage(
         "split",
-        "stages.discrimination.split",
+        "stages.split",
         "loop",
         reads=(
             "data/{previous}/verdicts.jsonl",
@@ -137,7 +137,7 @@ _STAGES = (
     ),
     Stage(
         "calibrate",
-        "stages.discrimination.calibrate",
+        "stages.calibrate",
         "loop",
         asks=("referee", "second"),
         reads=(
@@ -157,7 +157,7 @@ _STAGES = (
     ),
     Stage(
         "generate",
-        "stages.generation.generate",
+        "stages.generate",
         "loop",
         asks=("generator", "embedder", "safety"),
         reads=(
@@ -173,7 +173,7 @@ _STAGES = (
     ),
     Stage(
         "teach",
-        "stages.imitation.teach",
+        "stages.teach",
         "both",
         asks=("teacher",),
         reads=("data/{previous}/cache_pool.jsonl", "data/{key}/train_pool.jsonl"),
@@ -182,7 +182,7 @@ _STAGES = (
     ),
     Stage(
         "tune",
-        "stages.imitation.tune",
+        "stages.tune",
         "both",
         reads=(
             "data/{previous}/student",

@@ -217,11 +217,9 @@ def _change_and_run(finished: Project, root: Path, edit: Callable[[Project], Non
 def _kill_and_rerun(project: Project) -> Killed:
     # no stage declares these: slower, and the same outputs
     project.edit({"api.concurrency": 2, "hardware.save_every": 1})
-    code = _kill(
-        project, "stages.imitation.teach", lambda: project.replies() >= PAID_BEFORE_THE_KILL
-    )
+    code = _kill(project, "stages.teach", lambda: project.replies() >= PAID_BEFORE_THE_KILL)
     paid = project.replies()
-    _kill(project, "stages.imitation.tune", lambda: len(project.states("tune@0")) > 0)
+    _kill(project, "stages.tune", lambda: len(project.states("tune@0")) > 0)
     return Killed(project, project.repro(), code, paid)
 
 

@@ -34,7 +34,7 @@ from lion.pipeline.rehearsal import rehearse
 from lion.pipeline.stage import Work
 from lion.prompting.protocol import Outcome, Reply, Request
 from lion.records import jsonl
-from stages.imitation import teach
+from stages import teach
 
 Open = Callable[..., Any]
 PRICES = Prices({"m-1": Price(input=1.0, output=2.0, batch=0.5)})
@@ -499,7 +499,7 @@ def batch_params(workplace: Workplace, url: str, **changes: Any) -> Any:
 
 _ONE_STAGE = """
 stages:
-  base-teach: {cmd: exec python -m stages.imitation.teach 0, deps: [data/0/train_pool.jsonl]}
+  base-teach: {cmd: exec python -m stages.teach 0, deps: [data/0/train_pool.jsonl]}
 """
 
 

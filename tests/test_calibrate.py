@@ -26,7 +26,7 @@ from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction, Review
 from lion.reporting import table
-from stages.discrimination import calibrate, split
+from stages import calibrate, split
 
 EXACT = Scorer(kind="exact", option=None)
 

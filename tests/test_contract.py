@@ -342,7 +342,7 @@ INSIDE_FUNCTIONS = {
         "lion/pipeline/checks/offline.py",
     ): "polars, which stages that ask nobody do not need",
     (
-        "stages/imitation/tune.py",
+        "stages/tune.py",
         "lion/training/finetune_run.py",
     ): "torch, not needed to stand still",
 }

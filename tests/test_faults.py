@@ -333,7 +333,7 @@ def test_an_orphan_is_not_written_over_and_the_way_out_is_named(
     with subprocess.Popen(
         command, cwd=project.root, env=project.environment(), stdout=subprocess.DEVNULL
     ) as dvc:
-        orphan = stage_process(dvc, "stages.discrimination.split", "1")
+        orphan = stage_process(dvc, "stages.split", "1")
         held = suspend_holding(orphan, project.root / ".lion" / "locks" / "split@1.lock")
         dvc.kill()
     try:

@@ -16,7 +16,7 @@ from lion.pipeline.stage import Work
 from lion.prompting import teacher
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Verdict
-from stages.generation import generate
+from stages import generate
 
 
 def measured() -> GenerateMetrics:

@@ -237,7 +237,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_embedded_teacher(
         file.unlink()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    asked = project.run("stages.imitation.teach", "1")
+    asked = project.run("stages.teach", "1")
     assert asked.code == 0, asked.output
     assert project.calls("teach@1") > 0
 

@@ -15,7 +15,7 @@ from lion.pipeline.stage import Work
 from lion.prompting import teacher
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Review, Selection, Verdict
-from stages.discrimination import review, split
+from stages import review, split
 
 ANSWER = re.compile(r"^\[Answer of Assistant \d \w+\]\n(.*)$", re.MULTILINE)
 RIGHT, NEAR, FAR = "right", "near", "far"

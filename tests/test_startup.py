@@ -45,10 +45,10 @@ COMMAND_LINES = {  # -> what it must not load, whether or not the project has da
 }
 STAGES = {
     "stages.seed": HEAVY,
-    "stages.imitation.teach": HEAVY,
-    "stages.discrimination.review": HEAVY,
-    "stages.discrimination.split": HEAVY | {"openai", "aiohttp"},
-    "stages.generation.generate": HEAVY,
+    "stages.teach": HEAVY,
+    "stages.review": HEAVY,
+    "stages.split": HEAVY | {"openai", "aiohttp"},
+    "stages.generate": HEAVY,
     "stages.report": HEAVY | {"openai", "aiohttp"},
 }
 
