@@ -5,9 +5,9 @@
 A random Llama (1b: 1.1 G parameters; tiny: for a look whether the script starts), made-up text, in
 bfloat16 where the machine computes in it.
 
-tuning      tokens a second of lion.training.finetune, and 6 x parameters x tokens a second beside the
+tuning      tokens a second of fine-tuning, and 6 x parameters x tokens a second beside the
             matrix-product ceiling (model FLOPs utilisation)
-answering   answered tokens a second of lion.inference.batch_inference with the engine that it chooses,
+answering   answered tokens a second of batch inference with the engine that it chooses,
             `generate` in fixed batches, and raw vLLM where it is installed; loading counts for each
 
 Each contender runs in a process of its own. --out writes the table as Markdown, with the hardware's

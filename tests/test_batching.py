@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from fake_server import BatchServer, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.config import project
 from lion.config.settings import Endpoint
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fixtures import ROOT, Workplace
 
-from lion.cli.main import main
+from lion.cli import main
 
 
 def lion(*arguments: str) -> Result:

@@ -14,35 +14,23 @@ from lion.stage_table import STAGES
 
 ROOT = Path(__file__).parents[1]
 
-NEUTRAL = {
-    # modules that decide no output, each with its reason; the closure does not go through them
-    "lion/errors.py": "messages only",
-    "lion/console.py": "what a person sees",
-    "lion/reporting/table.py": "what a person sees",
-    "lion/pipeline/stage.py": "the frame: arguments, lock, settings, record",
-    "lion/config/project.py": "paths, which dvc.yaml itself names",
-    "lion/config/settings.py": "what it reads are params, which stages declare",
-    "lion/records/output_marks.py": "notes what was written",
-    "lion/pipeline/dvc_lock.py": "keeps a copy of what DVC writes",
-    "lion/records/jsonl.py": "rows carry `format`, which changes where the bytes mean something else",
-    "lion/metrics/__init__.py": "empty",
-    **dict.fromkeys(
-        (f"lion/metrics/{name}.py" for name in ("units", "pools", "judging", "exams", "runs")),
-        "names and types of metrics: a file with other ones is refused where it is read",
-    ),
-    "lion/metrics/files.py": "the door to files of metrics",
-    "lion/records/rows.py": "rows carry `format`, which changes where the bytes mean something else",
-    "lion/stage_table.py": "the table of stages, which dvc.yaml itself is",
-    "lion/failure_limit.py": "stops a phase, or does not; changes no row",
-    "lion/llm/protocols.py": "the protocol of what a phase asks",
-    "lion/llm/ledger.py": "keeps bytes; its keys are made in wire",
-    "lion/llm/client.py": "sends what wire builds; the embedded teacher is named in params",
-    "lion/config/launcher.py": "starts processes; the batches are the same however many share them",
-    "lion/training/finetune_worker.py": "hands a launched process what the stage would pass itself",
-    "lion/training/states.py": "what a killed training goes on from; it ends with the same weights",
+RUNTIME = {
+    # folders and modules that decide no output, each with its reason; the closure ends at them
     "lion/__init__.py": "the version",
-    "lion/evaluation/__init__.py": "empty",
-    "lion/simulator/__init__.py": "empty",
+    "lion/cli": "commands",
+    "lion/config": "what settings read are params, which stages declare; paths stand in dvc.yaml",
+    "lion/console.py": "what a person sees",
+    "lion/errors.py": "messages only",
+    "lion/escape.py": "what a person sees",
+    "lion/failure_limit.py": "stops a phase, or does not; changes no row",
+    "lion/llm": "sends what prompting builds, and keeps replies: retries and pace decide nothing",
+    "lion/metrics": "names and types: a file with other ones is refused where it is read",
+    "lion/pipeline": "the frame of a stage, checks, the plan",
+    "lion/records": "rows carry `format`, which changes where the bytes mean something else",
+    "lion/reporting": "what a person sees",
+    "lion/serving": "what becomes of a student afterwards",
+    "lion/stage_table.py": "the table of stages, which dvc.yaml itself is",
+    "lion/loop.py": "chains the phases, for experiments",
 }
 STAGE_FILES = {name: f"{stage.module.replace('.', '/')}.py" for name, stage in STAGES.items()}
 UNDECLARED = {"hardware": "decides no output but its last bits", "api": "decides no output"}
@@ -93,45 +81,46 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _nodes(node)
 
 
+def is_runtime(name: str) -> bool:
+    """Say whether a file decides no output."""
+    return any(f"{name}/".startswith(f"{place}/") for place in RUNTIME)
+
+
 def closure(path: str) -> set[str]:
     """Return the project's files that decide what the stage at `path` writes."""
     found, left = {path}, [path]
     while left:
         for name in imports(ROOT / left.pop()):
-            if name not in found and name not in NEUTRAL and name != "stages/__init__.py":
+            if name not in found and not is_runtime(name) and name != "stages/__init__.py":
                 found.add(name)
                 left.append(name)
     return {name for name in found if not name.endswith("__init__.py")}
 
 
-def test_the_neutral_modules_exist() -> None:
-    missing = [name for name in NEUTRAL if not (ROOT / name).is_file()]
-    assert not missing
+def test_the_runtime_folders_exist() -> None:
+    assert [name for name in RUNTIME if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_declared_modules_are_the_import_closure(stage: str) -> None:
-    """A stage reruns when a module that decides its output changes, and for no other."""
-    declared = {dep for dep in stages()[stage]["deps"] if dep.startswith(("lion", "stages"))}
-    expanded = {
-        str(file.relative_to(ROOT))
-        for dep in declared
-        for file in ([ROOT / dep] if dep.endswith(".py") else (ROOT / dep).rglob("*.py"))
-        if file.name != "__init__.py"
-    }
-    folders = tuple(f"{dep}/" for dep in declared if not dep.endswith(".py"))
+def test_declared_folders_hold_what_a_stage_imports(stage: str) -> None:
+    """What a stage imports lies in the folders that it declares, or decides no output."""
+    declared = [dep for dep in stages()[stage]["deps"] if dep.startswith(("lion", "stages"))]
     needed = closure(STAGE_FILES[kind(stage)])
-    assert needed <= expanded, "imports that dvc.yaml does not declare"
-    surplus = {name for name in expanded - needed if not name.startswith(folders or ("/",))}
-    assert not surplus, "declared, but not imported"
+    within = {
+        dep: {name for name in needed if f"{name}/".startswith(f"{dep}/")} for dep in declared
+    }
+    assert needed == set().union(*within.values()), "imports that dvc.yaml does not declare"
+    unused = [dep for dep, files in within.items() if not files and not is_runtime(dep)]
+    assert unused == [], "declared, but not imported"
 
 
 def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.training import states
 
-    reached = closure("lion/training/finetune.py") - {"lion/student/chat_format.py"}
-    assert {f"lion/model/{name}" for name in states._CODE} == reached
+    apart = {"chat_format.py", "fingerprint.py", "resume.py"}
+    reached = closure("lion/training/finetune.py") - {f"lion/student/{name}" for name in apart}
+    assert {f"lion/{name}" for name in states._CODE} == reached - {"lion/training/states.py"}
 
 
 def sections(path: Path) -> set[str]:
@@ -279,34 +268,36 @@ def test_the_default_profile_is_params_as_committed() -> None:
 
 LAYERS = (
     # each package imports those before it, never one after it, also inside functions
+    "lion/errors.py",
+    "lion/escape.py",
+    "lion/console.py",
+    "lion/records",
+    "lion/config",
+    "lion/metrics",
+    "lion/stage_table.py",
+    "lion/metrics/iterations.py",
     "lion",
-    "lion/model",
-    "lion/embedded",
-    "lion/asking",
-    "lion/instructions",
+    "lion/student",
+    "lion/prompting",
+    "lion/readers",
+    "lion/simulator",
+    "lion/llm",
     "lion/inference",
     "lion/training",
-    "lion/judgement",
+    "lion/generation",
+    "lion/discrimination",
     "lion/evaluation",
-    "lion/views",
-    "lion: what composes them",
-    "lion/checks",
-    "lion/pipeline/stage.py",
+    "lion/loop.py",
     "lion/pipeline",
-    "lion/commands",
+    "lion/reporting",
+    "lion/serving",
+    "lion/cli",
     "stages",
 )
-COMPOSED = {
-    "lion/generation/seed_pool.py": "the base pool, the exam and the base student, from all that params name",
-    "lion/config/endpoints.py": "every endpoint that params name",
-    "lion/loop.py": "chains the phases",
-}
 
 
 def layer(path: str) -> int:
     """Return the place of a file's package in `LAYERS`."""
-    if path in COMPOSED:
-        return LAYERS.index("lion: what composes them")
     return max(n for n, name in enumerate(LAYERS) if f"{path}/".startswith(f"{name}/"))
 
 

@@ -1,4 +1,4 @@
-"""Claims about lion.generation.filters.decontamination, against a plain search through every question."""
+"""Decontamination against a plain search through every question."""
 
 import json
 from pathlib import Path

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pooled import drawn, instruction, project, verdict
 from running import Finished
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Row, TeacherAnswer
 

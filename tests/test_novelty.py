@@ -16,7 +16,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 from rouge_score.tokenizers import Tokenizer
 
-from lion.generation.filters.novelty import Neighbour, Novelty, Tokens, f_measures, words
+from lion.generation.filters.novelty import Neighbour, Novelty, f_measures
+from lion.words import Tokens, words
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 

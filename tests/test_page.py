@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pooled import WORDS, instruction, project, verdict
 from running import Finished
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.escape import clipped, inert
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics

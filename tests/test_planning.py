@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from fixtures import Workplace
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
 from lion.generation import seed_pool

@@ -1,4 +1,4 @@
-"""Claims about lion.prompting.templates: the files that ship are whole, and a wrong one never gets asked."""
+"""Templates: the files that ship are whole, and a wrong one never gets asked."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ from proving import arms, frozen, loop, money, plots, report  # noqa: E402
 from lion.config.settings import Settings  # noqa: E402
 from lion.errors import DataError  # noqa: E402
 from lion.prompting.protocol import Reply, Request  # noqa: E402
-from lion.records import jsonl
+from lion.records import jsonl  # noqa: E402
 
 
 def test_the_laboratory_is_the_frozen_one() -> None:

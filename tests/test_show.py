@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pooled import drawn, instruction, project, verdict
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.records import jsonl
 from lion.records.rows import Answer
 

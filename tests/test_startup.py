@@ -15,7 +15,7 @@ import click
 import pytest
 from fixtures import Workplace
 
-from lion.cli.main import COMMANDS, main
+from lion.cli import COMMANDS, main
 
 HEAVY = {"torch", "transformers"}  # seconds
 CLIENT = {"openai", "aiohttp"}  # 0.4 s

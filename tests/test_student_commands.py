@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from running import Finished
 from transformers import AutoModelForCausalLM
 
-from lion.cli.main import main
+from lion.cli import main
 from lion.config import project
 from lion.errors import ModelError
 from lion.records import jsonl

@@ -19,7 +19,7 @@ TUNING_SEEDS = (901, 902)
 SEEDS = (501, 502, 503, 504, 505)
 _ROOT = Path(__file__).parents[2]
 _FILE = _ROOT / "bench" / "frozen.json"
-_MODULES = ("families", "puzzles", "wordings", "recipe")
+_MODULES = ("task_families", "tasks", "phrasing", "tiny_student")
 
 
 def exam() -> list[task_families.Task]:
@@ -30,7 +30,7 @@ def exam() -> list[task_families.Task]:
 def hashes() -> dict[str, str]:
     """Return the SHA-256 of each frozen module, of the exam, and of the oracle's replies."""
     found = {
-        name: _hash(_code(_ROOT / name)) for name in map("lion/embedded/{}.py".format, _MODULES)
+        name: _hash(_code(_ROOT / name)) for name in map("lion/simulator/{}.py".format, _MODULES)
     }
     items = [[task.instruction, task.answer, task.family] for task in exam()]
     return {**found, f"exam {EXAM_SIZE} {EXAM_SEED}": _hash(items), "replies": _hash(_replies())}

@@ -1,11 +1,11 @@
 """Every endpoint that params name, and what it is asked for. Pure; asks none."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from lion.config.settings import Endpoint, Generate, NearDuplicates, Settings
-from lion.prompting.templates import PromptRole
 
-ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
+ROLES: tuple[Literal["teacher", "referee", "generator"], ...] = ("teacher", "referee", "generator")
 
 
 def endpoints(settings: Settings) -> Iterator[tuple[str, Endpoint]]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lion.generation.filters.novelty import words
 from lion.records.rows import Instruction, Verdict
+from lion.words import words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""One of several answering processes: `accelerate launch --module lion.inference.inference_worker FOLDER`.
+"""One of several answering processes, started by `accelerate launch --module` with a FOLDER.
 
 It takes every nth batch that is missing in FOLDER, which `answering` prepared, and keeps each when
 it is done. It ends between two batches where whoever asked is gone: another may have begun anew.

@@ -14,7 +14,14 @@ from lion.records.rows import Answer
 from lion.student import checkpoint as students
 from lion.student import resume
 
-CODE = ("answering.py", "chat.py", "decoding.py", "engines.py", "student.py", "vllm_engine.py")
+CODE = (
+    "inference/backend.py",
+    "inference/batch_inference.py",
+    "inference/hf_backend.py",
+    "inference/vllm_backend.py",
+    "student/chat_format.py",
+    "student/checkpoint.py",
+)
 """What decides an answer (tests compare this list with the imports)."""
 
 

@@ -36,8 +36,8 @@ class Repeated(Metrics, frozen=True):
 class CalibrationMetrics(Metrics, frozen=True):
     """calibration.json: what the reviews of `rows` judged in both orders say of their referee.
 
-    See `lion.discrimination.judge_reliability`; `noise_points` is the standard deviation of a gap that the
-    referee's errors alone make. None where there is nothing to measure.
+    See `lion.discrimination.judge_reliability`; `noise_points` is the standard deviation of a gap
+    that the referee's errors alone make. None where there is nothing to measure.
     """
 
     FILE: ClassVar[str] = "calibration"

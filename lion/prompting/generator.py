@@ -7,10 +7,10 @@ rarer, against forgetting (Lion, section 3.3).
 import re
 
 from lion.config.settings import Generate
-from lion.generation.filters.novelty import words
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped, Kind
+from lion.words import words
 
 STAGE = "generate"
 

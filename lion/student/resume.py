@@ -16,6 +16,7 @@ from typing import Any
 from lion.student.checkpoint import Source
 from lion.student.fingerprint import fingerprint
 
+_PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "vllm")
 _KEY_LENGTH = 32  # hexadecimal digits
 
@@ -24,11 +25,11 @@ def task_key(source: Source, inputs: Iterable[bytes], decisive: Any, code: Seque
     """Return the name of a task: equal where everything that decides its result is.
 
     `inputs` are hashed in their order, each with its length; `decisive` is what else decides, as
-    JSON can hold it, and `code` names the deciding files of this folder.
+    JSON can hold it, and `code` names the deciding files, by their paths in `lion`.
     """
     digest = hashlib.sha256(fingerprint(source).encode())
     for name in code:
-        digest.update(hashlib.sha256((Path(__file__).parent / name).read_bytes()).digest())
+        digest.update(hashlib.sha256((_PACKAGE / name).read_bytes()).digest())
     digest.update(json.dumps([decisive, _versions()], sort_keys=True).encode())
     for part in inputs:
         digest.update(len(part).to_bytes(8, "big") + part)

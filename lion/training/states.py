@@ -27,7 +27,14 @@ from lion.student.checkpoint import Source
 _MARK = "complete.json"
 _KEPT = 2  # while one is written, the one before is still whole
 # what decides a training's weights (tests compare this list with the imports)
-_CODE = ("collation.py", "hub.py", "optimizers.py", "student.py", "trainer.py", "tuning.py")
+_CODE = (
+    "student/checkpoint.py",
+    "student/hub.py",
+    "training/collator.py",
+    "training/finetune.py",
+    "training/optimizers.py",
+    "training/trainer.py",
+)
 
 
 def training_key(examples: Iterable[Example], source: Source, decisive: Sequence[Any]) -> str:

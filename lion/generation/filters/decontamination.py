@@ -15,9 +15,9 @@ from typing import Literal
 import regex
 
 from lion.config.settings import Decontaminate
-from lion.generation.filters.novelty import SPACED_WORD, UNSPACED_CHARACTER, folded
 from lion.records.rows import Instruction, canonical_text
 from lion.student.chat_format import transcript
+from lion.words import SPACED_WORD, UNSPACED_CHARACTER, folded
 
 Words = tuple[str, ...]
 

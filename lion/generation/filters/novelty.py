@@ -8,37 +8,18 @@ that the bound leaves. Does not read pools, nor apply the other rules for candid
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import regex
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
 from lion.errors import DataError
 from lion.records.rows import canonical_text
-
-Tokens = Literal["unicode", "reference"]
-
-# Scripts that write words without spaces between them: each character is a token there. The long
-# vowel mark of kana is in no script of its own.
-_UNSPACED = (
-    r"\u30FC\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-    r"\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Ahom}\p{Javanese}\p{Balinese}"
-)
-UNSPACED_CHARACTER = rf"[[{_UNSPACED}]&&[\p{{L}}\p{{N}}]]\p{{M}}*"
-SPACED_WORD = rf"(?:[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]\p{{M}}*)+"
-"""Patterns of the package `regex`, version 1: combining marks stay with their base."""
-
-_UNICODE_WORD = regex.compile(f"{UNSPACED_CHARACTER}|{SPACED_WORD}", regex.VERSION1)
-# Joiners and soft hyphens say how a word is drawn, not which word it is.
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+from lion.words import Tokens, words
 
 # Code point 0 stands for every word that the pool lacks; surrogates are no characters.
 _UNKNOWN = chr(0)
@@ -47,28 +28,6 @@ _LAST_CODE_POINT = 0x10FFFF
 _ROUNDING = 1e-9  # far above the error of a quotient; it can only cost time
 
 Floats = NDArray[np.float64]
-
-
-def folded(text: str) -> str:
-    """Return `text` for comparing: compatibility forms and case folded, invisible marks gone."""
-    if text.isascii():
-        return text.lower()
-    visible = text.translate(_INVISIBLE)
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
-
-
-def words(text: str, tokens: Tokens) -> list[str]:
-    """Return the words of `text` that ROUGE-L compares.
-
-    `reference`: the default tokenizer of the package rouge-score, without stemming: lower case,
-    runs of a-z and 0-9, everything else separates. `unicode`: the same idea for every script;
-    where a script puts no spaces between words, every character is a word. Punctuation and
-    symbols are never words.
-    """
-    # In ASCII the two are the same, and the simpler pattern is many times faster.
-    if tokens == "reference" or text.isascii():
-        return re.findall("[a-z0-9]+", text.lower())
-    return list(_UNICODE_WORD.findall(folded(text)))
 
 
 def f_measures(common: NDArray[np.int32], one: int, others: NDArray[np.int_]) -> Floats:

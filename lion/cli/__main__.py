@@ -1,0 +1,6 @@
+"""`python -m lion.cli` is the command `lion`."""
+
+from lion.cli import main
+
+if __name__ == "__main__":
+    main()

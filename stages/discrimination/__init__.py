@@ -1,1 +1,0 @@
-"""Discrimination: the student sits the Cache Pool, the referee finds where it falls short."""

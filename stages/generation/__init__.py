@@ -1,1 +1,0 @@
-"""Generation: new hard and new easy instructions."""

@@ -1,1 +1,0 @@
-"""Imitation: the teacher answers the Train Pool, the student is tuned on the answers."""
