@@ -40,7 +40,7 @@ _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 def page() -> str:
     """Return the page as Markdown."""
-    return "\n".join([HEAD, *commands(cli.main, "lion"), PARAMETERS, *parameters(), ""])
+    return "\n".join([HEAD, *commands(cli, "lion"), PARAMETERS, *parameters(), ""])
 
 
 def commands(command: click.Command, name: str) -> Iterator[str]:

@@ -331,7 +331,7 @@ def test_answers_of_another_task_are_never_taken(
     elif change == "weights":
         checkpoint.save(tiny.model(seed=1), tiny.tokenizer(), folder)
     else:
-        monkeypatch.setattr(response_shards, "CODE", ("answering.py",))
+        monkeypatch.setattr(response_shards, "CODE", ("inference/batch_inference.py",))
     ask(folder, rows, keep=keep, **options)
     [second] = keep.iterdir()
     assert second != first, "what is stale is removed, not reused"
@@ -341,8 +341,13 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
     """What decides an answer: all that `answering` imports, types and what params say apart."""
     from test_contract import closure
 
-    apart = {"hub.py", "response_shards.py", "resume.py", "fingerprint.py"}
-    found = {Path(name).name for name in closure("lion/inference/batch_inference.py")}
+    apart = {
+        "inference/response_shards.py",
+        "student/fingerprint.py",
+        "student/hub.py",
+        "student/resume.py",
+    }
+    found = {name.removeprefix("lion/") for name in closure("lion/inference/batch_inference.py")}
     assert found - apart == set(response_shards.CODE)
 
 

@@ -42,7 +42,7 @@ def spoken(program: str) -> list[tuple[str, str]]:
 def test_every_command_of_lion_is_one(page: str, line: str) -> None:
     """Its name and its options; what it does is other tests' matter."""
     words = shlex.split(line.split(">", maxsplit=1)[0])[1:]
-    command: click.Command = main.main
+    command: click.Command = main
     context: click.Context | None = None
     while True:
         context = command.make_context(

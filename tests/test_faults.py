@@ -221,7 +221,8 @@ def test_a_change_right_after_the_writing_is_noticed(
 def test_a_stage_waits_for_another_dvc_and_lets_none_begin_before_it_ends(tmp_path: Path) -> None:
     """By DVC's own lock, which another process holds first as `dvc checkout` does."""
     stage = (
-        "from lion import written; written.keep_dvc_out(lambda: print('waiting', flush=True)); "
+        "from lion.records import output_marks; "
+        "output_marks.keep_dvc_out(lambda: print('waiting', flush=True)); "
         "print('held', flush=True); input()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -110,8 +110,9 @@ USER = """
 import json, sys
 from pathlib import Path
 import tiny
-from lion import base
-from lion.model import inspection, student
+from lion.generation import seed_pool as base
+from lion.pipeline.checks import checkpoint as inspection
+from lion.student import checkpoint as student
 from lion.inference.batch_inference import AnsweringTask, answer
 from lion.errors import ModelError
 

@@ -134,7 +134,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     program = """
 import os, signal, sys
 from pathlib import Path
-from lion import jsonl
+from lion.records import jsonl
 with jsonl.replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

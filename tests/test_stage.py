@@ -20,7 +20,7 @@ from lion.records.rows import Dropped
 
 _STAGE = """
 import os, sys, time
-from lion import stage
+from lion.pipeline import stage
 from lion.errors import DataError
 def run(work):
     what = os.environ.get("WHAT", "")

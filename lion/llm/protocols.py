@@ -1,7 +1,7 @@
 """What a phase needs of an endpoint: a client that answers requests, and who opens one.
 
-Protocols only. In a stage, `lion.pipeline.stage.Work` opens askers with the ledger before them; the plan
-opens clients that know the ledger alone, the experiments clients that bill.
+Protocols only. In a stage, `lion.pipeline.stage.Work` opens clients with the ledger before them;
+the plan opens clients that know the ledger alone, the experiments clients that bill.
 """
 
 from collections.abc import Iterator, Sequence
