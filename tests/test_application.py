@@ -271,7 +271,7 @@ def test_a_child_that_does_not_start_is_an_error_that_says_how_to_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(AskError, match=r"python -m lion\.embedded\.application"), running():
+    with pytest.raises(AskError, match=r"python -m lion\.simulator\.server"), running():
         pass
 
 

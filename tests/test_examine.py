@@ -137,7 +137,7 @@ def test_the_referee_compares_answers_of_files(
         rows = [{"question_id": n, "text": text.format(n), "category": "x"} for n in range(2)]
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["exam", "open", *names, "--setting", setting, "--json"]
-    done = CliRunner().invoke(main.main, command)
+    done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["figures"]
     assert found["quality"]["value_percent"] == pytest.approx(quality)
@@ -149,6 +149,6 @@ def test_the_referee_compares_answers_of_files(
 @pytest.mark.usefixtures("workplace")
 def test_a_side_that_is_nothing_is_told() -> None:
     Path("q").write_text('{"id": 1, "question": "?"}\n')
-    done = CliRunner().invoke(main.main, ["exam", "open", "q", "nowhere", "teacher"])
+    done = CliRunner().invoke(main, ["exam", "open", "q", "nowhere", "teacher"])
     assert done.exit_code == 1
     assert "nowhere: neither a file of answers nor a student's folder" in done.output

@@ -25,7 +25,7 @@ def lines(path: Path, *rows: object) -> Path:
 
 
 def run(*arguments: object) -> str:
-    done = CliRunner().invoke(main.main, ["exam", "reviews", *map(str, arguments)])
+    done = CliRunner().invoke(main, ["exam", "reviews", *map(str, arguments)])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_says_where(
 ) -> None:
     questions = lines(tmp_path / "q", {"id": 1, "text": "?"})
     command = ["exam", "reviews", str(questions), str(lines(tmp_path / "r", *rows))]
-    done = CliRunner().invoke(main.main, command)
+    done = CliRunner().invoke(main, command)
     assert done.exit_code == 1
     assert told in done.output
 

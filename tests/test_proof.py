@@ -30,16 +30,16 @@ def test_a_changed_laboratory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     known["lion/simulator/tasks.py"] = "0" * 64
     (tmp_path / "frozen.json").write_text(json.dumps(known))
     monkeypatch.setattr(frozen, "_FILE", tmp_path / "frozen.json")
-    with pytest.raises(DataError, match=r"puzzles\.py changed"):
+    with pytest.raises(DataError, match=r"tasks\.py changed"):
         frozen.check()
 
 
 def test_an_oracle_that_answers_otherwise_is_another_laboratory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(frozen.oracle, "REFUSAL", "No.")
+    monkeypatch.setattr(frozen.simulated_llm, "REFUSAL", "No.")
     frozen.check()  # no question of the exam is refused
-    monkeypatch.setattr(frozen.oracle, "_RAREST", 4)
+    monkeypatch.setattr(frozen.simulated_llm, "_RAREST", 4)
     with pytest.raises(DataError, match="replies changed"):
         frozen.check()
 
