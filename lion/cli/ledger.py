@@ -62,8 +62,8 @@ def import_ledgers(sources: Sequence[Path]) -> None:
     """Add colleagues' ledgers or exports: what they paid for is not paid again."""
     with console.error_boundary(), Ledger(project.ledger()) as opened:
         for source in sources:
-            new, known = ledger_maintenance.take_in(opened, source)
-            console.say(f"{source}: {new:,} new replies, {known:,} known already")
+            new, present = ledger_maintenance.take_in(opened, source)
+            console.say(f"{source}: {new:,} new replies, {present:,} known already")
 
 
 @ledger_group.command("prune")

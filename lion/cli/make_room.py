@@ -27,7 +27,7 @@ def make_room_command(dry_run: bool) -> None:
 def remove_students(dry_run: bool) -> None:
     """Remove the students that `hardware.keep` does not keep, and say what that freed."""
     settings = project.load_settings()
-    lines = iterations.lines({name: one.previous for name, one in settings.iterations.items()})
+    lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
     going = student_retention.going(settings.hardware.keep, student_retention.tuned(lines))
     for room in student_retention.make_room(going, dry_run=dry_run):
         verb = "would free" if dry_run else "freed"

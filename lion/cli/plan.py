@@ -29,7 +29,7 @@ def plan_command(as_json: bool) -> None:
             needs = plan.plan(settings, remaining, certain, prices)
             spent, reserved = ledger.spent()
         if as_json:
-            click.echo(costs.needs_as_json(needs))
+            click.echo(costs.plan_as_json(needs))
         else:
-            console.stdout.print(costs.needs(needs, spent, reserved, settings.budget))
+            console.stdout.print(costs.plan_table(needs, spent, reserved, settings.budget))
             console.stdout.print(costs.disk_sentence(disk.needed(settings, ask_hub=False)))

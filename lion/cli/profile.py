@@ -22,8 +22,8 @@ def profile_command(name: str | None, force: bool) -> None:
     """
     with console.error_boundary():
         if name is None:
-            for found, title in profiles.listed(PROFILES).items():
-                click.echo(f"{found:16}{title}")
+            for profile, title in profiles.listed(PROFILES).items():
+                click.echo(f"{profile:16}{title}")
             return
         profiles.use(PROFILES, name, force)
         console.say(f"params.yaml is now the profile {name}; `lion run` runs it")

@@ -59,7 +59,7 @@ def _stopped_with(since: float) -> int:
     """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
     records = project.run_record("").parent.glob("*.json")
     new = [files.read_metrics(path, RunRecord) for path in records if path.stat().st_mtime >= since]
-    return max((one.exit_code for one in new), default=0)
+    return max((record.exit_code for record in new), default=0)
 
 
 def _write_page() -> None:

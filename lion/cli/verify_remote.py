@@ -35,36 +35,38 @@ def verify_remote_command(
     of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
     """
     with console.error_boundary():
-        found = remote_check.verify_objects(remote, revisions, repair=repair)
+        result = remote_check.verify_objects(remote, revisions, repair=repair)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
-    elif found.damaged:
-        console.stdout.print(_table(found))
-    left = [one for one in found.damaged if not one.mended]
-    console.say(_told(found, left))
+        click.echo(json.dumps(asdict(result), indent=2))
+    elif result.damaged:
+        console.stdout.print(_table(result))
+    left = [damage for damage in result.damaged if not damage.mended]
+    console.say(_told(result, left))
     sys.exit(int(bool(left)))
 
 
-def _table(found: Verified) -> Table:
+def _table(result: Verified) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("where", "state", "iteration", "stage", "file", "object"):
         table.add_column(name, overflow="fold")
-    for one in found.damaged:
-        state = f"{one.state}, mended" if one.mended else one.state
-        for use in one.uses:
+    for damage in result.damaged:
+        state = f"{damage.state}, mended" if damage.mended else damage.state
+        for use in damage.uses:
             key = use.iteration or DASH
-            table.add_row(one.where, state, key, use.stage, use.path, one.oid[:12])
+            table.add_row(damage.where, state, key, use.stage, use.path, damage.oid[:12])
     return table
 
 
-def _told(found: Verified, left: list[Damage]) -> str:
-    if not found.damaged:
-        return f"{found.objects:,} objects: all is whole"
-    mended = len(found.damaged) - len(left)
-    told = f"{found.objects:,} objects: {len(found.damaged):,} damaged, {mended:,} of them mended"
+def _told(result: Verified, left: list[Damage]) -> str:
+    if not result.damaged:
+        return f"{result.objects:,} objects: all is whole"
+    mended = len(result.damaged) - len(left)
+    summary = (
+        f"{result.objects:,} objects: {len(result.damaged):,} damaged, {mended:,} of them mended"
+    )
     if not left:
-        return told
+        return summary
     return (
-        f"{told}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
+        f"{summary}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
         "what is whole in the cache or in the remote; else rerun the stage."
     )

@@ -65,7 +65,7 @@ def absent(folder: Path) -> list[Path]:
     """Return the outputs under `folder` that dvc.lock names and that are not there."""
     content = PATH.read_bytes() if PATH.exists() else b""
     stages = yaml.load(content, yaml.CSafeLoader)["stages"] if _has_stages(content) else {}
-    outs = [Path(out["path"]) for one in stages.values() for out in one.get("outs", [])]
+    outs = [Path(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]
     return [out for out in outs if out.is_relative_to(folder) and not out.exists()]
 
 

@@ -98,20 +98,22 @@ def _verified(
 ) -> Verified:
     things: dict[str, Thing] = {}
     listings = [out for out in outs if _note(things, out).endswith(_LISTING)]
-    found = _examined(places, things.values())
+    states = _examined(places, things.values())
     inside: dict[str, Thing] = {}
     for out in listings:
-        whole = [odb for name, odb in places.items() if found[name, out.hash_info.value] == "whole"]
+        whole = [
+            odb for name, odb in places.items() if states[name, out.hash_info.value] == "whole"
+        ]
         for path, oid in _listed(whole, out):
             if oid not in things:
                 inside.setdefault(oid, Thing(oid, None)).uses.add(_use(out, path))
-    found |= _examined(places, inside.values())
+    states |= _examined(places, inside.values())
     things |= inside
-    damaged = list(_damaged(places, things, found, repair=repair))
+    damaged = list(_damaged(places, things, states, repair=repair))
     return Verified(
         objects=len(things),
-        read=sum(state != "absent" for state in found.values()),
-        damaged=tuple(sorted(damaged, key=lambda one: (one.uses[0].path, one.where))),
+        read=sum(state != "absent" for state in states.values()),
+        damaged=tuple(sorted(damaged, key=lambda damage: (damage.uses[0].path, damage.where))),
     )
 
 
@@ -125,8 +127,8 @@ def _note(things: dict[str, Thing], out: "Output") -> str:
 
 def _use(out: "Output", path: str) -> Use:
     stage = out.stage.addressing
-    _, at, key = stage.partition("@")
-    return Use(path, stage, key if at else "0" if stage.startswith("base-") else None)
+    _, separator, key = stage.partition("@")
+    return Use(path, stage, key if separator else "0" if stage.startswith("base-") else None)
 
 
 def _listed(whole: Sequence["HashFileDB"], out: "Output") -> Iterator[tuple[str, str]]:
@@ -145,9 +147,9 @@ def _examined(
 ) -> dict[tuple[Where, str], State]:
     wanted = [(name, odb, thing) for thing in things for name, odb in places.items()]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        states = pool.map(lambda one: state(one[1], one[2].oid, one[2].size), wanted)
+        states = pool.map(lambda entry: state(entry[1], entry[2].oid, entry[2].size), wanted)
         return {
-            (name, thing.oid): one for (name, _, thing), one in zip(wanted, states, strict=True)
+            (name, thing.oid): seen for (name, _, thing), seen in zip(wanted, states, strict=True)
         }
 
 
@@ -171,16 +173,16 @@ def state(odb: "HashFileDB", oid: str, size: int | None = None) -> State:
 def _damaged(
     places: Mapping[Where, "HashFileDB"],
     things: Mapping[str, Thing],
-    found: Mapping[tuple[Where, str], State],
+    states: Mapping[tuple[Where, str], State],
     *,
     repair: bool,
 ) -> Iterator[Damage]:
     """Yield what is not whole. A shorter copy than the whole one elsewhere was truncated."""
     other: Mapping[Where, Where] = {"cache": "remote", "remote": "cache"}
-    for (where, oid), seen in found.items():
+    for (where, oid), seen in states.items():
         if seen == "whole" or (where == "cache" and seen == "absent"):
             continue
-        there = found[other[where], oid] == "whole"
+        there = states[other[where], oid] == "whole"
         bad, good = places[where], places[other[where]]
         cut = seen == "corrupted" and there and _size(bad, oid) < _size(good, oid)
         mended = repair and there and _mend(bad, good, oid)

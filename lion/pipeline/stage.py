@@ -203,14 +203,14 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         code = error.exit_code
         raise
     finally:
-        seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
+        seconds, happened = round(time.monotonic() - started, 3), dict(work.happened)
         if before is not None and not before.finished:
             seconds += before.seconds
-            asked = before.asked | {
+            happened = before.asked | {
                 role: now.after(before.asked[role]) if role in before.asked else now
-                for role, now in asked.items()
+                for role, now in happened.items()
             }
-        metrics_files.write_metrics(path, RunRecord(not code, code, seconds, asked))
+        metrics_files.write_metrics(path, RunRecord(not code, code, seconds, happened))
 
 
 def _work(stage: str) -> Work:

@@ -40,9 +40,11 @@ class EvaluatedStudent:
 
 def tuned(lines: Sequence[Line]) -> list[EvaluatedStudent]:
     """Return the iterations that sat the exam; the score is accuracy, else quality."""
-    scores = {one.iteration: _score(one) for one in lines}
-    done = [one for one in lines if project.metrics(one.iteration, "evaluate").exists()]
-    return [EvaluatedStudent(one.iteration, one.previous, scores[one.iteration]) for one in done]
+    scores = {line.iteration: _score(line) for line in lines}
+    done = [line for line in lines if project.metrics(line.iteration, "evaluate").exists()]
+    return [
+        EvaluatedStudent(line.iteration, line.previous, scores[line.iteration]) for line in done
+    ]
 
 
 def going(keep: Keep, done: Sequence[EvaluatedStudent]) -> list[str]:
@@ -53,11 +55,11 @@ def going(keep: Keep, done: Sequence[EvaluatedStudent]) -> list[str]:
     """
     if keep == "all":
         return []
-    staying = {one.iteration for one in done} - {one.previous for one in done}
+    staying = {student.iteration for student in done} - {student.previous for student in done}
     if keep == "best":
-        scored = {one.iteration: one.score for one in done if one.score is not None}
+        scored = {student.iteration: student.score for student in done if student.score is not None}
         staying |= {max(scored, key=lambda name: scored[name])} if scored else set()
-    return [one.iteration for one in done if one.iteration not in staying]
+    return [student.iteration for student in done if student.iteration not in staying]
 
 
 def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[FreedStudent]:
@@ -70,23 +72,23 @@ def make_room(iterations: Sequence[str], *, dry_run: bool) -> list[FreedStudent]
     with repository.opened() as repo, repo.lock:
         outs = {out.fspath: out for out in repo.index.outs if out.use_cache}
         paths = [(name, str(project.data(name, "student").resolve())) for name in iterations]
-        found = [(name, outs.pop(path)) for name, path in paths if path in outs]
-        safe = [(name, out) for name, out in found if out.exists and not out.changed_checksum()]
+        tracked = [(name, outs.pop(path)) for name, path in paths if path in outs]
+        safe = [(name, out) for name, out in tracked if out.exists and not out.changed_checksum()]
         named = {oid for out in outs.values() for oid, _ in _objects(out)}
         return [FreedStudent(name, _remove(out, named, dry_run=dry_run)) for name, out in safe]
 
 
 def _objects(out: "Output") -> list[tuple[str, int]]:
     """Return (hash, bytes) of each cached file of an output, its listing first."""
-    found = out.get_obj()
-    if found is None or found.oid is None:
+    cached = out.get_obj()
+    if cached is None or cached.oid is None:
         return []
     files = [
         (entry.value, meta.size or 0)
-        for _, meta, entry in (found if out.is_dir_checksum else ())
+        for _, meta, entry in (cached if out.is_dir_checksum else ())
         if entry and entry.value and meta
     ]
-    return [(found.oid, 0 if files else out.meta.size or 0), *files]
+    return [(cached.oid, 0 if files else out.meta.size or 0), *files]
 
 
 def _remove(out: "Output", named: set[str], *, dry_run: bool) -> int:

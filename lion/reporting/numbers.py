@@ -3,11 +3,11 @@
 from lion.escape import DASH
 
 
-def share(found: float | None) -> str:
+def share(number: float | None) -> str:
     """Return a share as text, in per cent; a dash where it is not known."""
-    return DASH if found is None else percent(100 * found)
+    return DASH if number is None else percent(100 * number)
 
 
-def percent(found: float | None) -> str:
+def percent(number: float | None) -> str:
     """Return a figure in per cent as text; a dash where it is not known."""
-    return DASH if found is None else f"{found:.1f} %"
+    return DASH if number is None else f"{number:.1f} %"

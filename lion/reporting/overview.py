@@ -21,15 +21,15 @@ def overview(run: Run) -> Row:
         "Exam": page_student.exam_cards(run),
         "Cost": page_student.cost_cards(run),
     }
-    made = {title: [card for card in found if card] for title, found in sections.items()}
+    cards_by_title = {title: [card for card in cards if card] for title, cards in sections.items()}
     return {
         "title": f"Lion: student {run.iteration}",
         "headline": table.headline(run.lines).plain.replace("\n", " "),
         "tiles": list(_tiles(run)),
         "sections": [
-            {"id": title.split()[0].lower(), "title": title, "cards": found}
-            for title, found in made.items()
-            if found
+            {"id": title.split()[0].lower(), "title": title, "cards": cards}
+            for title, cards in cards_by_title.items()
+            if cards
         ],
         "about": "Domain" if run.has_domains else "Category",
         "told": (

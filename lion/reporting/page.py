@@ -47,11 +47,11 @@ def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
     return Template(_asset("page.html")).substitute(
         policy=_policy(scripts, styles),
         title=escape(summary["title"]),
-        styles="\n".join(f"<style>{one}</style>" for one in styles),
+        styles="\n".join(f"<style>{style}</style>" for style in styles),
         footer=escape(footer),
         summary=_json(summary),
         rows=_packed(rows),
-        scripts="\n".join(f"<script>{one}</script>" for one in scripts),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -68,8 +68,8 @@ def _policy(scripts: list[str], styles: list[str]) -> str:
 
 
 def _hashes(texts: list[str]) -> str:
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in texts)
-    return " ".join(f"'sha256-{one.decode()}'" for one in digests)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in texts)
+    return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
 
 
 def _json(value: Any) -> str:
@@ -84,7 +84,7 @@ def _packed(rows: pl.DataFrame) -> str:
     """Return the columns as JSON in gzip in base64; the same rows are the same text."""
     columns = {name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()}
     for name in ("text", "teacher", "student", "domain"):
-        columns[name] = [None if one is None else _shown(one) for one in columns[name]]
+        columns[name] = [None if text is None else _shown(text) for text in columns[name]]
     packed = gzip.compress(orjson.dumps(columns), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()
 

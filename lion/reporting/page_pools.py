@@ -61,8 +61,8 @@ def pools(run: Run) -> Iterator[Card | None]:
 def _funnel(run: Run) -> Card | None:
     values: list[Row] = []
     for line in run.lineage:
-        found = run.metrics(line.iteration, GenerateMetrics)
-        for kind, funnel in () if found is None else found.funnels.items():
+        metrics = run.metrics(line.iteration, GenerateMetrics)
+        for kind, funnel in () if metrics is None else metrics.funnels.items():
             parts = {"kept": funnel.kept, **funnel.dropped}
             values += [
                 {"row": f"{line.iteration} {kind}", "part": part, "amount": count, "rank": rank}
@@ -77,16 +77,16 @@ def _funnel(run: Run) -> Card | None:
 
 def _drift(run: Run) -> Card | None:
     """Return what the new rows of each iteration are about."""
-    known = run.rows.drop_nulls("about")
-    if known.is_empty():
+    rows = run.rows.drop_nulls("about")
+    if rows.is_empty():
         return None
-    counted = known.get_column("about").value_counts(sort=True)
+    counted = rows.get_column("about").value_counts(sort=True)
     largest = counted.get_column("about").head(_PARTS).to_list()
     order = [one_line(name, _NAME) for name in largest]
     order += [OTHERS] if counted.height > _PARTS else []
     part = pl.when(pl.col("about").is_in(largest)).then("about").otherwise(pl.lit(OTHERS))
     counts: Counter[tuple[str, str]] = Counter()
-    grouped = known.with_columns(part=part).group_by("iteration", "part").len()
+    grouped = rows.with_columns(part=part).group_by("iteration", "part").len()
     for iteration, name, count in grouped.iter_rows():
         counts[iteration, one_line(name, _NAME)] += count
     values = [

@@ -38,16 +38,16 @@ def _table(
     run: Run, title: str, note: str, cells: Mapping[str, _Cell], read: Callable[[Run, str], Figures]
 ) -> Card | None:
     """Return a column an iteration, a row a figure that some iteration has; None without any."""
-    found = {line.iteration: read(run, line.iteration) for line in run.lineage}
-    known = {name: figures for name, figures in found.items() if figures}
-    if not known:
+    by_iteration = {line.iteration: read(run, line.iteration) for line in run.lineage}
+    columns = {name: figures for name, figures in by_iteration.items() if figures}
+    if not columns:
         return None
     rows = [
-        [name, *(_cell(show, figures.get(name)) for figures in known.values())]
+        [name, *(_cell(show, figures.get(name)) for figures in columns.values())]
         for name, show in cells.items()
-        if any(figures.get(name) is not None for figures in known.values())
+        if any(figures.get(name) is not None for figures in columns.values())
     ]
-    return card(title, note, table={"columns": ["iteration", *known], "rows": rows})
+    return card(title, note, table={"columns": ["iteration", *columns], "rows": rows})
 
 
 def _cell(show: _Cell, value: Any) -> str:
@@ -55,27 +55,27 @@ def _cell(show: _Cell, value: Any) -> str:
 
 
 def _of_reviews(run: Run, iteration: str) -> Figures:
-    found = run.metrics(iteration, CalibrationMetrics)
-    if found is None or not found.rows:  # nothing was judged in both orders
+    metrics = run.metrics(iteration, CalibrationMetrics)
+    if metrics is None or not metrics.rows:  # nothing was judged in both orders
         return {}
     agreement = run.metrics(iteration, AgreementMetrics)
     return {
-        "judged in both orders": found.rows,
-        "the better side depends on the order": found.flip_share,
-        "ties": found.tie_share,
-        "points for standing first": found.position_bias_points,
-        "correlation of gap and length": found.length_correlation,
-        "noise of a gap, points": found.noise_points,
+        "judged in both orders": metrics.rows,
+        "the better side depends on the order": metrics.flip_share,
+        "ties": metrics.tie_share,
+        "points for standing first": metrics.position_bias_points,
+        "correlation of gap and length": metrics.length_correlation,
+        "noise of a gap, points": metrics.noise_points,
         "verdicts within the noise": agreement and agreement.noise.within_share,
-        "repeated judgements agree": found.repeated and found.repeated.agreement_share,
+        "repeated judgements agree": metrics.repeated and metrics.repeated.agreement_share,
     }
 
 
 def _of_truth(run: Run, iteration: str) -> Figures:
-    found = run.metrics(iteration, CalibrateMetrics)
-    if found is None or not (found.anchors.rows or found.against_second.rows):
+    metrics = run.metrics(iteration, CalibrateMetrics)
+    if metrics is None or not (metrics.anchors.rows or metrics.against_second.rows):
         return {}
-    anchors, second = found.anchors, found.against_second
+    anchors, second = metrics.anchors, metrics.against_second
     return {
         "anchors": anchors.rows or None,
         "right answer ahead": anchors.accuracy,
@@ -98,8 +98,8 @@ def _points(number: float) -> str:
 def _estimate(show: Callable[[float], str]) -> _Cell:
     """Return how an estimate with its interval is shown."""
 
-    def shown(found: EstimateMetrics) -> str:
-        value, low, high = found.figures
+    def shown(estimate: EstimateMetrics) -> str:
+        value, low, high = estimate.figures
         if low is None or high is None:
             return show(value)
         return f"{show(value)} ({show(low)} to {show(high)})"

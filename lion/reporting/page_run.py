@@ -38,9 +38,9 @@ class Run:
 
 def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
     """Return the run that led to `iteration`. Raises DataError."""
-    found = revisions.iterations(tree)
-    chain = revisions.lineage(found, iteration)
-    previous = {name: before for name, before in found.items() if before is not None}
+    predecessors = revisions.iterations(tree)
+    chain = revisions.lineage(predecessors, iteration)
+    previous = {name: before for name, before in predecessors.items() if before is not None}
     lines = iterations.lines(previous, lambda path, kind: revisions.document(tree, path, kind))
     lineage = [line for line in lines if line.iteration in chain]
     return Run(tree, iteration, lines, lineage, described(rows))
@@ -53,7 +53,7 @@ def described(rows: pl.DataFrame) -> pl.DataFrame:
     """
     if rows.get_column("domain").is_not_null().any():
         return rows.with_columns(pl.col("domain").alias("about"))
-    found: dict[str, str | None] = {}
+    about: dict[str, str | None] = {}
     for identity, parent, category in rows.select("id", "parent", "category").iter_rows():
-        found[identity] = category if category is not None else found.get(parent)
-    return rows.with_columns(pl.Series("about", list(found.values()), dtype=pl.String))
+        about[identity] = category if category is not None else about.get(parent)
+    return rows.with_columns(pl.Series("about", list(about.values()), dtype=pl.String))

@@ -98,41 +98,43 @@ def exam_cards(run: Run) -> Iterator[Card | None]:
     if values:
         note = "the student's accuracy by category and iteration"
         yield card("Categories", note, plot=plots.scores(values))
-    sat = {line.iteration: _exams(run, line.iteration) for line in run.lineage}
-    for name in dict.fromkeys(name for found in sat.values() for name in found):
-        yield _tasks(name, {key: found[name] for key, found in sat.items() if name in found})
+    by_iteration = {line.iteration: _exams(run, line.iteration) for line in run.lineage}
+    for name in dict.fromkeys(name for exams in by_iteration.values() for name in exams):
+        yield _tasks(
+            name, {key: exams[name] for key, exams in by_iteration.items() if name in exams}
+        )
 
 
 def _categories(run: Run, iteration: str) -> Mapping[str, float]:
-    found = run.metrics(iteration, EvaluateMetrics)
-    return {} if found is None else found.category_accuracy_share
+    metrics = run.metrics(iteration, EvaluateMetrics)
+    return {} if metrics is None else metrics.category_accuracy_share
 
 
 def _exams(run: Run, iteration: str) -> Mapping[str, ExamAccuracy]:
-    found = run.metrics(iteration, ExamineMetrics)
-    return {} if found is None else found.exams
+    metrics = run.metrics(iteration, ExamineMetrics)
+    return {} if metrics is None else metrics.exams
 
 
-def _tasks(name: str, sat: Mapping[str, ExamAccuracy]) -> Card:
+def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
     """Return an exam's tasks: a column a student, then chance, then the models of the paper."""
-    last = list(sat.values())[-1]
+    last = list(exams.values())[-1]
     models = last.paper_percent
-    averages = (found.average_percent for found in sat.values())
-    rows = [["average", *map(_one, averages), _one(last.chance_percent)]]
-    rows[0] += [_one(average) for average in models.values()]
-    for task, told in last.tasks.items():
-        tasks = (found.tasks.get(task) for found in sat.values())
-        scores = (None if one is None else one.accuracy_percent for one in tasks)
-        rows.append([one_line(task, 40), *map(_one, scores), _one(told.chance_percent)])
+    averages = (exam.average_percent for exam in exams.values())
+    rows = [["average", *map(_decimal, averages), _decimal(last.chance_percent)]]
+    rows[0] += [_decimal(average) for average in models.values()]
+    for task, latest in last.tasks.items():
+        results = (exam.tasks.get(task) for exam in exams.values())
+        scores = (None if result is None else result.accuracy_percent for result in results)
+        rows.append([one_line(task, 40), *map(_decimal, scores), _decimal(latest.chance_percent)])
         rows[-1] += [DASH] * len(models)  # the paper's table has averages alone
-    columns = ["task", *(f"student {key}" for key in sat), "chance"]
+    columns = ["task", *(f"student {key}" for key in exams), "chance"]
     part = "a subset of its items, " if last.subset else ""
     note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"
     table = {"columns": [*columns, *(f"{model} (paper)" for model in models)], "rows": rows}
     return card(one_line(name, 40), note, table=table, wide=True)
 
 
-def _one(number: float | None) -> str:
+def _decimal(number: float | None) -> str:
     return DASH if number is None else f"{number:.1f}"
 
 
@@ -144,7 +146,7 @@ def cost_cards(run: Run) -> Iterator[Card | None]:
             {"row": line.iteration, "part": role, "amount": amount, "rank": rank}
             for rank, (role, amount) in enumerate(line.tokens_by_role.items())
         ]
-    if any(one["amount"] for one in tokens):
+    if any(row["amount"] for row in tokens):
         note = (
             "tokens of the replies used, prompt and completion, whoever paid for them; the ledger "
             "counts a reply once that several stages used"

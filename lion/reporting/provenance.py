@@ -56,8 +56,8 @@ def _templates(tree: Tree) -> Prompts:
     """Load the generator's prompts as that revision had them. Raises DataError."""
     folder = project.PROMPTS / "generator"
     local = [tree.local(folder / name) for name in prompts.VARIABLES["generator"]]
-    found = next((path for path in local if path is not None), folder / "system.txt")
-    return prompts.load(found.parent, "generator")
+    existing = next((path for path in local if path is not None), folder / "system.txt")
+    return prompts.load(existing.parent, "generator")
 
 
 def _requests(
@@ -78,12 +78,12 @@ def _reply(
     rules = settings.generate_at(own.iteration)
     with Ledger(project.ledger()) as ledger:
         for start in range(0, len(requests), _CHUNK):
-            keys = [_key(settings, one) for one in requests[start : start + _CHUNK]]
-            known = ledger.look_up(keys)
-            if not known:  # samples are used in their order
+            keys = [_key(settings, request) for request in requests[start : start + _CHUNK]]
+            replies = ledger.look_up(keys)
+            if not replies:  # samples are used in their order
                 return None
             for key in keys:
-                outcome = protocol.parse(known[key]) if key in known else None
+                outcome = protocol.parse(replies[key]) if key in replies else None
                 if not isinstance(outcome, Reply):
                     continue
                 text = generator.candidate(outcome, parent.id, rules)
@@ -111,7 +111,7 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     if train is None or cache is None:
         return None
     new = set(pool_frames.pool_frame(train).get_column("id"))
-    rows = [_bare(one) for one in pool_frames.pool_frame(cache).get_column("id")]
+    rows = [_bare(row_id) for row_id in pool_frames.pool_frame(cache).get_column("id")]
     fresh = [row for row in rows if row.id in new]
     if any(row.id == identity for row in fresh):
         return "new"

@@ -54,14 +54,14 @@ def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
         return _with_verdicts(pool_frames.pool_frame(place.file), [])
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
-    found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
+    judged = [_judged(tree, name) for name in reversed(chain)]  # the latest first
     return _with_verdicts(
         pool_frames.pool_frame(_local_pool(tree, iteration, pool)),
-        [one for one in found if one is not None],
+        [frame for frame in judged if frame is not None],
     )
 
 
-def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
+def _judged(tree: Tree, iteration: str) -> pl.DataFrame | None:
     verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), pool_frames.verdicts_frame)
     responses = _frame(tree, project.data(iteration, "responses.jsonl"), pool_frames.answers_frame)
     if verdicts is None or responses is None:
@@ -71,7 +71,7 @@ def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
     )
 
 
-def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFrame:
+def _with_verdicts(pool: pl.DataFrame, judged: list[pl.DataFrame]) -> pl.DataFrame:
     none = pl.DataFrame(
         schema={
             "id": pl.String,
@@ -79,19 +79,19 @@ def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFram
             **dict.fromkeys(("difficulty", "judged", "response"), pl.String),
         }
     )
-    latest = pl.concat([none, *found]).unique("id", keep="first", maintain_order=True)
+    latest = pl.concat([none, *judged]).unique("id", keep="first", maintain_order=True)
     return pool.join(latest, on="id", how="left", maintain_order="left")
 
 
 def _local_pool(tree: Tree, iteration: str, pool: PoolName) -> Path:
     path = project.data(iteration, f"{pool}_pool.jsonl")
-    found = tree.local(path)
-    if found is None:
+    local = tree.local(path)
+    if local is None:
         raise DataError(
             f"{path}: {tree.name} has no such file: no run made it, or nothing brought it here. "
             "`lion run`, `dvc checkout` or `dvc pull` may."
         )
-    return found
+    return local
 
 
 def _frame(tree: Tree, path: Path, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame | None:

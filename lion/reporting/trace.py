@@ -64,24 +64,24 @@ def trace(place: Place, prefix: str) -> Life:
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     pool = project.data(iteration, "cache_pool.jsonl")
-    untaught = [project.data(one, "train_pool.jsonl") for one in chain]
+    untaught = [project.data(name, "train_pool.jsonl") for name in chain]
     row = _row(tree, [*untaught, project.EXAM, pool], prefix)  # the last has the answer, too
     own = jsonl.parsed(row, Instruction)
     settings, notes = _settings(tree)
     ancestors = tuple(_ancestors(tree, pool, own))
-    made = None
+    generation = None
     if own.parent is not None:
-        made = provenance.how_made(tree, settings, own, ancestors[-1] if ancestors else None)
+        generation = provenance.how_made(tree, settings, own, ancestors[-1] if ancestors else None)
     return Life(
         instruction=own,
         domain=row.get("domain"),
         ancestors=ancestors,
-        made=made,
-        rounds=tuple(_round(tree, one, own.id, settings) for one in chain),
+        made=generation,
+        rounds=tuple(_round(tree, name, own.id, settings) for name in chain),
         children=tuple(
-            jsonl.parsed(one, Instruction)
-            for one in _naming(tree, pool, own.id)
-            if one.get("parent") == own.id
+            jsonl.parsed(child, Instruction)
+            for child in _naming(tree, pool, own.id)
+            if child.get("parent") == own.id
         ),
         notes=notes,
     )
@@ -90,20 +90,20 @@ def trace(place: Place, prefix: str) -> Life:
 def _row(tree: Tree, paths: Sequence[Path], prefix: str) -> Row:
     if len(prefix) < _LEAST or not set(prefix) <= set("0123456789abcdef"):
         raise DataError(f"{prefix}: an id is 16 hex digits; at least its first {_LEAST} are needed")
-    found = {
+    rows = {
         row["id"]: row
         for path in paths
         for row in _naming(tree, path, prefix)
         if row["id"].startswith(prefix)
     }
-    if len(found) > 1:
-        raise DataError(f"{prefix}: {len(found)} ids begin so: {', '.join(sorted(found)[:5])} ...")
-    if not found:
+    if len(rows) > 1:
+        raise DataError(f"{prefix}: {len(rows)} ids begin so: {', '.join(sorted(rows)[:5])} ...")
+    if not rows:
         raise DataError(
             f"{prefix}: no such id in the pools of {tree.name} up to {paths[-1]}, nor in the exam. "
             "`lion show --search TEXT` finds ids."
         )
-    return found.popitem()[1]
+    return rows.popitem()[1]
 
 
 def _naming(tree: Tree, path: Path, identity: str) -> Iterator[Row]:
@@ -119,8 +119,8 @@ def _naming(tree: Tree, path: Path, identity: str) -> Iterator[Row]:
 
 
 def _of(tree: Tree, iteration: str, name: str, identity: str) -> list[Row]:
-    found = _naming(tree, project.data(iteration, name), identity)
-    return [row for row in found if row.get("id") == identity]
+    rows = _naming(tree, project.data(iteration, name), identity)
+    return [row for row in rows if row.get("id") == identity]
 
 
 def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
@@ -128,7 +128,10 @@ def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
     chain: list[Instruction] = []
     parent = own.parent
     while parent is not None:
-        row = next((one for one in _naming(tree, pool, parent) if one["id"] == parent), None)
+        row = next(
+            (candidate for candidate in _naming(tree, pool, parent) if candidate["id"] == parent),
+            None,
+        )
         if row is None:
             break
         chain.append(jsonl.parsed(row, Instruction))
@@ -162,5 +165,7 @@ def _settings(tree: Tree) -> tuple[Settings | None, tuple[str, ...]]:
     try:
         return project.load_settings(path), ()
     except LionError as error:
-        told = " ".join(str(error).split())
-        return None, (f"what params.yaml of {tree.name} says is not known to this version: {told}",)
+        problem = " ".join(str(error).split())
+        return None, (
+            f"what params.yaml of {tree.name} says is not known to this version: {problem}",
+        )

@@ -36,40 +36,40 @@ def _parts(life: Life) -> Iterator[RenderableType]:
     yield _text(transcript(own.messages))
     if life.ancestors:
         yield _title("It came from")
-        yield from (_short(one) for one in life.ancestors)
+        yield from (_short(ancestor) for ancestor in life.ancestors)
     if life.made is not None:
         yield from _made(life.made)
     if own.answer is not None:
         yield _title(f"The teacher's answer ({own.answer.model or 'from the file'})")
         yield _text(own.answer.text)
-    for one in life.rounds:
-        yield from _round(one)
+    for entry in life.rounds:
+        yield from _round(entry)
     if life.children:
         yield _title(f"{len(life.children)} made from it")
-        yield from (_short(one) for one in life.children)
+        yield from (_short(child) for child in life.children)
     yield from (_dim(note) for note in life.notes)
 
 
-def _made(made: Made) -> Iterator[RenderableType]:
-    if made.prompt is not None:
+def _made(generation: Made) -> Iterator[RenderableType]:
+    if generation.prompt is not None:
         yield _title("The generator was asked")
-        yield _text(made.prompt)
+        yield _text(generation.prompt)
     yield _title("It replied")
-    yield _dim(made.unknown or "") if made.reply is None else _text(made.reply)
+    yield _dim(generation.unknown or "") if generation.reply is None else _text(generation.reply)
 
 
-def _round(one: Round) -> Iterator[RenderableType]:
-    told = [*_sat(one), *_fate(one)]
-    if told:
-        yield _title(f"Iteration {one.iteration}")
-        yield from told
+def _round(entry: Round) -> Iterator[RenderableType]:
+    parts = [*_sat(entry), *_fate(entry)]
+    if parts:
+        yield _title(f"Iteration {entry.iteration}")
+        yield from parts
 
 
-def _sat(one: Round) -> Iterator[RenderableType]:
-    if one.response is not None:
-        yield _text(f"{one.response.model or 'the student'}: {one.response.text}")
-    yield from (_text(_review(review)) for review in one.reviews)
-    verdict = one.verdict
+def _sat(entry: Round) -> Iterator[RenderableType]:
+    if entry.response is not None:
+        yield _text(f"{entry.response.model or 'the student'}: {entry.response.text}")
+    yield from (_text(_review(review)) for review in entry.reviews)
+    verdict = entry.verdict
     if verdict is not None:
         gap = DASH if verdict.gap is None else f"{verdict.gap:g}"
         reason = f", {verdict.reason}" if verdict.reason else ""
@@ -84,10 +84,10 @@ def _review(review: Review) -> str:
     return f"referee, {order}: {scores}. {review.evidence}"
 
 
-def _fate(one: Round) -> Iterator[RenderableType]:
-    dropped = {row.stage: row for row in one.dropped}
-    if one.learnt is not None and "tune" not in dropped:
-        yield _text(f"student {one.iteration} was tuned on it, {_LEARNT[one.learnt]}")
+def _fate(entry: Round) -> Iterator[RenderableType]:
+    dropped = {row.stage: row for row in entry.dropped}
+    if entry.learnt is not None and "tune" not in dropped:
+        yield _text(f"student {entry.iteration} was tuned on it, {_LEARNT[entry.learnt]}")
     for row in dropped.values():
         yield _text(
             f"dropped in {row.stage}: {row.reason}{f', {row.detail}' if row.detail else ''}"
@@ -106,6 +106,8 @@ def _text(text: str) -> RenderableType:
     return Padding(Text(inert(text)), (0, 0, 0, 2), expand=False)
 
 
-def _short(one: Instruction) -> RenderableType:
-    said = line(transcript(one.messages), _SHORT)
-    return _text(f"{one.id}  {one.origin}, iteration {one.iteration}: {said}")
+def _short(instruction: Instruction) -> RenderableType:
+    said = line(transcript(instruction.messages), _SHORT)
+    return _text(
+        f"{instruction.id}  {instruction.origin}, iteration {instruction.iteration}: {said}"
+    )

@@ -71,31 +71,31 @@ def _folder_problems(name: str, folder: Path) -> list[str]:
         base = Path(source.base)
         return _folder_problems(source.base, base) if base.is_dir() else []
     names = {path.name for path in folder.iterdir()}
-    found = _listing_problems(name, names)
-    if not found and not _has_eos(folder):
-        found.append(
+    problems = _listing_problems(name, names)
+    if not problems and not _has_eos(folder):
+        problems.append(
             f"student.model: {name} names no end-of-sequence token, so its answers would not end. "
             "Set `eos_token` in its tokenizer_config.json."
         )
-    return found
+    return problems
 
 
 def _listing_problems(name: str, files: set[str]) -> list[str]:
     """Return what is missing in a checkpoint that holds these files."""
-    found = []
+    problems = []
     if CONFIG not in files:
-        found.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
+        problems.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
     if not any(file.endswith(".safetensors") for file in files):
         pickled = any(file.endswith(_PICKLES) for file in files)
-        found.append(
+        problems.append(
             f"student.model: {name} has no *.safetensors. "
             + (hub.CONVERT if pickled else "Name a complete checkpoint.")
         )
     if not files.intersection(_TOKENIZERS):
-        found.append(
+        problems.append(
             f"student.model: {name} has no tokenizer. Save its tokenizer beside the weights."
         )
-    return found
+    return problems
 
 
 def _has_eos(folder: Path) -> bool:

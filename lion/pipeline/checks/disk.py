@@ -32,7 +32,7 @@ def needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     states = 0
     if full and settings.hardware.save_every is not None:
         states = _STATES * _OF_STATE * weights * _HALVES[settings.student.dtype]
-    ends = {*settings.iterations, "0"} - {one.previous for one in settings.iterations.values()}
+    ends = {*settings.iterations, "0"} - {entry.previous for entry in settings.iterations.values()}
     staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[settings.hardware.keep]
     staying = min(staying, full)
     return DiskNeed(students=2 * full * weights, staying=2 * staying * weights, states=states)

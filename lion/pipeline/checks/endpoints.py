@@ -62,10 +62,10 @@ def filter_problems(settings: Settings) -> Iterator[str]:
 def budget_problems(settings: Settings) -> Iterator[str]:
     """Ask, for each role, what the first call will ask: the most that a call can cost."""
     prices = Prices.load(project.PRICES)
-    told = set()
+    problems = set()
     for _, endpoint in endpoints(settings):
         try:
             Purse(endpoint, prices, cap(settings.budget)).most(b"")
         except BudgetError as error:
-            told.add(str(error))
-    yield from sorted(told)
+            problems.add(str(error))
+    yield from sorted(problems)

@@ -21,15 +21,15 @@ def probe_endpoints(settings: Settings) -> list[str]:
     Past the ledger, since the question is whether the endpoint answers today: one paid call each.
     """
     problems: list[str] = []
-    asked: list[tuple[str, str, Request]] = []
+    probed: list[tuple[str, str, Request]] = []
     with Ledger(project.ledger()) as ledger:
         for role, endpoint in endpoints(settings):
             question = _question(endpoint)
             plain = endpoint.model_dump_json(include=set(Endpoint.model_fields))
             distinct = plain, endpoint.path, question
-            if distinct in asked:
+            if distinct in probed:
                 continue
-            asked.append(distinct)
+            probed.append(distinct)
             try:
                 with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
                     outcome = asker.probe(question)
