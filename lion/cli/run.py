@@ -16,7 +16,7 @@ from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
 from lion.pipeline import dvc_lock, revisions
-from lion.reporting import page_file
+from lion.reporting import page
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -67,5 +67,5 @@ def _write_page() -> None:
     if not project.data(project.BASE, "cache_pool.jsonl").exists():
         return
     with console.error_boundary(), revisions.open_trees() as trees:
-        page_file.write_page(trees.place(revisions.WORKSPACE), page_file.PAGE)
-    console.say(f"{page_file.PAGE} shows it: open it with a double click")
+        page.write_page(trees.place(revisions.WORKSPACE), page.PAGE)
+    console.say(f"{page.PAGE} shows it: open it with a double click")

@@ -17,7 +17,7 @@ from lion.metrics import iterations
 from lion.metrics.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting import numbers, table
+from lion.reporting import numbers
 from lion.student import checkpoint as students
 from lion.student import hub
 
@@ -87,7 +87,7 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
 def _cells(line: Line) -> list[str]:
     return [
         line.iteration,
-        table.count(line.train_pool),
+        numbers.count(line.train_pool),
         numbers.share(line.hard_share),
         numbers.share(line.accuracy_share),
         numbers.share(line.teacher_accuracy_share),
@@ -99,9 +99,10 @@ def _data(settings: Settings, iteration: str) -> Iterator[str]:
     path = project.data(iteration, "cache_pool.jsonl")
     origins = Counter(row.origin for row in jsonl.read(path, Instruction))
     parts = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
+    total = sum(origins.values())
     source = settings.seed.source
     files = "the embedded task families" if source == EMBEDDED else ", ".join(source)
-    yield f"Cache Pool: {sum(origins.values()):,} instructions with the teacher's answers ({parts})."
+    yield f"Cache Pool: {total:,} instructions with the teacher's answers ({parts})."
     yield f"Seeds: {files}. No row of the exam was trained on."
 
 

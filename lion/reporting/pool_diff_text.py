@@ -21,7 +21,7 @@ from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS
-from lion.reporting.numbers import percent, share
+from lion.reporting.numbers import count, percent, share
 from lion.reporting.pool_diff import Comparison, Distribution, Moves, Sample, Spread
 from lion.reporting.pool_diff import Group as Counted
 
@@ -157,11 +157,7 @@ def _funnel(*generated: GenerateMetrics | None) -> Iterator[tuple[str, ...]]:
         sides = [metrics.funnels[kind] if metrics else Funnel() for metrics in generated]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
             if any(funnel.get(name) for funnel in sides):  # most reasons drop nothing
-                yield f"{kind}: {name}", *(_count(funnel.get(name)) for funnel in sides)
-
-
-def _count(number: int | None) -> str:
-    return DASH if number is None else f"{number:,}"
+                yield f"{kind}: {name}", *(count(funnel.get(name)) for funnel in sides)
 
 
 def _spreads(distribution: Distribution) -> Iterator[tuple[str, ...]]:

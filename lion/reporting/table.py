@@ -13,7 +13,7 @@ from lion.discrimination import verdicts
 from lion.escape import DASH
 from lion.llm.prices import NANO
 from lion.metrics.iterations import Judge, Line
-from lion.reporting.numbers import percent, share
+from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
 
 _SWAMPED = 0.5  # share of verdicts within the noise
@@ -210,7 +210,7 @@ def _table(lines: Sequence[Line]) -> Table:
         count(_total([line.calls for line in lines])),
         _millions(_total([line.tokens for line in lines])),
         spent(lines),
-        _number(_total([line.seconds for line in lines]), 0),
+        count(_total([line.seconds for line in lines])),
     )
     return table
 
@@ -232,7 +232,7 @@ def _cells(line: Line) -> list[str]:
         count(line.calls),
         _millions(line.tokens),
         cost(line),
-        _number(line.seconds, 0),
+        count(line.seconds),
     ]
 
 
@@ -251,17 +251,8 @@ def _note(text: str) -> Text:
     return Text(text, style="yellow")
 
 
-def count(number: int | None) -> str:
-    """Return a count as text; a dash where it is not known."""
-    return DASH if number is None else f"{number:,}"
-
-
 def _millions(number: int | None) -> str:
     """Return a count; from ten millions on in millions, for the table to fit."""
     if number is None or number < 10_000_000:
         return count(number)
     return f"{number / 1e6:,.0f} M"
-
-
-def _number(number: float | None, digits: int) -> str:
-    return DASH if number is None else f"{number:,.{digits}f}"
