@@ -7,7 +7,6 @@ from typing import Literal
 import click
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Trees
 from lion.reporting import pool_diff, pool_diff_text, snapshot
@@ -70,7 +69,7 @@ def diff_command(
         elif as_markdown:
             click.echo(pool_diff_text.comparison_as_markdown(comparison))
         else:
-            with paged():
+            with console.paged():
                 console.stdout.print(pool_diff_text.comparison_as_text(comparison))
     sys.exit(int(exit_code and comparison.differs))
 

@@ -15,7 +15,7 @@ from lion.cli.table import print_table
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
-from lion.pipeline import dvc_lock, revisions
+from lion.pipeline import dvc_project, revisions
 from lion.reporting import page
 
 
@@ -33,7 +33,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     budget, 75 where batches are at work, 130 when interrupted.
     """
     with console.error_boundary():
-        if dvc_lock.mend():
+        if dvc_project.mend_lock():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
         keeps_all = checked_settings(offline=False).hardware.keep == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]

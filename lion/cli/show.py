@@ -6,7 +6,6 @@ import click
 import orjson
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.reporting import browse, snapshot
 
@@ -65,6 +64,6 @@ def show_command(
             for row in shown.iter_rows(named=True):
                 click.echo(orjson.dumps(browse.as_row(row)))
         else:
-            with paged():
+            with console.paged():
                 console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))
     console.say(f"{shown.height:,} of {matching.height:,} rows; the pool has {rows.height:,}")

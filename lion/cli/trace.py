@@ -3,7 +3,6 @@
 import click
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.reporting import trace
 
@@ -28,5 +27,5 @@ def trace_command(identity: str, place: str, as_json: bool) -> None:
         if as_json:
             click.echo(trace.trace_as_json(traced))
         else:
-            with paged():
+            with console.paged():
                 console.stdout.print(trace.trace_as_text(traced))

@@ -19,7 +19,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
-from lion.pipeline import repository
+from lion.pipeline import dvc_project
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 from lion.readers import files as sources
@@ -378,7 +378,7 @@ def remaining_stages() -> set[str]:
     """
     import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
 
-    with repository.opened() as repo:
+    with dvc_project.opened() as repo:
         changed = set(repo.status())
         graph = repo.index.graph
         stale = {stage for stage in graph if stage.addressing in changed}

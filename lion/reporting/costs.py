@@ -17,7 +17,7 @@ from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
-from lion.pipeline.checks.disk import DiskNeed
+from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.plan import Need
 from lion.reporting.table import dollars
 
