@@ -1,8 +1,7 @@
-"""The `lion` command: a table of its commands, each of which is imported when it is called.
+"""The `lion` command: a table of its commands, each imported when it is called.
 
-So `lion --help` and a quick command wait for no library of another command, and the modules under
-`lion.cli` import what they need at their top. tests/test_startup.py says which command may
-load which library.
+So `lion --help` and a quick command import no library of another command, and the modules of
+`lion.cli` import what they need at their top. tests/test_startup.py lists the limits.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from lion import __version__
 
 
 class LazyCommand(NamedTuple):
-    """A command that is not imported yet: `module:attribute`, and its line in the help."""
+    """A command to import: `module:attribute`, and its line in the help."""
 
     target: str
     short_help: str

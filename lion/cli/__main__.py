@@ -1,4 +1,4 @@
-"""`python -m lion.cli` is the command `lion`."""
+"""`python -m lion.cli`: the command `lion`."""
 
 from lion.cli import main
 

@@ -1,4 +1,4 @@
-"""`lion batch`: what batches at providers are at work for this project."""
+"""`lion batch`: the open batches of this project at their providers."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def forget_batch(name: str) -> None:
 
 
 async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState | None, str]]:
-    """Return every open batch with what its provider says of it, or why that is not known."""
+    """Return every open batch with its provider's state, or with the error of asking for it."""
     states: list[tuple[Submission, BatchState | None, str]] = []
     for submission in Submitted(ledger).open():
         if submission.batch is None:
@@ -103,7 +103,7 @@ async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState
 
 
 async def _fetch_all(ledger: Ledger, api: Api) -> int:
-    """Fetch from every endpoint and model once; return how many batches go on."""
+    """Fetch once from every endpoint and model; return the count of batches still open."""
     prices, left = Prices.load(project.PRICES), 0
     with alone(ledger):
         for who in {
@@ -120,7 +120,7 @@ async def _fetch_all(ledger: Ledger, api: Api) -> int:
 
 
 def _figures(submission: Submission, state: BatchState | None, problem: str) -> dict[str, object]:
-    """Return one batch for `--json`; what the provider did not say is null."""
+    """Return a batch for `--json`; null where the provider states nothing."""
     reported = asdict(state) if state else {}
     return {
         "batch": submission.batch,

@@ -1,4 +1,4 @@
-"""`lion check`: what would stop a run."""
+"""`lion check`: problems that would stop a run."""
 
 import click
 
@@ -22,7 +22,7 @@ def check_command(offline: bool) -> None:
 
 
 def checked_settings(offline: bool) -> Settings:
-    """Return the settings. Raises SettingsError with everything that was found."""
+    """Return the settings. Raises SettingsError with all problems."""
     settings = project.load_settings()
     problems = offline_problems(settings)
     if not problems and not offline:

@@ -75,7 +75,7 @@ def diff_command(
 
 
 def _pair(trees: Trees, before: str | None, after: str | None) -> tuple[Place, Place]:
-    """Return the two places; what is not named is as `dvc diff` has it, or the predecessor."""
+    """Return the two places; an omitted one is HEAD, the workspace, or the predecessor."""
     if before is None:
         return trees.place("HEAD:"), trees.place("workspace:")
     first = trees.place(before)

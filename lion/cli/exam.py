@@ -1,4 +1,4 @@
-"""`lion exam`: standard examinations outside the pipeline, of files that exist already."""
+"""`lion exam`: standard exams outside the pipeline."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def open_exam_command(
 
 
 def _checkpoint(work: Work, folder: Path) -> Respondent:
-    """Return the student of a folder, which answers here, whatever server params name."""
+    """Return the student of a folder, which responds here even if params name a server."""
     student = work.settings.student.model_copy(update={"endpoint": None})
     settings = work.settings.model_copy(update={"student": student})
     name = folder.parent.name

@@ -28,7 +28,7 @@ Keep = Literal["all", "best", "last"]
 
 @dataclass(frozen=True, slots=True)
 class FreedStudent:
-    """A student that made room: `freed` bytes of the workspace and of the cache."""
+    """A removed student: `freed` bytes of the workspace and of the cache."""
 
     iteration: str
     freed: int
@@ -36,7 +36,7 @@ class FreedStudent:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedStudent:
-    """An iteration whose student is tuned and has sat the exam, with its score there."""
+    """An iteration whose student is evaluated, with its score."""
 
     iteration: str
     previous: str | None
@@ -60,7 +60,7 @@ def make_room_command(dry_run: bool) -> None:
 
 
 def remove_students(dry_run: bool) -> None:
-    """Remove the students that `hardware.keep` does not keep, and say what that freed."""
+    """Remove the students that `hardware.keep` does not keep, and print the freed bytes."""
     settings = project.load_settings()
     lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
     names = superseded(settings.hardware.keep, evaluated(lines))
@@ -70,7 +70,7 @@ def remove_students(dry_run: bool) -> None:
 
 
 def evaluated(lines: Sequence[Line]) -> list[EvaluatedStudent]:
-    """Return the iterations that sat the exam; the score is accuracy, else quality."""
+    """Return the evaluated iterations; the score is accuracy, else quality."""
     scores = {line.iteration: _score(line) for line in lines}
     done = [line for line in lines if project.metrics(line.iteration, "evaluate").exists()]
     return [
@@ -79,10 +79,10 @@ def evaluated(lines: Sequence[Line]) -> list[EvaluatedStudent]:
 
 
 def superseded(keep: Keep, done: Sequence[EvaluatedStudent]) -> list[str]:
-    """Return the iterations whose students make room.
+    """Return the iterations whose students are removed.
 
-    The last student of each line of work always stays: a next iteration goes on from it. The best
-    is the first of those with the highest score.
+    The last student of each lineage always stays: a next iteration starts from it. The best is the
+    first with the highest score.
     """
     if keep == "all":
         return []
@@ -96,9 +96,9 @@ def superseded(keep: Keep, done: Sequence[EvaluatedStudent]) -> list[str]:
 def free_disk(names: Sequence[str], *, dry_run: bool) -> list[FreedStudent]:
     """Remove the students of the iterations `names`; return what each freed, or would free.
 
-    One that differs from dvc.lock, or that no dvc.lock names, is left alone: nothing could bring
-    it back. Raises DataError outside a project, and dvc.exceptions.DvcException where DVC cannot
-    read its files.
+    A student that differs from dvc.lock, or that dvc.lock does not name, is kept, since nothing
+    could restore it. Raises DataError outside a project, and dvc.exceptions.DvcException where DVC
+    cannot read its files.
     """
     with dvc_project.opened() as repo, repo.lock:
         outs = {out.fspath: out for out in repo.index.outs if out.use_cache}

@@ -1,4 +1,4 @@
-"""`lion plan`: what is still to be asked, and what it will cost."""
+"""`lion plan`: calls, tokens and cost of the remaining stages."""
 
 import click
 

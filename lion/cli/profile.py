@@ -33,14 +33,14 @@ def profile_command(name: str | None, force: bool) -> None:
 
 
 def titles(folder: Path) -> dict[str, str]:
-    """Return the profiles' names, each with the first comment of its file."""
+    """Return the profiles' names, each with the first sentence of its file's comment."""
     return {path.stem: _title(path) for path in sorted(folder.glob("*.yaml"))}
 
 
 def use(folder: Path, name: str, force: bool) -> None:
     """Copy the profile `name` to params.yaml. Raises SettingsError.
 
-    Changes of params.yaml that no commit and no profile holds are only overwritten with `force`.
+    Without `force`, changes of params.yaml that no commit and no profile holds are not overwritten.
     """
     source = folder / f"{name}.yaml"
     if name not in titles(folder):

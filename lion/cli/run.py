@@ -49,21 +49,21 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment in which the stages' `python` is the one that runs this command."""
+    """Return an environment in which the stages' `python` is the running interpreter."""
     folder = str(Path(sys.executable).parent)
     path = os.pathsep.join([folder, os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, project.TABLE_FOLLOWS: "1"}
 
 
 def _stopped_with(since: float) -> int:
-    """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
+    """Return the highest exit code of stages that ended after `since` (epoch seconds), or 0."""
     records = project.run_record("").parent.glob("*.json")
     new = [files.read_metrics(path, RunRecord) for path in records if path.stat().st_mtime >= since]
     return max((record.exit_code for record in new), default=0)
 
 
 def _write_page() -> None:
-    """Write the report page, where there is a pool to show."""
+    """Write the report page, if there is a pool."""
     if not project.data(project.BASE, "cache_pool.jsonl").exists():
         return
     with console.error_boundary(), revisions.open_trees() as trees:

@@ -45,7 +45,7 @@ def show_command(
     whole: bool,
     as_json: bool,
     identity: str | None,
-    **wanted: str | None,
+    **criteria: str | None,
 ) -> None:
     """Browse the pool of PLACE: each row with its answers and its latest verdict.
 
@@ -58,7 +58,7 @@ def show_command(
     with console.error_boundary():
         with revisions.open_trees() as trees:
             rows = snapshot.judged_pool(trees.place(place), pool)
-        matching = browse.select_rows(rows, browse.Wanted(id=identity, **wanted), order)
+        matching = browse.select_rows(rows, browse.RowFilter(id=identity, **criteria), order)
         shown = matching if limit == 0 else matching.head(limit)
         if as_json:
             for row in shown.iter_rows(named=True):

@@ -1,4 +1,4 @@
-"""`lion trace`: one instruction through its life."""
+"""`lion trace`: everything known of one instruction."""
 
 import click
 

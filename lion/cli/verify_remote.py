@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 State = Literal["whole", "absent", "truncated", "corrupted"]
 Where = Literal["cache", "remote"]
-_AT_ONCE = 8  # objects read at the same time, as DVC transfers by default on few cores
+_AT_ONCE = 8  # objects read at once: DVC's own default on few cores
 _LISTING = ".dir"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A file that an object is: its path, the stage that wrote it, the iteration of that stage."""
+    """A path that an object's bytes are stored for, with its stage and iteration."""
 
     path: str
     stage: str
@@ -41,7 +41,7 @@ class Use:
 
 @dataclass(slots=True)
 class StoredObject:
-    """An object by its hash, its bytes where that is known, and all that it is."""
+    """An object: its hash, its size in bytes if known, and its paths."""
 
     oid: str
     size: int | None
@@ -50,7 +50,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """An object that is not whole in one place; `mended` says whether the other place had it."""
+    """An object that is not whole in the cache or the remote; `mended` if it was restored."""
 
     oid: str
     where: Where
@@ -61,7 +61,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How many objects and bytes were read, and what is damaged, by file."""
+    """The count of objects, of copies that were read, and the damaged ones by path."""
 
     objects: int
     read: int
@@ -128,10 +128,11 @@ def _summary(result: Verified, left: list[Damage]) -> str:
 
 
 def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Verified:
-    """Hash what the workspace and `revisions` name; with `repair`, mend each from the other place.
+    """Hash the objects that the workspace and `revisions` name.
 
-    Absence is damage in the remote; in the cache it is not (nobody has pulled it yet). Raises
-    DataError where there is no such remote or revision, or where DVC cannot read the project.
+    With `repair`, a damaged copy is replaced by the whole one of the other place. An object missing
+    in the remote is damage; missing in the cache it is not (it was never pulled). Raises DataError
+    where there is no such remote or revision, or where DVC cannot read the project.
     """
     from dvc.exceptions import DvcException
 
@@ -185,7 +186,7 @@ def _verified(
 
 
 def _note(objects: dict[str, StoredObject], out: "Output") -> str:
-    """Remember an output's own object; return its hash."""
+    """Add an output's own object; return its hash."""
     oid = str(out.hash_info.value)
     size = None if oid.endswith(_LISTING) else out.meta.size
     objects.setdefault(oid, StoredObject(oid, size)).uses.add(_use(out, str(out)))
@@ -199,7 +200,7 @@ def _use(out: "Output", path: str) -> Use:
 
 
 def _listed(whole: Sequence["HashFileDB"], out: "Output") -> Iterator[tuple[str, str]]:
-    """Yield path and hash of each file of a folder, from a place where its listing is whole."""
+    """Yield path and hash of each file of a folder, from a place where the listing is whole."""
     from dvc_data.hashfile.tree import Tree
 
     if not whole:
@@ -221,9 +222,9 @@ def _examined(
 
 
 def state(odb: "HashFileDB", oid: str, size: int | None = None) -> State:
-    """Return what became of an object, by the MD5 of its bytes as they are streamed.
+    """Return the state of an object by the MD5 of its bytes, which are streamed.
 
-    One that is shorter than `size` was truncated; without `size`, an empty one alone is said to be.
+    An object shorter than `size` was truncated; without `size`, only an empty one counts so.
     """
     from dvc_data.hashfile.hash import file_md5
 
@@ -244,7 +245,7 @@ def _damaged(
     *,
     repair: bool,
 ) -> Iterator[Damage]:
-    """Yield what is not whole. A shorter copy than the whole one elsewhere was truncated."""
+    """Yield the damaged objects; a copy shorter than the whole one was truncated."""
     other: Mapping[Where, Where] = {"cache": "remote", "remote": "cache"}
     for (where, oid), seen in states.items():
         if seen == "whole" or (where == "cache" and seen == "absent"):
@@ -262,7 +263,7 @@ def _size(odb: "HashFileDB", oid: str) -> int:
 
 
 def _mend(bad: "HashFileDB", good: "HashFileDB", oid: str) -> bool:
-    """Put a whole object in place of a damaged one; say whether it arrived whole."""
+    """Replace a damaged object by a whole one; return whether it arrived whole."""
     if bad.exists(oid):
         bad.delete(oid)
     bad.add(good.oid_to_path(oid), good.fs, oid, check_exists=False)

@@ -1,1 +1,1 @@
-"""What runs the stages, or says what running them would take."""
+"""The frame of a stage, checks before a run, the plan, and access to revisions."""

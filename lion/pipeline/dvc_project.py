@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened() -> Iterator["Repo"]:
-    """Yield the project as DVC sees it, unlocked. DVC takes 0.4 s to load, and so is here.
+    """Yield the project's DVC repository, unlocked. DVC takes 0.4 s to import.
 
     Raises DataError where the working folder is in no git repository or no DVC project.
     """
@@ -48,18 +48,18 @@ _CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
 
 
 def keep_lock() -> None:
-    """Copy dvc.lock into `.lion/` where it is whole; not that of `dvc exp run --temp`'s copy."""
+    """Copy a whole dvc.lock into `.lion/`; skipped in the copy of `dvc exp run --temp`."""
     if Path(os.environ.get("DVC_ROOT", ".")).resolve() != Path.cwd() or not PATH.exists():
         return
     content = PATH.read_bytes()
     if _has_stages(content):
-        mine = _kept().with_suffix(f".{os.getpid()}")  # two stages may do so at once
+        mine = _kept().with_suffix(f".{os.getpid()}")  # two stages may copy at once
         mine.write_bytes(content)
         mine.replace(_kept())
 
 
 def lock_is_whole() -> bool:
-    """Tell whether DVC can read dvc.lock; one that is not there is whole."""
+    """Return whether DVC can read dvc.lock; a missing file counts as whole."""
     if not PATH.exists():
         return True
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -73,14 +73,14 @@ def lock_is_whole() -> bool:
 
 
 def lock_in_conflict() -> bool:
-    """Tell whether git left its marks in dvc.lock: which side counts is not ours to say."""
+    """Return whether git left conflict marks in dvc.lock."""
     return PATH.exists() and _CONFLICT.search(PATH.read_bytes()) is not None
 
 
 def mend_lock() -> bool:
-    """Put the copy in the place of a dvc.lock that was cut off; tell whether it was.
+    """Replace a dvc.lock that was cut off by the kept copy; return whether it did.
 
-    Where no stage has kept one it is set aside in `.lion/`: DVC's run-cache knows what has run.
+    Without a copy the file is moved to `.lion/`: DVC's run-cache knows what has run.
     """
     if lock_is_whole() or lock_in_conflict():
         return False
@@ -92,7 +92,7 @@ def mend_lock() -> bool:
 
 
 def absent_outputs(folder: Path) -> list[Path]:
-    """Return the outputs under `folder` that dvc.lock names and that are not there."""
+    """Return the outputs under `folder` that dvc.lock names and that do not exist."""
     content = PATH.read_bytes() if PATH.exists() else b""
     stages = yaml.load(content, yaml.CSafeLoader)["stages"] if _has_stages(content) else {}
     outs = [Path(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]

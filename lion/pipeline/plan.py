@@ -1,7 +1,7 @@
-"""`lion plan`: what is still to be asked, and what that will cost. Asks nobody.
+"""`lion plan`: the calls, tokens, money and time of the remaining stages. Sends nothing.
 
-Calls are those of a rehearsal as far as that goes, and follow from params behind it; tokens follow
-from what earlier stages of the role needed, or from params. Each line says which.
+Calls are exact as far as the rehearsal gets, and follow from params behind it. Tokens per call are
+measured on earlier stages of the role, or estimated from params.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,10 +30,10 @@ from lion.stage_table import STAGES
 _BYTES_A_TOKEN = 4
 _SHARE_OF_CAP = 0.5
 _CAP = 1024  # tokens, where `request` sets none
-_WORDS = 60  # tokens of an instruction that nobody has seen yet
+_WORDS = 60  # tokens of an instruction that is not generated yet
 _WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
-_SECONDS = 3.0  # a call, where none was made yet
+_SECONDS = 3.0  # of a call, before any was made
 
 Basis = Literal["measured", "estimated"]
 Reckoned = Literal["exactly", "about", "at_most"]
@@ -45,8 +45,8 @@ class Need:
 
     `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
     earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
-    from params; `about` where they do from what earlier iterations needed. Asked in batches,
-    `seconds` are the most that they take: a day for each, one after the other.
+    from params; `about` if they follow from earlier iterations. `seconds` of batches are an upper
+    bound: a day each, one after the other.
     """
 
     stage: str
@@ -67,7 +67,7 @@ _Asking = tuple[str, str, int]  # stage, role, calls
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Rows before an iteration (`cache`) and those of the exam, as known or as params say."""
+    """Rows of the base pool and of the exam, as they are or as params say."""
 
     base: int
     exam: int
@@ -75,9 +75,9 @@ class _Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """What a stage asks of a role for certain: replies that the ledger knows, and calls to make.
+    """The certain calls of a stage to a role: those in the ledger, and those still missing.
 
-    Where a stage asks in rounds, `missing` are the calls of the first round that is not known.
+    Of a stage that asks in rounds, `missing` are the calls of the first round with a missing reply.
     """
 
     in_ledger: int
@@ -88,9 +88,9 @@ Certain = Mapping[tuple[str, str], Exact]
 
 
 def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Prices) -> list[Need]:
-    """Return what the `remaining` stages (such as `teach@1`) will ask, in the order of the loop.
+    """Return the needs of the `remaining` stages (such as `teach@1`), in the order of the loop.
 
-    `certain` is what is known of some of them, by stage and role; the others are estimated.
+    `certain` holds exact calls by stage and role; the other stages are estimated.
     """
     sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
     return [
@@ -101,14 +101,14 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
 
 
 def _filters(settings: Settings, stage: str) -> Generate:
-    """Return the section `generate` as a stage that makes instructions has it."""
+    """Return the section `generate` that a generating stage uses."""
     kind, _, name = stage.partition("@")
     bootstraps = kind == "bootstrap"
     return settings.bootstrap_filters(name) if bootstraps else settings.generate_at(name)
 
 
 def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
-    """Return whom a stage asks in a role; of safety that is the referee."""
+    """Return the endpoint that a stage asks in a role; for safety that is the referee."""
     if role == "second":
         assert settings.calibrate.second is not None
         return settings.calibrate.second
@@ -123,9 +123,9 @@ def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
 def _gates(
     settings: Settings, stage: str, existing: int, candidates: int, new: int
 ) -> Iterator[_Asking]:
-    """Yield what the gates of a stage ask of `made` candidates that become `new` rows.
+    """Yield the calls of filters for `candidates` that become `new` rows.
 
-    `known` rows before them are embedded, unless an earlier stage has done so.
+    The `existing` rows are embedded, too, unless an earlier stage has done so.
     """
     filters = _filters(settings, stage)
     if filters.near_duplicates is not None and filters.near_duplicates.endpoint is not None:
@@ -135,7 +135,7 @@ def _gates(
 
 
 def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
-    """Yield (stage, role, calls) of everything that the loop asks."""
+    """Yield (stage, role, calls) for every stage that asks."""
     for name, entry in settings.bootstrap.items():
         sown = sum(_rows(seeds) for seeds in entry.seeds)
         new = max(0, entry.size - sown)
@@ -169,7 +169,7 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
 
 
 def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
-    """Yield what calibration asks: anchors once, for the ledger knows them in later iterations."""
+    """Yield the calls of calibration; anchors are asked in the first iteration only."""
     calibrate = settings.calibrate
     if name not in calibrate.iterations:
         return
@@ -180,7 +180,7 @@ def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking
 
 
 def _reviews(settings: Settings, responses: int) -> int:
-    """Return the reviews of so many responses: two of each one drawn, or as many as so far."""
+    """Return the count of reviews: two per response, or the mean number so far."""
     limit = settings.review.limit
     drawn = responses if limit is None else min(limit, responses)
     each = None if _full(settings) else _reviews_each(settings)
@@ -188,7 +188,7 @@ def _reviews(settings: Settings, responses: int) -> int:
 
 
 def _reviews_each(settings: Settings) -> float | None:
-    """Return the reviews per response drawn in the iterations so far; None where there is none."""
+    """Return the mean reviews per response in earlier iterations, or None without any."""
     limit = settings.review.limit
     reviews = drawn = 0
     for name in settings.iterations:
@@ -200,7 +200,7 @@ def _reviews_each(settings: Settings) -> float | None:
 
 
 def _full(settings: Settings) -> bool:
-    """Tell whether every response that is drawn is judged in both orders."""
+    """Return whether every drawn response is judged in both orders."""
     return settings.review.margin is None and settings.review.same_answer == "ask"
 
 
@@ -217,7 +217,7 @@ def _reckoned(settings: Settings, stage: str) -> Reckoned:
 def _acceptance(
     iterations: Iterable[str], kind: type[BootstrapMetrics] | type[GenerateMetrics]
 ) -> float:
-    """Return the share of candidates kept so far; nine tenths where none was made yet."""
+    """Return the share of candidates kept so far; 0.9 where there are none yet."""
     kept = candidates = 0
     for name in iterations:
         metrics = _metrics(name, kind)
@@ -234,7 +234,7 @@ def _need(
     in_ledger, calls = (exact.in_ledger, exact.missing) if exact else (0, estimated)
     reckoned = _reckoned(settings, stage)
     if exact is not None and exact.missing and reckoned != "exactly":
-        calls = max(exact.missing, estimated - exact.in_ledger)  # and more rounds behind this one
+        calls = max(exact.missing, estimated - exact.in_ledger)  # plus later rounds
     elif exact is not None:
         reckoned = "exactly"
     prompt, completion, basis = _tokens(settings, stage, role, endpoint)
@@ -258,7 +258,7 @@ def _need(
 
 
 def _rounds(settings: Settings, stage: str, calls: int) -> int:
-    """Return how many times a stage asks, each time after the replies to the last."""
+    """Return how many rounds a stage asks in, each after the replies to the last."""
     if stage.startswith("bootstrap@"):
         return ceil(calls / settings.bootstrap[project.BASE].round)
     if stage.startswith("generate@"):
@@ -267,16 +267,16 @@ def _rounds(settings: Settings, stage: str, calls: int) -> int:
 
 
 def _mode(settings: Settings, role: str, calls: int) -> Mode:
-    """Return how so many calls are asked: too few for a batch are asked live."""
-    mode: Mode = getattr(settings.api.mode, role, "live")  # the gates of generation are live
+    """Return the mode of so many calls: too few for a batch are asked live."""
+    mode: Mode = getattr(settings.api.mode, role, "live")  # filters of generation are live
     return mode if calls >= settings.api.batch_least else "live"
 
 
 def _tokens(
     settings: Settings, stage: str, role: str, endpoint: Endpoint
 ) -> tuple[float, float, Basis]:
-    """Return prompt and completion tokens of a call in this role, and how they are known."""
-    # many tasks a call: unlike the generator's others
+    """Return prompt and completion tokens per call in this role, and their basis."""
+    # bootstrap asks for many tasks per call
     bootstraps = stage.startswith("bootstrap@") and role == "generator"
     requests = prompt = completion = 0
     for usage in _usage_so_far(settings, role, bootstraps=bootstraps):
@@ -302,7 +302,7 @@ def _tokens(
 
 
 def _usage_so_far(settings: Settings, role: str, *, bootstraps: bool) -> Iterator[RoleUsage]:
-    """Yield what the stages that ask this role have asked so far."""
+    """Yield what earlier stages have used of this role."""
     asking = [
         stage
         for stage in STAGES.values()
@@ -317,7 +317,7 @@ def _usage_so_far(settings: Settings, role: str, *, bootstraps: bool) -> Iterato
 
 
 def _duration(settings: Settings, calls: int, usage: Usage) -> float:
-    """Return the seconds of so many calls at the limits of params."""
+    """Return the seconds that so many calls take at the limits of params."""
     api = settings.api
     paces = [calls * _latency(settings) / api.concurrency]
     if api.requests_per_minute:
@@ -328,7 +328,7 @@ def _duration(settings: Settings, calls: int, usage: Usage) -> float:
 
 
 def _latency(settings: Settings) -> float:
-    """Return the median seconds of a call so far."""
+    """Return the median seconds of a call so far, or a default."""
     seconds = []
     for name in (project.BASE, *settings.iterations):
         for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
@@ -372,7 +372,7 @@ def _metrics(name: str, kind: type[M]) -> M | None:
 
 
 def remaining_stages() -> set[str]:
-    """Return the stages that `dvc repro` would run, or may run after those, as `teach@1`.
+    """Return the stages that `dvc repro` would run, or may run later, as `teach@1`.
 
     Raises DataError where the working folder is no DVC project.
     """
@@ -383,13 +383,13 @@ def remaining_stages() -> set[str]:
         graph = repo.index.graph
         stale = {stage for stage in graph if stage.addressing in changed}
         for stage in list(stale):
-            stale |= networkx.ancestors(graph, stage)  # DVC's arrows point to what is needed
+            stale |= networkx.ancestors(graph, stage)  # DVC's edges point to dependencies
         names = {stage.addressing for stage in stale}
     return {_named(name) for name in names}
 
 
 def _named(addressing: str) -> str:
-    """Return `teach@0` for DVC's `base-teach`, others as they are."""
+    """Return `teach@0` for DVC's `base-teach`; other names are unchanged."""
     if addressing.startswith("base-"):
         return f"{addressing.removeprefix('base-')}@{project.BASE}"
     return addressing

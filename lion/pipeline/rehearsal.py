@@ -1,8 +1,8 @@
-"""What the next stages would ask, exactly: the stages themselves, with nothing but the ledger.
+"""The exact calls of the next stages, by running them against the ledger alone.
 
-Each remaining stage whose inputs are there is run with clients that know only replies already paid
-for, and with its outputs kept in memory. It ends at the first reply that is missing, or where a
-student would have to respond or be tuned; stages behind it are not rehearsed.
+Each remaining stage whose inputs exist is run with clients that only read the ledger, and its
+outputs are kept in memory. A stage ends at its first missing reply, or where a student would have
+to respond or be tuned; the stages behind it are not rehearsed.
 """
 
 import importlib
@@ -24,21 +24,21 @@ from lion.pipeline.stage import Disk, M, R, Work
 from lion.records.rows import Record, Row
 from lion.stage_table import Role, Stage, of_base, of_loop
 
-_NOT_ASKING = ("split",)  # decides what comes behind it, and asks nobody
+_NOT_ASKING = ("split",)  # asks nobody, but later stages read its outputs
 
 
 class StudentNeededError(LionError):
-    """A student would have to respond: what comes next cannot be known without it."""
+    """A student would have to respond, so that what follows is unknown."""
 
 
 @dataclass(slots=True)
 class Memory(Disk):
-    """Files of which those written in the rehearsal are in memory, the others on the disk."""
+    """Files of a rehearsal: what it wrote is in memory, everything else on the disk."""
 
     written: dict[Path, Any] = field(default_factory=dict)
 
     def has(self, path: Path) -> bool:
-        """Return whether a file is there."""
+        """Return whether a file exists, in memory or on the disk."""
         return path in self.written or path.exists()
 
     def read(self, path: Path, kind: type[R]) -> list[R]:
@@ -70,14 +70,14 @@ class Memory(Disk):
 
 @dataclass(slots=True)
 class RehearsedWork(Work):
-    """A stage before a ledger that nobody adds to; `found` is what it asked, by role."""
+    """A stage run with a ledger that nothing is added to; `exact` are its calls by role."""
 
     ledger: Ledger = field(kw_only=True)
     exact: dict[Role, Exact] = field(default_factory=dict)
 
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator[Asker]:
-        """Yield an asker that sends nothing: it raises MissingRepliesError instead."""
+        """Yield a client that sends nothing and raises MissingRepliesError instead."""
         settings = self.settings
         with Asker(endpoint, settings.api, self.ledger, settings.random_seed, sends=False) as asker:
             missing = 0
@@ -90,14 +90,14 @@ class RehearsedWork(Work):
                 self.exact[role] = Exact(asker.account.hits, missing)
 
     def progress(self) -> AbstractContextManager[console.Update]:
-        """Refuse: a student would respond next."""
+        """Raise StudentNeededError: a student would respond next."""
         raise StudentNeededError(f"{self.name}: a student would have to respond")
 
 
 def rehearse(
     settings: Settings, remaining: set[str], ledger: Ledger
 ) -> dict[tuple[str, str], Exact]:
-    """Return what the `remaining` stages would ask, by stage and role, as far as it is certain.
+    """Return the exact calls of the `remaining` stages, by stage and role, as far as known.
 
     Raises what the stages themselves would raise before they ask.
     """
@@ -115,7 +115,7 @@ def rehearse(
         try:
             importlib.import_module(entry.module).main(work)
         except (MissingRepliesError, StudentNeededError):
-            pass  # what is known of it stands in `found`; its outputs stay pending
+            pass  # `exact` has the calls so far; its outputs stay pending
         else:
             pending -= set(entry.outputs(key))
         certain.update({(work.name, role): exact for role, exact in work.exact.items()})
@@ -123,7 +123,7 @@ def rehearse(
 
 
 def _in_order(settings: Settings, remaining: set[str]) -> Iterator[tuple[Stage, str]]:
-    """Yield the remaining stages with their iterations, each behind those that it depends on."""
+    """Yield the remaining stages with their iterations, each after its dependencies."""
     yield from (
         (entry, project.BASE) for entry in of_base() if _named(entry, project.BASE) & remaining
     )
@@ -132,7 +132,7 @@ def _in_order(settings: Settings, remaining: set[str]) -> Iterator[tuple[Stage, 
 
 
 def _named(entry: Stage, key: str) -> set[str]:
-    """Return what a stage may be called: DVC names no iteration where there is one stage alone."""
+    """Return the names of a stage: DVC names no iteration of a stage that exists once."""
     return {f"{entry.name}@{key}", entry.name}
 
 

@@ -1,7 +1,7 @@
-"""Any revision's files without checkout: the workspace, a commit, branch, tag or experiment.
+"""Files of a revision without checkout: the workspace, a commit, branch, tag or experiment.
 
-DVC resolves the revision and finds the bytes, in the cache or else in the remote. An old revision
-is read with the workspace's remotes: its own may be gone. Knows no rows (see `frames`).
+DVC resolves the revision and fetches the bytes from the cache or the remote. Old revisions are read
+with the workspace's remotes, since their own may be gone. Rows are read in `snapshot`.
 """
 
 from __future__ import annotations
@@ -33,50 +33,50 @@ class Tree(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name that users know it by."""
         ...
 
     def has(self, path: Path) -> bool:
-        """Say whether the revision has such a file, wherever its bytes are."""
+        """Return whether the revision has such a file, wherever its bytes are."""
         ...
 
     def local(self, path: Path) -> Path | None:
-        """Return a local file with the content of `path`; None where the revision has no such."""
+        """Return a local file with the content of `path`, or None if there is no such file."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The working folder as it lies there."""
+    """The working folder."""
 
     name: str = WORKSPACE
 
     def has(self, path: Path) -> bool:
-        """Say whether the file lies there."""
+        """Return whether the file exists."""
         return path.is_file()
 
     def local(self, path: Path) -> Path | None:
-        """Return `path` itself, or None where there is no such file."""
+        """Return `path` itself, or None if there is no such file."""
         return path if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A revision that DVC reads; its files are copied to `folder`, one by one, when asked for."""
+    """A revision read through DVC; requested files are copied to `folder`."""
 
     name: str
     files: DVCFileSystem
     folder: Path
 
     def has(self, path: Path) -> bool:
-        """Say whether git has the file, or a run that dvc.lock tells of made it."""
+        """Return whether git has the file, or dvc.lock of the revision names it."""
         if not self.files.exists(path.as_posix()):
             return False
         tracked = self.files.info(path.as_posix()).get("dvc_info")
         return tracked is None or tracked.get("md5") is not None
 
     def local(self, path: Path) -> Path | None:
-        """Return a copy of `path`. Raises DataError where its bytes are nowhere."""
+        """Return a copy of `path`. Raises DataError if its bytes are in no cache or remote."""
         copy = self.folder / path
         if copy.exists():
             return copy
@@ -86,11 +86,11 @@ class Revision:
         return copy
 
     def copy(self, path: Path, to: Path) -> None:
-        """Write what the revision has at `path`. Raises DataError where its bytes are nowhere."""
+        """Write the revision's `path` to `to`. Raises DataError if its bytes are nowhere."""
         with jsonl.replacing(to) as temporary:
             try:
                 self.files.get_file(path.as_posix(), str(temporary))
-            except OSError as error:  # DVC's own name for lost bytes is a FileNotFoundError
+            except OSError as error:  # DVC raises FileNotFoundError for lost bytes
                 raise DataError(
                     f"{path} of {self.name}: neither the cache nor the remote has it ({error}). "
                     "`dvc fetch --all-commits`, or `dvc push` where it was made, may help."
@@ -99,7 +99,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a person named: a file, or an iteration (None: the last) of a tree."""
+    """What a user named: a file, or an iteration of a tree (None: the last iteration)."""
 
     tree: Tree
     iteration: str | None
@@ -107,7 +107,7 @@ class Place:
 
 
 class Trees:
-    """Opens places; each revision once."""
+    """Resolves places; each revision is opened once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -117,8 +117,8 @@ class Trees:
         """Return the place that `text` names. Raises RevisionError.
 
         A file's path; an iteration (`2`); a revision (`HEAD~1`, `v1`, an experiment); or both
-        (`v1:2`, `workspace:2`), the last iteration where none stands behind the colon. What is an
-        iteration of the workspace is read as one.
+        (`v1:2`, `workspace:2`), with the last iteration if nothing follows the colon. A name that
+        is an iteration of the workspace means that iteration.
         """
         if Path(text).is_file():
             return Place(self._workspace, None, Path(text))
@@ -131,7 +131,7 @@ class Trees:
 
     @functools.cache  # noqa: B019 - lives as long as one command
     def tree(self, revision: str) -> Tree:
-        """Return the files of `revision`. Raises RevisionError where there is none."""
+        """Return the files of `revision`. Raises RevisionError if there is no such revision."""
         if revision in ("", WORKSPACE):
             return self._workspace
         return Revision(revision, _open(revision), Path(tempfile.mkdtemp(dir=self._folder)))
@@ -139,7 +139,7 @@ class Trees:
 
 @contextmanager
 def open_trees() -> Iterator[Trees]:
-    """Yield what opens places; copies of files are gone with the block."""
+    """Yield a resolver of places; copied files are removed at the end."""
     with ExitStack() as stack:
         yield Trees(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lion-"))))
 
@@ -154,7 +154,7 @@ def _open(revision: str) -> DVCFileSystem:
         here = Config.from_cwd()
         ours = {section: here[section] for section in ("core", "remote", "cache")}
         files = DVCFileSystem(rev=revision, config=ours)
-        files.info("/")  # opens it: a revision that is none shows itself now
+        files.info("/")  # opens it, so that an unknown revision raises here
     except (DvcException, SCMError) as error:
         raise RevisionError(
             f"{revision}: no file, no iteration of params.yaml, and no revision ({error}). "
@@ -164,9 +164,9 @@ def _open(revision: str) -> DVCFileSystem:
 
 
 def bring(paths: Sequence[Path]) -> None:
-    """Write outputs that dvc.lock names into the workspace, from the cache or else the remote.
+    """Write outputs that dvc.lock names into the workspace, from the cache or the remote.
 
-    A stage may do so where `dvc pull` may not: its `dvc repro` holds the locks. Raises DataError.
+    A stage may do so where `dvc pull` may not: `dvc repro` holds DVC's locks. Raises DataError.
     """
     from dvc.api import DVCFileSystem
 
@@ -178,8 +178,8 @@ def bring(paths: Sequence[Path]) -> None:
 def iterations(tree: Tree) -> Mapping[str, str | None]:
     """Return the iterations of a revision, the base first: name to predecessor.
 
-    Only that part of params.yaml is read: an old revision's other parameters may be unknown today.
-    Raises DataError.
+    Reads only that part of params.yaml: other parameters may be unknown to this version. Raises
+    DataError.
     """
     path = tree.local(project.PARAMS)
     document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -200,7 +200,7 @@ def lineage(predecessors: Mapping[str, str | None], iteration: str) -> Sequence[
 
 
 def iteration_of(place: Place) -> str:
-    """Return the iteration that a place names, or else the last one that has a Cache Pool.
+    """Return the iteration of a place, or else the last with a Cache Pool.
 
     Raises RevisionError.
     """
@@ -220,6 +220,6 @@ def iteration_of(place: Place) -> str:
 
 
 def document(tree: Tree, path: Path, kind: type[M]) -> M | None:
-    """Return a file of metrics of a revision; None where it has none. Raises DataError."""
+    """Return a metrics file of a revision, or None if it has none. Raises DataError."""
     local = tree.local(path)
     return None if local is None else files.read_metrics(local, kind)

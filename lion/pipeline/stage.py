@@ -1,7 +1,7 @@
-"""The frame that every stage runs in: arguments, lock, settings, progress, record, errors.
+"""The frame of every stage: arguments, lock, settings, progress, run record, errors.
 
 A stage is a function from its `Work` to one closing sentence: it loads, calls a phase function, and
-writes. What it reads and writes stands in its own file under `stages/`.
+writes. What it reads and writes is in its file under `stages/`.
 """
 
 import shutil
@@ -73,9 +73,9 @@ class Disk:
 
 @dataclass(slots=True)
 class Work:
-    """One run of one stage: its iteration ("0" is the base), settings, and where things lie.
+    """One run of one stage: its iteration ("0" is the base), settings and paths.
 
-    `happened` records what the clients that it opened really did, by role.
+    `happened` records what its clients really did, by role.
     """
 
     stage: str
@@ -112,13 +112,13 @@ class Work:
         return self.files.read_metrics(project.metrics(self.iteration, kind.FILE), kind)
 
     def write_metrics(self, metrics: Metrics) -> None:
-        """Write metrics of this iteration: functions of the stage's inputs alone."""
+        """Write metrics of this iteration; they depend on the stage's inputs only."""
         self.files.write_metrics(project.metrics(self.iteration, metrics.FILE), metrics)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
-        """Write the rows that this stage dropped, with their reasons, and their number.
+        """Write the dropped rows with their reasons, and their count.
 
-        The number makes no file empty: DVC warns of each empty one.
+        The count is a row of its own, so that no file is empty: DVC warns of empty files.
         """
         path = self.data(f"dropped.{self.stage}.jsonl")
         self.files.write(path, [*dropped, Tally(self.stage, len(dropped))])
@@ -129,16 +129,16 @@ class Work:
 
     @property
     def unfinished(self) -> Path:
-        """Where lies what the stage goes on from after a kill, until it ends well."""
+        """The path of what a killed stage resumes from; removed when the stage ends well."""
         return project.unfinished(self.name)
 
     def progress(self) -> AbstractContextManager[console.Update]:
-        """Show how many of the student's answers are there."""
+        """Return a progress bar of the student's responses."""
         return console.progress(f"{self.name}: student")
 
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
-        """Yield an asker of `endpoint` with a progress bar; record what it did."""
+        """Yield a client of `endpoint` with a progress bar; record what it did."""
         with opened(self.settings, role, endpoint, self.name) as asker:
             try:
                 yield asker
@@ -147,7 +147,7 @@ class Work:
 
 
 def run(stage: str, main: Callable[[Work], str]) -> None:
-    """Run a stage as a process: `python -m stages... ITERATION`."""
+    """Run a stage as a process: `python -m stages.NAME ITERATION`."""
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
         name = work.name
@@ -162,15 +162,15 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
 
 
 def refuse_problems(work: Work) -> None:
-    """Raise SettingsError with all that would stop the run, before anything is spent.
+    """Raise SettingsError with all problems of a run, before anything is spent.
 
-    So that a bare `dvc repro`, too, pays for nothing that a later stage cannot use. The hub is
-    asked where the base student is looked up, and not again by every stage after that.
+    A bare `dvc repro` is checked, too. The hub is asked only by stages that look up the base
+    student.
     """
     stage = STAGES[work.stage]
     if stage.asks or stage.looks_up_student:
         from lion.pipeline.checks import (
-            offline,  # reads every file of params, which other stages need not
+            offline,  # reads every file that params name; other stages need none
         )
 
         offline.refuse(offline.without_keys(work.settings, ask_hub=stage.looks_up_student))
@@ -190,9 +190,9 @@ def _refuse_changed(name: str) -> None:
 
 @contextmanager
 def _recorded(work: Work, path: Path) -> Iterator[None]:
-    """Write what really happened, whether or not the stage finishes.
+    """Write the run record, whether or not the stage finishes.
 
-    A run that goes on where an unfinished one stopped counts what that one did, too.
+    A resumed run adds the figures of the unfinished run before it.
     """
     before = metrics_files.read_if(path, RunRecord)
     started, code = time.monotonic(), 1
@@ -233,7 +233,7 @@ def _module() -> str:
 
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
-    """Hold the stage's lock: after `kill -9` of dvc its stage runs on, and two must not write."""
+    """Hold the stage's lock: after `kill -9` of dvc the stage may still run in an orphan."""
     path = project.lock(name.replace("/", "_"))
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)

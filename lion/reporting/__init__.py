@@ -1,1 +1,1 @@
-"""What people see of a run: tables, pages, diffs, traces, plans. Reads, never judges."""
+"""What people see of a run: tables, the report page, diffs, traces. Decides no output."""

@@ -1,4 +1,4 @@
-"""A pool to read: which rows, in which order, and how they look on a terminal."""
+"""Rows of a pool for `lion show`: filter, order, and text for a terminal."""
 
 import re
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from lion.errors import SettingsError
 from lion.escape import DASH, clipped, inert
 from lion.records.rows import Row
 
-CLIP = 400  # characters of a text, unless it is asked for whole
+CLIP = 400  # characters of a text, unless --whole
 ORDERS = ("pool", "gap", "-gap", "length", "-length")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)?(\.\.)?(-?\d+(?:\.\d+)?)?\Z")
 _STYLES = {"hard": "red", "easy": "green", "undecided": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the rows shown have in common; None where anything will do."""
+class RowFilter:
+    """Conditions on rows, all of which must hold; None sets no condition."""
 
     difficulty: str | None = None
     origin: str | None = None
@@ -34,31 +34,34 @@ class Wanted:
     gap: str | None = None
 
 
-def select_rows(pool: pl.DataFrame, wanted: Wanted, order: str) -> pl.DataFrame:
-    """Return the wanted rows of `gathering.judged_pool`, in `order`. Raises SettingsError."""
+def select_rows(pool: pl.DataFrame, criteria: RowFilter, order: str) -> pl.DataFrame:
+    """Return the rows of `snapshot.judged_pool` that pass `criteria`, in `order`.
+
+    `order` is one of ORDERS. Raises SettingsError where the range of gaps is malformed.
+    """
     rows = pool
     for name in ("difficulty", "origin", "iteration", "domain", "category"):
-        value = getattr(wanted, name)
+        value = getattr(criteria, name)
         if value is not None:
             rows = rows.filter(pl.col(name) == value)
     for name in ("id", "parent"):
-        value = getattr(wanted, name)
+        value = getattr(criteria, name)
         if value is not None:
             rows = rows.filter(pl.col(name).str.starts_with(value))
-    if wanted.gap is not None:
-        low, high = bounds(wanted.gap)
+    if criteria.gap is not None:
+        low, high = bounds(criteria.gap)
         rows = rows.filter(pl.col("gap").is_between(low, high))
-    if wanted.search is not None:
-        sought = [
-            pl.col(name).str.to_lowercase().str.contains(wanted.search.lower(), literal=True)
+    if criteria.search is not None:
+        contains = [
+            pl.col(name).str.to_lowercase().str.contains(criteria.search.lower(), literal=True)
             for name in ("text", "answer", "response")
         ]
-        rows = rows.filter(pl.any_horizontal(sought))
+        rows = rows.filter(pl.any_horizontal(contains))
     return _ordered(rows, order)
 
 
 def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:
-    """Return the rows in one of ORDERS; those without a figure come last."""
+    """Return the rows in one of ORDERS; rows without the figure come last."""
     if order == "pool":
         return rows
     key = {"gap": pl.col("gap"), "length": pl.col("text").str.len_chars()}[order.removeprefix("-")]
@@ -66,7 +69,7 @@ def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:
 
 
 def bounds(text: str) -> tuple[float, float]:
-    """Return the numbers of a range such as `3..`, `..2`, `1..3` or `3`. Raises SettingsError."""
+    """Return (low, high) of a range such as `3..`, `..2`, `1..3` or `3`. Raises SettingsError."""
     match = _RANGE.match(text)
     if match is None or not text:
         raise SettingsError(f"--gap {text}: a range is expected, as 3.. or ..2 or 1..3")
@@ -77,7 +80,7 @@ def bounds(text: str) -> tuple[float, float]:
 
 
 def as_row(row: Row) -> Row:
-    """Return a row for a script, in the words of the command's own options."""
+    """Return a row for JSON, with the names that the command's options use."""
     renamed = {"text": "instruction", "answer": "teacher", "response": "student"}
     return {renamed.get(name, name): value for name, value in row.items()}
 

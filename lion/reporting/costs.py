@@ -1,4 +1,7 @@
-"""Tables of money for a person. Figures come from `planning`, `maintenance` and the ledger."""
+"""Tables of calls, tokens and money: `lion plan`, `lion ledger` and `lion costs`.
+
+The figures come from `pipeline.plan`, `llm.ledger_maintenance` and the ledger.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +28,7 @@ _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 
 
 def disk_sentence(need: DiskNeed) -> str:
-    """Return the disk that the students need, as a sentence; a dash where it is not known."""
+    """Return the disk that the students need, as a sentence for `lion plan`."""
     if not need.students and not need.states:
         return "Disk: next to nothing, or not known."
     return (
@@ -38,7 +41,7 @@ def disk_sentence(need: DiskNeed) -> str:
 def plan_table(
     needs: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
 ) -> RenderableType:
-    """Return the plan as a table, with its sums and the budget beside them."""
+    """Return the plan as a table, with its totals and the budget below."""
     if not needs:
         return Text("Nothing is left to be asked.")
     table = grid("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
@@ -82,7 +85,7 @@ def plan_table(
 
 
 def plan_as_json(needs: Sequence[Need]) -> str:
-    """Return the plan as a JSON array."""
+    """Return the plan as a JSON array, one object per stage and role."""
     return json.dumps([asdict(need) for need in needs], indent=2)
 
 
@@ -100,7 +103,7 @@ def ledger_table(
     failures: Mapping[str, int],
     hits: float | None,
 ) -> RenderableType:
-    """Return what `lion ledger` shows."""
+    """Return what `lion ledger` prints."""
     replies, spent, reserved = counts
     size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
     head = Text(
@@ -129,7 +132,7 @@ def ledger_table(
 def costs(
     stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
 ) -> RenderableType:
-    """Return what every stage cost, and the money per accepted hard instruction."""
+    """Return the cost of every stage, and the money per accepted hard instruction."""
     table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
     for stage in stages:
         table.add_row(
@@ -155,7 +158,7 @@ def costs(
 def costs_as_json(
     stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
 ) -> str:
-    """Return the same as a JSON object."""
+    """Return the figures of `costs` as a JSON object."""
     accepted, each = _each_hard(stages, iterations)
     rows = [{**asdict(stage), "stage": stage.names[0], "wasted": stage.wasted} for stage in stages]
     for row in rows:
@@ -171,7 +174,7 @@ def costs_as_json(
 
 
 def _if_known(each: tuple[int, int] | None) -> int | None:
-    """Return money of which nothing is unpriced, else None."""
+    """Return the nanodollars, or None where some calls have no price."""
     return None if each is None or each[1] else each[0]
 
 
@@ -184,7 +187,7 @@ def _reviews(
 def _each_hard(
     stages: Sequence[ledger_maintenance.CallStatistics], iterations: Sequence[str]
 ) -> tuple[int, tuple[int, int] | None]:
-    """Return the accepted hard instructions, and nanodollars and unpriced calls for each."""
+    """Return the accepted hard instructions, and (nanodollars, unpriced calls) for each."""
     accepted = sum(_accepted_hard(name) for name in iterations)
     if not accepted:
         return 0, None
@@ -198,7 +201,7 @@ def _accepted_hard(name: str) -> int:
 
 
 def grid(*columns: str) -> Table:
-    """Return an empty table in the style of all; the first two columns hold words."""
+    """Return an empty table; the first two columns are text, the others are right-aligned."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < 2 else "right")

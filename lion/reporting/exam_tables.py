@@ -1,4 +1,4 @@
-"""Reviews that exist already: what they come to, and the same as a table for a person."""
+"""Tables of exams, and a comparison of two readings of existing reviews."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -31,9 +31,10 @@ def of_reviews(
     candidate: int,
     bootstrap: Bootstrap,
 ) -> ReviewsRead:
-    """Return what the file's own scores come to, what ours do, and where the two differ.
+    """Compare the scores that a file of reviews states with those parsed from its texts.
 
-    `candidate` (1 or 2) is whose quality is told; `written` are the answers of both.
+    `candidate` (1 or 2) is the assistant whose quality is computed; `written` holds both
+    assistants' answers, for their lengths.
     """
     stated, parsed = (
         open_ended_figures.open_ended_metrics(rows, bootstrap) if rows else None
@@ -63,7 +64,7 @@ def _compared(
     written: Sequence[Sequence[str]] | None,
     candidate: int,
 ) -> list[Compared]:
-    """Return the questions that have two scores."""
+    """Return the questions for which both assistants have a score."""
     own = candidate - 1
     rows = []
     for number, (question, pair) in enumerate(zip(questions, pairs, strict=True)):
@@ -87,13 +88,13 @@ def reviews_table(reviews: ReviewsRead) -> RenderableType:
 
 
 def open_table(metrics: OpenExamMetrics) -> RenderableType:
-    """Return an exam's figures, and the reviews that have no scores."""
+    """Return an exam's figures, and counts of the reviews without scores."""
     without = [f"without scores: {reason} {n}" for reason, n in metrics.dropped.items()]
     return Group(_readings({"the referee's scores": metrics.figures}), *without)
 
 
 def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
-    """Return figures side by side, by category."""
+    """Return a table with one column per reading, and a row per figure and category."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in readings:
@@ -110,7 +111,7 @@ def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
 
 
 def reasoning_table(exam: str, accuracy: ExamAccuracy) -> RenderableType:
-    """Return an exam's tasks beside chance, and the paper's averages."""
+    """Return an exam's tasks beside chance, and the averages that the paper reports."""
     title = f"{exam}: {accuracy.items:,} of {accuracy.official_items:,} official items"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "items", "accuracy %", "chance %", "unread %", ""):

@@ -1,6 +1,6 @@
-"""The model card of an exported student, filled in from the run: nothing here is made up.
+"""The model card of an exported student, filled in from pools, metrics and params.
 
-Reads pools, metrics and params; what the run does not know is said to be unknown.
+Whatever the run does not record is printed as unknown.
 """
 
 from collections import Counter
@@ -25,10 +25,10 @@ UNKNOWN = "unknown"
 
 
 def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
-    """Return the text of README.md for iteration `iteration`'s student.
+    """Return the text of README.md for the student of `iteration`.
 
-    `licence` is the owner's word; without it the base model's own card is asked. Raises ModelError
-    where there is no such student, DataError where its pool is damaged.
+    `licence` is the owner's; without it the base model's own card is read. Raises ModelError where
+    there is no such student, DataError where its pool is damaged.
     """
     from huggingface_hub import ModelCardData
 
@@ -119,7 +119,7 @@ def _licences(settings: Settings, licence: str) -> Iterator[str]:
 
 
 def _licence_of(base: students.Source) -> str:
-    """Return what the base model's own card names, or that it is unknown."""
+    """Return the licence that the base model's own card names, or UNKNOWN."""
     from huggingface_hub import ModelCard
 
     folder = Path(base.base)
@@ -129,7 +129,7 @@ def _licence_of(base: students.Source) -> str:
         with hub.translated(base.base):
             card = ModelCard.load(folder / "README.md" if folder.is_dir() else base.base)
     except ModelError:
-        return UNKNOWN  # offline, or gone: the card says so
+        return UNKNOWN  # offline, or the model was removed
     return str(card.data.to_dict().get("license", UNKNOWN))
 
 

@@ -52,14 +52,14 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written: the file's size in bytes, the rows in it."""
+    """The size of the written file in bytes, and the number of its rows."""
 
     size: int
     rows: int
 
 
 def write_page(place: Place, out: Path) -> Written:
-    """Write the page of a run as far as `place`. Raises DataError and RevisionError."""
+    """Write the page of the run up to `place`. Raises DataError and RevisionError."""
     iteration = revisions.iteration_of(place)
     run = snapshot.read_run(place.tree, iteration, snapshot.judged_pool(place))
     footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
@@ -70,7 +70,7 @@ def write_page(place: Place, out: Path) -> Written:
 
 
 def overview(run: Run) -> Row:
-    """Return the page's summary of a run."""
+    """Return the page's summary: title, headline, key figures and sections of cards."""
     sections = {
         "Progress": page_cards.progress_cards(run),
         "Hard and easy": page_cards.difficulty_cards(run),
@@ -122,7 +122,7 @@ def _short(number: int) -> str:
 
 
 def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
-    """Return the page. `rows` are as `gathering.judged_pool` has them, with a column `about`."""
+    """Return the HTML. `rows` are those of `snapshot.judged_pool`, with a column `about`."""
     scripts = [_asset(name) for name in _SCRIPTS]
     styles = [_asset(name) for name in _STYLES]
     return Template(_asset("page.html")).substitute(
@@ -154,7 +154,7 @@ def _hashes(texts: list[str]) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that stays inside its element: no `<`, `>` or `&` stands in it as such."""
+    """Return JSON without `<`, `>` and `&`, so that it cannot close its element."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -162,7 +162,7 @@ def _json(value: Any) -> str:
 
 
 def _packed(rows: pl.DataFrame) -> str:
-    """Return the columns as JSON in gzip in base64; the same rows are the same text."""
+    """Return the columns as gzipped JSON in base64; equal rows give equal text."""
     columns = {name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()}
     for name in ("text", "teacher", "student", "domain"):
         columns[name] = [None if text is None else _shown(text) for text in columns[name]]

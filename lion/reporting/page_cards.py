@@ -30,16 +30,16 @@ _OTHERS = "others"  # domains
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
 _EDGES = (0.0, 1.0, 3.0, 6.0)
 _NAME = 40  # characters
-_PARTS = 10  # domains that are told apart; the rest are one
+_PARTS = 10  # domains shown by name; the rest are summed
 
 
 def card(title: str, note: str, **content: Any) -> Card:
-    """Return a card; `content` is its plot or table, and `wide` where it takes a row."""
+    """Return a card; `content` is a plot or a table, `wide` makes it span the page."""
     return {"title": title, "note": note, **content}
 
 
 def point(line: Line, value: float, interval: tuple[float, float] | None, **more: str) -> Row:
-    """Return a plot's point: iteration, value, low, high. Without an interval it has no width."""
+    """Return a point of a plot; without an interval, low and high equal the value."""
     low, high = interval or (value, value)
     return {"iteration": line.iteration, "value": value, "low": low, "high": high, **more}
 
@@ -101,7 +101,7 @@ def _loss(run: Run) -> Card | None:
 
 
 def exam_cards(run: Run) -> Iterator[Card | None]:
-    """Yield the categories of the run's own exam, then the tasks of each exam of the field."""
+    """Yield the categories of the run's own exam, then the tasks of each standard exam."""
     values = [
         {"category": one_line(category, 40), "iteration": line.iteration, "accuracy": share}
         for line in run.lineage
@@ -128,7 +128,7 @@ def _exams(run: Run, iteration: str) -> Mapping[str, ExamAccuracy]:
 
 
 def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
-    """Return an exam's tasks: a column a student, then chance, then the models of the paper."""
+    """Return an exam's tasks: one column per student, then chance, then the paper's models."""
     last = list(exams.values())[-1]
     models = last.paper_percent
     averages = (exam.average_percent for exam in exams.values())
@@ -144,7 +144,7 @@ def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
                 numbers.decimal(latest.chance_percent),
             ]
         )
-        rows[-1] += [DASH] * len(models)  # the paper's table has averages alone
+        rows[-1] += [DASH] * len(models)  # the paper reports averages only
     columns = ["task", *(f"student {key}" for key in exams), "chance"]
     part = "a subset of its items, " if last.subset else ""
     note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"
@@ -153,7 +153,7 @@ def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
 
 
 def cost_cards(run: Run) -> Iterator[Card | None]:
-    """Yield tokens by role, and what this machine did."""
+    """Yield tokens by role, and the calls, cost and time of this machine."""
     tokens: list[Row] = []
     for line in run.lineage:
         tokens += [
@@ -181,7 +181,7 @@ def cost_cards(run: Run) -> Iterator[Card | None]:
 
 
 def difficulty_cards(run: Run) -> Iterator[Card | None]:
-    """Yield hard share and gaps."""
+    """Yield the hard share and the distribution of gaps."""
     hard = [
         point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
     ]
@@ -212,7 +212,7 @@ def _gaps(run: Run) -> Card | None:
 
 
 def pool_cards(run: Run) -> Iterator[Card | None]:
-    """Yield the funnel of generation, and the drift of what the rows are about."""
+    """Yield the funnel of generation, and the topics of the new rows."""
     yield _funnel(run)
     yield _drift(run)
 
@@ -235,7 +235,7 @@ def _funnel(run: Run) -> Card | None:
 
 
 def _drift(run: Run) -> Card | None:
-    """Return what the new rows of each iteration are about."""
+    """Return the topics of the rows that each iteration added."""
     rows = run.rows.drop_nulls("about")
     if rows.is_empty():
         return None

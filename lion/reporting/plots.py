@@ -1,6 +1,6 @@
-"""The page's plots, as Vega-Lite has them. Pure: values in, a specification out.
+"""The report page's plots as Vega-Lite specifications. Pure functions of their values.
 
-Colours are the page's own variables, so that dark mode and print need no second plot.
+Colours are CSS variables of the page, so dark mode and print need no second plot.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _STUDENT, _TEACHER = "var(--student)", "var(--teacher)"
 _BANDS = [f"var(--s{number})" for number in range(1, 6)]
 _SHADES = [f"var(--a{number})" for number in range(1, 6)]
 _HEIGHT, _BAR = 220, 26  # pixels
-SMOOTH = 9  # points of a curve of training
+SMOOTH = 9  # points of the training curve
 
 
 def against_teacher(values: Sequence[Row]) -> Spec:
@@ -29,7 +29,10 @@ def against_teacher(values: Sequence[Row]) -> Spec:
 
 
 def by_iteration(values: Sequence[Row], title: str, format: str) -> Spec:
-    """Return one quantity by iteration, with its interval. Values: iteration, value, low, high."""
+    """Return one quantity by iteration, with its interval.
+
+    Values: iteration, value, low, high.
+    """
     return _layers(values, title, format, {"value": _STUDENT})
 
 
@@ -51,9 +54,9 @@ def _layers(values: Sequence[Row], title: str, format: str, colour: Spec) -> Spe
 
 
 def loss(values: Sequence[Row]) -> Spec:
-    """Return the training loss by step: faint as it was, and smooth. Values: iteration, step, loss.
+    """Return the training loss by step, raw and smoothed. Values: iteration, step, loss.
 
-    Smooth is the mean of the nearest `SMOOTH` points.
+    Smoothed is the mean of the nearest `SMOOTH` points.
     """
     x_axis = {"title": "optimiser step", "grid": False}
     x = {"field": "step", "type": "quantitative", "axis": x_axis}
@@ -87,7 +90,10 @@ def loss(values: Sequence[Row]) -> Spec:
 
 
 def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False) -> Spec:
-    """Return stacked shares by iteration. Values: iteration, part, rows; parts in `order`."""
+    """Return stacked shares by iteration. Values: iteration, part, rows, rank.
+
+    The parts appear in `order`.
+    """
     scale: Spec = {"domain": list(order)}
     if graded:
         scale["range"] = _BANDS
@@ -109,7 +115,7 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
 
 
 def amounts(values: Sequence[Row], title: str) -> Spec:
-    """Return stacked amounts, a bar a row. Values: row, part, amount, rank."""
+    """Return stacked amounts, one bar per row. Values: row, part, amount, rank."""
     bars = len({row["row"] for row in values})
     return _spec(
         values,

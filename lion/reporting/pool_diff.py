@@ -1,7 +1,7 @@
-"""Two pools side by side: rows joined by id, never by position. Pure.
+"""The comparison of two pools: rows are joined by id, never by position. Pure.
 
-A figure that neither side has is None. Where both sides judged a row, its verdicts are compared;
-a row that one side alone judged has not moved.
+A figure that neither side has is None. Verdicts are compared for rows that both sides judged; a row
+that only one side judged does not count as moved.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _PARENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One pool, with what its iteration found out; None where there was nothing to be had."""
+    """One pool with the verdicts, responses and metrics of its iteration; None where missing."""
 
     name: str
     rows: pl.DataFrame
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An instruction from which rows were added, and how many."""
+    """An instruction from which rows were generated, and the count of those added."""
 
     id: str
     text: str | None
@@ -90,7 +90,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row to look at; `before` and `after` are what changed: gaps, or answers."""
+    """A row to show; `before` and `after` are the gaps or answers that changed."""
 
     kind: str
     id: str
@@ -101,7 +101,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two pools have in common, and what not."""
+    """The rows two pools share, the rows they do not, and how figures changed."""
 
     before: str
     after: str
@@ -128,7 +128,7 @@ class Comparison:
 
 
 def compare(before: Side, after: Side, samples: int) -> Comparison:
-    """Compare two sides, with `samples` rows of each kind to look at, in the pools' order."""
+    """Compare two sides, with up to `samples` rows of each kind, in the pools' order."""
     added = after.rows.join(before.rows, on="id", how="anti", maintain_order="left")
     removed = before.rows.join(after.rows, on="id", how="anti", maintain_order="left")
     kept = before.rows.join(
@@ -165,7 +165,7 @@ def compare(before: Side, after: Side, samples: int) -> Comparison:
 def _groups(
     before: pl.DataFrame, after: pl.DataFrame, added: pl.DataFrame, removed: pl.DataFrame
 ) -> list[Group]:
-    """Return the counts by each quantity that a row of either side has, most rows first."""
+    """Return the row counts by each field of GROUPS, most rows first."""
     parts = {"before": before, "after": after, "added": added, "removed": removed}
     groups = []
     for by in GROUPS:
@@ -224,7 +224,7 @@ def _moves(judged: pl.DataFrame) -> Moves:
 
 
 def _responses(before: Side, after: Side) -> pl.DataFrame:
-    """Return the student's answers to what both sides' students were asked."""
+    """Return the responses to instructions that both sides' students answered."""
     empty = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "text_right": pl.String})
     if before.responses is None or after.responses is None:
         return empty
@@ -253,7 +253,7 @@ def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
 def _selected(
     frame: pl.DataFrame | None, expressions: Mapping[str, pl.Expr]
 ) -> dict[str, pl.Series]:
-    """Return the figures that there are, by name; all in one query, so that cores share it."""
+    """Return the non-null figures of each expression, in one query, which polars parallelises."""
     if frame is None:
         return {name: pl.Series(name, [], dtype=pl.Float64) for name in expressions}
     figures = frame.select(
@@ -263,7 +263,7 @@ def _selected(
 
 
 def _distribution(name: str, before: pl.Series, after: pl.Series) -> Distribution | None:
-    """Return both spreads, binned over the range of both; None where neither side has a figure."""
+    """Return both spreads, binned over their common range; None without any figure."""
     sides = (before, after)
     both = pl.concat(sides)
     if both.is_empty():
@@ -298,7 +298,7 @@ def _samples(kind: str, rows: pl.DataFrame, before: str, after: str, limit: int)
 
 
 def _moved(judged: pl.DataFrame | None, limit: int) -> list[Sample]:
-    """Return the rows that moved furthest, of each direction."""
+    """Return the rows whose gap changed most, in each direction."""
     if judged is None:
         return []
     samples: list[Sample] = []

@@ -1,7 +1,7 @@
-"""A comparison for a person: sections of a terminal's page, or of a pull request's comment.
+"""A comparison of pools as text: for a terminal, as Markdown, or as JSON.
 
-Figures come from `difference`. Texts that models wrote stay texts: inert on a terminal, and in
-Markdown behind a fence that they cannot close.
+The figures come from `pool_diff`. Texts that models wrote are escaped: control characters for a
+terminal, and a fence that they cannot close in Markdown.
 """
 
 import json
@@ -33,7 +33,7 @@ _GROUPS = 15  # rows of a table before the rest are counted together
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A table: its columns, of which the first says what it is about, and its rows."""
+    """A table: its columns, of which the first is the row's label, and its rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -68,13 +68,13 @@ def comparison_as_markdown(comparison: Comparison) -> str:
         parts += [_pipe([_code(row[0]), *row[1:]]) for row in section.rows]
     for kind, samples in _by_kind(comparison.samples):
         parts += ["", f"<details><summary>{kind.capitalize()}</summary>", ""]
-        parts += [_fenced("\n".join(_told(sample))) for sample in samples]
+        parts += [_fenced("\n".join(_sample_lines(sample))) for sample in samples]
         parts += ["", "</details>"]
     return "\n".join(parts)
 
 
 def _headline(comparison: Comparison) -> list[str]:
-    """Return what happened, one sentence a line."""
+    """Return the summary, one sentence a line."""
     before, after = comparison.rows
     sentences = [
         f"{before:,} rows, then {after:,}: {comparison.added:,} added, "
@@ -121,7 +121,7 @@ def _exam(*sides: EvaluateMetrics | None) -> str:
 
 
 def sections(comparison: Comparison) -> Iterator[_Section]:
-    """Yield the tables that have something to say."""
+    """Yield the tables that have rows."""
     for by in dict.fromkeys(group.by for group in comparison.groups):
         groups = [group for group in comparison.groups if group.by == by]
         yield _Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
@@ -177,7 +177,7 @@ def _by_kind(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
         yield kind, [sample for sample in samples if sample.kind == kind]
 
 
-def _told(sample: Sample) -> list[str]:
+def _sample_lines(sample: Sample) -> list[str]:
     """Return a sample's lines: its id and what changed, then its text."""
     text = inert(clipped(sample.text, _TEXT))
     if sample.kind in ("added", "removed"):
@@ -190,7 +190,7 @@ def _told(sample: Sample) -> list[str]:
 
 
 def _sample(sample: Sample) -> RenderableType:
-    first, *rest = _told(sample)
+    first, *rest = _sample_lines(sample)
     return Group(Text(first, style="dim"), *(Padding(Text(text), (0, 0, 0, 2)) for text in rest))
 
 
@@ -212,7 +212,7 @@ def _pipe(cells: Sequence[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a name as a code span that nothing in it can leave, in a table or out of it."""
+    """Return a name as a code span that its own characters cannot close, also in a table."""
     if not text:
         return ""
     return f"`{text.replace('`', chr(39)).replace('|', chr(0x00A6))}`"

@@ -1,7 +1,7 @@
-"""How an instruction was made, and which student learnt from it: recomputed, never recorded.
+"""How an instruction was generated, and which student was tuned on it: recomputed.
 
-A request is a function of params, prompts and the parent, so the ledger can be asked for its reply;
-the rows that a student was tuned on are a function of params and pools.
+A request is a function of params, prompts and the parent, so its reply can be looked up in the
+ledger. The rows that a student was tuned on are a function of params and pools.
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.reporting import snapshot
 from lion.student.chat_format import transcript
 
-_MAX_REQUESTS = 512  # of one parent in one iteration, at most, that are looked for
+_MAX_REQUESTS = 512  # looked up for a parent in an iteration
 _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The generator's prompt and reply; `unknown` says why there is none of either."""
+    """The generator's prompt and reply; `unknown` is the reason why either is missing."""
 
     prompt: str | None
     reply: str | None
@@ -38,7 +38,7 @@ class Generation:
 def how_generated(
     tree: Tree, settings: Settings | None, own: Instruction, parent: Instruction | None
 ) -> Generation:
-    """Return how the generator came to write `own`."""
+    """Return the generator's request and reply that produced `own`."""
     if settings is None or parent is None or own.origin not in KINDS:
         return Generation(
             None, None, "neither its parent nor the parameters of that time are at hand"
@@ -55,7 +55,7 @@ def how_generated(
 
 
 def _templates(tree: Tree) -> Prompts:
-    """Load the generator's prompts as that revision had them. Raises DataError."""
+    """Load the generator's prompts of that revision. Raises DataError."""
     folder = project.PROMPTS / "generator"
     local = [tree.local(folder / name) for name in prompts.VARIABLES["generator"]]
     existing = next((path for path in local if path is not None), folder / "system.txt")
@@ -65,7 +65,7 @@ def _templates(tree: Tree) -> Prompts:
 def _requests(
     settings: Settings, own: Instruction, parent: Instruction, templates: Prompts
 ) -> Iterator[Request]:
-    """Yield the requests that may have brought `own`, in the order in which they were made."""
+    """Yield the requests that may have produced `own`, in the order in which they were sent."""
     kind = prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
     first = settings.depth(own.iteration) * SAMPLES_PER_DEPTH
     for sample in range(first, first + _MAX_REQUESTS):
@@ -82,7 +82,7 @@ def _reply(
         for start in range(0, len(requests), _CHUNK):
             keys = [_key(settings, request) for request in requests[start : start + _CHUNK]]
             replies = ledger.look_up(keys)
-            if not replies:  # samples are used in their order
+            if not replies:  # samples are used in ascending order
                 return None
             for key in keys:
                 outcome = protocol.parse(replies[key]) if key in replies else None
@@ -104,9 +104,9 @@ def _id(text: str) -> str:
 
 
 def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str) -> str | None:
-    """Return `new` or `replayed` where this iteration's student was tuned on it, else None.
+    """Return `new` or `replayed` if this iteration's student was tuned on the row, else None.
 
-    What the stage dropped as too long is for the caller to say: dropped.tune.jsonl has it.
+    Rows that tuning dropped as too long are not excluded here: dropped.tune.jsonl lists them.
     """
     train = tree.local(project.data(iteration, "train_pool.jsonl"))
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
@@ -126,5 +126,5 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
 
 
 def _bare(identity: str) -> Instruction:
-    """Return a row that has nothing but its id, which is all that a draw looks at."""
+    """Return a row with an id only, which is all that the draw of replayed rows reads."""
     return Instruction(identity, (), "seed", None, "0")

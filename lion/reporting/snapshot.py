@@ -36,7 +36,7 @@ _INSTRUCTION: Mapping[str, Any] = {
     "iteration": pl.String,
     "category": pl.String,
     "domain": pl.String,
-    "nearest": pl.List(pl.String),  # an id and a number, so both as text
+    "nearest": pl.List(pl.String),  # an id and a number: polars lists have one type
     "answer": _ANSWER,
 }
 _SCORES: Mapping[str, Any] = {
@@ -76,9 +76,9 @@ def answers_frame(path: Path) -> pl.DataFrame:
 
 
 def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
-    if path.stat().st_size == 0:  # the loop had stopped
+    if path.stat().st_size == 0:  # an iteration after the loop had stopped
         return pl.DataFrame(schema=schema).drop("format")
-    # Lines, then one decoding: `read_ndjson` takes four times as long over nested rows.
+    # `read_ndjson` takes four times as long for nested rows.
     row = pl.col("row").str.json_decode(pl.Struct(dict(schema)))
     rows = pl.scan_lines(path, name="row").filter(pl.col("row") != "")
     try:
@@ -120,11 +120,11 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
 
 
 def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
-    """Return a pool with what was last found out about each row, up to the place's iteration.
+    """Return a pool with each row's latest verdict, up to the place's iteration.
 
-    The columns of `frames.pool_frame`, then teacher_mean, student_mean, gap, difficulty, judged
-    (the iteration of that verdict) and response (the student's answer that it judged); null where
-    the row was never judged. Raises DataError and RevisionError.
+    Columns: those of `pool_frame`, then teacher_mean, student_mean, gap, difficulty, judged (the
+    iteration of the verdict) and response (the student's response that was judged); null for a row
+    without verdict. Raises DataError and RevisionError.
     """
     if place.file is not None:
         return _with_verdicts(pool_frame(place.file), [])
@@ -181,9 +181,9 @@ def _metrics(tree: Tree, iteration: str, kind: type[M]) -> M | None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as far as `iteration`: its lines, those that lead there, and its Cache Pool.
+    """A run up to `iteration`: metrics of all iterations and of its lineage, and its Cache Pool.
 
-    `rows` are as `gathering.judged_pool` has them, with a column `about` (see `described`).
+    `rows` are those of `judged_pool`, with a column `about` (see `described`).
     """
 
     tree: Tree
@@ -194,16 +194,16 @@ class Run:
 
     @property
     def has_domains(self) -> bool:
-        """Whether rows say what they are about; else their seeds' categories stand for it."""
+        """Whether rows have domain labels; else the categories of their seeds are shown."""
         return bool(self.rows.get_column("domain").is_not_null().any())
 
     def metrics(self, iteration: str, kind: type[M]) -> M | None:
-        """Return metrics of an iteration; None where there are none."""
+        """Return a metrics file of an iteration, or None. Raises DataError."""
         return revisions.document(self.tree, project.metrics(iteration, kind.FILE), kind)
 
 
 def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
-    """Return the run that led to `iteration`. Raises DataError."""
+    """Return the run up to `iteration`. Raises DataError."""
     predecessors = revisions.iterations(tree)
     chain = revisions.lineage(predecessors, iteration)
     previous = {name: before for name, before in predecessors.items() if before is not None}
@@ -213,9 +213,9 @@ def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
 
 
 def described(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with a column `about`: the domain, or else the category of the row's seed.
+    """Return the rows with a column `about`: the domain, else the category of the row's seed.
 
-    A pool has parents before their children, so one pass finds every seed.
+    A pool lists parents before their children, so one pass finds every seed.
     """
     if rows.get_column("domain").is_not_null().any():
         return rows.with_columns(pl.col("domain").alias("about"))

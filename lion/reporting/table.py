@@ -1,4 +1,7 @@
-"""The closing table: the iterations side by side, for a person. Figures come from `summary`."""
+"""The table of iterations that `lion run` and `lion table` print.
+
+The figures come from `metrics.iterations`.
+"""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -40,7 +43,7 @@ _TOKENS = (
 
 
 def closing(lines: Sequence[Line]) -> RenderableType:
-    """Return the headline, the table, and what was dropped for which reason."""
+    """Return the headline, the table, and the rows dropped by reason."""
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
@@ -75,7 +78,7 @@ def headline(lines: Sequence[Line]) -> Text:
 
 
 def _between(interval: tuple[float, float] | None, scale: float) -> str:
-    """Return an interval in brackets, in per cent; nothing where there is none."""
+    """Return an interval in brackets, in per cent, or an empty text."""
     if interval is None:
         return ""
     low, high = interval
@@ -83,7 +86,7 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
 
 
 def notes(lines: Sequence[Line]) -> list[str]:
-    """Return where noise swamps verdicts, where the loop stopped, where quality did not rise."""
+    """Return warnings: noisy verdicts, iterations that stopped, quality that did not rise."""
     by_name = {line.iteration: line for line in lines}
     sentences = []
     for line in lines:
@@ -114,7 +117,7 @@ def _swamped(line: Line) -> list[str]:
 
 
 def trusted(lines: Sequence[Line]) -> list[str]:
-    """Return, for each iteration whose referee was asked, how far it can be trusted."""
+    """Return a line per judged iteration: how reliable its referee was."""
     return [_trusted(line.iteration, line.judge) for line in lines if line.judge is not None]
 
 
@@ -128,7 +131,7 @@ def _trusted(iteration: str, judge: Judge) -> str:
 
 
 def wasted(lines: Sequence[Line]) -> list[str]:
-    """Return the share of the calls that brought nothing, where there are any."""
+    """Return the share of calls without a usable reply, or an empty list."""
     calls, lost, throttled, billed = (
         sum(getattr(line, name) or 0 for line in lines)
         for name in ("calls", "wasted", "throttled", "billed")
@@ -142,7 +145,7 @@ def wasted(lines: Sequence[Line]) -> list[str]:
 
 
 def judging(lines: Sequence[Line]) -> list[str]:
-    """Return what the referee's reviews cost in all, and how far full judging would agree."""
+    """Return the total cost of the reviews, and the agreement with full judging."""
     reviews = [line.reviews for line in lines if line.reviews is not None]
     hard = sum(review.hard for review in reviews)
     if not hard:
@@ -166,14 +169,14 @@ def judging(lines: Sequence[Line]) -> list[str]:
 
 
 def _bounds(estimate: Estimate) -> tuple[float, float] | None:
-    """Return an estimate's interval; None where there is none, or nothing to estimate."""
+    """Return an estimate's interval, or None where it is missing or has no width."""
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return None
     return estimate.low, estimate.high
 
 
 def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
-    """Return money as text; what is unknown is said to be, and never counts as nothing."""
+    """Return money as text; an unknown price is shown as unknown, not as 0."""
     if nanodollars is None or (unpriced and not nanodollars):
         return "unknown"
     if nanodollars == 0:
@@ -183,7 +186,7 @@ def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
 
 
 def spent(lines: Sequence[Line]) -> str:
-    """Return what all iterations cost on this machine; a dash where nothing was asked here."""
+    """Return the cost of all iterations on this machine; a dash without calls."""
     here = [line for line in lines if line.calls is not None]
     if not here:
         return DASH
@@ -192,12 +195,12 @@ def spent(lines: Sequence[Line]) -> str:
 
 
 def cost(line: Line) -> str:
-    """Return what an iteration's calls cost on this machine; a dash where there were none here."""
+    """Return the cost of an iteration's calls on this machine; a dash without calls."""
     return DASH if line.calls is None else dollars(line.nanodollars, line.unpriced)
 
 
 def _table(lines: Sequence[Line]) -> Table:
-    """Return the table; eleven columns fit a terminal of 80."""
+    """Return the table; its eleven columns fit a terminal of 80 characters."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(_COLUMNS):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
@@ -216,7 +219,7 @@ def _table(lines: Sequence[Line]) -> Table:
 
 
 def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's columns and rows as texts, for another page than a terminal."""
+    """Return the table's columns and rows as texts, for the report page."""
     return list(_COLUMNS), [_cells(line) for line in lines]
 
 
@@ -237,7 +240,7 @@ def _cells(line: Line) -> list[str]:
 
 
 def _total(figures: Sequence[N | None]) -> N | None:
-    """Return the sum, or None where a figure is unknown: a part is no total."""
+    """Return the sum, or None where any figure is unknown."""
     terms = [figure for figure in figures if figure is not None]
     return sum(terms[1:], start=terms[0]) if terms and len(terms) == len(figures) else None
 
@@ -252,7 +255,7 @@ def _note(text: str) -> Text:
 
 
 def _millions(number: int | None) -> str:
-    """Return a count; from ten millions on in millions, for the table to fit."""
+    """Return a count, in millions from ten million on, which keeps the table narrow."""
     if number is None or number < 10_000_000:
         return count(number)
     return f"{number / 1e6:,.0f} M"

@@ -38,9 +38,9 @@ _DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)
 
 @dataclass(frozen=True, slots=True)
 class IterationTrace:
-    """What one iteration found out about an instruction, and did with it.
+    """The response, reviews, verdict and use of an instruction in one iteration.
 
-    `learnt`: `new` or `replayed` where this iteration's student was tuned on it, else None.
+    `learnt`: `new` or `replayed` if this iteration's student was tuned on it, else None.
     """
 
     iteration: str
@@ -53,9 +53,10 @@ class IterationTrace:
 
 @dataclass(frozen=True, slots=True)
 class InstructionTrace:
-    """An instruction's traced. `ancestors` begin with the seed; `children` were made from it.
+    """Everything known of an instruction. `ancestors` begin with the seed.
 
-    `made` is None where nobody generated it; `notes` say what could not be known.
+    `made` is None for a seed, `children` were generated from the instruction, and `notes` say what
+    could not be recovered.
     """
 
     instruction: Instruction
@@ -68,7 +69,7 @@ class InstructionTrace:
 
 
 def trace(place: Place, prefix: str) -> InstructionTrace:
-    """Return the life of the instruction whose id begins with `prefix`.
+    """Return the trace of the instruction whose id begins with `prefix`.
 
     Raises DataError where no id or more than one begins so.
     """
@@ -120,7 +121,7 @@ def _row(tree: Tree, paths: Sequence[Path], prefix: str) -> Row:
 
 
 def _naming(tree: Tree, path: Path, identity: str) -> Iterator[Row]:
-    """Yield the rows of a file that name `identity` anywhere; none where there is no file."""
+    """Yield the rows of a file that contain `identity`; none if the file is missing."""
     local = tree.local(path)
     if local is None:
         return
@@ -187,12 +188,12 @@ def _settings(tree: Tree) -> tuple[Settings | None, tuple[str, ...]]:
 
 
 def trace_as_json(traced: InstructionTrace) -> str:
-    """Return everything as one JSON object."""
+    """Return the trace as one JSON object."""
     return json.dumps(msgspec.to_builtins(traced), indent=2, ensure_ascii=False)
 
 
 def trace_as_text(traced: InstructionTrace) -> RenderableType:
-    """Return the life for a terminal: nothing of it is cut but the texts of other rows."""
+    """Return the trace for a terminal; only the texts of other rows are cut."""
     return Group(*_parts(traced))
 
 

@@ -1,1 +1,1 @@
-"""A student in use: exported, served, or talked to."""
+"""A student after distillation: export, delta, server, chat."""

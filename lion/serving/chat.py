@@ -1,7 +1,6 @@
-"""`lion chat`: a conversation with a student in the terminal, the teacher beside it if asked for.
+"""A conversation with a student in the terminal, optionally with the teacher beside it.
 
-What is written streams as it is generated. Nothing is kept; the teacher's replies are in the ledger
-as all of its replies.
+The response streams as it is generated. Nothing is kept but the teacher's replies, in the ledger.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ Reply = Callable[[list[Message]], str]
 
 
 class _Inert(TextStreamer):
-    """Streams to the terminal, where what would act on it is written as its escape."""
+    """A streamer to the terminal that escapes control characters."""
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Print a piece of the answer."""
@@ -39,20 +38,20 @@ class _Inert(TextStreamer):
 
 
 class Talker:
-    """A loaded student that answers one conversation at a time, and shows each word at once."""
+    """A loaded student that responds to one conversation and streams each token."""
 
     def __init__(self, folder: Path, settings: Settings, temperature: float) -> None:
         """Load the student. Raises ModelError."""
         model, self._tokenizer = students.load_student(folder, settings.student)
         self._model: Any = model.to(device())  # type: ignore[arg-type]  # transformers'
-        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        # The checkpoint's own settings (repetition penalty, beams, top-k) would be merged in.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._encoder = ChatFormatter(self._tokenizer, settings.student.prompt_format)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
 
     def __call__(self, messages: list[Message]) -> str:
-        """Write the answer to standard output as it comes, and return it. Raises DataError."""
+        """Stream the response to standard output, and return it. Raises DataError."""
         prompt = torch.tensor([self._encoder.prompt(messages)], device=self._model.device)
         sampled: dict[str, Any] = (
             {"do_sample": True, "temperature": self._temperature, "top_k": 0}
@@ -77,7 +76,7 @@ class Talker:
 
 @contextmanager
 def teacher(settings: Settings) -> Iterator[Reply]:
-    """Yield the teacher: asked as in the loop, its replies in the ledger. Raises AskError."""
+    """Yield the teacher, asked as in the loop and through the ledger. Raises AskError."""
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with (
         Ledger(project.ledger()) as ledger,
@@ -108,10 +107,10 @@ def talk(
     student: Reply,
     teacher: Reply | None,
 ) -> int:
-    """Answer what `listen` brings until it brings None; return the number of turns.
+    """Answer each line of `listen` until it returns None; return the number of turns.
 
-    Both see the student's side of the conversation. An empty line begins a new one. What the chat
-    template refuses is told, and the conversation goes on without it.
+    Student and teacher see the student's side of the conversation. An empty line starts a new one.
+    What the chat template refuses is shown, and the conversation continues without it.
     """
     messages: list[Message] = []
     turns = 0

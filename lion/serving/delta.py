@@ -1,9 +1,9 @@
-"""A student's weights as a difference to its base model: to share what was learnt alone.
+"""A student's weights as a difference to its base model.
 
-The difference is between the bits of the numbers, as integers that wrap around, so that what is
-recovered is the student to the last bit; sums of floats would not be. `delta.json` holds the
-SHA-256 of every tensor before and after: another base, or a damaged file, is refused. Tensors that
-the base lacks, or has in another shape, are kept whole. One file of weights is in memory at a time.
+The difference is between the bits of the numbers, as integers that wrap around, so that recovery is
+exact; sums of floats would not be. `delta.json` holds the SHA-256 of every tensor before and after:
+another base, or a damaged file, is refused. Tensors that the base lacks, or has in another shape,
+are stored whole. One weights file is in memory at a time.
 """
 
 import hashlib
@@ -29,7 +29,8 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 def make(student: Path, base: Path, out: Path) -> tuple[int, int]:
     """Write the difference of checkpoint `student` to checkpoint `base` to `out`.
 
-    Returns how many tensors are differences and how many are kept whole. Raises ModelError.
+    Returns the count of tensors stored as differences, and of those stored whole. Raises
+    ModelError.
     """
     export.refuse_taken(out)
     weights = Weights(base)
@@ -52,10 +53,10 @@ def make(student: Path, base: Path, out: Path) -> tuple[int, int]:
 
 
 def recover(delta: Path, base: Path, out: Path) -> int:
-    """Write the student that `delta` was made of to `out`, and return how many tensors it has.
+    """Write the student of `delta` to `out`, and return its count of tensors.
 
-    Raises ModelError where the base is another one, or where a tensor is missing or not what it
-    was: nothing is written then.
+    Raises ModelError, and writes nothing, if the base is another model or a tensor is missing or
+    damaged.
     """
     export.refuse_taken(out)
     tensors = _manifest(delta)
@@ -86,17 +87,17 @@ def digest(tensor: Tensor) -> str:
 
 
 class Weights:
-    """A checkpoint's tensors by name, each read when it is asked for."""
+    """A checkpoint's tensors by name, each read when requested."""
 
     def __init__(self, folder: Path) -> None:
-        """List the tensors. Raises ModelError where there are none."""
+        """List the tensors. Raises ModelError if there are none."""
         self._files: dict[str, Path] = {}
         for path in _files(folder):
             with safe_open(path, "pt") as file:
                 self._files |= dict.fromkeys(file.keys(), path)
 
     def alike(self, name: str, shape: torch.Size, dtype: torch.dtype) -> Tensor | None:
-        """Return a tensor as `dtype`, or None where there is none of its name and shape."""
+        """Return a tensor as `dtype`, or None if none has its name and shape."""
         if name not in self._files:
             return None
         with safe_open(self._files[name], "pt") as file:
@@ -137,7 +138,7 @@ def _manifest(delta: Path) -> dict[str, Row]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return a checkpoint's files of weights. Raises ModelError where there are none."""
+    """Return a checkpoint's weights files. Raises ModelError if there are none."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelError(f"{folder} holds no *.safetensors. Name a whole checkpoint.")

@@ -1,6 +1,6 @@
-"""A student made ready for others: whole weights, the chat template and stops that it learnt.
+"""A student exported as one checkpoint: merged weights, chat template and stop tokens.
 
-`from_pretrained`, vLLM and converters to GGUF take the folder as it is. Writes no card (`card`).
+`from_pretrained`, vLLM and converters to GGUF read the folder. The model card is `model_card`'s.
 """
 
 from pathlib import Path
@@ -40,8 +40,8 @@ _PAPER = (
 def export_student(student: Path, settings: Student, out: Path) -> None:
     """Write the student of folder `student`, merged, to `out`, complete or not at all.
 
-    The tokenizer brings the chat template of the student's training, and generation_config.json the
-    tokens at which an answer ends. Raises ModelError where `out` holds something already.
+    The tokenizer has the chat template of the training, generation_config.json the tokens that end
+    a response. Raises ModelError where `out` exists.
     """
     from transformers import GenerationConfig
 

@@ -1,8 +1,8 @@
-"""`lion serve-student`: a checkpoint behind an OpenAI-compatible server, by the engine at hand.
+"""`lion serve-student`: a checkpoint behind an OpenAI-compatible server.
 
-The student is exported first, so that the server has its merged weights, its chat template and its
-stops; it is served under the name that a stage asks for. vLLM where it is installed, else
-`transformers serve` on transformers' continuous batching.
+The student is exported first, so that the server has merged weights, chat template and stop tokens;
+it is served under the name that a stage asks for. The engine is vLLM if installed, else
+`transformers serve` with its continuous batching.
 """
 
 import importlib.util
@@ -34,9 +34,9 @@ def serve_student(student: Path, iteration: str, settings: Settings, host: str, 
 
 
 def guarded(host: str, engine: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the server's environment: off loopback vLLM asks for the token, as its own variable.
+    """Return the server's environment; off loopback vLLM gets the token in its own variable.
 
-    Raises ModelError where others could reach a server that lets everybody in.
+    Raises ModelError if others could reach a server without a token.
     """
     token = environment.get(TOKEN)
     if is_loopback(host):
@@ -52,7 +52,7 @@ def guarded(host: str, engine: str, environment: Mapping[str, str]) -> dict[str,
 
 
 def prepared(student: Path, name: str, settings: Settings) -> Path:
-    """Export the student to `.lion/served/NAME`, unless it is there; remove what was served before.
+    """Export the student to `.lion/served/NAME` unless it exists; remove other exports.
 
     The name holds a hash of the student's bytes.
     """
@@ -66,9 +66,9 @@ def prepared(student: Path, name: str, settings: Settings) -> Path:
 
 
 def server_command(name: str, host: str, port: int) -> list[str]:
-    """Return the words that serve the folder `name` of the working folder under its name.
+    """Return the command line that serves the folder `name` under that name.
 
-    Raises ModelError where no engine is installed.
+    Raises ModelError if no engine is installed.
     """
     place = ["--host", host, "--port", str(port)]
     scripts = Path(sys.executable).parent

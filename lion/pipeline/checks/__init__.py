@@ -1,1 +1,1 @@
-"""What would stop a run, looked for before anything is spent or removed."""
+"""Checks before a run: problems found before anything is spent or removed."""

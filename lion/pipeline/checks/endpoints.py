@@ -21,7 +21,7 @@ from lion.records.rows import Message
 
 
 def key_problems(settings: Settings) -> Iterator[str]:
-    """Look for the keys of all endpoints in the environment."""
+    """Yield the API keys that are missing in the environment."""
     missing: dict[str, list[str]] = {}
     for role, endpoint in endpoints(settings):
         name = endpoint.api_key_env
@@ -35,7 +35,7 @@ def key_problems(settings: Settings) -> Iterator[str]:
 
 
 def role_problems(settings: Settings) -> Iterator[str]:
-    """Refuse the embedded teacher for real text: it knows its own twenty families alone."""
+    """Yield the roles for which the embedded teacher cannot be used."""
     for role in ROLES:
         batch = getattr(settings.api.mode, role) == "batch"
         if batch and getattr(settings, role).base_url == EMBEDDED:
@@ -54,7 +54,7 @@ def role_problems(settings: Settings) -> Iterator[str]:
 
 
 def filter_problems(settings: Settings) -> Iterator[str]:
-    """Look whether embeddings and safety, where params ask for them, have what they need."""
+    """Yield what the filters by embeddings and safety lack."""
     for place, gate in near_duplicates(settings):
         yield from embeddings.encoder_problems(place, gate)
     for place, filters in generations(settings):
@@ -67,7 +67,7 @@ def filter_problems(settings: Settings) -> Iterator[str]:
 
 
 def budget_problems(settings: Settings) -> Iterator[str]:
-    """Ask, for each role, what the first call will ask: the most that a call can cost."""
+    """Yield the roles whose first call may exceed the budget."""
     prices = Prices.load(project.PRICES)
     problems = set()
     for _, endpoint in endpoints(settings):
@@ -82,9 +82,9 @@ _PROBE: Message = {"role": "user", "content": "Reply with the word: ready"}
 
 
 def probe_endpoints(settings: Settings) -> list[str]:
-    """Ask each distinct endpoint one short question, with the role's own `request`; say what fails.
+    """Send one short question to each distinct endpoint; return the failures, one per line.
 
-    Past the ledger, since the question is whether the endpoint answers today: one paid call each.
+    The ledger is bypassed, since its replies say nothing about today: one paid call each.
     """
     problems: list[str] = []
     probed: list[tuple[str, str, Request]] = []
@@ -128,7 +128,7 @@ def _keeps_to_schema(reply: Reply) -> bool:
 
 
 def _batch_problems(settings: Settings, ledger: Ledger) -> Iterator[str]:
-    """Look whether there is a Batch API where one is to be used; that costs nothing."""
+    """Yield the roles set to batch whose endpoint has no Batch API. Costs nothing."""
     for role in ROLES:
         if getattr(settings.api.mode, role) == "batch":
             try:

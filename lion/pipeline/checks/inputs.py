@@ -11,7 +11,7 @@ from lion.readers import files, official_exams
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
-    """Look at the files that a base pool grows from, and at what becomes of the pool."""
+    """Yield problems of the seeds of bootstrap, and of params that use its pool."""
     grown = str(project.BOOTSTRAPPED)
     sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
     if sown != bool(settings.bootstrap):
@@ -47,11 +47,14 @@ def _row_count(name: str) -> int:
     try:
         return len(files.read_rows(Path(name)).rows)
     except LionError:
-        return 0  # told with the file's problems
+        return 0  # `file_problems` reports it
 
 
 def watched_folder_problems(settings: Settings) -> Iterator[str]:
-    """Files outside the folders that DVC watches could change without any stage running again."""
+    """Yield files outside the folders that DVC watches.
+
+    Their changes would not rerun a stage.
+    """
     paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
     paths += [*settings.decontaminate.against, *settings.exams.folders]
@@ -76,7 +79,7 @@ def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 
 
 def source_problems(settings: Settings) -> Iterator[str]:
-    """Look at the rows of the base pool, and whether they suffice for what is asked of them."""
+    """Yield problems of the base pool's files, and of its size for what params ask."""
     if settings.seed.source == EMBEDDED:
         yield from _too_few_parents(settings, settings.seed.size)
         return
@@ -84,7 +87,7 @@ def source_problems(settings: Settings) -> Iterator[str]:
     for name in settings.seed.source:
         if settings.bootstrap and Path(name) == project.BOOTSTRAPPED:
             rows += settings.bootstrap[project.BASE].size
-            continue  # bootstrap writes it
+            continue  # bootstrap writes this file
         problems = list(file_problems("seed.source", name, settings.seed.on_bad_row))
         yield from problems
         if problems:
@@ -105,7 +108,7 @@ def source_problems(settings: Settings) -> Iterator[str]:
 
 
 def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
-    """Compare what generation asks with what `per_parent` allows of the rows that are judged."""
+    """Yield an iteration that asks for more instructions than its parents allow."""
     parents = max(0, rows if settings.respond.limit is None else min(rows, settings.respond.limit))
     review = settings.review
     if review.judge == "referee" and review.limit is not None and review.same_answer == "ask":
@@ -125,7 +128,7 @@ def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
 
 
 def exam_problems(settings: Settings) -> Iterator[str]:
-    """Look at the files of the exam and of `decontaminate.against`."""
+    """Yield problems of the exam's file and of `decontaminate.against`."""
     for further in settings.decontaminate.against:
         yield from file_problems("decontaminate.against", further, "error")
     if settings.exam.file in (None, EMBEDDED):
@@ -148,7 +151,7 @@ def exam_problems(settings: Settings) -> Iterator[str]:
 
 
 def official_exam_problems(settings: Settings) -> Iterator[str]:
-    """Read the official files once: a student that was paid for should not wait for a path."""
+    """Yield problems of the official exams' files, before a student is paid for."""
     for folder in settings.exams.folders:
         try:
             official_exams.read_items(Path(folder))
@@ -157,7 +160,7 @@ def official_exam_problems(settings: Settings) -> Iterator[str]:
 
 
 def scorer_problems(settings: Settings) -> Iterator[str]:
-    """Look whether the exam's scorer can be used, and by the review too where it judges there."""
+    """Yield problems of the exam's scorer, in the exam and in the review."""
     scorer = settings.exam.scorer
     option = scorer.option or ""
     if scorer.kind == "json_schema" and not option.startswith("scorers/"):
@@ -174,7 +177,7 @@ def scorer_problems(settings: Settings) -> Iterator[str]:
 
 
 def calibrate_problems(settings: Settings) -> Iterator[str]:
-    """Look at the anchors, and whether a second referee understands what it is asked."""
+    """Yield problems of the anchors and of the second referee."""
     calibrate = settings.calibrate
     if not calibrate.iterations:
         return
@@ -188,7 +191,10 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
 
 
 def file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
-    """Read the file `name`, which `parameter` names; bad rows are told where they are errors."""
+    """Yield problems of the file `name`, which `parameter` names.
+
+    Bad rows are problems where `on_bad_row` is `error`.
+    """
     try:
         loaded = files.read_rows(Path(name))
     except LionError as error:

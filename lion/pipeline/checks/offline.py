@@ -1,7 +1,6 @@
-"""What would stop a run, found before anything is spent or removed, without asking an endpoint.
+"""All checks before a run that need no endpoint.
 
-DVC removes a stage's outputs before the stage runs, so what can be known beforehand is looked for
-here.
+DVC removes a stage's outputs before the stage runs, so whatever can be known is checked before.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from lion.prompting import templates
 
 
 def offline_problems(settings: Settings) -> list[str]:
-    """Return every problem that can be found without asking an endpoint, one line each."""
+    """Return every problem that can be found without a request, one per line."""
     return [
         *lock_problems(),
         *endpoints.key_problems(settings),
@@ -25,7 +24,7 @@ def offline_problems(settings: Settings) -> list[str]:
 
 
 def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
-    """Return the same but for the keys: a stage whose replies are all known needs none."""
+    """Return the problems but for keys: a stage whose replies are in the ledger needs none."""
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         prompt_problems,
         endpoints.role_problems,
@@ -46,14 +45,14 @@ def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
 
 
 def refuse(problems: list[str], ending: str = "") -> None:
-    """Raise SettingsError with all `problems`, where there are any."""
+    """Raise SettingsError that lists all `problems`, if there are any."""
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise SettingsError(f"this run would not come far:\n{lines}{ending}")
 
 
 def prompt_problems(_: Settings) -> Iterator[str]:
-    """Read the prompts of every role."""
+    """Yield prompts that cannot be loaded."""
     for role in templates.VARIABLES:
         try:
             templates.load(project.PROMPTS / role, role)
@@ -62,7 +61,7 @@ def prompt_problems(_: Settings) -> Iterator[str]:
 
 
 def lock_problems() -> Iterator[str]:
-    """Look whether dvc.lock is whole and merged."""
+    """Yield what is wrong with dvc.lock: cut off, or with conflict marks of git."""
     if dvc_project.lock_in_conflict():
         yield (
             "dvc.lock: git could not merge it. `git checkout --ours dvc.lock` (or --theirs), then "

@@ -19,7 +19,7 @@ from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, resolve
 
 
 def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
-    """Look at the base model's files; of one on the hub at its listing, with `ask_hub`."""
+    """Yield problems of the base model's files, or with `ask_hub` of its listing on the hub."""
     try:
         yield from checkpoint_problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
@@ -27,7 +27,7 @@ def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
 
 
 def tune_problems(settings: Settings) -> Iterator[str]:
-    """Look for the libraries, the device and the launcher's file that tuning needs."""
+    """Yield missing libraries, a missing device, and a missing launcher file."""
     methods = {settings.tune_at(name).method for name in ("0", *settings.iterations)}
     if methods - {"full"} and importlib.util.find_spec("peft") is None:
         yield (
@@ -47,7 +47,7 @@ def tune_problems(settings: Settings) -> Iterator[str]:
 
 
 def _has_accelerator() -> bool:
-    """Ask torch in a process of its own: its import takes seconds, here only for float16."""
+    """Return whether torch sees a GPU, asked in a process: importing torch takes seconds."""
     look = "import sys, torch; sys.exit(not torch.accelerator.is_available())"
     return subprocess.run([sys.executable, "-c", look], check=False).returncode == 0  # noqa: S603 - our own words
 
@@ -59,8 +59,8 @@ _PICKLES = (".bin", ".pt", ".pth")
 def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
     """Return what is wrong with `settings.model`, one line each with its next action.
 
-    Of a hub model its listing is looked at (its cache where HF_HUB_OFFLINE is set), or nothing
-    where `ask_hub` is false.
+    A model of the hub is checked by its listing (by its cache where HF_HUB_OFFLINE is set), or not
+    at all where `ask_hub` is false.
     """
     if settings.model == EMBEDDED:
         return []
@@ -78,7 +78,7 @@ def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
 
 
 def student_bytes(settings: Student, *, ask_hub: bool) -> int:
-    """Return the size of the student's weights on disk, 0 where it cannot be told."""
+    """Return the size of the student's weights in bytes, or 0 where it is unknown."""
     path = Path(settings.model).expanduser()
     if path.is_dir():
         return sum(file.stat().st_size for file in path.glob("*.safetensors"))
@@ -90,7 +90,7 @@ def student_bytes(settings: Student, *, ask_hub: bool) -> int:
             return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
         return hub.weight_bytes(settings.model, settings.revision)
     except ModelError:
-        return 0  # `problems` tells why the hub does not answer
+        return 0  # `checkpoint_problems` says why the hub does not answer
 
 
 def _hub_problems(name: str, revision: str | None) -> list[str]:
@@ -122,7 +122,7 @@ def _folder_problems(name: str, folder: Path) -> list[str]:
 
 
 def _listing_problems(name: str, files: set[str]) -> list[str]:
-    """Return what is missing in a checkpoint that holds these files."""
+    """Return the files that a checkpoint with these `files` lacks."""
     problems = []
     if CONFIG not in files:
         problems.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
@@ -162,16 +162,15 @@ def _value(path: Path, key: str) -> object:
 _HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
 _OF_STATE = 3  # float32 weights and AdamW's two moments
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
-_STATES = 2  # while one is written, the one before is whole
+_STATES = 2  # the previous state is kept until the next is written
 
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """Bytes: of all students, in the workspace and in DVC's cache; of a training's states.
+    """Bytes of all students (workspace and DVC's cache), and of one training's states.
 
-    `staying` of the students' bytes are left where `hardware.keep` has made room after the run.
-
-    0 where the student's size is not known (`embedded`, a hub that does not answer).
+    `staying` is the part of `students` that `hardware.keep` leaves after the run. All are 0 where
+    the student's size is unknown (`embedded`, a hub that does not answer).
     """
 
     students: int
@@ -180,7 +179,7 @@ class DiskNeed:
 
 
 def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
-    """Return what full students and the states of one training take; adapters take next to none."""
+    """Return the bytes of full students and of one training's states; adapters count as 0."""
     weights = student_bytes(settings.student, ask_hub=ask_hub)
     methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
     full = methods.count("full")
@@ -194,7 +193,7 @@ def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
 
 
 def disk_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
-    """Compare the free disk with a student per iteration, in the workspace and in the cache."""
+    """Yield a problem if the free disk is less than all students and states need."""
     room = disk_needed(settings, ask_hub=ask_hub)
     needed = max(_LEAST_FREE, room.students + room.states)
     free = shutil.disk_usage(".").free
