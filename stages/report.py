@@ -35,7 +35,7 @@ _COLUMNS = (
 
 def main(work: stage.Work) -> str:
     """Write report/progress.csv and report/loss.csv."""
-    iterations = {name: one.previous for name, one in work.settings.iterations.items()}
+    iterations = {name: iteration.previous for name, iteration in work.settings.iterations.items()}
     _complete([project.BASE, *iterations])
     lines = summary.lines(iterations)
     rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]
@@ -59,7 +59,7 @@ def _complete(iterations: Sequence[str]) -> None:
     DVC fetches no file for a stage that depends on a folder, so a figure of an older iteration
     would be a hole after `dvc repro --pull --allow-missing`.
     """
-    missing = [one for name in iterations for one in dvc_lock.absent(Path("metrics") / name)]
+    missing = [path for name in iterations for path in dvc_lock.absent(Path("metrics") / name)]
     if missing:
         revisions.bring(missing)
 

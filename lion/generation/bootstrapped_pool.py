@@ -16,7 +16,8 @@ from lion.errors import DataError
 from lion.generation.candidate_filter import Accepted, CandidateFilter
 from lion.generation.filters.quality import Flaw
 from lion.generation.rounds import Draw
-from lion.prompting.self_instruct import STAGE, TASK_KINDS, TaskKind
+from lion.prompting.generator import BOOTSTRAP_STAGE as STAGE
+from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.records.rows import Dropped, Message, Record, canonical_messages, instruction_id
 from lion.student.chat_format import transcript
 

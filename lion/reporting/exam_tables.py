@@ -6,8 +6,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion.evaluation import open_ended_figures
-from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation.open_exam import Compared, open_ended_metrics
 from lion.evaluation.vicuna_files import Question, ReadReview
 from lion.metrics.exams import (
     Disagreement,
@@ -36,9 +35,9 @@ def of_reviews(
     `candidate` (1 or 2) is whose quality is told; `written` are the answers of both.
     """
     told, read = (
-        open_ended_figures.open_ended_metrics(rows, bootstrap) if rows else None
+        open_ended_metrics(rows, bootstrap) if rows else None
         for rows in (
-            _compared(asked, [one.told for one in found], written, candidate),
+            _compared(asked, [one.recorded for one in found], written, candidate),
             _compared(asked, [one.read for one in found], written, candidate),
         )
     )
@@ -48,9 +47,9 @@ def of_reviews(
         told=told,
         read=read,
         differences=tuple(
-            Disagreement(one.key, one.told, one.read)
+            Disagreement(one.key, one.recorded, one.read)
             for one in found
-            if one.told != one.read and not (one.told is None and isinstance(one.read, str))
+            if one.recorded != one.read and not (one.recorded is None and isinstance(one.read, str))
         ),
         unread=tuple(one.key for one in found if isinstance(one.read, str)),
     )

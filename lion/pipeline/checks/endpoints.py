@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 
 from lion.config import project
-from lion.config.endpoints import ROLES, endpoints, generations, near_duplicates
-from lion.config.settings import EMBEDDED, Settings
+from lion.config.settings import EMBEDDED, ROLES, Settings, endpoints, generations, near_duplicates
 from lion.errors import BudgetError
 from lion.generation.filters import embeddings
 from lion.llm.budget import Purse

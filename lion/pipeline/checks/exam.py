@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lion.config.settings import EMBEDDED, Settings
-from lion.discrimination import anchors, scorers
+from lion.discrimination import scorers
+from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
 from lion.pipeline.checks.files import file_problems
 from lion.readers import files, official_exams
@@ -64,7 +65,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
     calibrate = settings.calibrate
     if not calibrate.iterations:
         return
-    yield from anchors.anchor_problems(settings)
+    yield from anchor_problems(settings)
     second = calibrate.second
     if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
         yield (

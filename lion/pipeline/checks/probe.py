@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from lion.config import project
-from lion.config.endpoints import ROLES, endpoints
-from lion.config.settings import Endpoint, Referee, Settings
+from lion.config.settings import ROLES, Endpoint, Referee, Settings, endpoints
 from lion.errors import LionError
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
