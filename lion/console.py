@@ -141,3 +141,14 @@ def _refused(error: Exception) -> tuple[str, str] | None:
     if number not in _WAYS_OUT:
         return None
     return f"{where}{os.strerror(number)}", _WAYS_OUT[number]
+
+
+@contextmanager
+def paged() -> Iterator[None]:
+    """Page what is longer than a terminal, as git does; a pipe gets it as it is."""
+    if not stdout.is_terminal:
+        yield
+        return
+    os.environ.setdefault("LESS", "FRX")
+    with stdout.pager(styles=True):
+        yield
