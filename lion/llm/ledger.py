@@ -6,6 +6,7 @@ bytes and amounts, not what they mean.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lion.prompting.protocol import valid_text
 FORMAT = 3
 ANSWERED = "answered"
 _LOOK_UP_CHUNK = 500
+_LOCK_TIMEOUT, _LOCK_POLL = 60.0, 0.01  # seconds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -183,10 +185,10 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
+                path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
             )
             self._refuse_later(path)  # before anything of the file is changed
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
             self._prepare()
         except sqlite3.Error as error:
@@ -194,6 +196,21 @@ class Ledger:
                 f"{path}: the ledger cannot be opened: {error}. Look at the file and the disk; "
                 "a copy of it keeps what was paid for."
             ) from error
+
+    def _use_wal(self) -> None:
+        """Switch to the write-ahead log, and wait while another process does the same.
+
+        SQLite answers this pragma with "locked" at once: its own time-out does not hold here.
+        """
+        deadline = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOCK_POLL)
 
     def _format(self) -> int:
         found: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
