@@ -13,7 +13,7 @@ from lion.generation.bootstrap import Bootstrapped, BootstrappedTask, bootstrap
 from lion.generation.filters import decontamination, quality
 from lion.metrics.pools import BootstrapMetrics
 from lion.pipeline import stage
-from lion.prompting.self_instruct import TASK_KINDS
+from lion.prompting.generator import TASK_KINDS
 from lion.prompting.templates import PromptRole
 from lion.readers import files
 from lion.records.rows import Dropped, Instruction, instruction_id, reasons
@@ -80,12 +80,12 @@ def _labelled(entry: BootstrapSettings) -> set[str]:
 
 
 def _sentence(grown: Bootstrapped) -> str:
-    told = (
+    counted = (
         f"{len(grown.seeds):,} seeds and {len(grown.new):,} new tasks, "
         f"{len(grown.dropped):,} dropped"
     )
     lacking = [f"{count:,} {kind} too few" for kind, count in grown.short.items() if count]
-    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

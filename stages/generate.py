@@ -64,9 +64,9 @@ def _exams(work: stage.Work) -> list[Instruction]:
 
 def _sentence(generated: Generated) -> str:
     hard, easy = (generated.funnels[kind]["kept"] for kind in KINDS)
-    told = f"{hard:,} new hard, {easy:,} new easy, {len(generated.dropped):,} dropped"
+    counted = f"{hard:,} new hard, {easy:,} new easy, {len(generated.dropped):,} dropped"
     lacking = [f"{count:,} {kind} too few" for kind, count in generated.short.items() if count]
-    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import polars
 from lion import console
 from lion.config import project
 from lion.metrics import iterations as summary
-from lion.pipeline import dvc_lock, revisions, stage
+from lion.pipeline import dvc_project, revisions, stage
 from lion.records import jsonl
 from lion.reporting import table
 
@@ -35,7 +35,7 @@ _COLUMNS = (
 
 def main(work: stage.Work) -> str:
     """Write report/progress.csv and report/loss.csv."""
-    iterations = {name: one.previous for name, one in work.settings.iterations.items()}
+    iterations = {name: iteration.previous for name, iteration in work.settings.iterations.items()}
     _complete([project.BASE, *iterations])
     lines = summary.lines(iterations)
     rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]
@@ -59,7 +59,8 @@ def _complete(iterations: Sequence[str]) -> None:
     DVC fetches no file for a stage that depends on a folder, so a figure of an older iteration
     would be a hole after `dvc repro --pull --allow-missing`.
     """
-    missing = [one for name in iterations for one in dvc_lock.absent(Path("metrics") / name)]
+    folders = [Path("metrics") / name for name in iterations]
+    missing = [path for folder in folders for path in dvc_project.absent_outputs(folder)]
     if missing:
         revisions.bring(missing)
 

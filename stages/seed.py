@@ -17,13 +17,13 @@ from lion.records.rows import Verdict, reasons
 def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
     settings = work.settings
-    found, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
+    rows, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
     tokens = quality.token_counter(settings.quality, settings.student)
-    found, flawed = seed_pool.usable(found, settings.quality, tokens)
-    found, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, found)
+    rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
+    rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate)
-    pool, leaked = seed_pool.clean(found, guard, settings.seed.on_contaminated)
+    pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
     dropped += flawed + leaked
     pool = [topic_labels.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)

@@ -28,8 +28,8 @@ from lion.llm.client import Asker
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline import plan
+from lion.pipeline.checks.endpoints import probe_endpoints
 from lion.pipeline.checks.offline import offline_problems
-from lion.pipeline.checks.probe import probe_endpoints
 from lion.pipeline.rehearsal import rehearse
 from lion.pipeline.stage import Work
 from lion.prompting.protocol import Outcome, Reply, Request

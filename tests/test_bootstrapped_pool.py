@@ -11,7 +11,7 @@ from lion.generation.bootstrap import BootstrappedPool, BootstrappedTask
 from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters import decontamination
 from lion.generation.filters.quality import RejectReason
-from lion.prompting.self_instruct import TASK_KINDS, TaskKind
+from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, Message
 

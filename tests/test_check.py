@@ -11,11 +11,11 @@ import pytest
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
-from lion.config.endpoints import ROLES
+from lion.config.settings import ROLES
 from lion.llm.ledger import Ledger
-from lion.pipeline.checks import disk
+from lion.pipeline.checks import student
+from lion.pipeline.checks.endpoints import probe_endpoints
 from lion.pipeline.checks.offline import offline_problems, without_keys
-from lion.pipeline.checks.probe import probe_endpoints
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
 
@@ -387,13 +387,15 @@ def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplac
     (workplace.path / "student/model.safetensors").write_bytes(bytes(1000))
     full = workplace.params({"student.model": "student", "student.dtype": "bfloat16"})
     students = 1 + len(full.iterations)
-    assert disk.needed(full, ask_hub=False) == disk.DiskNeed(
+    assert student.disk_needed(full, ask_hub=False) == student.DiskNeed(
         students=2 * students * 1000, staying=2 * students * 1000, states=2 * 3 * 2 * 1000
     )
     last = workplace.params({"student.model": "student", "hardware.keep": "last"})
-    assert disk.needed(last, ask_hub=False).staying == 2 * 1000
+    assert student.disk_needed(last, ask_hub=False).staying == 2 * 1000
     adapters = workplace.params({"student.model": "student", "tune.method": "lora"})
-    assert disk.needed(adapters, ask_hub=False) == disk.DiskNeed(students=0, staying=0, states=0)
+    assert student.disk_needed(adapters, ask_hub=False) == student.DiskNeed(
+        students=0, staying=0, states=0
+    )
 
 
 @pytest.mark.parametrize(

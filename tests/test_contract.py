@@ -309,7 +309,7 @@ INSIDE_FUNCTIONS = {
         "lion/generation/seed_pool.py",
         "lion/simulator/tiny_student.py",
     ): "torch, for the embedded base student alone",
-    ("lion/cli/chat.py", "lion/serving/chat.py"): "torch, not to say that none is tuned",
+    ("lion/cli/student.py", "lion/serving/chat.py"): "torch, not to say that none is tuned",
     ("lion/cli/delta.py", "lion/serving/delta.py"): "torch, not needed to refuse arguments",
     (
         "lion/evaluation/multiple_choice.py",

@@ -20,7 +20,7 @@ from polling import is_alive, suspend_holding, wait_for_end
 from running import Finished
 
 from lion import console
-from lion.pipeline import dvc_lock
+from lion.pipeline import dvc_project
 from lion.records import jsonl, output_marks
 from lion.student import checkpoint
 
@@ -267,44 +267,44 @@ LOCK = json.dumps({"schema": "2.0", "stages": {"seed": STAGE}}).encode()
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    dvc_lock.PATH.write_bytes(LOCK)
+    dvc_project.PATH.write_bytes(LOCK)
     return tmp_path
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, len(LOCK) - 1])
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_that_is_cut_off_is_put_back(length: int) -> None:
-    dvc_lock.keep()
-    dvc_lock.PATH.write_bytes(LOCK[:length])
-    dvc_lock.keep()  # a stage that starts meanwhile keeps no damaged one
-    assert dvc_lock.mend()
-    assert dvc_lock.PATH.read_bytes() == LOCK
-    assert not dvc_lock.mend()
+    dvc_project.keep_lock()
+    dvc_project.PATH.write_bytes(LOCK[:length])
+    dvc_project.keep_lock()  # a stage that starts meanwhile keeps no damaged one
+    assert dvc_project.mend_lock()
+    assert dvc_project.PATH.read_bytes() == LOCK
+    assert not dvc_project.mend_lock()
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_of_which_nothing_is_kept_is_set_aside() -> None:
-    dvc_lock.PATH.write_bytes(b"")
-    assert dvc_lock.mend()
-    assert not dvc_lock.PATH.exists()
-    assert dvc_lock.is_whole()
+    dvc_project.PATH.write_bytes(b"")
+    assert dvc_project.mend_lock()
+    assert not dvc_project.PATH.exists()
+    assert dvc_project.lock_is_whole()
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_lock_that_git_could_not_merge_is_left_to_its_reader() -> None:
     """The copy of the last stage's start would be a silent choice of one side, less a stage."""
-    dvc_lock.keep()
+    dvc_project.keep_lock()
     both = b"\n".join((b"<<<<<<< HEAD", LOCK, b"=======", LOCK, b">>>>>>> theirs", b""))
-    dvc_lock.PATH.write_bytes(both)
-    assert not dvc_lock.mend()
-    assert dvc_lock.PATH.read_bytes() == both
+    dvc_project.PATH.write_bytes(both)
+    assert not dvc_project.mend_lock()
+    assert dvc_project.PATH.read_bytes() == both
 
 
 def test_the_lock_of_an_experiment_elsewhere_is_not_kept(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(elsewhere / "main"))
-    dvc_lock.keep()
+    dvc_project.keep_lock()
     assert not list(elsewhere.rglob("main/.lion/*"))
 
 

@@ -12,7 +12,7 @@ from pooled import instruction
 from lion.errors import DataError
 from lion.records import jsonl
 from lion.records.rows import Instruction, TeacherAnswer
-from lion.reporting import pool_frames
+from lion.reporting import snapshot
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 PIECES = st.sampled_from(['"', "\\", "\\u0041", "\n", "\u2028", "\x00", "}]", '{"a": [1', "null"])
@@ -37,7 +37,7 @@ def test_every_text_is_that_of_the_rows(pool: list[Instruction]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.jsonl"
         jsonl.write(path, pool)
-        table = pool_frames.pool_frame(path)
+        table = snapshot.pool_frame(path)
         read = jsonl.read(path, Instruction)
     assert table.select("id", "text", "category", "nearest", "answer").rows() == [
         (
@@ -63,4 +63,4 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, broken: str) -> None:
     cut = other[:start] + broken + other[other.index("]", start) + 1 :]
     path.write_text(f"{whole}\n{cut}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"pool\.jsonl, line 2: "):
-        pool_frames.pool_frame(path)
+        snapshot.pool_frame(path)

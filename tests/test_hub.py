@@ -111,7 +111,7 @@ import json, sys
 from pathlib import Path
 import tiny
 from lion.generation import seed_pool as base
-from lion.pipeline.checks import checkpoint as inspection
+from lion.pipeline.checks import student as inspection
 from lion.student import checkpoint as student
 from lion.inference.batch_inference import AnsweringTask, answer
 from lion.errors import ModelError

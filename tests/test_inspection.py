@@ -15,7 +15,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from lion.errors import ModelError, SettingsError
 from lion.pipeline import stage
-from lion.pipeline.checks import checkpoint as inspection
+from lion.pipeline.checks import student as inspection
 from lion.student import checkpoint
 from lion.student.checkpoint import Pointer
 
@@ -100,7 +100,7 @@ def test_offline_an_uncached_id_is_refused(tmp_path: Path) -> None:
     """In a process of its own: the hub's library reads HF_HUB_OFFLINE when it is imported."""
     code = (
         "import sys\n"
-        "from lion.pipeline.checks import checkpoint as inspection\n"
+        "from lion.pipeline.checks import student as inspection\n"
         "from lion.config.settings import Student\n"
         "settings = Student(model='nobody/nothing', revision=None, trust_remote_code=False,\n"
         "                   prompt_format='auto', dtype='float32', threads=None, endpoint=None)\n"

@@ -6,8 +6,8 @@ import pytest
 from pipeline import Project
 from running import Finished
 
-from lion.pipeline import student_retention
-from lion.pipeline.student_retention import EvaluatedStudent
+from lion.cli import make_room
+from lion.cli.make_room import EvaluatedStudent
 
 LINE = [
     EvaluatedStudent("0", None, 0.2),
@@ -20,12 +20,12 @@ LINE = [
 @pytest.mark.parametrize(
     ("keep", "going"), [("all", []), ("last", ["0", "1", "2"]), ("best", ["0", "2"])]
 )
-def test_the_last_student_always_stays(keep: student_retention.Keep, going: list[str]) -> None:
-    assert student_retention.going(keep, LINE) == going
+def test_the_last_student_always_stays(keep: make_room.Keep, going: list[str]) -> None:
+    assert make_room.superseded(keep, LINE) == going
 
 
 def test_each_line_of_work_has_its_last_student() -> None:
-    assert student_retention.going("last", [*LINE, EvaluatedStudent("1b", "0", None)]) == [
+    assert make_room.superseded("last", [*LINE, EvaluatedStudent("1b", "0", None)]) == [
         "0",
         "1",
         "2",
@@ -34,7 +34,7 @@ def test_each_line_of_work_has_its_last_student() -> None:
 
 def test_without_scores_there_is_no_best() -> None:
     done = [EvaluatedStudent("0", None, None), EvaluatedStudent("1", "0", None)]
-    assert student_retention.going("best", done) == ["0"]
+    assert make_room.superseded("best", done) == ["0"]
 
 
 def cached(project: Project) -> int:

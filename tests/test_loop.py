@@ -175,7 +175,7 @@ def test_the_plan_goes_on_in_memory_while_all_replies_are_known(settings: Settin
     jsonl.write_document(project.FURTHER_EXAMS, {"items": []})
     with Ledger(project.ledger()) as ledger:
         certain = rehearse(settings, {"review@1", "split@1", "generate@1", "teach@1"}, ledger)
-    assert certain["review@1", "referee"].known == 24
+    assert certain["review@1", "referee"].in_ledger == 24
     assert certain["review@1", "referee"].missing == 0
     assert certain["generate@1", "generator"].missing == 0, "nothing is hard: the loop stops"
     assert certain["teach@1", "teacher"].missing == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fixtures import ROOT, Workplace
 
-from lion.config import profiles
+from lion.cli import profile as profiles
 from lion.errors import SettingsError
 
 FOLDER = ROOT / "profiles"
@@ -23,7 +23,7 @@ def profile(name: str) -> bytes:
 
 
 def test_profiles_are_listed_with_what_they_are() -> None:
-    listed = profiles.listed(FOLDER)
+    listed = profiles.titles(FOLDER)
     assert {"default", "ci"} <= set(listed)
     assert list(listed) == sorted(listed)
     assert all(title and not title.startswith("#") for title in listed.values())

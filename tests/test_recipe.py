@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lion.pipeline.checks import checkpoint as inspection
+from lion.pipeline.checks import student as inspection
 from lion.records.rows import canonical_text
 from lion.simulator import tiny_student
 from lion.student import checkpoint

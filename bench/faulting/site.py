@@ -196,7 +196,7 @@ class Site:
     def mend_lock(self) -> None:
         """Do what `lion run` begins with, and no more."""
         environment = self.project.environment()
-        code = "from lion.pipeline import dvc_lock; dvc_lock.mend()"
+        code = "from lion.pipeline import dvc_project; dvc_project.mend_lock()"
         subprocess.run(
             [sys.executable, "-c", code], cwd=self.project.root, env=environment, check=True
         )

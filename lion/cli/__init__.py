@@ -38,17 +38,15 @@ COMMANDS = {
     "show": LazyCommand("show:show_command", "Browse a pool: filter, sort, search."),
     "trace": LazyCommand("trace:trace_command", "Follow one instruction through its life."),
     "report": LazyCommand("report:report_command", "Write the report page, one HTML file."),
-    "chat": LazyCommand("chat:chat_command", "Talk to a student."),
+    "chat": LazyCommand("student:chat_command", "Talk to a student."),
     "export": LazyCommand(
-        "export:export_command", "Write a student for others: merged weights and a model card."
+        "student:export_command", "Write a student for others: merged weights and a model card."
     ),
     "delta": LazyCommand("delta:delta_group", "A student's weights as a difference to its base."),
-    "serve-student": LazyCommand(
-        "serve_student:serve_student_command", "Serve a student to any client."
-    ),
+    "serve-student": LazyCommand("student:serve_student_command", "Serve a student to any client."),
     "plan": LazyCommand("plan:plan_command", "What is still to be asked, and what it will cost."),
     "ledger": LazyCommand("ledger:ledger_group", "The replies already paid for."),
-    "costs": LazyCommand("costs:costs_command", "What was paid, by stage."),
+    "costs": LazyCommand("ledger:costs_command", "What was paid, by stage."),
     "batch": LazyCommand("batch:batch_group", "The batches that are at work."),
     "verify-remote": LazyCommand(
         "verify_remote:verify_remote_command",
@@ -110,7 +108,3 @@ def main() -> None:
     lion profile lab         another params.yaml
     lion check               what would stop a run, before anything is spent
     """
-
-
-if __name__ == "__main__":
-    main()

@@ -41,17 +41,17 @@ def batch_group(context: click.Context, as_json: bool) -> None:
     with console.error_boundary():
         api = project.load_settings().api
         with Ledger(project.ledger()) as ledger:
-            found = asyncio.run(_states(ledger, api))
+            states = asyncio.run(_states(ledger, api))
     if as_json:
-        click.echo(json.dumps([_figures(*one) for one in found], indent=2))
-    elif found:
-        console.stdout.print(_table(found))
+        click.echo(json.dumps([_figures(*entry) for entry in states], indent=2))
+    elif states:
+        console.stdout.print(_table(states))
     else:
         console.say("no batch is at work")
-    for one, _, problem in found:
+    for submission, _, problem in states:
         if problem:
-            console.say(f"{one.batch}: {problem}")
-    if any(problem for _, _, problem in found):
+            console.say(f"{submission.batch}: {problem}")
+    if any(problem for _, _, problem in states):
         sys.exit(1)
 
 
@@ -76,28 +76,30 @@ def forget_batch(name: str) -> None:
     """
     with console.error_boundary(), Ledger(project.ledger()) as ledger, alone(ledger):
         book = Submitted(ledger)
-        found = [one for one in book.open() if name in (one.batch, one.token)]
-        if not found:
+        matches = [
+            submission for submission in book.open() if name in (submission.batch, submission.token)
+        ]
+        if not matches:
             raise DataError(f"{name}: no such batch is at work; `lion batch` lists them")
-        count = book.forget(found[0])
+        count = book.forget(matches[0])
     console.say(f"{name}: {count:,} requests are forgotten; the next run asks them again")
 
 
 async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState | None, str]]:
     """Return every open batch with what its provider says of it, or why that is not known."""
-    found: list[tuple[Submission, BatchState | None, str]] = []
-    for one in Submitted(ledger).open():
-        if one.batch is None:
-            found.append((one, None, ""))
+    states: list[tuple[Submission, BatchState | None, str]] = []
+    for submission in Submitted(ledger).open():
+        if submission.batch is None:
+            states.append((submission, None, ""))
             continue
-        transport = Transport(one.who, api)
+        transport = Transport(submission.who, api)
         try:
-            found.append((one, await Provider(transport, api).state(one.batch), ""))
+            states.append((submission, await Provider(transport, api).state(submission.batch), ""))
         except AskError as error:
-            found.append((one, None, str(error)))
+            states.append((submission, None, str(error)))
         finally:
             await transport.close()
-    return found
+    return states
 
 
 async def _fetch_all(ledger: Ledger, api: Api) -> int:
@@ -105,7 +107,8 @@ async def _fetch_all(ledger: Ledger, api: Api) -> int:
     prices, left = Prices.load(project.PRICES), 0
     with alone(ledger):
         for who in {
-            (one.endpoint, one.model): one.who for one in Submitted(ledger).open()
+            (submission.endpoint, submission.model): submission.who
+            for submission in Submitted(ledger).open()
         }.values():
             transport = Transport(who, api)
             try:
@@ -116,33 +119,33 @@ async def _fetch_all(ledger: Ledger, api: Api) -> int:
     return left
 
 
-def _figures(one: Submission, state: BatchState | None, problem: str) -> dict[str, object]:
+def _figures(submission: Submission, state: BatchState | None, problem: str) -> dict[str, object]:
     """Return one batch for `--json`; what the provider did not say is null."""
-    told = asdict(state) if state else {}
+    reported = asdict(state) if state else {}
     return {
-        "batch": one.batch,
-        "token": one.token,
-        "stage": one.stage,
-        "endpoint": one.endpoint,
-        "model": one.model,
-        "submitted": one.at,
-        "requests": one.requests,
-        "status": state.status if state else one.status,
-        **{name: told.get(name) for name in ("done", "failed", "expires_at")},
+        "batch": submission.batch,
+        "token": submission.token,
+        "stage": submission.stage,
+        "endpoint": submission.endpoint,
+        "model": submission.model,
+        "submitted": submission.at,
+        "requests": submission.requests,
+        "status": state.status if state else submission.status,
+        **{name: reported.get(name) for name in ("done", "failed", "expires_at")},
         "problem": problem or None,
     }
 
 
-def _table(found: Sequence[tuple[Submission, BatchState | None, str]]) -> Table:
+def _table(states: Sequence[tuple[Submission, BatchState | None, str]]) -> Table:
     table = grid("stage", "model", "batch", "status", "requests", "done", "failed", "until (UTC)")
-    for one, state, _ in found:
+    for submission, state, _ in states:
         until = state.expires_at if state else None
         table.add_row(
-            one.stage or DASH,
-            one.model,
-            one.batch or DASH,
-            state.status if state else one.status,
-            f"{one.requests:,}",
+            submission.stage or DASH,
+            submission.model,
+            submission.batch or DASH,
+            state.status if state else submission.status,
+            f"{submission.requests:,}",
             f"{state.done:,}" if state else DASH,
             f"{state.failed:,}" if state else DASH,
             f"{datetime.fromtimestamp(until, UTC):%m-%d %H:%M}" if until else DASH,

@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.config.settings import Settings
-from lion.pipeline.checks import probe
+from lion.pipeline.checks import endpoints
 from lion.pipeline.checks.offline import offline_problems, refuse
 
 
@@ -26,6 +26,6 @@ def checked_settings(offline: bool) -> Settings:
     settings = project.load_settings()
     problems = offline_problems(settings)
     if not problems and not offline:
-        problems = probe.probe_endpoints(settings)
+        problems = endpoints.probe_endpoints(settings)
     refuse(problems, "\nNothing was spent or removed.")
     return settings

@@ -7,7 +7,6 @@ from typing import Literal
 import click
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Trees
 from lion.reporting import pool_diff, pool_diff_text, snapshot
@@ -62,17 +61,17 @@ def diff_command(
     with console.error_boundary(exit_code=_TROUBLE):
         with revisions.open_trees() as trees:
             first, second = _pair(trees, before, after)
-            found = pool_diff.compare(
+            comparison = pool_diff.compare(
                 snapshot.side(first, pool), snapshot.side(second, pool), samples
             )
         if as_json:
-            click.echo(pool_diff_text.comparison_as_json(found))
+            click.echo(pool_diff_text.comparison_as_json(comparison))
         elif as_markdown:
-            click.echo(pool_diff_text.comparison_as_markdown(found))
+            click.echo(pool_diff_text.comparison_as_markdown(comparison))
         else:
-            with paged():
-                console.stdout.print(pool_diff_text.comparison_as_text(found))
-    sys.exit(int(exit_code and found.differs))
+            with console.paged():
+                console.stdout.print(pool_diff_text.comparison_as_text(comparison))
+    sys.exit(int(exit_code and comparison.differs))
 
 
 def _pair(trees: Trees, before: str | None, after: str | None) -> tuple[Place, Place]:

@@ -10,7 +10,7 @@ import msgspec
 from lion import console
 from lion.config import project
 from lion.config.settings import Exams
-from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, vicuna_files
+from lion.evaluation import lm_eval_tasks, multiple_choice, vicuna_files
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.pipeline.stage import Work
@@ -111,7 +111,7 @@ def reasoning_command(
     with console.error_boundary():
         settings = project.load_settings()
         with console.progress("exam") as update:
-            sat = multiple_choice.sit(
+            taken = multiple_choice.take(
                 multiple_choice.read_exams(exams),
                 student=student,
                 settings=settings.student,
@@ -120,12 +120,14 @@ def reasoning_command(
                 random_seed=settings.random_seed,
                 progress=update,
             )
-        document = option_marks.exam_accuracies(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        document = multiple_choice.exam_accuracies(
+            taken.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0)
+        )
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:
-            for name, found in document.items():
-                console.stdout.print(exam_tables.reasoning_table(name, found))
+            for name, accuracy in document.items():
+                console.stdout.print(exam_tables.reasoning_table(name, accuracy))
 
 
 @exam_group.command("lm-eval", short_help="Write BBH or AGIEval as tasks of lm-eval.")
@@ -168,16 +170,23 @@ def reviews_command(
     between the two is listed. The quality is that of --candidate against the other one.
     """
     with console.error_boundary():
-        asked = vicuna_files.read_questions(questions)
-        by_key = {one.key: one for one in vicuna_files.read_reviews(reviews)}
-        found = vicuna_files.join(asked, by_key, reviews)
+        question_rows = vicuna_files.read_questions(questions)
+        by_key = {review.key: review for review in vicuna_files.read_reviews(reviews)}
+        ordered_reviews = vicuna_files.join(question_rows, by_key, reviews)
         written = (
-            [vicuna_files.join(asked, vicuna_files.read_answers(path), path) for path in answers]
+            [
+                vicuna_files.join(question_rows, vicuna_files.read_answers(path), path)
+                for path in answers
+            ]
             if answers
             else None
         )
         document = exam_tables.of_reviews(
-            asked, found, written, int(candidate), Bootstrap(_CONFIDENCE, _RESAMPLES, seed)
+            question_rows,
+            ordered_reviews,
+            written,
+            int(candidate),
+            Bootstrap(_CONFIDENCE, _RESAMPLES, seed),
         )
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))

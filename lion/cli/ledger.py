@@ -1,4 +1,4 @@
-"""`lion ledger`: the replies already paid for."""
+"""`lion ledger` and `lion costs`: the replies already paid for, and what they cost by stage."""
 
 import sys
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ def import_ledgers(sources: Sequence[Path]) -> None:
     """Add colleagues' ledgers or exports: what they paid for is not paid again."""
     with console.error_boundary(), Ledger(project.ledger()) as opened:
         for source in sources:
-            new, known = ledger_maintenance.take_in(opened, source)
-            console.say(f"{source}: {new:,} new replies, {known:,} known already")
+            new, present = ledger_maintenance.take_in(opened, source)
+            console.say(f"{source}: {new:,} new replies, {present:,} known already")
 
 
 @ledger_group.command("prune")
@@ -71,3 +71,20 @@ def prune_ledger() -> None:
     """Forget failed calls, and count interrupted ones as spent; no reply is lost."""
     with console.error_boundary(), Ledger(project.ledger()) as opened:
         console.say(f"{opened.prune():,} failed or interrupted calls forgotten")
+
+
+@click.command("costs")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def costs_command(as_json: bool) -> None:
+    """Print what every stage was asked and paid, over all revisions that this ledger served.
+
+    Wasted calls brought nothing: refused, cut, empty, broken. The last line is the money per hard
+    instruction that entered a pool, of the iterations in params.yaml.
+    """
+    with console.error_boundary():
+        stages = ledger_maintenance.by_stage(project.ledger())
+        iterations = list(project.load_settings().iterations)
+        if as_json:
+            click.echo(costs.costs_as_json(stages, iterations))
+        else:
+            console.stdout.print(costs.costs(stages, iterations))

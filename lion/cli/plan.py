@@ -7,7 +7,7 @@ from lion.config import project
 from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.pipeline import plan
-from lion.pipeline.checks import disk
+from lion.pipeline.checks import student
 from lion.pipeline.rehearsal import rehearse
 from lion.reporting import costs
 
@@ -29,7 +29,7 @@ def plan_command(as_json: bool) -> None:
             needs = plan.plan(settings, remaining, certain, prices)
             spent, reserved = ledger.spent()
         if as_json:
-            click.echo(costs.needs_as_json(needs))
+            click.echo(costs.plan_as_json(needs))
         else:
-            console.stdout.print(costs.needs(needs, spent, reserved, settings.budget))
-            console.stdout.print(costs.disk_sentence(disk.needed(settings, ask_hub=False)))
+            console.stdout.print(costs.plan_table(needs, spent, reserved, settings.budget))
+            console.stdout.print(costs.disk_sentence(student.disk_needed(settings, ask_hub=False)))

@@ -6,7 +6,7 @@ import click
 
 from lion import console
 from lion.pipeline import revisions
-from lion.reporting import page_file
+from lion.reporting import page
 
 
 @click.command("report")
@@ -29,7 +29,7 @@ def report_command(place: str, out: Path, opening: bool) -> None:
     One file, which needs no network and no server: open it with a double click, send it by mail.
     """
     with console.error_boundary(), revisions.open_trees() as trees:
-        written = page_file.write_page(trees.place(place), out)
+        written = page.write_page(trees.place(place), out)
     console.say(f"{out}: {written.size / 1e6:.1f} MB, {written.rows:,} instructions")
     if opening:
         click.launch(out.resolve().as_uri())

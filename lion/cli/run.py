@@ -15,8 +15,8 @@ from lion.cli.table import print_table
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.runs import RunRecord
-from lion.pipeline import dvc_lock, revisions
-from lion.reporting import page_file
+from lion.pipeline import dvc_project, revisions
+from lion.reporting import page
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -33,7 +33,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     budget, 75 where batches are at work, 130 when interrupted.
     """
     with console.error_boundary():
-        if dvc_lock.mend():
+        if dvc_project.mend_lock():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
         keeps_all = checked_settings(offline=False).hardware.keep == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
@@ -59,7 +59,7 @@ def _stopped_with(since: float) -> int:
     """Return the exit code of a stage that stopped after `since`, in seconds of the epoch, or 0."""
     records = project.run_record("").parent.glob("*.json")
     new = [files.read_metrics(path, RunRecord) for path in records if path.stat().st_mtime >= since]
-    return max((one.exit_code for one in new), default=0)
+    return max((record.exit_code for record in new), default=0)
 
 
 def _write_page() -> None:
@@ -67,5 +67,5 @@ def _write_page() -> None:
     if not project.data(project.BASE, "cache_pool.jsonl").exists():
         return
     with console.error_boundary(), revisions.open_trees() as trees:
-        page_file.write_page(trees.place(revisions.WORKSPACE), page_file.PAGE)
-    console.say(f"{page_file.PAGE} shows it: open it with a double click")
+        page.write_page(trees.place(revisions.WORKSPACE), page.PAGE)
+    console.say(f"{page.PAGE} shows it: open it with a double click")

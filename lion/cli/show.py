@@ -6,7 +6,6 @@ import click
 import orjson
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
 from lion.reporting import browse, snapshot
 
@@ -59,12 +58,12 @@ def show_command(
     with console.error_boundary():
         with revisions.open_trees() as trees:
             rows = snapshot.judged_pool(trees.place(place), pool)
-        found = browse.select_rows(rows, browse.Wanted(id=identity, **wanted), order)
-        shown = found if limit == 0 else found.head(limit)
+        matching = browse.select_rows(rows, browse.Wanted(id=identity, **wanted), order)
+        shown = matching if limit == 0 else matching.head(limit)
         if as_json:
             for row in shown.iter_rows(named=True):
                 click.echo(orjson.dumps(browse.as_row(row)))
         else:
-            with paged():
+            with console.paged():
                 console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))
-    console.say(f"{shown.height:,} of {found.height:,} rows; the pool has {rows.height:,}")
+    console.say(f"{shown.height:,} of {matching.height:,} rows; the pool has {rows.height:,}")

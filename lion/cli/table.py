@@ -19,7 +19,7 @@ def table_command(as_json: bool) -> None:
 def print_table(as_json: bool) -> None:
     """Print the iterations of params.yaml, as a table or as JSON. Raises SettingsError."""
     settings = project.load_settings()
-    lines = iterations.lines({name: one.previous for name, one in settings.iterations.items()})
+    lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
     if as_json:
         click.echo(iterations.as_json(lines))
     else:

@@ -3,9 +3,8 @@
 import click
 
 from lion import console
-from lion.cli.paging import paged
 from lion.pipeline import revisions
-from lion.reporting import trace, trace_text
+from lion.reporting import trace
 
 
 @click.command("trace")
@@ -24,9 +23,9 @@ def trace_command(identity: str, place: str, as_json: bool) -> None:
     """
     with console.error_boundary():
         with revisions.open_trees() as trees:
-            life = trace.trace(trees.place(place), identity)
+            traced = trace.trace(trees.place(place), identity)
         if as_json:
-            click.echo(trace_text.trace_as_json(life))
+            click.echo(trace.trace_as_json(traced))
         else:
-            with paged():
-                console.stdout.print(trace_text.trace_as_text(life))
+            with console.paged():
+                console.stdout.print(trace.trace_as_text(traced))

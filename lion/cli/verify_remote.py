@@ -1,16 +1,71 @@
-"""`lion verify-remote`: whether what a team shares is whole."""
+"""`lion verify-remote`: whether each object of dvc.lock is whole in cache and remote.
+
+DVC trusts the name of an object: one that was truncated or flipped is pulled with exit code 0, and
+a push calls it in sync. Here each object is hashed where it is stored, through DVC's file systems.
+"""
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.table import Table
 
 from lion import console
+from lion.errors import DataError
 from lion.escape import DASH
-from lion.pipeline import remote_check
-from lion.pipeline.remote_check import Damage, Verified
+from lion.pipeline import dvc_project
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc_data.hashfile.db import HashFileDB
+
+
+State = Literal["whole", "absent", "truncated", "corrupted"]
+Where = Literal["cache", "remote"]
+_AT_ONCE = 8  # objects read at the same time, as DVC transfers by default on few cores
+_LISTING = ".dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A file that an object is: its path, the stage that wrote it, the iteration of that stage."""
+
+    path: str
+    stage: str
+    iteration: str | None
+
+
+@dataclass(slots=True)
+class StoredObject:
+    """An object by its hash, its bytes where that is known, and all that it is."""
+
+    oid: str
+    size: int | None
+    uses: set[Use] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """An object that is not whole in one place; `mended` says whether the other place had it."""
+
+    oid: str
+    where: Where
+    state: State
+    uses: tuple[Use, ...]
+    mended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How many objects and bytes were read, and what is damaged, by file."""
+
+    objects: int
+    read: int
+    damaged: tuple[Damage, ...]
 
 
 @click.command("verify-remote")
@@ -35,36 +90,180 @@ def verify_remote_command(
     of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
     """
     with console.error_boundary():
-        found = remote_check.verify_objects(remote, revisions, repair=repair)
+        result = verify_objects(remote, revisions, repair=repair)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
-    elif found.damaged:
-        console.stdout.print(_table(found))
-    left = [one for one in found.damaged if not one.mended]
-    console.say(_told(found, left))
+        click.echo(json.dumps(asdict(result), indent=2))
+    elif result.damaged:
+        console.stdout.print(_table(result))
+    left = [damage for damage in result.damaged if not damage.mended]
+    console.say(_summary(result, left))
     sys.exit(int(bool(left)))
 
 
-def _table(found: Verified) -> Table:
+def _table(result: Verified) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("where", "state", "iteration", "stage", "file", "object"):
         table.add_column(name, overflow="fold")
-    for one in found.damaged:
-        state = f"{one.state}, mended" if one.mended else one.state
-        for use in one.uses:
+    for damage in result.damaged:
+        state = f"{damage.state}, mended" if damage.mended else damage.state
+        for use in damage.uses:
             key = use.iteration or DASH
-            table.add_row(one.where, state, key, use.stage, use.path, one.oid[:12])
+            table.add_row(damage.where, state, key, use.stage, use.path, damage.oid[:12])
     return table
 
 
-def _told(found: Verified, left: list[Damage]) -> str:
-    if not found.damaged:
-        return f"{found.objects:,} objects: all is whole"
-    mended = len(found.damaged) - len(left)
-    told = f"{found.objects:,} objects: {len(found.damaged):,} damaged, {mended:,} of them mended"
+def _summary(result: Verified, left: list[Damage]) -> str:
+    if not result.damaged:
+        return f"{result.objects:,} objects: all is whole"
+    mended = len(result.damaged) - len(left)
+    summary = (
+        f"{result.objects:,} objects: {len(result.damaged):,} damaged, {mended:,} of them mended"
+    )
     if not left:
-        return told
+        return summary
     return (
-        f"{told}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
+        f"{summary}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
         "what is whole in the cache or in the remote; else rerun the stage."
     )
+
+
+def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool) -> Verified:
+    """Hash what the workspace and `revisions` name; with `repair`, mend each from the other place.
+
+    Absence is damage in the remote; in the cache it is not (nobody has pulled it yet). Raises
+    DataError where there is no such remote or revision, or where DVC cannot read the project.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        with dvc_project.opened() as repo, repo.lock:
+            there = repo.cloud.get_remote_odb(remote, "lion verify-remote")
+            if not there.fs.exists(there.path):
+                raise DataError(
+                    f"{there.path}: nothing is there. Mount it, or `dvc push` first: an absent "
+                    "remote is not a damaged one."
+                )
+            places: Mapping[Where, HashFileDB] = {"cache": repo.cache.local, "remote": there}
+            outs = [
+                out
+                for _ in repo.brancher(revs=list(revisions))
+                for out in repo.index.outs
+                if out.use_cache and out.can_push and out.hash_info
+            ]
+            return _verified(places, outs, repair=repair)
+    except DvcException as error:
+        raise DataError(
+            f"{error} Name a remote of `dvc remote list` with --remote, or add one: "
+            "`dvc remote add --default NAME URL`."
+        ) from error
+    except OSError as error:
+        raise DataError(f"the remote cannot be read: {error}. Is its server up?") from error
+
+
+def _verified(
+    places: Mapping[Where, "HashFileDB"], outs: Iterable["Output"], *, repair: bool
+) -> Verified:
+    objects: dict[str, StoredObject] = {}
+    listings = [out for out in outs if _note(objects, out).endswith(_LISTING)]
+    states = _examined(places, objects.values())
+    inside: dict[str, StoredObject] = {}
+    for out in listings:
+        whole = [
+            odb for name, odb in places.items() if states[name, out.hash_info.value] == "whole"
+        ]
+        for path, oid in _listed(whole, out):
+            if oid not in objects:
+                inside.setdefault(oid, StoredObject(oid, None)).uses.add(_use(out, path))
+    states |= _examined(places, inside.values())
+    objects |= inside
+    damaged = list(_damaged(places, objects, states, repair=repair))
+    return Verified(
+        objects=len(objects),
+        read=sum(state != "absent" for state in states.values()),
+        damaged=tuple(sorted(damaged, key=lambda damage: (damage.uses[0].path, damage.where))),
+    )
+
+
+def _note(objects: dict[str, StoredObject], out: "Output") -> str:
+    """Remember an output's own object; return its hash."""
+    oid = str(out.hash_info.value)
+    size = None if oid.endswith(_LISTING) else out.meta.size
+    objects.setdefault(oid, StoredObject(oid, size)).uses.add(_use(out, str(out)))
+    return oid
+
+
+def _use(out: "Output", path: str) -> Use:
+    stage = out.stage.addressing
+    _, separator, key = stage.partition("@")
+    return Use(path, stage, key if separator else "0" if stage.startswith("base-") else None)
+
+
+def _listed(whole: Sequence["HashFileDB"], out: "Output") -> Iterator[tuple[str, str]]:
+    """Yield path and hash of each file of a folder, from a place where its listing is whole."""
+    from dvc_data.hashfile.tree import Tree
+
+    if not whole:
+        return
+    for key, _, info in Tree.load(whole[0], out.hash_info):
+        if info and info.value:
+            yield "/".join([str(out), *key]), info.value
+
+
+def _examined(
+    places: Mapping[Where, "HashFileDB"], objects: Iterable[StoredObject]
+) -> dict[tuple[Where, str], State]:
+    wanted = [(name, odb, stored) for stored in objects for name, odb in places.items()]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        states = pool.map(lambda entry: state(entry[1], entry[2].oid, entry[2].size), wanted)
+        return {
+            (name, stored.oid): seen for (name, _, stored), seen in zip(wanted, states, strict=True)
+        }
+
+
+def state(odb: "HashFileDB", oid: str, size: int | None = None) -> State:
+    """Return what became of an object, by the MD5 of its bytes as they are streamed.
+
+    One that is shorter than `size` was truncated; without `size`, an empty one alone is said to be.
+    """
+    from dvc_data.hashfile.hash import file_md5
+
+    path = odb.oid_to_path(oid)
+    try:
+        if file_md5(path, odb.fs) == oid.removesuffix(_LISTING):
+            return "whole"
+        short = _size(odb, oid) < (1 if size is None else size)
+    except FileNotFoundError:
+        return "absent"
+    return "truncated" if short else "corrupted"
+
+
+def _damaged(
+    places: Mapping[Where, "HashFileDB"],
+    objects: Mapping[str, StoredObject],
+    states: Mapping[tuple[Where, str], State],
+    *,
+    repair: bool,
+) -> Iterator[Damage]:
+    """Yield what is not whole. A shorter copy than the whole one elsewhere was truncated."""
+    other: Mapping[Where, Where] = {"cache": "remote", "remote": "cache"}
+    for (where, oid), seen in states.items():
+        if seen == "whole" or (where == "cache" and seen == "absent"):
+            continue
+        there = states[other[where], oid] == "whole"
+        bad, good = places[where], places[other[where]]
+        cut = seen == "corrupted" and there and _size(bad, oid) < _size(good, oid)
+        mended = repair and there and _mend(bad, good, oid)
+        uses = tuple(sorted(objects[oid].uses, key=lambda use: use.path))
+        yield Damage(oid, where, "truncated" if cut else seen, uses, mended)
+
+
+def _size(odb: "HashFileDB", oid: str) -> int:
+    return int(odb.fs.size(odb.oid_to_path(oid)) or 0)
+
+
+def _mend(bad: "HashFileDB", good: "HashFileDB", oid: str) -> bool:
+    """Put a whole object in place of a damaged one; say whether it arrived whole."""
+    if bad.exists(oid):
+        bad.delete(oid)
+    bad.add(good.oid_to_path(oid), good.fs, oid, check_exists=False)
+    return state(bad, oid) == "whole"

@@ -21,9 +21,10 @@ from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
-from lion.prompting import self_instruct
+from lion.prompting import generator
+from lion.prompting.generator import BOOTSTRAP_STAGE as STAGE
+from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.prompting.protocol import Outcome, Request
-from lion.prompting.self_instruct import STAGE, TASK_KINDS, TaskKind
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import (
     Dropped,
@@ -250,10 +251,10 @@ def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
 
 
 def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
-    return self_instruct.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
+    return generator.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
 
 
 def _candidates(
     draw: Draw[TaskKind, Examples], outcome: Outcome, count: int, filters: Generate
 ) -> list[str | Dropped]:
-    return self_instruct.candidates(outcome, _texts(draw), count, filters)
+    return generator.candidates(outcome, _texts(draw), count, filters)

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from lion.config.settings import Budget
 from lion.errors import AskError
+from lion.prompting.protocol import valid_text
 
 FORMAT = 3
 ANSWERED = "answered"
@@ -387,7 +388,8 @@ def _call_row(one: Entry | FailedCall) -> tuple[object, ...]:
     outcome, detail = (ANSWERED, "") if isinstance(one, Entry) else (one.reason, one.detail)
     call = one.call
     used = (call.prompt, call.completion, call.nanodollars, call.seconds)
-    return (one.key, call.endpoint, call.model, call.stage, outcome, detail, *used)
+    words = map(valid_text, (outcome, detail))  # a server's: half an emoji has no bytes
+    return (one.key, call.endpoint, call.model, call.stage, *words, *used)
 
 
 def _sums(calls: Sequence[Call]) -> tuple[int, int, int, int]:

@@ -19,7 +19,7 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
-from lion.pipeline import repository
+from lion.pipeline import dvc_project
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 from lion.readers import files as sources
@@ -80,7 +80,7 @@ class Exact:
     Where a stage asks in rounds, `missing` are the calls of the first round that is not known.
     """
 
-    known: int
+    in_ledger: int
     missing: int
 
 
@@ -95,7 +95,7 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
     sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
-        for stage, role, calls in _asked(settings, sizes)
+        for stage, role, calls in _expected_calls(settings, sizes)
         if stage in remaining
     ]
 
@@ -120,26 +120,28 @@ def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
     return gate.endpoint
 
 
-def _gates(settings: Settings, stage: str, known: int, made: int, new: int) -> Iterator[_Asking]:
+def _gates(
+    settings: Settings, stage: str, existing: int, candidates: int, new: int
+) -> Iterator[_Asking]:
     """Yield what the gates of a stage ask of `made` candidates that become `new` rows.
 
     `known` rows before them are embedded, unless an earlier stage has done so.
     """
     filters = _filters(settings, stage)
     if filters.near_duplicates is not None and filters.near_duplicates.endpoint is not None:
-        yield stage, "embedder", known + made
+        yield stage, "embedder", existing + candidates
     if filters.safety:
         yield stage, "safety", new
 
 
-def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
+def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     """Yield (stage, role, calls) of everything that the loop asks."""
     for name, entry in settings.bootstrap.items():
         sown = sum(_rows(seeds) for seeds in entry.seeds)
         new = max(0, entry.size - sown)
-        made = new / _acceptance([name], BootstrapMetrics)
-        yield f"bootstrap@{name}", "generator", ceil(made / entry.per_call)
-        yield from _gates(settings, f"bootstrap@{name}", sown, round(made), new)
+        candidates = new / _acceptance([name], BootstrapMetrics)
+        yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
+        yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
     if settings.seed.answers == "ask":
         yield "teach@0", "teacher", sizes.base
     quality = min(settings.evaluate.quality, sizes.exam)
@@ -160,8 +162,8 @@ def _asked(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
         first = settings.iterations[name].previous == project.BASE
-        known = before if first else 0
-        yield from _gates(settings, f"generate@{name}", known, round(new / kept), new)
+        existing = before if first else 0
+        yield from _gates(settings, f"generate@{name}", existing, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", 2 * quality
 
@@ -190,10 +192,10 @@ def _reviews_each(settings: Settings) -> float | None:
     limit = settings.review.limit
     reviews = drawn = 0
     for name in settings.iterations:
-        found = _metrics(name, ReviewMetrics)
-        if found is not None and found.responses:
-            reviews += found.reviews
-            drawn += found.responses if limit is None else min(limit, found.responses)
+        metrics = _metrics(name, ReviewMetrics)
+        if metrics is not None and metrics.responses:
+            reviews += metrics.reviews
+            drawn += metrics.responses if limit is None else min(limit, metrics.responses)
     return reviews / drawn if drawn else None
 
 
@@ -216,23 +218,23 @@ def _acceptance(
     iterations: Iterable[str], kind: type[BootstrapMetrics] | type[GenerateMetrics]
 ) -> float:
     """Return the share of candidates kept so far; nine tenths where none was made yet."""
-    kept = asked = 0
+    kept = candidates = 0
     for name in iterations:
-        found = _metrics(name, kind)
-        for funnel in () if found is None else found.funnels.values():
+        metrics = _metrics(name, kind)
+        for funnel in () if metrics is None else metrics.funnels.values():
             kept += funnel.kept
-            asked += funnel.asked
-    return max(0.05, kept / asked) if asked else 0.9
+            candidates += funnel.asked
+    return max(0.05, kept / candidates) if candidates else 0.9
 
 
 def _need(
     settings: Settings, stage: str, role: str, estimated: int, exact: Exact | None, prices: Prices
 ) -> Need:
     endpoint = _endpoint(settings, stage, role)
-    known, calls = (exact.known, exact.missing) if exact else (0, estimated)
+    in_ledger, calls = (exact.in_ledger, exact.missing) if exact else (0, estimated)
     reckoned = _reckoned(settings, stage)
     if exact is not None and exact.missing and reckoned != "exactly":
-        calls = max(exact.missing, estimated - exact.known)  # and more rounds behind this one
+        calls = max(exact.missing, estimated - exact.in_ledger)  # and more rounds behind this one
     elif exact is not None:
         reckoned = "exactly"
     prompt, completion, basis = _tokens(settings, stage, role, endpoint)
@@ -245,7 +247,7 @@ def _need(
         role=role,
         calls=calls,
         reckoned=reckoned,
-        known=known,
+        known=in_ledger,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
         basis=basis,
@@ -277,10 +279,10 @@ def _tokens(
     # many tasks a call: unlike the generator's others
     bootstraps = stage.startswith("bootstrap@") and role == "generator"
     requests = prompt = completion = 0
-    for used in _asked_before(settings, role, bootstraps=bootstraps):
-        requests += used.requests - used.replies_without_usage
-        prompt += used.prompt_tokens
-        completion += used.completion_tokens
+    for usage in _usage_so_far(settings, role, bootstraps=bootstraps):
+        requests += usage.requests - usage.replies_without_usage
+        prompt += usage.prompt_tokens
+        completion += usage.completion_tokens
     if requests > 0:
         return prompt / requests, completion / requests, "measured"
     folder = "bootstrap" if bootstraps else "referee" if role == "second" else role
@@ -299,7 +301,7 @@ def _tokens(
     return template + _WORDS + answers, _SHARE_OF_CAP * cap, "estimated"
 
 
-def _asked_before(settings: Settings, role: str, *, bootstraps: bool) -> Iterator[RoleUsage]:
+def _usage_so_far(settings: Settings, role: str, *, bootstraps: bool) -> Iterator[RoleUsage]:
     """Yield what the stages that ask this role have asked so far."""
     asking = [
         stage
@@ -327,13 +329,13 @@ def _duration(settings: Settings, calls: int, usage: Usage) -> float:
 
 def _latency(settings: Settings) -> float:
     """Return the median seconds of a call so far."""
-    found = []
+    seconds = []
     for name in (project.BASE, *settings.iterations):
         for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
             record = files.read_if(project.run_record(f"{stage}@{name}"), RunRecord)
-            asked = [] if record is None else record.asked.values()
-            found += [one.p50_seconds for one in asked if one.p50_seconds]
-    return sorted(found)[len(found) // 2] if found else _SECONDS
+            clients = [] if record is None else record.asked.values()
+            seconds += [client.p50_seconds for client in clients if client.p50_seconds]
+    return sorted(seconds)[len(seconds) // 2] if seconds else _SECONDS
 
 
 def _base_rows(settings: Settings) -> int:
@@ -376,7 +378,7 @@ def remaining_stages() -> set[str]:
     """
     import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
 
-    with repository.opened() as repo:
+    with dvc_project.opened() as repo:
         changed = set(repo.status())
         graph = repo.index.graph
         stale = {stage for stage in graph if stage.addressing in changed}

@@ -73,7 +73,7 @@ class RehearsedWork(Work):
     """A stage before a ledger that nobody adds to; `found` is what it asked, by role."""
 
     ledger: Ledger = field(kw_only=True)
-    found: dict[Role, Exact] = field(default_factory=dict)
+    exact: dict[Role, Exact] = field(default_factory=dict)
 
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator[Asker]:
@@ -87,7 +87,7 @@ class RehearsedWork(Work):
                 missing = error.missing
                 raise
             finally:
-                self.found[role] = Exact(asker.account.hits, missing)
+                self.exact[role] = Exact(asker.account.hits, missing)
 
     def progress(self) -> AbstractContextManager[console.Update]:
         """Refuse: a student would respond next."""
@@ -118,7 +118,7 @@ def rehearse(
             pass  # what is known of it stands in `found`; its outputs stay pending
         else:
             pending -= set(entry.outputs(key))
-        certain.update({(work.name, role): exact for role, exact in work.found.items()})
+        certain.update({(work.name, role): exact for role, exact in work.exact.items()})
     return certain
 
 

@@ -183,19 +183,19 @@ def iterations(tree: Tree) -> Mapping[str, str | None]:
     """
     path = tree.local(project.PARAMS)
     document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
-    found = document.get("iterations") if isinstance(document, dict) else None
-    if not isinstance(found, dict):
+    entries = document.get("iterations") if isinstance(document, dict) else None
+    if not isinstance(entries, dict):
         raise DataError(f"{tree.name}: no params.yaml with `iterations`; run in a project's folder")
-    return {project.BASE: None, **{str(name): one["previous"] for name, one in found.items()}}
+    return {project.BASE: None, **{str(name): entry["previous"] for name, entry in entries.items()}}
 
 
-def lineage(found: Mapping[str, str | None], iteration: str) -> Sequence[str]:
+def lineage(predecessors: Mapping[str, str | None], iteration: str) -> Sequence[str]:
     """Return the iterations that lead to `iteration`, the base first, itself last."""
-    at: str | None = iteration
+    current: str | None = iteration
     chain = []
-    while at is not None:
-        chain.append(at)
-        at = found[at]
+    while current is not None:
+        chain.append(current)
+        current = predecessors[current]
     return chain[::-1]
 
 
@@ -204,14 +204,17 @@ def iteration_of(place: Place) -> str:
 
     Raises RevisionError.
     """
-    found = iterations(place.tree)
+    predecessors = iterations(place.tree)
     if place.iteration is None:
-        last_first = list(found)[::-1]
-        pools = (one for one in last_first if place.tree.has(project.data(one, "cache_pool.jsonl")))
+        last_first = list(predecessors)[::-1]
+        pools = (
+            name for name in last_first if place.tree.has(project.data(name, "cache_pool.jsonl"))
+        )
         return next(pools, last_first[0])
-    if place.iteration not in found:
+    if place.iteration not in predecessors:
+        names = ", ".join(predecessors)
         raise RevisionError(
-            f"{place.tree.name} has no iteration {place.iteration!r}; it has {', '.join(found)}"
+            f"{place.tree.name} has no iteration {place.iteration!r}; it has {names}"
         )
     return place.iteration
 

@@ -23,7 +23,7 @@ from lion.llm.session import opened
 from lion.metrics import files as metrics_files
 from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import Metrics
-from lion.pipeline import dvc_lock
+from lion.pipeline import dvc_project
 from lion.prompting import templates
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records import jsonl, output_marks
@@ -152,7 +152,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
         work = _work(stage)
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
-            dvc_lock.keep()
+            dvc_project.keep_lock()
             output_marks.forget()
             refuse_problems(work)
             sentence = main(work)
@@ -203,14 +203,14 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         code = error.exit_code
         raise
     finally:
-        seconds, asked = round(time.monotonic() - started, 3), dict(work.happened)
+        seconds, happened = round(time.monotonic() - started, 3), dict(work.happened)
         if before is not None and not before.finished:
             seconds += before.seconds
-            asked = before.asked | {
+            happened = before.asked | {
                 role: now.after(before.asked[role]) if role in before.asked else now
-                for role, now in asked.items()
+                for role, now in happened.items()
             }
-        metrics_files.write_metrics(path, RunRecord(not code, code, seconds, asked))
+        metrics_files.write_metrics(path, RunRecord(not code, code, seconds, happened))
 
 
 def _work(stage: str) -> Work:

@@ -67,10 +67,10 @@ def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:
 
 def bounds(text: str) -> tuple[float, float]:
     """Return the numbers of a range such as `3..`, `..2`, `1..3` or `3`. Raises SettingsError."""
-    found = _RANGE.match(text)
-    if found is None or not text:
+    match = _RANGE.match(text)
+    if match is None or not text:
         raise SettingsError(f"--gap {text}: a range is expected, as 3.. or ..2 or 1..3")
-    low, dots, high = found.groups()
+    low, dots, high = match.groups()
     if dots is None:
         return float(low), float(low)
     return float(low or "-inf"), float(high or "inf")
@@ -95,8 +95,8 @@ def _row(row: Row, whole: bool) -> Iterator[RenderableType]:
         head.append(f", {inert(about)}", style="dim")
     if row["difficulty"] is not None:
         gap = DASH if row["gap"] is None else f"{row['gap']:g}"
-        told = f"  {row['difficulty']} {gap}"
-        head.append(told, style=_STYLES.get(row["difficulty"], ""))
+        verdict = f"  {row['difficulty']} {gap}"
+        head.append(verdict, style=_STYLES.get(row["difficulty"], ""))
         head.append(f" in iteration {row['judged']}", style="dim")
     yield head
     yield _indented(row["text"], whole, "")

@@ -17,30 +17,32 @@ from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
-from lion.pipeline.checks.disk import DiskNeed
+from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.plan import Need
 from lion.reporting.table import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 
 
-def disk_sentence(found: DiskNeed) -> str:
+def disk_sentence(need: DiskNeed) -> str:
     """Return the disk that the students need, as a sentence; a dash where it is not known."""
-    if not found.students and not found.states:
+    if not need.students and not need.states:
         return "Disk: next to nothing, or not known."
     return (
-        f"Disk: {found.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
-        f"{found.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
-        f"{found.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
+        f"Disk: {need.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
+        f"{need.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
+        f"{need.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
     )
 
 
-def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget) -> RenderableType:
+def plan_table(
+    needs: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
+) -> RenderableType:
     """Return the plan as a table, with its sums and the budget beside them."""
-    if not found:
+    if not needs:
         return Text("Nothing is left to be asked.")
     table = grid("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
-    for need in found:
+    for need in needs:
         tokens = need.prompt_tokens + need.completion_tokens
         table.add_row(
             need.stage,
@@ -53,18 +55,18 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
             need.basis,
         )
     table.add_section()
-    unknown = sum(need.nanodollars is None for need in found)
+    unknown = sum(need.nanodollars is None for need in needs)
     table.add_row(
         "all",
         "",
-        f"{sum(need.calls for need in found):,}",
-        f"{sum(need.known for need in found):,}",
-        f"{sum(need.prompt_tokens + need.completion_tokens for need in found):,}",
-        dollars(sum(need.nanodollars or 0 for need in found), unknown),
-        f"{sum(need.seconds for need in found) / 60:,.1f}",
+        f"{sum(need.calls for need in needs):,}",
+        f"{sum(need.known for need in needs):,}",
+        f"{sum(need.prompt_tokens + need.completion_tokens for need in needs):,}",
+        dollars(sum(need.nanodollars or 0 for need in needs), unknown),
+        f"{sum(need.seconds for need in needs) / 60:,.1f}",
         "",
     )
-    told = Text(
+    spending = Text(
         f"Spent so far: {spent.calls:,} calls, {spent.tokens:,} tokens, "
         f"{dollars(spent.nanodollars, spent.unpriced)}; "
         f"{reserved.calls:,} calls in flight or interrupted. {_budget(budget)}"
@@ -76,12 +78,12 @@ def needs(found: Sequence[Need], spent: Amount, reserved: Amount, budget: Budget
         "of batches the most that they take; the student's own minutes come on top.",
         style="dim",
     )
-    return Group(table, told, advice)
+    return Group(table, spending, advice)
 
 
-def needs_as_json(found: Sequence[Need]) -> str:
+def plan_as_json(needs: Sequence[Need]) -> str:
     """Return the plan as a JSON array."""
-    return json.dumps([asdict(need) for need in found], indent=2)
+    return json.dumps([asdict(need) for need in needs], indent=2)
 
 
 def _budget(budget: Budget) -> str:
@@ -117,8 +119,8 @@ def ledger_table(
         )
     parts: list[RenderableType] = [head, table]
     if failures:
-        told = ", ".join(f"{reason} {count:,}" for reason, count in failures.items())
-        parts.append(Text(f"failed calls: {told}", style="dim"))
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in failures.items())
+        parts.append(Text(f"failed calls: {reasons}", style="dim"))
     if reserved.calls:
         parts.append(Text(f"{reserved.calls:,} calls in flight or interrupted", style="dim"))
     return Group(*parts)
@@ -129,23 +131,23 @@ def costs(
 ) -> RenderableType:
     """Return what every stage cost, and the money per accepted hard instruction."""
     table = grid("stage", "calls", "wasted", "tokens", "cost", "p50 s", "p99 s")
-    for one in stages:
+    for stage in stages:
         table.add_row(
-            one.names[0] or DASH,
-            f"{one.calls:,}",
-            f"{one.wasted:.1%}" if one.failed else DASH,
-            f"{one.tokens:,}",
-            dollars(one.nanodollars, one.unpriced),
-            *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (one.p50, one.p99)),
+            stage.names[0] or DASH,
+            f"{stage.calls:,}",
+            f"{stage.wasted:.1%}" if stage.failed else DASH,
+            f"{stage.tokens:,}",
+            dollars(stage.nanodollars, stage.unpriced),
+            *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (stage.p50, stage.p99)),
         )
     accepted, each = _each_hard(stages, iterations)
     _, judged = _each_hard(_reviews(stages), iterations)
-    told, of_it = (DASH if one is None else dollars(*one) for one in (each, judged))
+    per_hard, for_reviews = (DASH if money is None else dollars(*money) for money in (each, judged))
     return Group(
         table,
         Text(
-            f"{accepted:,} hard instructions accepted; {told} for each of them, "
-            f"of it the referee's reviews {of_it}"
+            f"{accepted:,} hard instructions accepted; {per_hard} for each of them, "
+            f"of it the referee's reviews {for_reviews}"
         ),
     )
 
@@ -155,7 +157,7 @@ def costs_as_json(
 ) -> str:
     """Return the same as a JSON object."""
     accepted, each = _each_hard(stages, iterations)
-    rows = [{**asdict(one), "stage": one.names[0], "wasted": one.wasted} for one in stages]
+    rows = [{**asdict(stage), "stage": stage.names[0], "wasted": stage.wasted} for stage in stages]
     for row in rows:
         del row["names"]
     _, judged = _each_hard(_reviews(stages), iterations)
@@ -176,7 +178,7 @@ def _if_known(each: tuple[int, int] | None) -> int | None:
 def _reviews(
     stages: Sequence[ledger_maintenance.CallStatistics],
 ) -> list[ledger_maintenance.CallStatistics]:
-    return [one for one in stages if (one.names[0] or "").startswith("review@")]
+    return [stage for stage in stages if (stage.names[0] or "").startswith("review@")]
 
 
 def _each_hard(
@@ -186,13 +188,13 @@ def _each_hard(
     accepted = sum(_accepted_hard(name) for name in iterations)
     if not accepted:
         return 0, None
-    unpriced = sum(one.unpriced for one in stages)
-    return accepted, (sum(one.nanodollars for one in stages) // accepted, unpriced)
+    unpriced = sum(stage.unpriced for stage in stages)
+    return accepted, (sum(stage.nanodollars for stage in stages) // accepted, unpriced)
 
 
 def _accepted_hard(name: str) -> int:
-    found = files.read_if(project.metrics(name, GenerateMetrics.FILE), GenerateMetrics)
-    return 0 if found is None else found.hard.kept
+    metrics = files.read_if(project.metrics(name, GenerateMetrics.FILE), GenerateMetrics)
+    return 0 if metrics is None else metrics.hard.kept
 
 
 def grid(*columns: str) -> Table:

@@ -6,8 +6,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion.evaluation import open_ended_figures
-from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation.open_exam import Compared, open_ended_metrics
 from lion.evaluation.vicuna_files import Question, ReadReview
 from lion.metrics.exams import (
     Disagreement,
@@ -25,8 +24,8 @@ DASH = "-"
 
 
 def of_reviews(
-    asked: Sequence[Question],
-    found: Sequence[ReadReview],
+    questions: Sequence[Question],
+    reviews: Sequence[ReadReview],
     written: Sequence[Sequence[str]] | None,
     candidate: int,
     bootstrap: Bootstrap,
@@ -35,60 +34,61 @@ def of_reviews(
 
     `candidate` (1 or 2) is whose quality is told; `written` are the answers of both.
     """
-    told, read = (
-        open_ended_figures.open_ended_metrics(rows, bootstrap) if rows else None
+    stated, parsed = (
+        open_ended_metrics(rows, bootstrap) if rows else None
         for rows in (
-            _compared(asked, [one.told for one in found], written, candidate),
-            _compared(asked, [one.read for one in found], written, candidate),
+            _compared(questions, [review.recorded for review in reviews], written, candidate),
+            _compared(questions, [review.read for review in reviews], written, candidate),
         )
     )
     return ReviewsRead(
-        questions=len(asked),
+        questions=len(questions),
         candidate=candidate,
-        told=told,
-        read=read,
+        told=stated,
+        read=parsed,
         differences=tuple(
-            Disagreement(one.key, one.told, one.read)
-            for one in found
-            if one.told != one.read and not (one.told is None and isinstance(one.read, str))
+            Disagreement(review.key, review.recorded, review.read)
+            for review in reviews
+            if review.recorded != review.read
+            and not (review.recorded is None and isinstance(review.read, str))
         ),
-        unread=tuple(one.key for one in found if isinstance(one.read, str)),
+        unread=tuple(review.key for review in reviews if isinstance(review.read, str)),
     )
 
 
 def _compared(
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     pairs: Sequence[judge_parser.Scores | str | None],
     written: Sequence[Sequence[str]] | None,
     candidate: int,
 ) -> list[Compared]:
     """Return the questions that have two scores."""
-    at = candidate - 1
+    own = candidate - 1
     rows = []
-    for number, (question, pair) in enumerate(zip(asked, pairs, strict=True)):
+    for number, (question, pair) in enumerate(zip(questions, pairs, strict=True)):
         if pair is None or isinstance(pair, str):
             continue
         lengths = None
         if written is not None:
-            lengths = (len(written[at][number]), len(written[1 - at][number]))
-        rows.append(Compared(question.category, pair[at], pair[1 - at], lengths))
+            lengths = (len(written[own][number]), len(written[1 - own][number]))
+        rows.append(Compared(question.category, pair[own], pair[1 - own], lengths))
     return rows
 
 
-def reviews_table(found: ReviewsRead) -> RenderableType:
+def reviews_table(reviews: ReviewsRead) -> RenderableType:
     """Return both readings side by side, by category, and every difference."""
-    readings = {"the file's scores": found.told, "read in the texts": found.read}
+    readings = {"the file's scores": reviews.told, "read in the texts": reviews.read}
     differences = [
-        f"question {one.question}: the file {one.told}, its text {one.read}"
-        for one in found.differences
+        f"question {difference.question}: the file {difference.told}, its text {difference.read}"
+        for difference in reviews.differences
     ]
     return Group(_readings(readings), *(differences or ["no difference between the two"]))
 
 
-def open_table(found: OpenExamMetrics) -> RenderableType:
+def open_table(metrics: OpenExamMetrics) -> RenderableType:
     """Return an exam's figures, and the reviews that have no scores."""
-    without = [f"without scores: {reason} {n}" for reason, n in found.dropped.items()]
-    return Group(_readings({"the referee's scores": found.figures}), *without)
+    without = [f"without scores: {reason} {n}" for reason, n in metrics.dropped.items()]
+    return Group(_readings({"the referee's scores": metrics.figures}), *without)
 
 
 def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
@@ -98,56 +98,62 @@ def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
     for name in readings:
         table.add_column(name, justify="right")
     for label, shown in _SHOWN.items():
-        table.add_row(label, *(DASH if one is None else shown(one) for one in readings.values()))
+        table.add_row(
+            label, *(DASH if reading is None else shown(reading) for reading in readings.values())
+        )
     table.add_section()
-    figures = [one.categories if one else {} for one in readings.values()]
-    for name in sorted({name for one in figures for name in one}):
-        table.add_row(name, *(_estimate(one.get(name)) for one in figures))
+    figures = [reading.categories if reading else {} for reading in readings.values()]
+    for name in sorted({name for categories in figures for name in categories}):
+        table.add_row(name, *(_estimate(categories.get(name)) for categories in figures))
     return table
 
 
-def reasoning_table(exam: str, found: ExamAccuracy) -> RenderableType:
+def reasoning_table(exam: str, accuracy: ExamAccuracy) -> RenderableType:
     """Return an exam's tasks beside chance, and the paper's averages."""
-    title = f"{exam}: {found.items:,} of {found.official_items:,} official items"
+    title = f"{exam}: {accuracy.items:,} of {accuracy.official_items:,} official items"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "items", "accuracy %", "chance %", "unread %", ""):
         table.add_column(name, justify="left" if name in ("task", "") else "right")
-    for task, one in found.tasks.items():
-        table.add_row(task, str(one.items), *_marks(one, one.accuracy_percent))
+    for name, task in accuracy.tasks.items():
+        table.add_row(name, str(task.items), *_marks(task, task.accuracy_percent))
     table.add_section()
-    table.add_row("macro average", f"{found.items:,}", *_marks(found, found.average_percent))
-    for model, average in found.paper_percent.items():
+    table.add_row(
+        "macro average", f"{accuracy.items:,}", *_marks(accuracy, accuracy.average_percent)
+    )
+    for model, average in accuracy.paper_percent.items():
         table.add_row(f"{model} in the paper", "", f"{average:.1f}", "", "", "")
-    notes = [f"not here: {', '.join(found.missing_tasks)}"] if found.missing_tasks else []
+    notes = [f"not here: {', '.join(accuracy.missing_tasks)}"] if accuracy.missing_tasks else []
     notes += [
-        f"{one.task}, item {one.item}: the target {one.target!r} is no option; wrong"
-        for one in found.without_right_option
+        f"{question.task}, item {question.item}: the target {question.target!r} is no option; wrong"
+        for question in accuracy.without_right_option
     ]
     return Group(table, *notes)
 
 
-def _marks(one: ExamAccuracy | TaskAccuracy, percent: float) -> list[str]:
-    interval = one.interval_percent
+def _marks(accuracy: ExamAccuracy | TaskAccuracy, percent: float) -> list[str]:
+    interval = accuracy.interval_percent
     between = "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"
-    near = "at chance" if one.within_chance else ""
-    others = (f"{number:.1f}" for number in (one.chance_percent, one.unread_percent))
+    near = "at chance" if accuracy.within_chance else ""
+    others = (f"{number:.1f}" for number in (accuracy.chance_percent, accuracy.unread_percent))
     return [f"{percent:.1f}{between}", *others, near]
 
 
-def _estimate(found: PercentEstimate | None) -> str:
-    if found is None:
+def _estimate(estimate: PercentEstimate | None) -> str:
+    if estimate is None:
         return DASH
-    if found.low_percent is None:
-        return f"{found.value_percent:.1f}"
-    return f"{found.value_percent:.1f} ({found.low_percent:.1f} to {found.high_percent:.1f})"
+    if estimate.low_percent is None:
+        return f"{estimate.value_percent:.1f}"
+    return (
+        f"{estimate.value_percent:.1f} ({estimate.low_percent:.1f} to {estimate.high_percent:.1f})"
+    )
 
 
 _SHOWN: Mapping[str, Callable[[OpenEnded], str]] = {
-    "candidate's sum": lambda one: f"{one.candidate_points_sum:,.1f}",
-    "reference's sum": lambda one: f"{one.reference_points_sum:,.1f}",
-    "rows": lambda one: str(one.rows),
-    "win / tie / loss": lambda one: f"{one.win} / {one.tie} / {one.loss}",
-    "length-controlled win rate %": lambda one: _estimate(one.length_controlled_win_rate),
-    "win rate %": lambda one: _estimate(one.win_rate),
-    "quality %": lambda one: _estimate(one.quality),
+    "candidate's sum": lambda figures: f"{figures.candidate_points_sum:,.1f}",
+    "reference's sum": lambda figures: f"{figures.reference_points_sum:,.1f}",
+    "rows": lambda figures: str(figures.rows),
+    "win / tie / loss": lambda figures: f"{figures.win} / {figures.tie} / {figures.loss}",
+    "length-controlled win rate %": lambda figures: _estimate(figures.length_controlled_win_rate),
+    "win rate %": lambda figures: _estimate(figures.win_rate),
+    "quality %": lambda figures: _estimate(figures.quality),
 }

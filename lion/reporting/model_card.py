@@ -17,7 +17,7 @@ from lion.metrics import iterations
 from lion.metrics.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting import numbers, table
+from lion.reporting import numbers
 from lion.student import checkpoint as students
 from lion.student import hub
 
@@ -33,11 +33,11 @@ def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
     from huggingface_hub import ModelCardData
 
     base = students.resolve(project.BASE_STUDENT)
-    found = licence or _licence_of(base)
+    licence = licence or _licence_of(base)
     data = ModelCardData(
         base_model=None if settings.student.model == EMBEDDED else settings.student.model,
         library_name="transformers",
-        license=None if found == UNKNOWN else found,
+        license=None if licence == UNKNOWN else licence,
         pipeline_tag="text-generation",
         tags=["distillation", "lion"],
     )
@@ -48,7 +48,7 @@ def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
         "## Lineage\n\n" + "\n".join(_lineage(settings, iteration, base)),
         "## Scores\n\n" + "\n".join(_scores(settings, iteration)),
         "## Data\n\n" + "\n".join(_data(settings, iteration)),
-        "## Licences\n\n" + "\n".join(_licences(settings, found)),
+        "## Licences\n\n" + "\n".join(_licences(settings, licence)),
         f"## Params\n\n```yaml\n{_params(settings)}```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -74,7 +74,7 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
 
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:
-    every = {name: one.previous for name, one in settings.iterations.items()}
+    every = {name: entry.previous for name, entry in settings.iterations.items()}
     lines = {line.iteration: line for line in iterations.lines(every)}
     yield "| iteration | new rows | hard share | accuracy | teacher's | quality |"
     yield "|---|---|---|---|---|---|"
@@ -87,7 +87,7 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
 def _cells(line: Line) -> list[str]:
     return [
         line.iteration,
-        table.count(line.train_pool),
+        numbers.count(line.train_pool),
         numbers.share(line.hard_share),
         numbers.share(line.accuracy_share),
         numbers.share(line.teacher_accuracy_share),
@@ -98,10 +98,11 @@ def _cells(line: Line) -> list[str]:
 def _data(settings: Settings, iteration: str) -> Iterator[str]:
     path = project.data(iteration, "cache_pool.jsonl")
     origins = Counter(row.origin for row in jsonl.read(path, Instruction))
-    told = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
+    parts = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
+    total = sum(origins.values())
     source = settings.seed.source
     files = "the embedded task families" if source == EMBEDDED else ", ".join(source)
-    yield f"Cache Pool: {sum(origins.values()):,} instructions with the teacher's answers ({told})."
+    yield f"Cache Pool: {total:,} instructions with the teacher's answers ({parts})."
     yield f"Seeds: {files}. No row of the exam was trained on."
 
 
@@ -126,10 +127,10 @@ def _licence_of(base: students.Source) -> str:
         return UNKNOWN
     try:
         with hub.translated(base.base):
-            found = ModelCard.load(folder / "README.md" if folder.is_dir() else base.base)
+            card = ModelCard.load(folder / "README.md" if folder.is_dir() else base.base)
     except ModelError:
         return UNKNOWN  # offline, or gone: the card says so
-    return str(found.data.to_dict().get("license", UNKNOWN))
+    return str(card.data.to_dict().get("license", UNKNOWN))
 
 
 def _params(settings: Settings) -> str:

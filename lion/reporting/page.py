@@ -1,7 +1,7 @@
-"""The report page: one HTML file that opens with a double click and fetches nothing.
+"""The report page: one HTML file that opens with a double click and makes no network request.
 
-Texts travel as data: JSON that cannot close its element, rows as gzip in base64. The policy allows
-the page's own scripts and styles, by their hashes, and nothing else. What is shown is `overview`'s.
+Texts are embedded as data: JSON that cannot close its element, rows as gzip in base64. The content
+security policy allows the page's own scripts and styles, by their hashes, and nothing else.
 """
 
 import base64
@@ -9,17 +9,27 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
 import orjson
 import polars as pl
 
-from lion.escape import clipped, inert
+from lion import __version__
+from lion.escape import DASH, clipped, inert
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place
+from lion.records import jsonl
+from lion.records.rows import Row
+from lion.reporting import numbers, page_cards, snapshot, table
+from lion.reporting.snapshot import Run
 
+PAGE = Path("report/index.html")
 CLIP = 400  # characters of a text; `lion show` has the whole
 _SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js", "tabulator.min.js", "page.js")
 _STYLES = ("tabulator_simple.min.css", "page.css")
@@ -40,6 +50,77 @@ _COLUMNS = {
 """The page's name of each column, and the frame's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: the file's size in bytes, the rows in it."""
+
+    size: int
+    rows: int
+
+
+def write_page(place: Place, out: Path) -> Written:
+    """Write the page of a run as far as `place`. Raises DataError and RevisionError."""
+    iteration = revisions.iteration_of(place)
+    run = snapshot.read_run(place.tree, iteration, snapshot.judged_pool(place))
+    footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
+    text = render(overview(run), run.rows, footer).encode()
+    with jsonl.replacing(out) as temporary:
+        temporary.write_bytes(text)
+    return Written(len(text), run.rows.height)
+
+
+def overview(run: Run) -> Row:
+    """Return the page's summary of a run."""
+    sections = {
+        "Progress": page_cards.progress_cards(run),
+        "Hard and easy": page_cards.difficulty_cards(run),
+        "Referee": page_cards.referee_cards(run),
+        "Pools": page_cards.pool_cards(run),
+        "Exam": page_cards.exam_cards(run),
+        "Cost": page_cards.cost_cards(run),
+    }
+    cards_by_title = {title: [card for card in cards if card] for title, cards in sections.items()}
+    return {
+        "title": f"Lion: student {run.iteration}",
+        "headline": table.headline(run.lines).plain.replace("\n", " "),
+        "tiles": list(_tiles(run)),
+        "sections": [
+            {"id": title.split()[0].lower(), "title": title, "cards": cards}
+            for title, cards in cards_by_title.items()
+            if cards
+        ],
+        "about": "Domain" if run.has_domains else "Category",
+        "told": (
+            f"The Cache Pool of iteration {run.iteration}: each row with its latest verdict, and "
+            "the student's answer that it judged. Texts are cut at 400 characters."
+        ),
+    }
+
+
+def _tiles(run: Run) -> Iterator[Row]:
+    last = run.lineage[-1]
+    accuracy = f"teacher {numbers.share(last.teacher_accuracy_share)}"
+    yield _tile("Student's accuracy", numbers.share(last.accuracy_share), accuracy)
+    quality = numbers.percent(last.quality_percent)
+    yield _tile("Quality", quality, "of the teacher's scores")
+    yield _tile(
+        "Instructions", f"{run.rows.height:,}", f"{numbers.count(last.train_pool)} of them new"
+    )
+    gap = DASH if last.mean_gap_points is None else f"mean gap {last.mean_gap_points:.2f}"
+    yield _tile("Hard", numbers.share(last.hard_share), gap)
+    tokens = [line.tokens for line in run.lines if line.tokens is not None]
+    yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
+    yield _tile("Spent", table.spent(run.lines), "by this machine")
+
+
+def _tile(label: str, value: str, note: str) -> Row:
+    return {"label": label, "value": value, "note": note}
+
+
+def _short(number: int) -> str:
+    return f"{number / 1e6:,.1f} M" if number >= 1_000_000 else f"{number:,}"
+
+
 def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
     """Return the page. `rows` are as `gathering.judged_pool` has them, with a column `about`."""
     scripts = [_asset(name) for name in _SCRIPTS]
@@ -47,11 +128,11 @@ def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
     return Template(_asset("page.html")).substitute(
         policy=_policy(scripts, styles),
         title=escape(summary["title"]),
-        styles="\n".join(f"<style>{one}</style>" for one in styles),
+        styles="\n".join(f"<style>{style}</style>" for style in styles),
         footer=escape(footer),
         summary=_json(summary),
         rows=_packed(rows),
-        scripts="\n".join(f"<script>{one}</script>" for one in scripts),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -68,8 +149,8 @@ def _policy(scripts: list[str], styles: list[str]) -> str:
 
 
 def _hashes(texts: list[str]) -> str:
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in texts)
-    return " ".join(f"'sha256-{one.decode()}'" for one in digests)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in texts)
+    return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
 
 
 def _json(value: Any) -> str:
@@ -84,7 +165,7 @@ def _packed(rows: pl.DataFrame) -> str:
     """Return the columns as JSON in gzip in base64; the same rows are the same text."""
     columns = {name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()}
     for name in ("text", "teacher", "student", "domain"):
-        columns[name] = [None if one is None else _shown(one) for one in columns[name]]
+        columns[name] = [None if text is None else _shown(text) for text in columns[name]]
     packed = gzip.compress(orjson.dumps(columns), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()
 

@@ -110,7 +110,7 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
 
 def amounts(values: Sequence[Row], title: str) -> Spec:
     """Return stacked amounts, a bar a row. Values: row, part, amount, rank."""
-    bars = len({one["row"] for one in values})
+    bars = len({row["row"] for row in values})
     return _spec(
         values,
         height=max(60, _BAR * bars),
@@ -130,7 +130,7 @@ def amounts(values: Sequence[Row], title: str) -> Spec:
 
 def scores(values: Sequence[Row]) -> Spec:
     """Return accuracies of categories by iteration. Values: category, iteration, accuracy."""
-    rows = len({one["category"] for one in values})
+    rows = len({row["category"] for row in values})
     shared = {
         "x": {**_ITERATION, "axis": {"labelAngle": 0, "orient": "top", "title": None}},
         "y": {

@@ -167,7 +167,7 @@ def _groups(
 ) -> list[Group]:
     """Return the counts by each quantity that a row of either side has, most rows first."""
     parts = {"before": before, "after": after, "added": added, "removed": removed}
-    found = []
+    groups = []
     for by in GROUPS:
         counts = {
             name: dict(part.get_column(by).value_counts().iter_rows())
@@ -179,11 +179,11 @@ def _groups(
         rows = [
             Group(by, name, **{part: counts[part].get(name, 0) for part in parts}) for name in names
         ]
-        found += sorted(rows, key=lambda one: (-one.after, -one.before, str(one.name)))
-    return found
+        groups += sorted(rows, key=lambda group: (-group.after, -group.before, str(group.name)))
+    return groups
 
 
-def _parents(added: pl.DataFrame, known: pl.DataFrame) -> tuple[Parent, ...]:
+def _parents(added: pl.DataFrame, rows: pl.DataFrame) -> tuple[Parent, ...]:
     counted = (
         added.drop_nulls("parent")
         .group_by("parent")
@@ -191,9 +191,9 @@ def _parents(added: pl.DataFrame, known: pl.DataFrame) -> tuple[Parent, ...]:
         .sort(["added", "parent"], descending=[True, False])
         .head(_PARENTS)
     )
-    texts = known.select(parent="id", text="text").unique("parent", keep="first")
-    told = counted.join(texts, on="parent", how="left", maintain_order="left")
-    return tuple(Parent(id, text, count) for id, count, text in told.iter_rows())
+    texts = rows.select(parent="id", text="text").unique("parent", keep="first")
+    parents = counted.join(texts, on="parent", how="left", maintain_order="left")
+    return tuple(Parent(id, text, count) for id, count, text in parents.iter_rows())
 
 
 def _judged(before: Side, after: Side) -> pl.DataFrame | None:
@@ -208,9 +208,9 @@ def _judged(before: Side, after: Side) -> pl.DataFrame | None:
 
 def _moves(judged: pl.DataFrame) -> Moves:
     counts = dict.fromkeys([(a, b) for a in (HARD, EASY) for b in (HARD, EASY)], 0)
-    for one, other, count in judged.group_by("difficulty", "difficulty_right").len().iter_rows():
-        if (one, other) in counts:
-            counts[one, other] = count
+    for before, after, count in judged.group_by("difficulty", "difficulty_right").len().iter_rows():
+        if (before, after) in counts:
+            counts[before, after] = count
     change = judged.select((pl.col("gap_right") - pl.col("gap")).mean()).item()
     return Moves(
         judged_by_both=judged.height,
@@ -246,16 +246,20 @@ def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
         {**_selected(side.rows, of_rows), **_selected(side.verdicts, of_verdicts)}
         for side in (before, after)
     )
-    found = (_distribution(name, first[name], second[name]) for name in first)
-    return tuple(one for one in found if one is not None)
+    distributions = (_distribution(name, first[name], second[name]) for name in first)
+    return tuple(distribution for distribution in distributions if distribution is not None)
 
 
-def _selected(frame: pl.DataFrame | None, what: Mapping[str, pl.Expr]) -> dict[str, pl.Series]:
+def _selected(
+    frame: pl.DataFrame | None, expressions: Mapping[str, pl.Expr]
+) -> dict[str, pl.Series]:
     """Return the figures that there are, by name; all in one query, so that cores share it."""
     if frame is None:
-        return {name: pl.Series(name, [], dtype=pl.Float64) for name in what}
-    found = frame.select(one.cast(pl.Float64).alias(name) for name, one in what.items())
-    return {name: found.get_column(name).drop_nulls() for name in what}
+        return {name: pl.Series(name, [], dtype=pl.Float64) for name in expressions}
+    figures = frame.select(
+        expression.cast(pl.Float64).alias(name) for name, expression in expressions.items()
+    )
+    return {name: figures.get_column(name).drop_nulls() for name in expressions}
 
 
 def _distribution(name: str, before: pl.Series, after: pl.Series) -> Distribution | None:
@@ -265,7 +269,7 @@ def _distribution(name: str, before: pl.Series, after: pl.Series) -> Distributio
     if both.is_empty():
         return None
     low, high = _float(both.min()), _float(both.max())
-    spreads = [None if one.is_empty() else _spread(one, low, high) for one in sides]
+    spreads = [None if side.is_empty() else _spread(side, low, high) for side in sides]
     return Distribution(name, low, high, spreads[0], spreads[1])
 
 
@@ -297,10 +301,10 @@ def _moved(judged: pl.DataFrame | None, limit: int) -> list[Sample]:
     """Return the rows that moved furthest, of each direction."""
     if judged is None:
         return []
-    found: list[Sample] = []
-    for one, other in ((EASY, HARD), (HARD, EASY)):
+    samples: list[Sample] = []
+    for before, after in ((EASY, HARD), (HARD, EASY)):
         rows = judged.filter(
-            (pl.col("difficulty") == one) & (pl.col("difficulty_right") == other)
+            (pl.col("difficulty") == before) & (pl.col("difficulty_right") == after)
         ).sort((pl.col("gap_right") - pl.col("gap")).abs(), descending=True, maintain_order=True)
-        found += _samples(f"{one} to {other}", rows, "gap", "gap_right", limit)
-    return found
+        samples += _samples(f"{before} to {after}", rows, "gap", "gap_right", limit)
+    return samples

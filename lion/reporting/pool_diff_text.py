@@ -21,7 +21,7 @@ from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS
-from lion.reporting.numbers import percent, share
+from lion.reporting.numbers import count, percent, share
 from lion.reporting.pool_diff import Comparison, Distribution, Moves, Sample, Spread
 from lion.reporting.pool_diff import Group as Counted
 
@@ -39,55 +39,56 @@ class _Section:
     rows: tuple[tuple[str, ...], ...]
 
 
-def comparison_as_json(found: Comparison) -> str:
+def comparison_as_json(comparison: Comparison) -> str:
     """Return the comparison as one JSON object, for scripts."""
-    return json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False)
+    return json.dumps(msgspec.to_builtins(comparison), indent=2, ensure_ascii=False)
 
 
-def comparison_as_text(found: Comparison) -> RenderableType:
+def comparison_as_text(comparison: Comparison) -> RenderableType:
     """Return the comparison for a terminal of any width."""
     parts: list[RenderableType] = [
-        Text(f"{found.before} → {found.after}", style="bold"),
-        *(Text(one) for one in _headline(found)),
+        Text(f"{comparison.before} → {comparison.after}", style="bold"),
+        *(Text(sentence) for sentence in _headline(comparison)),
     ]
-    for section in sections(found):
+    for section in sections(comparison):
         parts.append(_table(section))
-    for kind, samples in _by_kind(found.samples):
+    for kind, samples in _by_kind(comparison.samples):
         parts += [Text(), Text(kind.capitalize(), style="bold")]
-        parts += [_sample(one) for one in samples]
+        parts += [_sample(sample) for sample in samples]
     return Group(*parts)
 
 
-def comparison_as_markdown(found: Comparison) -> str:
+def comparison_as_markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown for a pull request."""
-    parts = [f"### {_code(found.before)} → {_code(found.after)}", ""]
-    parts += [f"* {one}" for one in _headline(found)]
-    for section in sections(found):
+    parts = [f"### {_code(comparison.before)} → {_code(comparison.after)}", ""]
+    parts += [f"* {sentence}" for sentence in _headline(comparison)]
+    for section in sections(comparison):
         parts += ["", _pipe(section.columns)]
         parts.append(_pipe(["---", *["---:"] * (len(section.columns) - 1)]))
         parts += [_pipe([_code(row[0]), *row[1:]]) for row in section.rows]
-    for kind, samples in _by_kind(found.samples):
+    for kind, samples in _by_kind(comparison.samples):
         parts += ["", f"<details><summary>{kind.capitalize()}</summary>", ""]
-        parts += [_fenced("\n".join(_told(one))) for one in samples]
+        parts += [_fenced("\n".join(_told(sample))) for sample in samples]
         parts += ["", "</details>"]
     return "\n".join(parts)
 
 
-def _headline(found: Comparison) -> list[str]:
+def _headline(comparison: Comparison) -> list[str]:
     """Return what happened, one sentence a line."""
-    before, after = found.rows
-    told = [
-        f"{before:,} rows, then {after:,}: {found.added:,} added, {found.removed:,} removed, "
-        f"{found.kept:,} kept; the teacher's answer changed in {found.answers_changed:,}"
+    before, after = comparison.rows
+    sentences = [
+        f"{before:,} rows, then {after:,}: {comparison.added:,} added, "
+        f"{comparison.removed:,} removed, {comparison.kept:,} kept; "
+        f"the teacher's answer changed in {comparison.answers_changed:,}"
     ]
-    if found.moves is not None:
-        told.append(_moves(found.moves))
-    if found.responses_compared:
-        told.append(
-            f"the student answers {found.responses_changed:,} of {found.responses_compared:,} "
-            "instructions otherwise"
+    if comparison.moves is not None:
+        sentences.append(_moves(comparison.moves))
+    if comparison.responses_compared:
+        sentences.append(
+            f"the student answers {comparison.responses_changed:,} of "
+            f"{comparison.responses_compared:,} instructions otherwise"
         )
-    return told + [one for one in (_exam(*found.exam),) if one]
+    return sentences + [sentence for sentence in (_exam(*comparison.exam),) if sentence]
 
 
 def _moves(moves: Moves) -> str:
@@ -103,63 +104,64 @@ def _moves(moves: Moves) -> str:
 
 
 def _exam(*sides: EvaluateMetrics | None) -> str:
-    told = {
-        "accuracy": [share(None if one is None else one.accuracy_share) for one in sides],
-        "quality": [percent(None if one is None else one.quality_percent) for one in sides],
+    figures = {
+        "accuracy": [
+            share(None if metrics is None else metrics.accuracy_share) for metrics in sides
+        ],
+        "quality": [
+            percent(None if metrics is None else metrics.quality_percent) for metrics in sides
+        ],
     }
     parts = [
         f"{name} {before}, then {after}"
-        for name, (before, after) in told.items()
+        for name, (before, after) in figures.items()
         if {before, after} != {DASH}
     ]
     return f"exam: {'; '.join(parts)}" if parts else ""
 
 
-def sections(found: Comparison) -> Iterator[_Section]:
+def sections(comparison: Comparison) -> Iterator[_Section]:
     """Yield the tables that have something to say."""
-    for by in dict.fromkeys(group.by for group in found.groups):
-        groups = [one for one in found.groups if one.by == by]
+    for by in dict.fromkeys(group.by for group in comparison.groups):
+        groups = [group for group in comparison.groups if group.by == by]
         yield _Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
-    if found.parents:
+    if comparison.parents:
         parents = tuple(
-            (line(one.text or one.id, _NAME), one.id, f"{one.added:,}") for one in found.parents
+            (line(parent.text or parent.id, _NAME), parent.id, f"{parent.added:,}")
+            for parent in comparison.parents
         )
         yield _Section(("parent", "id", "children added"), parents)
-    funnel = tuple(_funnel(*found.funnel))
+    funnel = tuple(_funnel(*comparison.funnel))
     if funnel:
         yield _Section(("generation", "before", "after"), funnel)
-    rows = tuple(row for one in found.distributions for row in _spreads(one))
+    rows = tuple(row for distribution in comparison.distributions for row in _spreads(distribution))
     yield _Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
 
 
 def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:
     """Yield the largest groups, and the sum of the others."""
     shown = len(groups) if len(groups) <= _GROUPS else _GROUPS - 1
-    for one in groups[:shown]:
-        yield line(one.name or DASH, _NAME), *_counts([one])
+    for group in groups[:shown]:
+        yield line(group.name or DASH, _NAME), *_counts([group])
     if groups[shown:]:
         yield f"{len(groups) - shown} others", *_counts(groups[shown:])
 
 
 def _counts(groups: Sequence[Counted]) -> Iterator[str]:
     for name in ("before", "after", "added", "removed"):
-        yield f"{sum(getattr(one, name) for one in groups):,}"
+        yield f"{sum(getattr(group, name) for group in groups):,}"
 
 
 def _funnel(*generated: GenerateMetrics | None) -> Iterator[tuple[str, ...]]:
     for kind in KINDS:
-        sides = [one.funnels[kind] if one else Funnel() for one in generated]
+        sides = [metrics.funnels[kind] if metrics else Funnel() for metrics in generated]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
-            if any(one.get(name) for one in sides):  # most reasons drop nothing
-                yield f"{kind}: {name}", *(_count(one.get(name)) for one in sides)
+            if any(funnel.get(name) for funnel in sides):  # most reasons drop nothing
+                yield f"{kind}: {name}", *(count(funnel.get(name)) for funnel in sides)
 
 
-def _count(number: int | None) -> str:
-    return DASH if number is None else f"{number:,}"
-
-
-def _spreads(found: Distribution) -> Iterator[tuple[str, ...]]:
-    for name, spread in ((found.name, found.before), ("  after", found.after)):
+def _spreads(distribution: Distribution) -> Iterator[tuple[str, ...]]:
+    for name, spread in ((distribution.name, distribution.before), ("  after", distribution.after)):
         yield (name, *[DASH] * 6) if spread is None else (name, *_figures(spread))
 
 
@@ -167,12 +169,12 @@ def _figures(spread: Spread) -> tuple[str, ...]:
     numbers = (spread.mean, spread.p10, spread.median, spread.p90)
     most = max(spread.shares)
     bars = "".join(_BARS[math.ceil(8 * share / most)] for share in spread.shares)
-    return f"{spread.count:,}", *(f"{one:,.2f}" for one in numbers), bars
+    return f"{spread.count:,}", *(f"{number:,.2f}" for number in numbers), bars
 
 
 def _by_kind(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
-    for kind in dict.fromkeys(one.kind for one in samples):
-        yield kind, [one for one in samples if one.kind == kind]
+    for kind in dict.fromkeys(sample.kind for sample in samples):
+        yield kind, [sample for sample in samples if sample.kind == kind]
 
 
 def _told(sample: Sample) -> list[str]:
@@ -182,14 +184,14 @@ def _told(sample: Sample) -> list[str]:
         origin, parent = sample.before, sample.after  # of a row that one side alone has
         return [f"{sample.id} {origin}{f', from {parent}' if parent else ''}", text]
     if sample.kind == "answer changed":
-        old, new = (inert(clipped(str(one), _TEXT)) for one in (sample.before, sample.after))
+        old, new = (inert(clipped(str(answer), _TEXT)) for answer in (sample.before, sample.after))
         return [sample.id, text, f"before: {old}", f"after: {new}"]
     return [f"{sample.id} gap {sample.before}, then {sample.after}", text]
 
 
 def _sample(sample: Sample) -> RenderableType:
     first, *rest = _told(sample)
-    return Group(Text(first, style="dim"), *(Padding(Text(one), (0, 0, 0, 2)) for one in rest))
+    return Group(Text(first, style="dim"), *(Padding(Text(text), (0, 0, 0, 2)) for text in rest))
 
 
 def _table(section: _Section) -> Table:

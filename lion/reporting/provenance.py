@@ -19,15 +19,15 @@ from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
 from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
-from lion.reporting import pool_frames
+from lion.reporting import snapshot
 from lion.student.chat_format import transcript
 
-_ASKINGS = 512  # of one parent in one iteration, at most, that are looked for
+_MAX_REQUESTS = 512  # of one parent in one iteration, at most, that are looked for
 _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Generation:
     """The generator's prompt and reply; `unknown` says why there is none of either."""
 
     prompt: str | None
@@ -35,29 +35,31 @@ class Made:
     unknown: str | None
 
 
-def how_made(
+def how_generated(
     tree: Tree, settings: Settings | None, own: Instruction, parent: Instruction | None
-) -> Made:
+) -> Generation:
     """Return how the generator came to write `own`."""
     if settings is None or parent is None or own.origin not in KINDS:
-        return Made(None, None, "neither its parent nor the parameters of that time are at hand")
+        return Generation(
+            None, None, "neither its parent nor the parameters of that time are at hand"
+        )
     try:
         templates = _templates(tree)
     except LionError as error:
-        return Made(None, None, str(error))
+        return Generation(None, None, str(error))
     requests = list(_requests(settings, own, parent, templates))
     prompt = requests[0].messages[-1]["content"]
     reply = _reply(settings, own, parent, requests)
     missing = "the ledger of this machine has no reply of it (`lion ledger import` adds others')"
-    return Made(prompt, reply, missing if reply is None else None)
+    return Generation(prompt, reply, missing if reply is None else None)
 
 
 def _templates(tree: Tree) -> Prompts:
     """Load the generator's prompts as that revision had them. Raises DataError."""
     folder = project.PROMPTS / "generator"
     local = [tree.local(folder / name) for name in prompts.VARIABLES["generator"]]
-    found = next((path for path in local if path is not None), folder / "system.txt")
-    return prompts.load(found.parent, "generator")
+    existing = next((path for path in local if path is not None), folder / "system.txt")
+    return prompts.load(existing.parent, "generator")
 
 
 def _requests(
@@ -66,7 +68,7 @@ def _requests(
     """Yield the requests that may have brought `own`, in the order in which they were made."""
     kind = prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
     first = settings.depth(own.iteration) * SAMPLES_PER_DEPTH
-    for sample in range(first, first + _ASKINGS):
+    for sample in range(first, first + _MAX_REQUESTS):
         yield generator.generation_request(transcript(parent.messages), kind, templates, sample)
 
 
@@ -78,12 +80,12 @@ def _reply(
     rules = settings.generate_at(own.iteration)
     with Ledger(project.ledger()) as ledger:
         for start in range(0, len(requests), _CHUNK):
-            keys = [_key(settings, one) for one in requests[start : start + _CHUNK]]
-            known = ledger.look_up(keys)
-            if not known:  # samples are used in their order
+            keys = [_key(settings, request) for request in requests[start : start + _CHUNK]]
+            replies = ledger.look_up(keys)
+            if not replies:  # samples are used in their order
                 return None
             for key in keys:
-                outcome = protocol.parse(known[key]) if key in known else None
+                outcome = protocol.parse(replies[key]) if key in replies else None
                 if not isinstance(outcome, Reply):
                     continue
                 text = generator.candidate(outcome, parent.id, rules)
@@ -110,8 +112,8 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
     if train is None or cache is None:
         return None
-    new = set(pool_frames.pool_frame(train).get_column("id"))
-    rows = [_bare(one) for one in pool_frames.pool_frame(cache).get_column("id")]
+    new = set(snapshot.pool_frame(train).get_column("id"))
+    rows = [_bare(row_id) for row_id in snapshot.pool_frame(cache).get_column("id")]
     fresh = [row for row in rows if row.id in new]
     if any(row.id == identity for row in fresh):
         return "new"

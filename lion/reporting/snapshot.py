@@ -1,21 +1,97 @@
-"""What a place names, gathered into frames: its pool, verdicts, answers and figures. Reads only."""
+"""A run's files as polars frames: pools, verdicts, responses, and the metrics of its iterations.
 
-from collections.abc import Callable
+Each reader checks `format`; a file that polars refuses is read again row by row, so that the error
+names the line. Ids are not recomputed here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from lion.config import project
 from lion.errors import DataError
+from lion.metrics import iterations
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
+from lion.metrics.iterations import Line
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
-from lion.reporting import pool_frames
+from lion.records import jsonl
+from lion.records.rows import FORMAT, Answer, Instruction, Record, Verdict
 from lion.reporting.pool_diff import Side
+
+_MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+_ANSWER = pl.Struct({"text": pl.String, "finish_reason": pl.String, "model": pl.String})
+_INSTRUCTION: Mapping[str, Any] = {
+    "format": pl.Int64,
+    "id": pl.String,
+    "messages": _MESSAGES,
+    "origin": pl.String,
+    "parent": pl.String,
+    "iteration": pl.String,
+    "category": pl.String,
+    "domain": pl.String,
+    "nearest": pl.List(pl.String),  # an id and a number, so both as text
+    "answer": _ANSWER,
+}
+_SCORES: Mapping[str, Any] = {
+    "teacher_mean": pl.Float64,
+    "student_mean": pl.Float64,
+    "gap": pl.Float64,
+}
+
+
+def pool_frame(path: Path) -> pl.DataFrame:
+    """Return a pool, one row per id, in the file's order. Raises DataError.
+
+    Columns: id, text (a conversation's turns in their order), origin, parent, iteration, category,
+    domain, nearest (ROUGE-L F with the nearest row when it was kept, 0 to 1), answer (the teacher's
+    text). What a row lacks is null.
+    """
+    text = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n\n")
+    return _read(path, _INSTRUCTION, Instruction).select(
+        "id",
+        text.alias("text"),
+        *("origin", "parent", "iteration", "category", "domain"),
+        pl.col("nearest").list.get(1, null_on_oob=True).cast(pl.Float64).alias("nearest"),
+        pl.col("answer").struct.field("text").alias("answer"),
+    )
+
+
+def verdicts_frame(path: Path) -> pl.DataFrame:
+    """Return verdicts: id, teacher_mean, student_mean, gap, difficulty. Raises DataError."""
+    schema = {"format": pl.Int64, "id": pl.String, **_SCORES, "difficulty": pl.String}
+    return _read(path, schema, Verdict)
+
+
+def answers_frame(path: Path) -> pl.DataFrame:
+    """Return answers: id, text. Raises DataError."""
+    schema = {"format": pl.Int64, "id": pl.String, "text": pl.String}
+    return _read(path, schema, Answer)
+
+
+def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
+    if path.stat().st_size == 0:  # the loop had stopped
+        return pl.DataFrame(schema=schema).drop("format")
+    # Lines, then one decoding: `read_ndjson` takes four times as long over nested rows.
+    row = pl.col("row").str.json_decode(pl.Struct(dict(schema)))
+    rows = pl.scan_lines(path, name="row").filter(pl.col("row") != "")
+    try:
+        frame = rows.select(row).unnest("row").collect()
+    except pl.exceptions.PolarsError as error:
+        jsonl.read(path, kind)
+        raise DataError(f"{path}: cannot be read as a table: {error}") from error
+    wrong = frame.filter(pl.col("format").ne_missing(FORMAT) | pl.col("id").is_null())
+    if not wrong.is_empty():
+        jsonl.read(path, kind)
+        raise DataError(f"{path}: rows without an id or of another format")
+    return frame.drop("format").unique("id", keep="first", maintain_order=True)
+
 
 PoolName = Literal["cache", "train"]
 
@@ -23,16 +99,16 @@ PoolName = Literal["cache", "train"]
 def side(place: Place, pool: PoolName = "cache") -> Side:
     """Return one side of a comparison. Raises DataError and RevisionError."""
     if place.file is not None:
-        return Side(str(place.file), pool_frames.pool_frame(place.file))
+        return Side(str(place.file), pool_frame(place.file))
     tree, iteration = place.tree, revisions.iteration_of(place)
     verdicts, responses = (
         tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
     )
     rows = _local_pool(tree, iteration, pool)
     with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
-        judged = readers.submit(pool_frames.verdicts_frame, verdicts) if verdicts else None
-        answered = readers.submit(pool_frames.answers_frame, responses) if responses else None
-        read = pool_frames.pool_frame(rows)
+        judged = readers.submit(verdicts_frame, verdicts) if verdicts else None
+        answered = readers.submit(answers_frame, responses) if responses else None
+        read = pool_frame(rows)
     return Side(
         name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
         rows=read,
@@ -51,19 +127,19 @@ def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     the row was never judged. Raises DataError and RevisionError.
     """
     if place.file is not None:
-        return _with_verdicts(pool_frames.pool_frame(place.file), [])
+        return _with_verdicts(pool_frame(place.file), [])
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
-    found = [_found_out(tree, one) for one in reversed(chain)]  # the latest first
+    judged = [_judged(tree, name) for name in reversed(chain)]  # the latest first
     return _with_verdicts(
-        pool_frames.pool_frame(_local_pool(tree, iteration, pool)),
-        [one for one in found if one is not None],
+        pool_frame(_local_pool(tree, iteration, pool)),
+        [frame for frame in judged if frame is not None],
     )
 
 
-def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
-    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), pool_frames.verdicts_frame)
-    responses = _frame(tree, project.data(iteration, "responses.jsonl"), pool_frames.answers_frame)
+def _judged(tree: Tree, iteration: str) -> pl.DataFrame | None:
+    verdicts = _frame(tree, project.data(iteration, "verdicts.jsonl"), verdicts_frame)
+    responses = _frame(tree, project.data(iteration, "responses.jsonl"), answers_frame)
     if verdicts is None or responses is None:
         return None
     return verdicts.with_columns(pl.lit(iteration).alias("judged")).join(
@@ -71,7 +147,7 @@ def _found_out(tree: Tree, iteration: str) -> pl.DataFrame | None:
     )
 
 
-def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFrame:
+def _with_verdicts(pool: pl.DataFrame, judged: list[pl.DataFrame]) -> pl.DataFrame:
     none = pl.DataFrame(
         schema={
             "id": pl.String,
@@ -79,19 +155,19 @@ def _with_verdicts(pool: pl.DataFrame, found: list[pl.DataFrame]) -> pl.DataFram
             **dict.fromkeys(("difficulty", "judged", "response"), pl.String),
         }
     )
-    latest = pl.concat([none, *found]).unique("id", keep="first", maintain_order=True)
+    latest = pl.concat([none, *judged]).unique("id", keep="first", maintain_order=True)
     return pool.join(latest, on="id", how="left", maintain_order="left")
 
 
 def _local_pool(tree: Tree, iteration: str, pool: PoolName) -> Path:
     path = project.data(iteration, f"{pool}_pool.jsonl")
-    found = tree.local(path)
-    if found is None:
+    local = tree.local(path)
+    if local is None:
         raise DataError(
             f"{path}: {tree.name} has no such file: no run made it, or nothing brought it here. "
             "`lion run`, `dvc checkout` or `dvc pull` may."
         )
-    return found
+    return local
 
 
 def _frame(tree: Tree, path: Path, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame | None:
@@ -101,3 +177,49 @@ def _frame(tree: Tree, path: Path, read: Callable[[Path], pl.DataFrame]) -> pl.D
 
 def _metrics(tree: Tree, iteration: str, kind: type[M]) -> M | None:
     return revisions.document(tree, project.metrics(iteration, kind.FILE), kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as far as `iteration`: its lines, those that lead there, and its Cache Pool.
+
+    `rows` are as `gathering.judged_pool` has them, with a column `about` (see `described`).
+    """
+
+    tree: Tree
+    iteration: str
+    lines: Sequence[Line]
+    lineage: Sequence[Line]
+    rows: pl.DataFrame
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether rows say what they are about; else their seeds' categories stand for it."""
+        return bool(self.rows.get_column("domain").is_not_null().any())
+
+    def metrics(self, iteration: str, kind: type[M]) -> M | None:
+        """Return metrics of an iteration; None where there are none."""
+        return revisions.document(self.tree, project.metrics(iteration, kind.FILE), kind)
+
+
+def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
+    """Return the run that led to `iteration`. Raises DataError."""
+    predecessors = revisions.iterations(tree)
+    chain = revisions.lineage(predecessors, iteration)
+    previous = {name: before for name, before in predecessors.items() if before is not None}
+    lines = iterations.lines(previous, lambda path, kind: revisions.document(tree, path, kind))
+    lineage = [line for line in lines if line.iteration in chain]
+    return Run(tree, iteration, lines, lineage, described(rows))
+
+
+def described(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with a column `about`: the domain, or else the category of the row's seed.
+
+    A pool has parents before their children, so one pass finds every seed.
+    """
+    if rows.get_column("domain").is_not_null().any():
+        return rows.with_columns(pl.col("domain").alias("about"))
+    about: dict[str, str | None] = {}
+    for identity, parent, category in rows.select("id", "parent", "category").iter_rows():
+        about[identity] = category if category is not None else about.get(parent)
+    return rows.with_columns(pl.Series("about", list(about.values()), dtype=pl.String))

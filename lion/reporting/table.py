@@ -13,7 +13,7 @@ from lion.discrimination import verdicts
 from lion.escape import DASH
 from lion.llm.prices import NANO
 from lion.metrics.iterations import Judge, Line
-from lion.reporting.numbers import percent, share
+from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
 
 _SWAMPED = 0.5  # share of verdicts within the noise
@@ -44,7 +44,7 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
-        Text(told, style="dim") for told in (*wasted(lines), *judging(lines), *trusted(lines))
+        Text(text, style="dim") for text in (*wasted(lines), *judging(lines), *trusted(lines))
     ]
     parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in notes(lines)]
@@ -85,21 +85,21 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
 def notes(lines: Sequence[Line]) -> list[str]:
     """Return where noise swamps verdicts, where the loop stopped, where quality did not rise."""
     by_name = {line.iteration: line for line in lines}
-    told = []
+    sentences = []
     for line in lines:
-        told += _swamped(line)
+        sentences += _swamped(line)
         if line.stopped is not None:
-            told.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
+            sentences.append(f"Iteration {line.iteration} stopped: {line.stopped}.")
             continue
         before = by_name.get(line.previous or "")
         if before is None or before.quality_percent is None or line.quality_percent is None:
             continue
         if line.quality_percent <= before.quality_percent:
-            told.append(
+            sentences.append(
                 f"Quality did not rise in iteration {line.iteration}: "
                 f"{before.quality_percent:.1f} to {line.quality_percent:.1f}."
             )
-    return told
+    return sentences
 
 
 def _swamped(line: Line) -> list[str]:
@@ -143,19 +143,21 @@ def wasted(lines: Sequence[Line]) -> list[str]:
 
 def judging(lines: Sequence[Line]) -> list[str]:
     """Return what the referee's reviews cost in all, and how far full judging would agree."""
-    found = [line.reviews for line in lines if line.reviews is not None]
-    hard = sum(one.hard for one in found)
+    reviews = [line.reviews for line in lines if line.reviews is not None]
+    hard = sum(review.hard for review in reviews)
     if not hard:
         return []
-    requests, tokens = (sum(getattr(one, name) for one in found) for name in ("requests", "tokens"))
-    nanodollars = _total([one.nanodollars for one in found])
-    unpriced = _total([one.unpriced for one in found])
+    requests, tokens = (
+        sum(getattr(review, name) for review in reviews) for name in ("requests", "tokens")
+    )
+    nanodollars = _total([review.nanodollars for review in reviews])
+    unpriced = _total([review.unpriced for review in reviews])
     each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
-    audits = [verdicts.Audit(**asdict(one.audit)) for one in found]
-    known = verdicts.agreement(sum(audits[1:], start=audits[0]))
-    agree = "is not known (review.audit: 0)" if known is None else share(known.value)
-    if known is not None:
-        agree = f"{agree}{_between(_bounds(known), 100)}"
+    audits = [verdicts.Audit(**asdict(review.audit)) for review in reviews]
+    agreement = verdicts.agreement(sum(audits[1:], start=audits[0]))
+    agree = "is not known (review.audit: 0)" if agreement is None else share(agreement.value)
+    if agreement is not None:
+        agree = f"{agree}{_between(_bounds(agreement), 100)}"
     return [
         f"judging: {requests:,} reviews, {tokens:,} tokens; for each of {hard:,} hard instructions "
         f"accepted {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
@@ -163,11 +165,11 @@ def judging(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def _bounds(known: Estimate) -> tuple[float, float] | None:
+def _bounds(estimate: Estimate) -> tuple[float, float] | None:
     """Return an estimate's interval; None where there is none, or nothing to estimate."""
-    if known.low is None or known.high is None or known.low == known.high:
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return None
-    return known.low, known.high
+    return estimate.low, estimate.high
 
 
 def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
@@ -208,7 +210,7 @@ def _table(lines: Sequence[Line]) -> Table:
         count(_total([line.calls for line in lines])),
         _millions(_total([line.tokens for line in lines])),
         spent(lines),
-        _number(_total([line.seconds for line in lines]), 0),
+        count(_total([line.seconds for line in lines])),
     )
     return table
 
@@ -230,28 +232,23 @@ def _cells(line: Line) -> list[str]:
         count(line.calls),
         _millions(line.tokens),
         cost(line),
-        _number(line.seconds, 0),
+        count(line.seconds),
     ]
 
 
 def _total(figures: Sequence[N | None]) -> N | None:
     """Return the sum, or None where a figure is unknown: a part is no total."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known[1:], start=known[0]) if known and len(known) == len(figures) else None
+    terms = [figure for figure in figures if figure is not None]
+    return sum(terms[1:], start=terms[0]) if terms and len(terms) == len(figures) else None
 
 
 def _dropped(line: Line) -> Text:
-    told = ", ".join(f"{reason} {count:,}" for reason, count in line.dropped.items())
-    return Text(f"dropped in {line.iteration}: {told}", style="dim")
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in line.dropped.items())
+    return Text(f"dropped in {line.iteration}: {reasons}", style="dim")
 
 
 def _note(text: str) -> Text:
     return Text(text, style="yellow")
-
-
-def count(number: int | None) -> str:
-    """Return a count as text; a dash where it is not known."""
-    return DASH if number is None else f"{number:,}"
 
 
 def _millions(number: int | None) -> str:
@@ -259,7 +256,3 @@ def _millions(number: int | None) -> str:
     if number is None or number < 10_000_000:
         return count(number)
     return f"{number / 1e6:,.0f} M"
-
-
-def _number(number: float | None, digits: int) -> str:
-    return DASH if number is None else f"{number:,.{digits}f}"

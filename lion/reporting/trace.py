@@ -1,32 +1,43 @@
-"""One instruction's life: where it came from, what was asked and said, who learnt from it.
+"""The path of one instruction through the loop, as `lion trace` shows it.
 
-Reads a revision's files line by line, and parses the lines that name the id. What cannot be known
-(a reply that this ledger has not, the parameters of an old revision) is told as such.
+Where it came from, what each iteration's student and referee wrote, and which student was tuned on
+it. A revision's files are read line by line, and only lines that contain the id are parsed. What
+cannot be recovered (a reply that this ledger lacks, the parameters of an old revision) is reported
+in `notes`. Requests are rebuilt in `provenance`.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import orjson
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, LionError
+from lion.escape import DASH, inert, line
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
 from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.reporting import provenance
-from lion.reporting.provenance import Made
+from lion.reporting.provenance import Generation
 from lion.stage_table import STAGES
+from lion.student.chat_format import transcript
 
 _LEAST = 4  # digits of an id
+_SHORT = 100  # characters of another row's text
+_LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}
 _DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class IterationTrace:
     """What one iteration found out about an instruction, and did with it.
 
     `learnt`: `new` or `replayed` where this iteration's student was tuned on it, else None.
@@ -41,8 +52,8 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """An instruction's life. `ancestors` begin with the seed; `children` were made from it.
+class InstructionTrace:
+    """An instruction's traced. `ancestors` begin with the seed; `children` were made from it.
 
     `made` is None where nobody generated it; `notes` say what could not be known.
     """
@@ -50,13 +61,13 @@ class Life:
     instruction: Instruction
     domain: str | None
     ancestors: tuple[Instruction, ...]
-    made: Made | None
-    rounds: tuple[Round, ...]
+    made: Generation | None
+    rounds: tuple[IterationTrace, ...]
     children: tuple[Instruction, ...]
     notes: tuple[str, ...]
 
 
-def trace(place: Place, prefix: str) -> Life:
+def trace(place: Place, prefix: str) -> InstructionTrace:
     """Return the life of the instruction whose id begins with `prefix`.
 
     Raises DataError where no id or more than one begins so.
@@ -64,24 +75,26 @@ def trace(place: Place, prefix: str) -> Life:
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     pool = project.data(iteration, "cache_pool.jsonl")
-    untaught = [project.data(one, "train_pool.jsonl") for one in chain]
+    untaught = [project.data(name, "train_pool.jsonl") for name in chain]
     row = _row(tree, [*untaught, project.EXAM, pool], prefix)  # the last has the answer, too
     own = jsonl.parsed(row, Instruction)
     settings, notes = _settings(tree)
     ancestors = tuple(_ancestors(tree, pool, own))
-    made = None
+    generation = None
     if own.parent is not None:
-        made = provenance.how_made(tree, settings, own, ancestors[-1] if ancestors else None)
-    return Life(
+        generation = provenance.how_generated(
+            tree, settings, own, ancestors[-1] if ancestors else None
+        )
+    return InstructionTrace(
         instruction=own,
         domain=row.get("domain"),
         ancestors=ancestors,
-        made=made,
-        rounds=tuple(_round(tree, one, own.id, settings) for one in chain),
+        made=generation,
+        rounds=tuple(_iteration(tree, name, own.id, settings) for name in chain),
         children=tuple(
-            jsonl.parsed(one, Instruction)
-            for one in _naming(tree, pool, own.id)
-            if one.get("parent") == own.id
+            jsonl.parsed(child, Instruction)
+            for child in _naming(tree, pool, own.id)
+            if child.get("parent") == own.id
         ),
         notes=notes,
     )
@@ -90,20 +103,20 @@ def trace(place: Place, prefix: str) -> Life:
 def _row(tree: Tree, paths: Sequence[Path], prefix: str) -> Row:
     if len(prefix) < _LEAST or not set(prefix) <= set("0123456789abcdef"):
         raise DataError(f"{prefix}: an id is 16 hex digits; at least its first {_LEAST} are needed")
-    found = {
+    rows = {
         row["id"]: row
         for path in paths
         for row in _naming(tree, path, prefix)
         if row["id"].startswith(prefix)
     }
-    if len(found) > 1:
-        raise DataError(f"{prefix}: {len(found)} ids begin so: {', '.join(sorted(found)[:5])} ...")
-    if not found:
+    if len(rows) > 1:
+        raise DataError(f"{prefix}: {len(rows)} ids begin so: {', '.join(sorted(rows)[:5])} ...")
+    if not rows:
         raise DataError(
             f"{prefix}: no such id in the pools of {tree.name} up to {paths[-1]}, nor in the exam. "
             "`lion show --search TEXT` finds ids."
         )
-    return found.popitem()[1]
+    return rows.popitem()[1]
 
 
 def _naming(tree: Tree, path: Path, identity: str) -> Iterator[Row]:
@@ -119,8 +132,8 @@ def _naming(tree: Tree, path: Path, identity: str) -> Iterator[Row]:
 
 
 def _of(tree: Tree, iteration: str, name: str, identity: str) -> list[Row]:
-    found = _naming(tree, project.data(iteration, name), identity)
-    return [row for row in found if row.get("id") == identity]
+    rows = _naming(tree, project.data(iteration, name), identity)
+    return [row for row in rows if row.get("id") == identity]
 
 
 def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
@@ -128,7 +141,10 @@ def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
     chain: list[Instruction] = []
     parent = own.parent
     while parent is not None:
-        row = next((one for one in _naming(tree, pool, parent) if one["id"] == parent), None)
+        row = next(
+            (candidate for candidate in _naming(tree, pool, parent) if candidate["id"] == parent),
+            None,
+        )
         if row is None:
             break
         chain.append(jsonl.parsed(row, Instruction))
@@ -136,14 +152,16 @@ def _ancestors(tree: Tree, pool: Path, own: Instruction) -> list[Instruction]:
     return chain[::-1]
 
 
-def _round(tree: Tree, iteration: str, identity: str, settings: Settings | None) -> Round:
+def _iteration(
+    tree: Tree, iteration: str, identity: str, settings: Settings | None
+) -> IterationTrace:
     def rows(name: str) -> list[Row]:
         return _of(tree, iteration, name, identity)
 
-    sat = rows("responses.jsonl") or rows("exam_responses.jsonl")
-    return Round(
+    responses = rows("responses.jsonl") or rows("exam_responses.jsonl")
+    return IterationTrace(
         iteration=iteration,
-        response=jsonl.parsed(sat[0], Answer) if sat else None,
+        response=jsonl.parsed(responses[0], Answer) if responses else None,
         reviews=tuple(jsonl.parsed(row, Review) for row in rows("reviews.jsonl")),
         verdict=next((jsonl.parsed(row, Verdict) for row in rows("verdicts.jsonl")), None),
         learnt=provenance.learnt(tree, settings, iteration, identity),
@@ -162,5 +180,102 @@ def _settings(tree: Tree) -> tuple[Settings | None, tuple[str, ...]]:
     try:
         return project.load_settings(path), ()
     except LionError as error:
-        told = " ".join(str(error).split())
-        return None, (f"what params.yaml of {tree.name} says is not known to this version: {told}",)
+        problem = " ".join(str(error).split())
+        return None, (
+            f"what params.yaml of {tree.name} says is not known to this version: {problem}",
+        )
+
+
+def trace_as_json(traced: InstructionTrace) -> str:
+    """Return everything as one JSON object."""
+    return json.dumps(msgspec.to_builtins(traced), indent=2, ensure_ascii=False)
+
+
+def trace_as_text(traced: InstructionTrace) -> RenderableType:
+    """Return the life for a terminal: nothing of it is cut but the texts of other rows."""
+    return Group(*_parts(traced))
+
+
+def _parts(traced: InstructionTrace) -> Iterator[RenderableType]:
+    own = traced.instruction
+    yield Text(own.id, style="bold")
+    about = traced.domain or own.category
+    yield _dim(f"{own.origin}, iteration {own.iteration}{f', {inert(about)}' if about else ''}")
+    yield _text(transcript(own.messages))
+    if traced.ancestors:
+        yield _title("It came from")
+        yield from (_short(ancestor) for ancestor in traced.ancestors)
+    if traced.made is not None:
+        yield from _generation_parts(traced.made)
+    if own.answer is not None:
+        yield _title(f"The teacher's answer ({own.answer.model or 'from the file'})")
+        yield _text(own.answer.text)
+    for entry in traced.rounds:
+        yield from _iteration_parts(entry)
+    if traced.children:
+        yield _title(f"{len(traced.children)} made from it")
+        yield from (_short(child) for child in traced.children)
+    yield from (_dim(note) for note in traced.notes)
+
+
+def _generation_parts(generation: Generation) -> Iterator[RenderableType]:
+    if generation.prompt is not None:
+        yield _title("The generator was asked")
+        yield _text(generation.prompt)
+    yield _title("It replied")
+    yield _dim(generation.unknown or "") if generation.reply is None else _text(generation.reply)
+
+
+def _iteration_parts(entry: IterationTrace) -> Iterator[RenderableType]:
+    parts = [*_judgement(entry), *_outcome(entry)]
+    if parts:
+        yield _title(f"Iteration {entry.iteration}")
+        yield from parts
+
+
+def _judgement(entry: IterationTrace) -> Iterator[RenderableType]:
+    if entry.response is not None:
+        yield _text(f"{entry.response.model or 'the student'}: {entry.response.text}")
+    yield from (_text(_review(review)) for review in entry.reviews)
+    verdict = entry.verdict
+    if verdict is not None:
+        gap = DASH if verdict.gap is None else f"{verdict.gap:g}"
+        reason = f", {verdict.reason}" if verdict.reason else ""
+        yield _text(f"verdict: {verdict.difficulty}, gap {gap}{reason}")
+
+
+def _review(review: Review) -> str:
+    order = review.order.replace("_", " ")
+    if review.reason is not None:
+        return f"referee, {order}: no scores ({review.reason}). {review.evidence}"
+    scores = f"teacher {review.teacher_score:g}, student {review.student_score:g}"
+    return f"referee, {order}: {scores}. {review.evidence}"
+
+
+def _outcome(entry: IterationTrace) -> Iterator[RenderableType]:
+    dropped = {row.stage: row for row in entry.dropped}
+    if entry.learnt is not None and "tune" not in dropped:
+        yield _text(f"student {entry.iteration} was tuned on it, {_LEARNT[entry.learnt]}")
+    for row in dropped.values():
+        yield _text(
+            f"dropped in {row.stage}: {row.reason}{f', {row.detail}' if row.detail else ''}"
+        )
+
+
+def _title(text: str) -> RenderableType:
+    return Text(f"\n{inert(text)}", style="bold")
+
+
+def _dim(text: str) -> RenderableType:
+    return Text(inert(text), style="dim")
+
+
+def _text(text: str) -> RenderableType:
+    return Padding(Text(inert(text)), (0, 0, 0, 2), expand=False)
+
+
+def _short(instruction: Instruction) -> RenderableType:
+    said = line(transcript(instruction.messages), _SHORT)
+    return _text(
+        f"{instruction.id}  {instruction.origin}, iteration {instruction.iteration}: {said}"
+    )

@@ -120,15 +120,15 @@ def talk(
             messages = []
             say("(a new conversation)")
             continue
-        asked: list[Message] = [*messages, {"role": "user", "content": said}]
+        conversation: list[Message] = [*messages, {"role": "user", "content": said}]
         say("student:")
         try:
-            answer = student(asked)
+            answer = student(conversation)
         except DataError as error:
             say(str(error))
             continue
         if teacher is not None:
-            say(f"teacher:\n{teacher(asked)}")
-        messages = [*asked, {"role": "assistant", "content": answer}]
+            say(f"teacher:\n{teacher(conversation)}")
+        messages = [*conversation, {"role": "assistant", "content": answer}]
         turns += 1
     return turns

@@ -36,13 +36,13 @@ def make(student: Path, base: Path, out: Path) -> tuple[int, int]:
     tensors: dict[str, Row] = {}
 
     def difference(name: str, tensor: Tensor) -> Tensor:
-        found = weights.alike(name, tensor.shape, tensor.dtype)
+        base_tensor = weights.alike(name, tensor.shape, tensor.dtype)
         tensors[name] = {
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "sha256": digest(tensor),
-            "base_sha256": None if found is None else digest(found),
+            "base_sha256": None if base_tensor is None else digest(base_tensor),
         }
-        return tensor if found is None else _bits(tensor) - _bits(found)
+        return tensor if base_tensor is None else _bits(tensor) - _bits(base_tensor)
 
     with students.replacing_folder(out) as folder:
         _rewrite(student, folder, difference)
@@ -80,9 +80,9 @@ def recover(delta: Path, base: Path, out: Path) -> int:
 
 def digest(tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's type, shape and bytes."""
-    found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}".encode())
-    found.update(_bits(tensor).flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    hasher = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}".encode())
+    hasher.update(_bits(tensor).flatten().view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
 
 
 class Weights:
@@ -106,13 +106,13 @@ class Weights:
 
 def _sum(weights: Weights, name: str, stored: Tensor, row: Row) -> Tensor:
     dtype: torch.dtype = getattr(torch, row["dtype"])
-    found = weights.alike(name, stored.shape, dtype)
-    if found is None or digest(found) != row["base_sha256"]:
+    base_tensor = weights.alike(name, stored.shape, dtype)
+    if base_tensor is None or digest(base_tensor) != row["base_sha256"]:
         raise ModelError(
             f"{name} of the base is not the one that the delta was made of. Name the same model at "
             "the same revision."
         )
-    return (_bits(found) + stored).view(dtype)
+    return (_bits(base_tensor) + stored).view(dtype)
 
 
 def _rewrite(source: Path, folder: Path, change: Callable[[str, Tensor], Tensor]) -> None:
@@ -138,10 +138,10 @@ def _manifest(delta: Path) -> dict[str, Row]:
 
 def _files(folder: Path) -> list[Path]:
     """Return a checkpoint's files of weights. Raises ModelError where there are none."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
         raise ModelError(f"{folder} holds no *.safetensors. Name a whole checkpoint.")
-    return found
+    return paths
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -74,7 +74,9 @@ def server_command(name: str, host: str, port: int) -> list[str]:
     scripts = Path(sys.executable).parent
     if importlib.util.find_spec("vllm") is not None:
         return [str(scripts / "vllm"), "serve", name, "--served-model-name", name, *place]
-    missing = [one for one in ("fastapi", "uvicorn") if importlib.util.find_spec(one) is None]
+    missing = [
+        package for package in ("fastapi", "uvicorn") if importlib.util.find_spec(package) is None
+    ]
     if missing:
         raise ModelError(
             f"no engine to serve with: `transformers serve` lacks {', '.join(missing)}. Run "

@@ -1,13 +1,14 @@
-"""What would stop a run in the files of the base pool: where they lie, their rows, their number."""
+"""Problems of the user's files: the base pool, the exams, the scorer and the anchors."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lion.config import project
 from lion.config.settings import EMBEDDED, Settings
+from lion.discrimination import scorers
+from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
-from lion.pipeline.checks.files import file_problems
-from lion.readers import files as sources
+from lion.readers import files, official_exams
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
@@ -45,30 +46,30 @@ def _grown_pool_problems(settings: Settings, grown: str) -> Iterator[str]:
 
 def _row_count(name: str) -> int:
     try:
-        return len(sources.read_rows(Path(name)).rows)
+        return len(files.read_rows(Path(name)).rows)
     except LionError:
         return 0  # told with the file's problems
 
 
 def watched_folder_problems(settings: Settings) -> Iterator[str]:
     """Files outside the folders that DVC watches could change without any stage running again."""
-    files = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
-    files += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
-    files += [*settings.decontaminate.against, *settings.exams.folders]
+    paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
+    paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
-    files += [] if anchors in (None, "exam") else [str(anchors)]
+    paths += [] if anchors in (None, "exam") else [str(anchors)]
     folder = Path(settings.inputs)
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
-    yield from _outside(files, [folder, Path(settings.seed.watch)])
+    yield from _outside(paths, [folder, Path(settings.seed.watch)])
     for entry in settings.bootstrap.values():
         yield from _outside(entry.seeds, [folder, project.SEEDS])
 
 
-def _outside(files: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
-    for name in files:
-        if not any(Path(name).resolve().is_relative_to(path.resolve()) for path in watched):
+def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
+    for name in paths:
+        if not any(Path(name).resolve().is_relative_to(folder.resolve()) for folder in watched):
             yield (
                 f"inputs: {name} lies outside {watched[0]}, so DVC would not see it change. Move "
                 "it there, or set `inputs` to its folder."
@@ -89,7 +90,7 @@ def source_problems(settings: Settings) -> Iterator[str]:
         yield from problems
         if problems:
             return
-        loaded = sources.read_rows(Path(name)).rows
+        loaded = files.read_rows(Path(name)).rows
         rows += len(loaded)
         bare = [row.line for row in loaded if row.expected is None]
         if bare and settings.seed.answers == "keep":
@@ -122,3 +123,81 @@ def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
                 "and respond.limit (and review.limit)."
             )
             return
+
+
+def exam_problems(settings: Settings) -> Iterator[str]:
+    """Look at the files of the exam and of `decontaminate.against`."""
+    for further in settings.decontaminate.against:
+        yield from file_problems("decontaminate.against", further, "error")
+    if settings.exam.file in (None, EMBEDDED):
+        return
+    name = str(settings.exam.file)
+    problems = list(file_problems("exam.file", name, "error"))
+    yield from problems
+    if settings.seed.holdout:
+        yield "seed.holdout: rows are held out only where exam.file is null; set it to 0"
+    kind = settings.exam.scorer.kind
+    if problems or kind in ("referee", "json_schema"):
+        return
+    rows = files.read_rows(Path(name)).rows
+    bare = [row.line for row in rows if row.expected is None]
+    if bare:
+        yield (
+            f"exam.file: {name}, line {bare[0]}: {len(bare)} of {len(rows)} rows bring no "
+            f"`expected`, by which the scorer `{kind}` marks. Add it, or use the scorer `referee`."
+        )
+
+
+def official_exam_problems(settings: Settings) -> Iterator[str]:
+    """Read the official files once: a student that was paid for should not wait for a path."""
+    for folder in settings.exams.folders:
+        try:
+            official_exams.read_items(Path(folder))
+        except LionError as error:
+            yield f"exams.folders: {error}"
+
+
+def scorer_problems(settings: Settings) -> Iterator[str]:
+    """Look whether the exam's scorer can be used, and by the review too where it judges there."""
+    scorer = settings.exam.scorer
+    option = scorer.option or ""
+    if scorer.kind == "json_schema" and not option.startswith("scorers/"):
+        yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
+    if scorer.kind == "function" and not option.startswith("scorers."):
+        yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
+    if scorer.kind != "referee":
+        try:
+            scorers.marker(scorer)
+        except LionError as error:
+            yield f"exam.scorer: {error}"
+    elif settings.review.judge == "scorer":
+        yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
+
+
+def calibrate_problems(settings: Settings) -> Iterator[str]:
+    """Look at the anchors, and whether a second referee understands what it is asked."""
+    calibrate = settings.calibrate
+    if not calibrate.iterations:
+        return
+    yield from anchor_problems(settings)
+    second = calibrate.second
+    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+        yield (
+            "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
+            "Name an endpoint."
+        )
+
+
+def file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
+    """Read the file `name`, which `parameter` names; bad rows are told where they are errors."""
+    try:
+        loaded = files.read_rows(Path(name))
+    except LionError as error:
+        yield f"{parameter}: {error}"
+        return
+    if on_bad_row == "error":
+        yield from (f"{parameter}: {problem}" for problem in loaded.problems[:10])
+        if len(loaded.problems) > 10:
+            yield f"{parameter}: {name}: and {len(loaded.problems) - 10} more rows"
+    if not loaded.rows:
+        yield f"{parameter}: {name} holds no instruction"
