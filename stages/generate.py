@@ -39,9 +39,9 @@ def main(work: stage.Work) -> str:
             short={kind: generated.short[kind] for kind in KINDS},
             resisting=tuple(generated.resisting),
             stopped=stop.reason,
-            generator=generated.asked.generator,
-            embedder=generated.asked.embedder,
-            safety=generated.asked.safety,
+            generator=generated.usage.generator,
+            embedder=generated.usage.embedder,
+            safety=generated.usage.safety,
         )
     )
     return f"no new instructions: {stop.reason}" if stop.stop else _sentence(generated)

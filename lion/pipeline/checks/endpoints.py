@@ -18,7 +18,7 @@ from lion.config.settings import (
     near_duplicates,
 )
 from lion.errors import BudgetError, LionError
-from lion.generation.filters import embeddings
+from lion.generation.filters.near_duplicates import encoder_problems
 from lion.llm.budget import Purse
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
@@ -64,7 +64,7 @@ def role_problems(settings: Settings) -> Iterator[str]:
 def filter_problems(settings: Settings) -> Iterator[str]:
     """Look whether embeddings and safety, where params ask for them, have what they need."""
     for place, gate in near_duplicates(settings):
-        yield from embeddings.encoder_problems(place, gate)
+        yield from encoder_problems(place, gate)
     for place, filters in generations(settings):
         if filters.safety and settings.referee.base_url == EMBEDDED:
             yield (
