@@ -70,7 +70,7 @@ def main() -> None:
     began, cpu = time.perf_counter(), time.process_time()
     guard = Decontamination(exam.items(), True, NGRAM)
     indexed = time.perf_counter() - began
-    met = [guard.meets(text) for text in pool]
+    met = [guard.find_overlap(text) for text in pool]
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     print(f"{len(exam):,} exam items indexed in {indexed:.1f} s")
     print(
@@ -83,7 +83,7 @@ def main() -> None:
     for text in exam.values():
         for how, copy in planted(text, draw).items():
             hidden[how] += 1
-            missed[how] += guard.meets(copy) is None
+            missed[how] += guard.find_overlap(copy) is None
     for how, count in hidden.items():
         print(f"planted, {how}: {count - missed[how]:,} of {count:,} found")
     accused = [(name, one) for name, one in zip(real, met, strict=False) if one is not None]

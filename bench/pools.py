@@ -74,7 +74,8 @@ def main() -> None:
         )
         began = time.perf_counter()
         flaws = sum(
-            quality.flaw(transcript(row.messages), settings.quality) is not None for row in pool
+            quality.reject_reason(transcript(row.messages), settings.quality) is not None
+            for row in pool
         )
         print(f"quality gates           {time.perf_counter() - began:6.1f} s, {flaws:,} flaws")
         began = time.perf_counter()

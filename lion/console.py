@@ -81,14 +81,14 @@ def _bar(label: str) -> Iterator[Update]:
 
 @contextmanager
 def _lines(label: str) -> Iterator[Update]:
-    started = told = time.monotonic()
+    started = last_line = time.monotonic()
 
     def update(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal last_line
         now = time.monotonic()
-        if now - told < _PLAIN_EVERY or not done:
+        if now - last_line < _PLAIN_EVERY or not done:
             return
-        told = now
+        last_line = now
         rate = done / (now - started)
         left = (total - done) / rate
         say(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left")
@@ -135,9 +135,9 @@ def _refused(error: Exception) -> tuple[str, str] | None:
     """Return what the disk refused and what mends it; safetensors tells it in words alone."""
     number = error.errno if isinstance(error, OSError) else None
     where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-    told = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
-    if told:
-        number = int(told[1])
+    match = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    if match:
+        number = int(match[1])
     if number not in _WAYS_OUT:
         return None
     return f"{where}{os.strerror(number)}", _WAYS_OUT[number]

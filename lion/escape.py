@@ -17,7 +17,7 @@ _ACTING = re.compile(
 
 def inert(text: str) -> str:
     """Return `text` with every character that would act on a screen written as its escape."""
-    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _ACTING.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def clipped(text: str, limit: int) -> str:

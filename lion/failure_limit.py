@@ -21,10 +21,10 @@ def check_dropped(dropped: Sequence[Dropped], share: float, count: int, paramete
     if len(dropped) <= allowed:
         return
     reasons = Counter(row.reason for row in dropped).most_common()
-    told = ", ".join(f"{reason} {number}" for reason, number in reasons)
+    counts = ", ".join(f"{reason} {number}" for reason, number in reasons)
     example = dropped[0].detail or dropped[0].text or ""
     raise TooManyDroppedError(
-        f"{len(dropped)} of {count} rows dropped ({told}), {parameter} = {share:g} allows "
+        f"{len(dropped)} of {count} rows dropped ({counts}), {parameter} = {share:g} allows "
         f"{allowed}; the first: {dropped[0].id}: {example[:200]}. "
         f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
     )

@@ -1,7 +1,7 @@
-"""What enters a pool, what is drawn from it, and how it grows. Pure.
+"""Pools of instructions: sampling, growth, and the candidates for parents. Pure.
 
-Train Pool: what the student is tuned on next; replaced in each iteration. Cache Pool: everything so
-far, with the teacher's answers; grown in each iteration (Lion, section 3.4).
+Train Pool: the rows that the student is tuned on next, replaced in each iteration. Cache Pool: all
+rows so far with the teacher's answers, extended in each iteration (Lion, section 3.4).
 """
 
 import random
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def rng_for(*, random_seed: int, purpose: str, depth: int) -> random.Random:
-    """Return a generator of random numbers that follows from params alone."""
+    """Return a random number generator that is a function of params alone."""
     return random.Random(f"{random_seed}/{purpose}/{depth}")  # noqa: S311 - reproducible, no secret
 
 
@@ -27,19 +27,19 @@ def sample(pool: Sequence[T], limit: int | None, rng: random.Random) -> list[T]:
 
 
 def grow(cache: Sequence[Instruction], new: Iterable[Instruction]) -> list[Instruction]:
-    """Return the Cache Pool with `new` appended. Raises DataError where an id is there already."""
-    known = {instruction.id for instruction in cache}
+    """Return the Cache Pool with `new` appended. Raises DataError for a repeated id."""
+    ids = {instruction.id for instruction in cache}
     grown = list(cache)
     for instruction in new:
-        if instruction.id in known:
+        if instruction.id in ids:
             raise DataError(f"{instruction.id} is in the Cache Pool already")
-        known.add(instruction.id)
+        ids.add(instruction.id)
         grown.append(instruction)
     return grown
 
 
 def holdout(pool: Sequence[Instruction], count: int) -> tuple[list[Instruction], list[Instruction]]:
-    """Split the `count` rows of the smallest ids off as an exam: the same rows in every clone."""
+    """Return the pool without an exam, and the exam: the `count` rows with the smallest ids."""
     chosen = {instruction.id for instruction in sorted(pool, key=lambda row: row.id)[:count]}
     rest = [instruction for instruction in pool if instruction.id not in chosen]
     return rest, [instruction for instruction in pool if instruction.id in chosen]
@@ -48,9 +48,9 @@ def holdout(pool: Sequence[Instruction], count: int) -> tuple[list[Instruction],
 def parents(
     cache: Sequence[Instruction], verdicts: Iterable[Verdict], feedback: Feedback = "adversarial"
 ) -> dict[Kind, list[Instruction]]:
-    """Return the instructions that may be drawn from, hard and easy, in the Cache Pool's order.
+    """Return the candidates for parents, hard and easy, in the order of the Cache Pool.
 
-    By verdict where there is feedback; else all of the Cache Pool, for both.
+    By verdict for adversarial feedback; else the whole Cache Pool for both.
     """
     if feedback != "adversarial":
         return {"hard": list(cache), "easy": list(cache)}
@@ -68,7 +68,7 @@ def replayed_at(
     replay: float,
     random_seed: int,
 ) -> list[Instruction]:
-    """Return the old rows that the student at `depth` is tuned on beside the `new` ones."""
+    """Return the old rows that the student at `depth` is tuned on in addition to `new`."""
     rng = rng_for(random_seed=random_seed, purpose="replay", depth=depth)
     return replayed(new, cache, replay, rng)
 
@@ -76,7 +76,7 @@ def replayed_at(
 def replayed(
     new: Sequence[Instruction], cache: Sequence[Instruction], replay: float, rng: random.Random
 ) -> list[Instruction]:
-    """Return `replay` old rows per new row, drawn uniformly from what is not new."""
+    """Return `replay` old rows per new row, drawn uniformly from the rows that are not new."""
     fresh = {instruction.id for instruction in new}
     old = [instruction for instruction in cache if instruction.id not in fresh]
     return sample(old, round(replay * len(new)), rng)

@@ -33,12 +33,12 @@ class Stage:
     `asked_in_base` are those of which the loop's iterations ask nothing new: their requests are the
     base's, and the ledger has the replies. `reads` and `writes` are paths under data/ and metrics/;
     `metrics` is the struct of the stage's own file. `drops`: whether it writes dropped.NAME.jsonl.
-    `at` says where it runs: in the base, in the loop, in both, or once at the end.
+    `runs_in` is where it runs: in the base, in the loop, in both, or once at the end.
     """
 
     name: str
     module: str
-    at: Literal["base", "loop", "both", "end"]
+    runs_in: Literal["base", "loop", "both", "end"]
     asks: tuple[Role, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
@@ -229,9 +229,9 @@ STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _STAGES}
 
 def of_base() -> Iterator[Stage]:
     """Yield the stages of the base, in their order."""
-    return (stage for stage in _STAGES if stage.at in ("base", "both"))
+    return (stage for stage in _STAGES if stage.runs_in in ("base", "both"))
 
 
 def of_loop() -> Iterator[Stage]:
     """Yield the stages of one iteration, in their order."""
-    return (stage for stage in _STAGES if stage.at in ("loop", "both"))
+    return (stage for stage in _STAGES if stage.runs_in in ("loop", "both"))

@@ -9,16 +9,14 @@ from pathlib import Path
 from lion.config import project
 from lion.config.settings import BootstrapSettings
 from lion.generation import seed_pool
-from lion.generation.bootstrap import Bootstrapped, bootstrap
-from lion.generation.bootstrapped_pool import BootstrappedTask
-from lion.generation.filters import decontamination
+from lion.generation.bootstrap import Bootstrapped, BootstrappedTask, bootstrap
+from lion.generation.filters import decontamination, quality
 from lion.metrics.pools import BootstrapMetrics
 from lion.pipeline import stage
-from lion.prompting.self_instruct import TASK_KINDS
+from lion.prompting.generator import TASK_KINDS
 from lion.prompting.templates import PromptRole
 from lion.readers import files
 from lion.records.rows import Dropped, Instruction, instruction_id, reasons
-from lion.student import tokens as counting
 
 
 def main(work: stage.Work) -> str:
@@ -44,9 +42,9 @@ def main(work: stage.Work) -> str:
             open=grown.funnels["open"],
             dropped=reasons(dropped),
             short={kind: grown.short[kind] for kind in TASK_KINDS},
-            generator=grown.asked.generator,
-            embedder=grown.asked.embedder,
-            safety=grown.asked.safety,
+            generator=grown.usage.generator,
+            embedder=grown.usage.embedder,
+            safety=grown.usage.safety,
         )
     )
     return _sentence(grown)
@@ -59,7 +57,7 @@ def _seeds(
     settings = work.settings
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
     rows, dropped = seed_pool.base_pool(source, settings.random_seed)
-    tokens = counting.counter(settings.quality, settings.student)
+    tokens = quality.token_counter(settings.quality, settings.student)
     rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
     guard = decontamination.guard(exams, settings.decontaminate)
     clean, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
@@ -82,12 +80,12 @@ def _labelled(entry: BootstrapSettings) -> set[str]:
 
 
 def _sentence(grown: Bootstrapped) -> str:
-    told = (
+    counted = (
         f"{len(grown.seeds):,} seeds and {len(grown.new):,} new tasks, "
         f"{len(grown.dropped):,} dropped"
     )
     lacking = [f"{count:,} {kind} too few" for kind, count in grown.short.items() if count]
-    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

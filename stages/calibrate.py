@@ -1,14 +1,14 @@
-"""calibrate: the referee judges answers that are known, and a second one judges what it judged.
+"""calibrate: the referee judges anchors, and a second referee judges a sample of its pairs.
 
-Only in the iterations that params name; nothing of it decides what the loop does.
+Runs in the iterations that params name. The results decide nothing in the loop.
 """
 
 from pathlib import Path
 
 from lion import pools
 from lion.config import project
-from lion.discrimination import anchors as calibrating
-from lion.discrimination.calibrate import Calibrated, calibrate, drawn
+from lion.discrimination import calibrate as calibration
+from lion.discrimination.calibrate import Calibrated, calibrate
 from lion.discrimination.pairwise import Pair
 from lion.metrics.judging import (
     AgainstSecond,
@@ -23,21 +23,21 @@ from lion.statistics import Bootstrap
 
 
 def main(work: stage.Work) -> str:
-    """Write the reviews of the anchors and of the second referee, and what they come to."""
+    """Write the reviews of the anchors and of the second referee, and their metrics."""
     files, settings = work.files, work.settings
     verdicts = files.read(work.data("verdicts.jsonl"), Verdict)
-    compared = drawn(
+    compared = calibration.second_sample(
         verdicts,
-        # the iteration's own Cache Pool: it holds all that was judged, with the same answers
+        # this iteration's Cache Pool has every judged row, with the same answers
         files.read(work.data("cache_pool.jsonl"), Instruction),
         files.read(work.data("responses.jsonl"), Answer),
         settings,
         depth=work.depth,
     )
-    anchors = _anchors(work) if verdicts else []  # a loop that has stopped spends nothing
+    anchors = _anchors(work) if verdicts else []  # no requests once the loop has stopped
     templates = work.prompts("referee")["referee"]
     calibrated = calibrate(anchors, compared, settings, work, templates)
-    # closing rows keep the files from being empty where nothing was asked
+    # a closing row: DVC warns of empty files
     closing = Tally("calibrate", 0)
     files.write(work.data("anchor_reviews.jsonl"), [*calibrated.anchors, closing])
     files.write(work.data("second_reviews.jsonl"), [*calibrated.second, closing])
@@ -46,17 +46,17 @@ def main(work: stage.Work) -> str:
 
 
 def _anchors(work: stage.Work) -> list[Pair]:
-    """Return the anchors: the same in every iteration, so that the ledger knows them."""
+    """Return the anchors: the same in every iteration, so later ones are ledger hits."""
     settings = work.settings
     limit, seed = settings.calibrate.anchor_rows, settings.random_seed
     source = settings.calibrate.anchors
     if source is None:
         return []
-    if source == calibrating.EXAM:
+    if source == calibration.EXAM:
         exam = work.files.read(project.EXAM, Instruction)
-        return calibrating.made(exam, settings.exam.scorer, limit, seed)
+        return calibration.exam_anchors(exam, settings.exam.scorer, limit, seed)
     rng = pools.rng_for(random_seed=seed, purpose="anchors", depth=0)
-    return pools.sample(calibrating.read_anchors(Path(source)), limit, rng)
+    return pools.sample(calibration.read_anchors(Path(source)), limit, rng)
 
 
 def _write_metrics(work: stage.Work, calibrated: Calibrated, verdicts: list[Verdict]) -> str:
@@ -64,14 +64,14 @@ def _write_metrics(work: stage.Work, calibrated: Calibrated, verdicts: list[Verd
     tau = work.metrics(AgreementMetrics).noise.tau_points
     bootstrap = Bootstrap(evaluate.confidence, evaluate.resamples, work.settings.random_seed)
     ours = {row.id: row for row in verdicts}
-    truth = calibrating.against_truth(calibrated.anchors, tau, bootstrap)
-    second = calibrating.against_second(ours, calibrated.second, tau, bootstrap)
+    truth = calibration.against_truth(calibrated.anchors, tau, bootstrap)
+    second = calibration.against_second(ours, calibrated.second, tau, bootstrap)
     work.write_metrics(
         CalibrateMetrics(
             anchors=truth,
             against_second=second,
-            referee=calibrated.asked_referee,
-            second=calibrated.asked_second,
+            referee=calibrated.referee_usage,
+            second=calibrated.second_usage,
             dropped=reasons(calibrated.dropped),
         )
     )
@@ -86,8 +86,8 @@ def _sentence(truth: AgainstTruth, second: AgainstSecond) -> str:
     )
 
 
-def _percent(estimate: ShareEstimate | None, told: str) -> str:
-    return "" if estimate is None else f"{told} {100 * estimate.value_share:.1f} %"
+def _percent(estimate: ShareEstimate | None, label: str) -> str:
+    return "" if estimate is None else f"{label} {100 * estimate.value_share:.1f} %"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """evaluate: the student of this iteration takes the exam."""
 
 from lion.config import project
-from lion.evaluation import exam_marks
-from lion.evaluation.evaluate import evaluate
+from lion.evaluation.evaluate import evaluate, exam_sentence
 from lion.inference.respondent import Respondent
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
 from lion.pipeline import stage
@@ -28,7 +27,7 @@ def main(work: stage.Work) -> str:
     )
     work.write_metrics(HeadlineMetrics.of(figures))
     work.write_metrics(figures)
-    return exam_marks.exam_sentence(figures)
+    return exam_sentence(figures)
 
 
 if __name__ == "__main__":

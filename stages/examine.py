@@ -1,7 +1,7 @@
 """examine: a student sits BBH and AGIEval, where params say so."""
 
 from lion import console
-from lion.evaluation import multiple_choice, option_marks
+from lion.evaluation import multiple_choice
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.pipeline import stage
 from lion.records import jsonl
@@ -14,7 +14,7 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     items = multiple_choice.read_exams(settings.exams)
     with console.progress(f"examine@{work.iteration}: student") as update:
-        sat = multiple_choice.sit(
+        taken = multiple_choice.take(
             items,
             student=work.data("student"),
             settings=settings.student,
@@ -25,15 +25,17 @@ def main(work: stage.Work) -> str:
             progress=update,
         )
     evaluate = settings.evaluate
-    found = option_marks.exam_accuracies(
-        sat.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
+    accuracies = multiple_choice.exam_accuracies(
+        taken.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     )
     # the closing row keeps the file from being empty where letters were scored
-    written: list[Record] = [*(sat.answers or []), Tally("examine", 0)]
+    written: list[Record] = [*(taken.answers or []), Tally("examine", 0)]
     jsonl.write(work.data("examine_responses.jsonl"), written)
-    work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=found))
-    work.write_metrics(ReasoningMetrics.of(found))
-    return "; ".join(option_marks.sentence(exam, one) for exam, one in found.items())
+    work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=accuracies))
+    work.write_metrics(ReasoningMetrics.of(accuracies))
+    return "; ".join(
+        multiple_choice.sentence(exam, accuracy) for exam, accuracy in accuracies.items()
+    )
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def main(work: stage.Work) -> str:
             short={kind: generated.short[kind] for kind in KINDS},
             resisting=tuple(generated.resisting),
             stopped=stop.reason,
-            generator=generated.asked.generator,
-            embedder=generated.asked.embedder,
-            safety=generated.asked.safety,
+            generator=generated.usage.generator,
+            embedder=generated.usage.embedder,
+            safety=generated.usage.safety,
         )
     )
     return f"no new instructions: {stop.reason}" if stop.stop else _sentence(generated)
@@ -64,9 +64,9 @@ def _exams(work: stage.Work) -> list[Instruction]:
 
 def _sentence(generated: Generated) -> str:
     hard, easy = (generated.funnels[kind]["kept"] for kind in KINDS)
-    told = f"{hard:,} new hard, {easy:,} new easy, {len(generated.dropped):,} dropped"
+    counted = f"{hard:,} new hard, {easy:,} new easy, {len(generated.dropped):,} dropped"
     lacking = [f"{count:,} {kind} too few" for kind, count in generated.short.items() if count]
-    return f"{told}; the well is dry: {', '.join(lacking)}" if lacking else told
+    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ _COLUMNS = (
 
 def main(work: stage.Work) -> str:
     """Write report/progress.csv and report/loss.csv."""
-    iterations = {name: one.previous for name, one in work.settings.iterations.items()}
+    iterations = {name: iteration.previous for name, iteration in work.settings.iterations.items()}
     _complete([project.BASE, *iterations])
     lines = summary.lines(iterations)
     rows = [{column: getattr(line, column) for column in _COLUMNS} for line in lines]

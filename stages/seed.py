@@ -7,24 +7,23 @@ any is held out: it is no exam question either.
 
 from lion.config import project
 from lion.generation import seed_pool, topic_labels
-from lion.generation.filters import decontamination
+from lion.generation.filters import decontamination, quality
 from lion.metrics.pools import SeedMetrics
 from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Verdict, reasons
-from lion.student import tokens as counting
 
 
 def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
     settings = work.settings
-    found, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
-    tokens = counting.counter(settings.quality, settings.student)
-    found, flawed = seed_pool.usable(found, settings.quality, tokens)
-    found, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, found)
+    rows, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
+    tokens = quality.token_counter(settings.quality, settings.student)
+    rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
+    rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate)
-    pool, leaked = seed_pool.clean(found, guard, settings.seed.on_contaminated)
+    pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
     dropped += flawed + leaked
     pool = [topic_labels.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)

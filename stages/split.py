@@ -35,21 +35,21 @@ def main(work: stage.Work) -> str:
     files.write(work.data("verdicts.jsonl"), divided.verdicts)
     files.write_metrics(work.data("stop.json"), Stop(stop=reason is not None, reason=reason))
     counts = _write_metrics(work, divided)
-    told = f"{counts.hard:,} hard, {counts.easy:,} easy, {counts.undecided:,} undecided"
-    return told if reason is None else f"{told}; the loop stops: {reason}"
+    counted = f"{counts.hard:,} hard, {counts.easy:,} easy, {counts.undecided:,} undecided"
+    return counted if reason is None else f"{counted}; the loop stops: {reason}"
 
 
 def _write_metrics(work: stage.Work, divided: Divided) -> Counted:
     counts = verdicts.measures(divided.verdicts)
-    known = verdicts.agreement(divided.audit)
-    share = None if known is None else known.value
+    agreement = verdicts.agreement(divided.audit)
+    share = None if agreement is None else agreement.value
     stopped = divided.stop_reason
     work.write_metrics(SplitMetrics(**asdict(counts), agreement_share=share, stopped=stopped))
     within = judge_reliability.within(divided.verdicts, divided.tau, divided.noise)
     basis = Counter(row.basis for row in divided.verdicts)
     work.write_metrics(
         AgreementMetrics(
-            agreement=ShareEstimate.of(known),
+            agreement=ShareEstimate.of(agreement),
             audit=Audited(**fields_of(divided.audit)),
             contradictions=divided.contradictions,
             noise=Noise(

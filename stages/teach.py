@@ -20,7 +20,7 @@ def main(work: stage.Work) -> str:
             taught=len(taught.new),
             cache_pool=len(taught.cache),
             dropped=reasons(taught.dropped),
-            teacher=taught.asked,
+            teacher=taught.usage,
         )
     )
     return (

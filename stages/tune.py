@@ -19,6 +19,7 @@ from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, reasons
 from lion.student import checkpoint
+from lion.training import finetune_job
 from lion.training.tune import Tuned, tune
 
 if TYPE_CHECKING:
@@ -45,11 +46,7 @@ def main(work: stage.Work) -> str:
     def fine_tune(
         examples: Sequence[Example], before: Path, out: Path, rules: Tune, random_seed: int
     ) -> TuneReport:
-        from lion.training import (
-            finetune_run,  # torch, which an iteration without a step does not need
-        )
-
-        return finetune_run.run_tuning(
+        return finetune_job.run_tuning(
             examples,
             student=before,
             out=out,

@@ -345,7 +345,6 @@ def test_the_code_of_the_key_is_what_answering_imports() -> None:
         "inference/response_shards.py",
         "student/fingerprint.py",
         "student/hub.py",
-        "student/resume.py",
     }
     found = {name.removeprefix("lion/") for name in closure("lion/inference/batch_inference.py")}
     assert found - apart == set(response_shards.CODE)

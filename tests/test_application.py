@@ -214,7 +214,7 @@ with running() as url:
     forked = os.fork() if {fork} else 1
     if forked:
         print(url, forked, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

@@ -203,7 +203,7 @@ def test_a_seed_that_meets_the_exam_is_never_shown(start: Start, chat_server: Ch
         seed_pool.base_exam(start().settings.exam, start().settings.seed, 0, [])[1],
         start().settings.decontaminate,
     )
-    assert [row for row in pool() if guard.meets(row["messages"][-1]["content"])] == []
+    assert [row for row in pool() if guard.find_overlap(row["messages"][-1]["content"])] == []
 
 
 def test_a_seed_that_cannot_be_used_is_dropped_with_its_reason(start: Start) -> None:

@@ -7,11 +7,11 @@ import pytest
 from fixtures import Configure
 
 from lion.config.settings import BootstrapSettings, Decontaminate
-from lion.generation.bootstrapped_pool import BootstrappedPool, BootstrappedTask
+from lion.generation.bootstrap import BootstrappedPool, BootstrappedTask
 from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters import decontamination
-from lion.generation.filters.quality import Flaw
-from lion.prompting.self_instruct import TASK_KINDS, TaskKind
+from lion.generation.filters.quality import RejectReason
+from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, Message
 
@@ -121,7 +121,7 @@ def test_what_was_made_is_shown_in_later_rounds(pool: Any) -> None:
     made = pool(seeds(0, 5), classification=0.0)
     first = made.choose([])
     assert all(len(draw.source) == 3 for draw in first)
-    made.judge(first[0], ["Describe a lake at night, please", "Count to ten in Welsh and back"])
+    made.add_reply(first[0], ["Describe a lake at night, please", "Count to ten in Welsh and back"])
     shown = {example.id for draw in made.choose([]) for example in draw.source}
     assert {row.id for row in made.kept} <= shown
     assert all(len(draw.source) == 5 for draw in made.choose([]))
@@ -141,7 +141,7 @@ def test_what_was_made_is_shown_in_later_rounds(pool: Any) -> None:
 def test_what_is_not_kept_has_its_reason(pool: Any, text: str, reason: str) -> None:
     made = pool(seeds(0, 5), exam="How many moons has the planet Mars?")
     draw = made.choose([])[0]
-    assert made.judge(draw, [text]) == 0
+    assert made.add_reply(draw, [text]) == 0
     assert reasons(made) == [reason]
     assert made.funnel[draw.kind] == {"asked": 1, reason: 1}
 
@@ -151,30 +151,30 @@ def test_a_task_that_is_withdrawn_is_counted_and_made_again(pool: Any) -> None:
     draw = made.choose([])[0]
     wanted = made.wanted(draw.kind)
     texts = ["Describe a lake at night, please", "Count to ten in Welsh and back"]
-    assert made.judge(draw, texts) == 2
+    assert made.add_reply(draw, texts) == 2
     first, second = made.kept
-    made.withdraw({first.id: Flaw("unsafe", "Unsafe.")})
+    made.remove({first.id: RejectReason("unsafe", "Unsafe.")})
     assert (made.kept, made.wanted(draw.kind)) == ([second], wanted - 1)
     assert made.funnel[draw.kind] == {"asked": 2, "kept": 1, "unsafe": 1}
     assert [(row.reason, row.id, row.detail) for row in made.dropped] == [
         ("unsafe", first.id, "Unsafe.")
     ]
-    assert made.judge(draw, texts[:1]) == 0
+    assert made.add_reply(draw, texts[:1]) == 0
 
 
 def test_new_tasks_are_new_against_each_other_whatever_their_kind(pool: Any) -> None:
     made = pool(seeds(2, 8))
     draws = {draw.kind: draw for draw in made.choose([])}
     text = "Is this letter friendly or cold? Thank you for nothing at all."
-    assert made.judge(draws["open"], [text]) == 1
-    assert made.judge(draws["classification"], [f"{text} Bye."]) == 0
+    assert made.add_reply(draws["open"], [text]) == 1
+    assert made.add_reply(draws["classification"], [f"{text} Bye."]) == 0
     assert reasons(made) == ["not_novel"]
 
 
 def test_what_is_more_than_wanted_is_surplus_and_counted(pool: Any) -> None:
     made = pool(seeds(10, 29))
     (draw,) = made.choose([])
-    assert made.judge(draw, ["Describe a lake at night, please", "Count to ten in Welsh"]) == 1
+    assert made.add_reply(draw, ["Describe a lake at night, please", "Count to ten in Welsh"]) == 1
     assert reasons(made) == ["surplus"]
     assert made.choose([]) == []
 
@@ -182,7 +182,7 @@ def test_what_is_more_than_wanted_is_surplus_and_counted(pool: Any) -> None:
 def test_a_made_row_tells_what_was_shown(pool: Any) -> None:
     made = pool(seeds(2, 8))
     draw = made.choose(["classification"])[0]
-    made.judge(draw, ["Describe a lake at night, please", Dropped("bootstrap", "too_short")])
+    made.add_reply(draw, ["Describe a lake at night, please", Dropped("bootstrap", "too_short")])
     row = jsonl.as_row(made.kept[0])
     assert row["examples"] == [example.id for example in draw.source]
     assert row["classification"] is False

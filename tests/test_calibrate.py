@@ -12,9 +12,10 @@ from fake_server import Behaviour, Call, ChatServer, says
 from fixtures import Configure, Workplace
 from test_review import ANSWER, FAR, NEAR, RIGHT, Desk, judge
 
-from lion.config import endpoints, project
+from lion.config import project
+from lion.config import settings as config
 from lion.config.settings import Scorer
-from lion.discrimination import anchors
+from lion.discrimination import calibrate as calibration
 from lion.errors import DataError, SettingsError
 from lion.llm.prices import Prices
 from lion.metrics import files
@@ -139,13 +140,13 @@ def test_a_loop_that_has_stopped_spends_nothing_on_calibration(
 def test_anchors_are_made_of_what_the_exam_expects() -> None:
     """Wrong is what another row of the category expects, where the scorer calls it wrong."""
     rows = exam({f"q{n}": str(n % 2) for n in range(10)}) + exam({"alone": "0"})[:1]
-    found = anchors.made(rows, EXACT, 6, 0)
+    found = calibration.exam_anchors(rows, EXACT, 6, 0)
     assert len(found) == 6
     assert all({one.teacher, one.student.text} == {"0", "1"} for one in found)
     expected = {row.id: row.expected for row in rows}
     assert all(one.teacher == expected[one.id] for one in found)
-    assert anchors.made(rows, EXACT, 6, 0) == found
-    assert anchors.made(exam({"a": "1", "b": "1"}), EXACT, 6, 0) == []
+    assert calibration.exam_anchors(rows, EXACT, 6, 0) == found
+    assert calibration.exam_anchors(exam({"a": "1", "b": "1"}), EXACT, 6, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_anchors_that_cannot_be_read_are_told_before_anything_is_spent(
         problem.startswith("calibrate.anchors: ") and told in problem for problem in problems
     )
     with pytest.raises(DataError, match=told.replace("[", r"\[")):
-        anchors.read_anchors(Path("inputs/anchors.jsonl"))
+        calibration.read_anchors(Path("inputs/anchors.jsonl"))
 
 
 def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, desk: Desk) -> None:
@@ -185,8 +186,8 @@ def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, des
         },
     }
     settings = configure(changes)
-    assert [role for role, _ in endpoints.endpoints(settings)][-1] == "calibrate.second"
-    assert "calibrate.second" not in dict(endpoints.endpoints(configure({})))
+    assert [role for role, _ in config.endpoints(settings)][-1] == "calibrate.second"
+    assert "calibrate.second" not in dict(config.endpoints(configure({})))
     stages = {"calibrate@1", "calibrate@2"}
     needs = plan.plan(settings, stages, {}, Prices.load(project.PRICES))
     assert [(one.stage, one.role, one.calls) for one in needs] == [

@@ -11,7 +11,7 @@ import pytest
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
-from lion.config.endpoints import ROLES
+from lion.config.settings import ROLES
 from lion.llm.ledger import Ledger
 from lion.pipeline.checks import student
 from lion.pipeline.checks.endpoints import probe_endpoints

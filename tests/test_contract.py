@@ -118,7 +118,7 @@ def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.training import states
 
-    apart = {"chat_format.py", "fingerprint.py", "resume.py"}
+    apart = {"chat_format.py", "fingerprint.py"}
     reached = closure("lion/training/finetune.py") - {f"lion/student/{name}" for name in apart}
     assert {f"lion/{name}" for name in states._CODE} == reached - {"lion/training/states.py"}
 
@@ -320,7 +320,7 @@ INSIDE_FUNCTIONS = {
         "lion/inference/hf_backend.py",
     ): "torch, not needed by vLLM",
     (
-        "lion/training/finetune_worker.py",
+        "lion/training/finetune_job.py",
         "lion/training/finetune.py",
     ): "torch, after `load_libraries`",
     (
@@ -332,10 +332,6 @@ INSIDE_FUNCTIONS = {
         "lion/pipeline/stage.py",
         "lion/pipeline/checks/offline.py",
     ): "polars, which stages that ask nobody do not need",
-    (
-        "stages/tune.py",
-        "lion/training/finetune_run.py",
-    ): "torch, not needed to stand still",
 }
 FEW = 13
 

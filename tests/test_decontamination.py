@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lion.generation.filters.decontamination import (
     SHORT,
     Decontamination,
-    Meeting,
+    Overlap,
     normalised,
     parted,
 )
@@ -38,7 +38,7 @@ def test_whole_questions_are_found_as_a_plain_search_finds_them(
     questions: list[str], text: str
 ) -> None:
     """A long question stands inside, a short one is equal; the named one really is there."""
-    met = whole(*questions).meets(text)
+    met = whole(*questions).find_overlap(text)
     standing = {
         str(n)
         for n, question in enumerate(questions)
@@ -64,7 +64,7 @@ def test_runs_are_found_as_a_plain_search_finds_them(
         for n, question in enumerate(questions)
         if any(f" {run} " in f" {question} " for run in shared)
     }
-    met = runs(size, *questions).meets(text)
+    met = runs(size, *questions).find_overlap(text)
     assert (met is not None) == bool(leaked)
     if met:
         assert met.kind == "ngram"
@@ -84,7 +84,7 @@ def test_runs_are_found_as_a_plain_search_finds_them(
 )
 def test_case_punctuation_and_spacing_hide_nothing(text: str) -> None:
     """The same question in another dress is the same question."""
-    assert whole(RIVER).meets(text) == Meeting("0", "whole")
+    assert whole(RIVER).find_overlap(text) == Overlap("0", "whole")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_case_punctuation_and_spacing_hide_nothing(text: str) -> None:
 )
 def test_another_question_is_another_question(text: str) -> None:
     """Only whole words count, and all of them."""
-    assert whole(RIVER).meets(text) is None
+    assert whole(RIVER).find_overlap(text) is None
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_another_question_is_another_question(text: str) -> None:
 )
 def test_a_sign_beside_a_number_is_not_punctuation(question: str, text: str) -> None:
     """Templates of arithmetic differ in nothing else, and a pool of them is not a leak."""
-    assert whole(question).meets(text) is None
-    assert whole(question).meets(f"Tell me: {question.upper()} Please.") is not None
+    assert whole(question).find_overlap(text) is None
+    assert whole(question).find_overlap(f"Tell me: {question.upper()} Please.") is not None
 
 
 @pytest.mark.parametrize(
@@ -135,26 +135,28 @@ def test_a_sign_beside_a_number_is_not_punctuation(question: str, text: str) -> 
 )
 def test_a_very_short_question_must_be_equal(question: str, inside: str, met: bool) -> None:
     """Under four words (eight characters of an unspaced script) only equality is a leak."""
-    assert (whole(question).meets(inside) is not None) == met
+    assert (whole(question).find_overlap(inside) is not None) == met
 
 
 def test_options_turn_tests_off() -> None:
     """With neither test nothing meets; with both, the whole question is the one named."""
     exam = [("river", RIVER)]
-    assert Decontamination(exam, False, None).meets(RIVER) is None
-    assert Decontamination(exam, True, 5).meets(RIVER) == Meeting("river", "whole")
-    assert Decontamination(exam, True, 5).meets(f"a {RIVER[:-9]}") == Meeting("river", "ngram")
+    assert Decontamination(exam, False, None).find_overlap(RIVER) is None
+    assert Decontamination(exam, True, 5).find_overlap(RIVER) == Overlap("river", "whole")
+    assert Decontamination(exam, True, 5).find_overlap(f"a {RIVER[:-9]}") == Overlap(
+        "river", "ngram"
+    )
 
 
 def test_an_empty_exam_and_an_empty_question_meet_nothing() -> None:
     """Not even an empty text."""
-    assert whole().meets("anything at all") is None
-    assert whole("", " ").meets("") is None
+    assert whole().find_overlap("anything at all") is None
+    assert whole("", " ").find_overlap("") is None
 
 
 def test_the_first_of_equal_questions_is_named() -> None:
     """So that the message does not depend on chance."""
-    assert whole(RIVER, RIVER.upper()).meets(RIVER) == Meeting("0", "whole")
+    assert whole(RIVER, RIVER.upper()).find_overlap(RIVER) == Overlap("0", "whole")
 
 
 def test_an_n_below_one_is_refused() -> None:
@@ -183,7 +185,7 @@ def test_thousands_of_templates_are_not_searched_one_by_one() -> None:
         times = []
         for _ in range(3):
             start = thread_time()
-            assert not any(exam.meets(text) for text in texts)
+            assert not any(exam.find_overlap(text) for text in texts)
             times.append(thread_time() - start)
         return min(times)
 
@@ -202,13 +204,13 @@ def test_every_real_exam_item_is_found_in_disguise_and_no_instruction_is_accused
     assert len(questions) == 252
     decontamination = Decontamination(questions.items(), True, 13)
     for text in questions.values():
-        met = decontamination.meets(f"Here it comes. {text.upper()} -- That was it.")
+        met = decontamination.find_overlap(f"Here it comes. {text.upper()} -- That was it.")
         assert met is not None
         assert met.kind == "whole"
         named = normalised(questions[met.exam_id])
         assert " ".join(named) in " ".join(normalised(text))
     rows = json.loads((SHARED / "instructions" / "gpteacher_roleplay.json").read_text("utf-8"))
-    accused = [row for row in rows if decontamination.meets(row["instruction"])]
+    accused = [row for row in rows if decontamination.find_overlap(row["instruction"])]
     assert accused == []
 
 
@@ -225,14 +227,14 @@ OTHER = "Which planet is the largest of all?\nOptions:\n(A) Earth\n(B) Saturn"
 )
 def test_options_in_another_order_hide_nothing(text: str) -> None:
     """Nor under other labels; the item whose options they are is the one named."""
-    assert whole(OTHER, CHOICE).meets(text) == Meeting("1", "options")
+    assert whole(OTHER, CHOICE).find_overlap(text) == Overlap("1", "options")
 
 
 def test_a_stem_alone_counts_where_only_one_item_has_it() -> None:
     """Else `Which statement is sarcastic?` would be a leak."""
     stem = "Tell me: which planet is the largest of all?"
-    assert whole(CHOICE).meets(stem) == Meeting("0", "stem")
-    assert whole(CHOICE, OTHER).meets(stem) is None
+    assert whole(CHOICE).find_overlap(stem) == Overlap("0", "stem")
+    assert whole(CHOICE, OTHER).find_overlap(stem) is None
 
 
 @pytest.mark.parametrize(
@@ -255,5 +257,5 @@ def test_options_are_told_from_the_stem(text: str, stem: str, options: list[str]
 def test_a_short_question_of_many_marks_is_looked_for_to_the_letter() -> None:
     """Three words are no leak, nine brackets are."""
     exam = whole("( ( not ( True ) ) ) is")
-    assert exam.meets("Well: ((not (True))) is what?") == Meeting("0", "whole")
-    assert exam.meets("not true is what") is None
+    assert exam.find_overlap("Well: ((not (True))) is what?") == Overlap("0", "whole")
+    assert exam.find_overlap("not true is what") is None

@@ -12,10 +12,10 @@ import tiny
 from fake_server import Behaviour, Call, ChatServer, embeds, refuses
 from fixtures import Configure
 
-from lion.config.settings import EmbeddingEndpoint
+from lion.config.settings import EmbeddingEndpoint, NearDuplicates
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
-from lion.generation.filters import embeddings
-from lion.generation.filters.embeddings import Asked, Encoder
+from lion.generation.filters import near_duplicates
+from lion.generation.filters.near_duplicates import Encoder, EndpointEncoder
 from lion.llm.client import Asker
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Price, Prices
@@ -75,8 +75,8 @@ def test_a_folder_that_is_no_encoder_says_so(tmp_path: Path) -> None:
 
 def test_problems_are_found_without_loading(folder: Path, tmp_path: Path) -> None:
     def told(path: Path) -> list[str]:
-        gate = embeddings.Gate(model=str(path), endpoint=None, limit=0.9)
-        return list(embeddings.encoder_problems("generate.near_duplicates", gate))
+        gate = NearDuplicates(model=str(path), endpoint=None, limit=0.9)
+        return list(near_duplicates.encoder_problems("generate.near_duplicates", gate))
 
     assert told(folder) == []
     assert "no *.safetensors" in told(tmp_path)[0]
@@ -86,7 +86,7 @@ def test_problems_are_found_without_loading(folder: Path, tmp_path: Path) -> Non
 def test_an_endpoint_is_asked_for_each_text_once(chat_server: ChatServer, open_: Any) -> None:
     chat_server.answer = counted
     with open_() as asker:
-        asked = Asked(asker, 0)
+        asked = EndpointEncoder(asker, 0)
         found = asked.embed(TEXTS)
         again = asked.embed(TEXTS[::-1])
         assert len(chat_server.calls) == asker.ledger.count() == 3
@@ -106,7 +106,7 @@ def test_money_is_reckoned_and_capped_as_for_other_calls(
     chat_server.answer = counted
     prices = Prices({"e-1": Price(input=1.0, output=100.0)})
     with open_(Cap(calls=2), prices) as asker, pytest.raises(BudgetError, match="reached"):
-        Asked(asker, 0).embed(TEXTS)
+        EndpointEncoder(asker, 0).embed(TEXTS)
     assert len(chat_server.calls) == 2
     assert asker.account.nanodollars == 2 * 4 * 1000
 
@@ -114,10 +114,10 @@ def test_money_is_reckoned_and_capped_as_for_other_calls(
 def test_too_many_failures_end_the_asking(chat_server: ChatServer, open_: Any) -> None:
     chat_server.answer = lambda call: counted(call) if call.number % 2 else refuses(400, "Long.")
     with open_() as asker:
-        found = Asked(asker, 1).embed(TEXTS)
+        found = EndpointEncoder(asker, 1).embed(TEXTS)
         assert [type(one) for one in found].count(Failure) == 1
         with pytest.raises(TooManyDroppedError):
-            Asked(asker, 1).embed([f"{text}!" for text in TEXTS])
+            EndpointEncoder(asker, 1).embed([f"{text}!" for text in TEXTS])
 
 
 @pytest.mark.parametrize("numbers", [[0.5, -2.0, 3.25], [1e30, 1.0, 0.0]])

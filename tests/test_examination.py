@@ -7,8 +7,8 @@ from fixtures import Configure
 from msgspec import structs
 
 from lion.config.settings import Evaluate, Scorer
-from lion.evaluation import exam_marks
-from lion.evaluation.exam_marks import Marked
+from lion.evaluation import evaluate as phase
+from lion.evaluation.evaluate import Marked
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.units import RoleUsage, ShareInterval
 from lion.records.rows import ORDERS, Answer, Instruction, Review
@@ -50,7 +50,7 @@ def test_answers_are_joined_by_id() -> None:
     """In whatever order they come; a row that the teacher did not answer has no teacher's mark."""
     taught = {one.id: answer(one, one.expected or "") for one in EXAM[1:]}
     answers = [answer(EXAM[2], "Lima"), answer(EXAM[0], "4"), answer(EXAM[1], "9")]
-    assert exam_marks.mark(EXAM, taught, answers, EXACT) == [
+    assert phase.mark(EXAM, taught, answers, EXACT) == [
         Marked("sums", True, None),
         Marked("sums", False, True),
         Marked("cities", True, True),
@@ -59,18 +59,18 @@ def test_answers_are_joined_by_id() -> None:
 
 def test_a_row_without_an_expected_answer_is_not_marked() -> None:
     bare = [row("Tell me a joke", None, None)]
-    (found,) = exam_marks.mark(bare, {}, [answer(bare[0], "No.")], EXACT)
+    (found,) = phase.mark(bare, {}, [answer(bare[0], "No.")], EXACT)
     assert found == Marked("uncategorised", None, None)
 
 
 def test_a_row_without_an_answer_is_no_wrong_answer() -> None:
     with pytest.raises(KeyError):
-        exam_marks.mark(EXAM, {}, [answer(EXAM[0], "4")], EXACT)
+        phase.mark(EXAM, {}, [answer(EXAM[0], "4")], EXACT)
 
 
 def test_the_referee_marks_nothing() -> None:
     scorer = Scorer(kind="referee", option=None)
-    assert exam_marks.mark(EXAM, {}, [answer(one, "x") for one in EXAM], scorer) == []
+    assert phase.mark(EXAM, {}, [answer(one, "x") for one in EXAM], scorer) == []
 
 
 def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
@@ -82,7 +82,7 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
         Marked("sums", False, True),
         Marked("cities", True, True),
     ]
-    found = exam_marks.exam_marks(marks, evaluate, 0)
+    found = phase.exam_marks(marks, evaluate, 0)
     assert found.accuracy_share == 0.625
     assert found.teacher_accuracy_share == 0.875
     assert found.accuracy_share_difference == pytest.approx(-0.4)
@@ -92,20 +92,20 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
 
 def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
     marks = [Marked("a", number % 3 == 0, number % 5 > 0) for number in range(60)]
-    found = exam_marks.exam_marks(marks, evaluate, 0)
-    assert exam_marks.exam_marks(marks, evaluate, 0) == found
-    other = exam_marks.exam_marks(marks, evaluate, 1)
+    found = phase.exam_marks(marks, evaluate, 0)
+    assert phase.exam_marks(marks, evaluate, 0) == found
+    other = phase.exam_marks(marks, evaluate, 1)
     assert other.accuracy_share == found.accuracy_share
     interval = bounds(found.accuracy_interval)
     assert found.accuracy_share is not None
     assert interval[0] < found.accuracy_share < interval[1]
-    narrow = exam_marks.exam_marks(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
+    narrow = phase.exam_marks(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
     assert bounds(narrow.accuracy_interval)[0] > interval[0]
 
 
 def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
     for marks in ([], [Marked("a", None, None)]):
-        found = exam_marks.exam_marks(marks, evaluate, 0)
+        found = phase.exam_marks(marks, evaluate, 0)
         assert (
             found.accuracy_share,
             found.teacher_accuracy_share,
@@ -121,7 +121,7 @@ def reviews(identity: str, teacher: float, student: float) -> list[Review]:
 def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> None:
     """Student 5 and 9 against 10 and 10: 70 %, not the mean of ratios of unequal rows."""
     rows = [*reviews("a", 10, 5), *reviews("b", 10, 9), *reviews("c", 2, 1)]
-    found = exam_marks.exam_quality(rows, evaluate, 0)
+    found = phase.exam_quality(rows, evaluate, 0)
     assert found.quality_percent == pytest.approx(100 * 15 / 22)
     assert found.quality_rows == 3
 
@@ -131,12 +131,12 @@ def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
         reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x"
     )
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
-    found = exam_marks.exam_quality(rows, evaluate, 0)
+    found = phase.exam_quality(rows, evaluate, 0)
     assert (found.quality_percent, found.quality_rows) == (80.0, 1)
 
 
 def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:
-    assert exam_marks.exam_quality([], evaluate, 0).quality_percent is None
+    assert phase.exam_quality([], evaluate, 0).quality_percent is None
 
 
 RIGHT_AND_WRONG = [Marked("sums", True, True), Marked("sums", False, True)]
@@ -160,10 +160,10 @@ def test_the_outcome_is_one_sentence(
 ) -> None:
     judged = [] if scores is None else reviews("a", *scores)
     found = EvaluateMetrics.of(
-        exam_marks.exam_marks(marks, evaluate, 0),
-        exam_marks.exam_quality(judged, evaluate, 0),
+        phase.exam_marks(marks, evaluate, 0),
+        phase.exam_quality(judged, evaluate, 0),
         referee=NOTHING,
         teacher=NOTHING,
         dropped={},
     )
-    assert exam_marks.exam_sentence(found) == told
+    assert phase.exam_sentence(found) == told

@@ -107,7 +107,7 @@ def test_the_exams_questions_stay_out_of_the_pools(workplace: Workplace) -> None
     rows = seed_pool.further_exams(settings.decontaminate, settings.exams)
     assert len(rows) == len(MOVIES)
     guard = decontamination.guard(rows, settings.decontaminate)
-    assert guard.meets(f"Please help. {rows[0].messages[0]['content']}") is not None
+    assert guard.find_overlap(f"Please help. {rows[0].messages[0]['content']}") is not None
 
 
 # --- open questions ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lion.errors import AskError, DataError
-from lion.generation.bootstrapped_pool import BootstrappedTask
+from lion.generation.bootstrap import BootstrappedTask
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Ledger
 from lion.records import jsonl

@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters.decontamination import Decontamination
 from lion.generation.filters.near_duplicates import NearDuplicateIndex, Vector
-from lion.generation.filters.quality import Flaw
-from lion.generation.generated_pool import FUNNEL, GeneratedPool, generated_pool
-from lion.generation.parents import seeds_of
+from lion.generation.filters.quality import RejectReason
+from lion.generation.generated_pool import FUNNEL, GeneratedPool, generated_pool, seeds_of
 from lion.pools import rng_for
 from lion.prompting.protocol import Failure
 from lion.records import jsonl
@@ -147,7 +146,7 @@ def test_what_is_withdrawn_is_counted_and_stays_known(pool: Made) -> None:
     here = pool(per_parent=1)
     assert here.admit("hard", CACHE[0], task(7))
     assert here.admit("easy", CACHE[4], task(8))
-    here.withdraw({here.kept[0].id: Flaw("unsafe", "unsafe")})
+    here.remove({here.kept[0].id: RejectReason("unsafe", "unsafe")})
     assert [row.origin for row in here.kept] == ["easy"]
     assert here.funnel["hard"] == {"asked": 1, "unsafe": 1, "kept": 0}
     assert (here.wanted("hard"), here.wanted("easy")) == (5, 4)

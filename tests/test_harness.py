@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fixtures import ROOT
 
-from lion.evaluation import lm_eval_tasks, option_marks
+from lion.evaluation import lm_eval_tasks, multiple_choice
 from lion.readers.official_exams import Item
 from lion.student.chat_format import paper_prompt
 
@@ -54,10 +54,10 @@ def test_their_filter_extracts_what_ours_does(tmp_path: Path, text: str) -> None
     document = yaml.safe_load((tmp_path / "lion_bbh_snarks.yaml").read_text())
     pattern = document["filter_list"][0]["filter"][0]["regex_pattern"]
     found = re.search(pattern, text)
-    (ours,) = option_marks.choose(ITEMS[1:2], [text], "first_letter")
+    (ours,) = multiple_choice.choose(ITEMS[1:2], [text], "first_letter")
     theirs = found and found[1]
-    assert theirs == option_marks.extract(
-        text, option_marks.letters(ITEMS)["bbh", "snarks"], "first_letter"
+    assert theirs == multiple_choice.extract(
+        text, multiple_choice.letters(ITEMS)["bbh", "snarks"], "first_letter"
     )
     assert ours.letter in (theirs, None)
 

@@ -15,7 +15,6 @@ _ASKING = """
 import sys
 from pathlib import Path
 from lion import console
-from lion.llm import shutdown
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
@@ -24,7 +23,6 @@ endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_se
 api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
-shutdown._GRACE = 3600.0  # longer than the test waits: only a second signal ends it
 with console.error_boundary():
     with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
         asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])

@@ -19,7 +19,7 @@ from lion.config import launcher
 from lion.config.settings import Hardware, Launcher
 from lion.errors import ModelError, SettingsError
 from lion.student import checkpoint
-from lion.training import finetune_worker
+from lion.training import finetune_job
 from lion.training.finetune import TuneReport
 from lion.training.trainer import LionTrainer
 
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4  # relative: sums of float32 in another order, six steps long
 
 def launched(folder: Path, at: Path, hardware: Hardware, **changes: Any) -> TuneReport:
     """Tune as a stage does where `hardware.launcher` asks for processes."""
-    finetune_worker.write_job(
+    finetune_job.write_job(
         at / "states" / "job",
         examples(folder),
         before=folder,
@@ -43,8 +43,8 @@ def launched(folder: Path, at: Path, hardware: Hardware, **changes: Any) -> Tune
         label="tune@1",
     )
     job = at / "states" / "job"
-    launcher.launch(hardware.launcher, "lion.training.finetune_worker", str(job), cpu=True)
-    return finetune_worker.read_report(job)
+    launcher.launch(hardware.launcher, "lion.training.finetune_job", str(job), cpu=True)
+    return finetune_job.read_report(job)
 
 
 def assert_alike(ours: TuneReport, alone: TuneReport) -> None:
@@ -134,7 +134,7 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
         config=str(config),
         start=["srun", "--nodes=2"],
     ).launcher
-    words = launcher.launch_command(several, "lion.training.finetune_worker", "job", cpu=False)
+    words = launcher.launch_command(several, "lion.training.finetune_job", "job", cpu=False)
     assert words[:2] == ["srun", "--nodes=2"]
     parsed = launch_command_parser().parse_args(
         words[words.index("accelerate.commands.launch") + 1 :]
@@ -142,14 +142,14 @@ def test_the_launcher_becomes_accelerates_own_words(tmp_path: Path) -> None:
     assert (parsed.num_processes, parsed.num_machines, parsed.rdzv_backend) == (16, 2, "c10d")
     assert (parsed.main_process_ip, parsed.main_process_port) == ("node-0", 29500)
     assert parsed.config_file == str(config)
-    assert parsed.module and parsed.training_script == "lion.training.finetune_worker"
+    assert parsed.module and parsed.training_script == "lion.training.finetune_job"
     assert parsed.training_script_args == ["job"]
 
 
 def test_a_missing_configuration_is_named() -> None:
     absent = tiny.hardware(processes=2, config="launchers/none.yaml").launcher
     with pytest.raises(SettingsError, match=r"no file launchers/none\.yaml"):
-        launcher.launch_command(absent, "lion.training.finetune_worker", cpu=True)
+        launcher.launch_command(absent, "lion.training.finetune_job", cpu=True)
 
 
 def test_a_failing_process_ends_the_launch_with_an_error() -> None:

@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,20 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     with Ledger(path) as ledger:
         assert ledger.count() == 250
         assert len(ledger.look_up([key(number) for number in range(250)])) == 250
+
+
+def test_a_ledger_that_several_create_at_the_same_instant_opens_for_all(tmp_path: Path) -> None:
+    """SQLite's own time-out does not cover the switch to the write-ahead log."""
+    together = threading.Barrier(4)
+
+    def create(number: int) -> None:
+        together.wait(60)
+        with Ledger(tmp_path / f"{number}.sqlite") as ledger:
+            assert ledger.count() == 0
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(40):
+            list(pool.map(create, [number] * 4))
 
 
 def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:

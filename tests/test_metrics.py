@@ -271,7 +271,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/inference/batch_inference.py": "the task of a launched process",
         "lion/serving/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
-        "lion/training/finetune_worker.py": "what a launched process is told, and tells",
+        "lion/training/finetune_job.py": "what a launched process is told, and tells",
         "lion/pipeline/stage.py": "the further exams",
     }
     callers = {

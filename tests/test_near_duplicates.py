@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lion.errors import DataError
 from lion.generation.filters.near_duplicates import DIGITS, NearDuplicateIndex, Vector
 from lion.generation.filters.novelty import Neighbour
+from lion.generation.filters.quality import RejectReason
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure
 
@@ -59,16 +60,16 @@ def test_the_limit_itself_is_new() -> None:
     for limit, reason in ((0.6, None), (0.59, "near_duplicate")):
         near, _ = gate(vectors, limit)
         near.fill([("e", "east")])
-        objection = near.objection(near.neighbour("text"))
-        assert (objection and objection[0]) == reason
-    assert objection == ("near_duplicate", "e at 0.6000")
+        rejected = near.reject_reason(near.neighbour("text"))
+        assert (rejected and rejected.reason) == reason
+    assert rejected == RejectReason("near_duplicate", "e at 0.6000")
 
 
 def test_nothing_is_near_in_an_empty_pool() -> None:
     near, _ = gate({"text": (3, 4)})
     near.fill([])
     assert near.neighbour("text") is None
-    assert near.objection(None) is None
+    assert near.reject_reason(None) is None
 
 
 def test_what_was_added_is_compared_from_then_on() -> None:
@@ -95,8 +96,10 @@ def test_a_candidate_without_an_embedding_is_a_failure_with_its_reason() -> None
     near, _ = gate({"pool": (1, 0), "lost": LOST, "text": (0, 1)})
     near.fill([("p", "pool")])
     near.expect(["text", "lost"])
-    assert near.objection(near.neighbour("lost")) == ("http_400", "embedding: too long")
-    assert near.objection(near.neighbour("text")) is None
+    assert near.reject_reason(near.neighbour("lost")) == RejectReason(
+        "http_400", "embedding: too long"
+    )
+    assert near.reject_reason(near.neighbour("text")) is None
 
 
 def test_texts_of_the_pool_without_an_embedding_are_counted() -> None:
@@ -146,7 +149,7 @@ def test_rounds_and_one_by_one_decide_as_the_formula_does(
 
 
 def _kept(near: NearDuplicateIndex, text: str) -> bool:
-    if near.objection(near.neighbour(text)) is not None:
+    if near.reject_reason(near.neighbour(text)) is not None:
         return False
     near.add(text, text)
     return True

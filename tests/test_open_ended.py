@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from lion.cli import main
-from lion.evaluation import open_ended_figures
-from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation import open_exam
+from lion.evaluation.open_exam import Compared
 from lion.statistics import Bootstrap
 
 VICUNA = ROOT / "../shared/data/vicuna80"
@@ -118,7 +118,7 @@ def test_the_regression_is_scipys() -> None:
         return float(-fit + 0.005 * at[0] ** 2 + 0.05 * at[1] ** 2)
 
     expected = 100 * expit(minimize(loss, [0.0, 0.0]).x[0])
-    found = open_ended_figures.length_controlled(rows, BOOTSTRAP)
+    found = open_exam.length_controlled(rows, BOOTSTRAP)
     assert found is not None
     assert found.value == pytest.approx(expected, abs=1e-3)
 
@@ -126,8 +126,7 @@ def test_the_regression_is_scipys() -> None:
 def test_length_alone_wins_nothing_at_equal_length() -> None:
     rows = drawn(2000, 3.0, 2)
     plain, controlled = (
-        estimate(rows, BOOTSTRAP)
-        for estimate in (open_ended_figures.win_rate, open_ended_figures.length_controlled)
+        estimate(rows, BOOTSTRAP) for estimate in (open_exam.win_rate, open_exam.length_controlled)
     )
     assert plain is not None and controlled is not None
     assert plain.value > 60
@@ -138,11 +137,11 @@ def test_length_alone_wins_nothing_at_equal_length() -> None:
 @pytest.mark.parametrize("score", [1, 10])
 def test_who_always_wins_has_a_finite_rate(score: int) -> None:
     rows = [Compared("x", score, 5, (number, 10)) for number in range(20)]
-    found = open_ended_figures.length_controlled(rows, BOOTSTRAP)
+    found = open_exam.length_controlled(rows, BOOTSTRAP)
     assert found is not None and 0 <= found.value <= 100
     assert (found.value > 95) is (score == 10)
 
 
 def test_without_lengths_there_is_no_length_control() -> None:
-    assert open_ended_figures.length_controlled([Compared("x", 8, 6, None)], BOOTSTRAP) is None
-    assert open_ended_figures.open_ended_metrics([], BOOTSTRAP).quality is None
+    assert open_exam.length_controlled([Compared("x", 8, 6, None)], BOOTSTRAP) is None
+    assert open_exam.open_ended_metrics([], BOOTSTRAP).quality is None

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from lion.generation.learning_progress import FLOOR, Judged, judged, resisting, weights
+from lion.generation.learning_progress import FLOOR, Judged, resisting, rows_with_gaps, weights
 from lion.generation.topic_labels import labelled
 from lion.records.rows import Instruction, Verdict
 from lion.simulator import task_families
@@ -105,4 +105,4 @@ def test_undecided_rows_are_not_judged() -> None:
         Verdict(one.id, 9.0, 4.0, 5.0, "hard", None),
         Verdict(other.id, None, None, None, "undecided", "no_scores"),
     ]
-    assert judged([one, other], verdicts) == [Judged(one, 5.0)]
+    assert rows_with_gaps([one, other], verdicts) == [Judged(one, 5.0)]

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
 from lion.generation.filters import quality
-from lion.student import tokens
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)
 
 
-def reason(found: quality.Flaw | None) -> str | None:
+def reason(found: quality.RejectReason | None) -> str | None:
     return None if found is None else found.reason
 
 
@@ -86,14 +85,14 @@ def test_words_that_point_at_nothing(text: str, absent: bool) -> None:
 
 def test_the_first_flaw_is_the_one_that_is_told() -> None:
     count: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731
-    assert reason(quality.flaw("\x00 слишком", ALL, count)) == "control"
-    assert reason(quality.flaw("слишком", ALL, count)) == "script"
-    assert reason(quality.flaw("Read the following text", ALL, count)) == "absent_input"
-    assert reason(quality.flaw("one two three four five six", ALL, count)) == "too_long"
-    assert quality.flaw("one two three four five", ALL, count) is None
-    assert quality.flaw("one two three four five six", ALL) is None
+    assert reason(quality.reject_reason("\x00 слишком", ALL, count)) == "control"
+    assert reason(quality.reject_reason("слишком", ALL, count)) == "script"
+    assert reason(quality.reject_reason("Read the following text", ALL, count)) == "absent_input"
+    assert reason(quality.reject_reason("one two three four five six", ALL, count)) == "too_long"
+    assert quality.reject_reason("one two three four five", ALL, count) is None
+    assert quality.reject_reason("one two three four five six", ALL) is None
     off = Quality(encoding=False, scripts=None, absent_input=False, max_tokens=None)
-    assert quality.flaw("\x00 read the following text", off, count) is None
+    assert quality.reject_reason("\x00 read the following text", off, count) is None
 
 
 def test_real_instructions_rarely_point_at_nothing() -> None:
@@ -113,13 +112,13 @@ def test_tokens_are_the_students(configure: Configure, tmp_path: Path) -> None:
     tiny.folder(tmp_path / "student")
     changes = {"student.model": str(tmp_path / "student"), "quality.max_tokens": 5}
     settings = configure(changes)
-    count = tokens.counter(settings.quality, settings.student)
+    count = quality.token_counter(settings.quality, settings.student)
     assert count is not None
     assert count("one two three") >= 3
     (tmp_path / "student" / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match="tokenizer"):
-        tokens.counter(settings.quality, settings.student)
-    assert tokens.counter(configure({}).quality, settings.student) is None
+        quality.token_counter(settings.quality, settings.student)
+    assert quality.token_counter(configure({}).quality, settings.student) is None
 
 
 def test_the_embedded_students_tokens_cannot_be_asked_for(configure: Configure) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fixtures import ROOT
 
 from lion.errors import DataError
-from lion.evaluation import option_marks
+from lion.evaluation import multiple_choice
 from lion.readers import official_exams
 from lion.readers.official_exams import Item
 from lion.statistics import Bootstrap
@@ -60,8 +60,8 @@ def test_a_target_that_is_no_option_is_no_answer(tmp_path: Path) -> None:
     rows = [{**MOVIES, "target": "Monsters, Inc"}, {**MOVIES, "target": "(D)"}]
     found = official_exams.read_items(bbh(tmp_path, "movie_recommendation", *rows))
     assert [one.answer for one in found] == [None, None]
-    figures = option_marks.exam_accuracies(
-        option_marks.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP
+    figures = multiple_choice.exam_accuracies(
+        multiple_choice.choose(found, ["A", "B"], "first_letter"), BOOTSTRAP
     )
     assert figures["bbh"].average_percent == 0
     assert [one.target for one in figures["bbh"].without_right_option] == [
@@ -127,12 +127,12 @@ STATED = {
 
 @pytest.mark.parametrize(("text", "letter"), FIRST.items())
 def test_the_papers_rule_takes_the_first_letter(text: str, letter: str | None) -> None:
-    assert option_marks.extract(text, "ABC", "first_letter") == letter
+    assert multiple_choice.extract(text, "ABC", "first_letter") == letter
 
 
 @pytest.mark.parametrize(("text", "letter"), STATED.items())
 def test_a_stated_letter_is_one_that_is_meant(text: str, letter: str | None) -> None:
-    assert option_marks.extract(text, "ABC", "stated") == letter
+    assert multiple_choice.extract(text, "ABC", "stated") == letter
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_a_stated_letter_is_one_that_is_meant(text: str, letter: str | None) -> 
 
 def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
     found = [item("snarks", number=n) for n in range(3)] + [item("ruin_names", 4, "D")]
-    figures = option_marks.exam_accuracies(
-        option_marks.choose(found, ["A", "A", "?", "D"], "first_letter"), BOOTSTRAP
+    figures = multiple_choice.exam_accuracies(
+        multiple_choice.choose(found, ["A", "A", "?", "D"], "first_letter"), BOOTSTRAP
     )
     exam = figures["bbh"]
     assert exam.average_percent == pytest.approx((200 / 3 + 100) / 2)
@@ -161,9 +161,9 @@ def test_the_average_is_over_tasks_and_what_is_unread_is_wrong() -> None:
 def test_a_score_far_from_chance_is_not_marked() -> None:
     found = [item(number=n) for n in range(100)]
     right, guessed = (
-        option_marks.exam_accuracies(option_marks.choose(found, texts, "first_letter"), BOOTSTRAP)[
-            "bbh"
-        ].tasks
+        multiple_choice.exam_accuracies(
+            multiple_choice.choose(found, texts, "first_letter"), BOOTSTRAP
+        )["bbh"].tasks
         for texts in (["A"] * 100, ["A", "B"] * 50)
     )
     assert right["snarks"].within_chance is False
@@ -175,8 +175,8 @@ def test_the_local_files_are_read_whole() -> None:
     """Each task that is here has its official count; three targets are no option."""
     for exam, tasks in (("bbh", 17), ("agieval", 6)):
         items = official_exams.read_items(SHARED / exam)
-        figures = option_marks.exam_accuracies(
-            option_marks.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP
+        figures = multiple_choice.exam_accuracies(
+            multiple_choice.choose(items, ["A"] * len(items), "stated"), BOOTSTRAP
         )
         found = figures[exam].tasks
         assert len(found) == tasks
@@ -192,6 +192,6 @@ def test_every_answer_is_right_for_exactly_one_letter() -> None:
     rights = [
         one.right
         for letter, each in product("ABCD", found)
-        for one in option_marks.choose([each], [letter], "first_letter")
+        for one in multiple_choice.choose([each], [letter], "first_letter")
     ]
     assert sum(rights) == len(found)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lion.errors import DataError
-from lion.generation.bootstrapped_pool import BootstrappedTask
+from lion.generation.bootstrap import BootstrappedTask
 from lion.records import jsonl
 from lion.records.rows import (
     Answer,

@@ -26,7 +26,7 @@ def run(work):
     what = os.environ.get("WHAT", "")
     if what == "wait":
         print("running", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
     if what == "data":
         raise DataError("data/0/x.jsonl, line 3: no such thing")
     if what == "bug":

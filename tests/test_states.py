@@ -13,9 +13,9 @@ import torch
 from polling import wait_until
 from test_tuning import SETTINGS, digests, examples, run
 
-from lion.student import checkpoint, resume
+from lion.student import checkpoint, fingerprint
 from lion.student.chat_format import Example
-from lion.training import finetune_worker, states
+from lion.training import finetune_job, states
 
 HARDWARE = tiny.hardware(save_every=2)
 CASES: dict[str, dict[str, Any]] = {
@@ -141,7 +141,7 @@ def test_the_key_follows_everything_that_decides_the_weights(
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
     code.write_text("x = 2\n")
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
-    monkeypatch.setattr(resume, "_versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(fingerprint, "_versions", lambda: {"torch": "0"})
     keys.add(states.training_key(rows, source, [{"steps": 3}]))
     assert len(keys) == 8
 
@@ -174,18 +174,18 @@ def test_killed_twenty_times_at_random_it_ends_as_if_undisturbed(tmp_path: Path)
         last = newest(tmp_path / "cut/states")
     assert 0 < last < 600
     subprocess.run(command(job), check=True)
-    assert finetune_worker.read_report(job) == finetune_worker.read_report(undisturbed)
+    assert finetune_job.read_report(job) == finetune_job.read_report(undisturbed)
     assert digests(tmp_path / "cut/out") == digests(tmp_path / "whole/out")
 
 
 def command(job: Path) -> list[str]:
     """Return what does a job in one process, with as many threads as that process likes."""
-    return [sys.executable, "-m", "lion.training.finetune_worker", str(job)]
+    return [sys.executable, "-m", "lion.training.finetune_job", str(job)]
 
 
 def write_job(folder: Path, at: Path, **changes: Any) -> Path:
     job = at / "states" / "job"
-    finetune_worker.write_job(
+    finetune_job.write_job(
         job,
         examples(folder),
         before=folder,

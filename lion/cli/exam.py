@@ -10,7 +10,7 @@ import msgspec
 from lion import console
 from lion.config import project
 from lion.config.settings import Exams
-from lion.evaluation import lm_eval_tasks, multiple_choice, option_marks, vicuna_files
+from lion.evaluation import lm_eval_tasks, multiple_choice, vicuna_files
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.pipeline.stage import Work
@@ -111,7 +111,7 @@ def reasoning_command(
     with console.error_boundary():
         settings = project.load_settings()
         with console.progress("exam") as update:
-            sat = multiple_choice.sit(
+            taken = multiple_choice.take(
                 multiple_choice.read_exams(exams),
                 student=student,
                 settings=settings.student,
@@ -120,7 +120,9 @@ def reasoning_command(
                 random_seed=settings.random_seed,
                 progress=update,
             )
-        document = option_marks.exam_accuracies(sat.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0))
+        document = multiple_choice.exam_accuracies(
+            taken.choices, Bootstrap(_CONFIDENCE, _RESAMPLES, 0)
+        )
         if as_json:
             click.echo(json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
         else:

@@ -75,18 +75,18 @@ def load_settings(path: Path = PARAMS) -> "Settings":
     return read_settings(document)
 
 
-def _spelt_out(value: object, known: dict[int, float]) -> float:
+def _spelt_out(value: object, counts: dict[int, float]) -> float:
     """Return how many values a document has where each alias is written out; inf in a circle.
 
     A few lines of aliases of aliases may stand for billions: they are counted, never built.
     """
     if not isinstance(value, dict | list):
         return 1
-    if id(value) not in known:
-        known[id(value)] = inf  # until it is counted: a circle comes back to it
+    if id(value) not in counts:
+        counts[id(value)] = inf  # until it is counted: a circle comes back to it
         inside = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_spelt_out(one, known) for one in inside)
-    return known[id(value)]
+        counts[id(value)] = 1 + sum(_spelt_out(part, counts) for part in inside)
+    return counts[id(value)]
 
 
 def data(iteration: str, name: str) -> Path:

@@ -36,7 +36,7 @@ def figures(
     halves = [(first - second) / 2 for first, second in rows.values()]
     return CalibrationMetrics(
         rows=len(rows),
-        flip_share=_share([_side(one) != _side(other) for one, other in rows.values()]),
+        flip_share=_share([_side(first) != _side(second) for first, second in rows.values()]),
         position_bias_points=fmean(halves) if halves else None,
         tie_share=_share([gap == 0 for gap in gaps.values()]),
         length_correlation=_correlation(
@@ -49,13 +49,13 @@ def figures(
 
 def _gaps(reviews: Sequence[Review], alike: Collection[str]) -> dict[str, tuple[float, float]]:
     """Return the gaps of both orders by id, in the order of `ORDERS`."""
-    found: dict[str, dict[Order, float]] = {}
+    by_id: dict[str, dict[Order, float]] = {}
     for row in pooled(reviews):
         if row.gap is not None and row.id not in alike:
-            found.setdefault(row.id, {})[row.order] = row.gap
+            by_id.setdefault(row.id, {})[row.order] = row.gap
     return {
         identity: (gaps[ORDERS[0]], gaps[ORDERS[1]])
-        for identity, gaps in found.items()
+        for identity, gaps in by_id.items()
         if len(gaps) == len(ORDERS)
     }
 
@@ -74,7 +74,9 @@ def _repeated(reviews: Sequence[Review], alike: Collection[str]) -> Repeated | N
     if not repeated:
         return None
     agreeing = [
-        _side(one) == _side(other) for gaps in repeated for one, other in combinations(gaps, 2)
+        _side(first) == _side(second)
+        for gaps in repeated
+        for first, second in combinations(gaps, 2)
     ]
     return Repeated(
         samples=max(map(len, repeated)),
@@ -104,13 +106,13 @@ def tau(settings: Split, noise: float | None) -> float:
     return max(settings.tau, settings.tau_noise * (noise or 0.0))
 
 
-def within(found: Sequence[Verdict], limit: float, noise: float | None) -> float | None:
+def within(verdicts: Sequence[Verdict], limit: float, noise: float | None) -> float | None:
     """Return the share of decided verdicts, 0 to 1, whose gap lies within `noise` of tau, `limit`.
 
     Means over the responses that the verdicts stand for. Judged anew, up to half of those at the
     middle of that band would turn. None where the noise is not known, or nothing was decided.
     """
-    decided = [(row.gap, row.weight) for row in found if row.gap is not None]
+    decided = [(row.gap, row.weight) for row in verdicts if row.gap is not None]
     if noise is None or not decided:
         return None
     marks = [abs(gap - limit) < noise for gap, _ in decided]
@@ -118,7 +120,7 @@ def within(found: Sequence[Verdict], limit: float, noise: float | None) -> float
 
 
 def noise_stop_reason(
-    found: Sequence[Verdict], before: Sequence[Verdict], limit: float, noise: float | None
+    verdicts: Sequence[Verdict], before: Sequence[Verdict], limit: float, noise: float | None
 ) -> str | None:
     """Return why the referee's noise stops the loop, or None where it does not.
 
@@ -129,16 +131,16 @@ def noise_stop_reason(
     """
     if not noise:
         return None
-    return _share_in_noise(found, limit, noise) or _gain_in_noise(found, before, noise)
+    return _share_in_noise(verdicts, limit, noise) or _gain_in_noise(verdicts, before, noise)
 
 
-def _share_in_noise(found: Sequence[Verdict], limit: float, noise: float) -> str | None:
-    share = measures(found).hard_share
+def _share_in_noise(verdicts: Sequence[Verdict], limit: float, noise: float) -> str | None:
+    share = measures(verdicts).hard_share
     if share is None:
         return None
     from scipy.stats import binomtest  # slow to import
 
-    count = sum(row.gap is not None for row in found)
+    count = sum(row.gap is not None for row in verdicts)
     alone = 1 - NormalDist(0, noise).cdf(limit)
     test = binomtest(round(share * count), count, alone, alternative="greater")
     if test.pvalue < 1 - _CONFIDENCE:
@@ -149,9 +151,13 @@ def _share_in_noise(found: Sequence[Verdict], limit: float, noise: float) -> str
     )
 
 
-def _gain_in_noise(found: Sequence[Verdict], before: Sequence[Verdict], noise: float) -> str | None:
+def _gain_in_noise(
+    verdicts: Sequence[Verdict], before: Sequence[Verdict], noise: float
+) -> str | None:
     earlier = {row.id: row for row in before if row.gap is not None}
-    pairs = [(earlier[row.id], row) for row in found if row.gap is not None and row.id in earlier]
+    pairs = [
+        (earlier[row.id], row) for row in verdicts if row.gap is not None and row.id in earlier
+    ]
     if len(pairs) < _FEWEST:
         return None
     gain = fmean((old.gap or 0.0) - (new.gap or 0.0) for old, new in pairs)

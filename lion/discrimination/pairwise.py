@@ -60,29 +60,29 @@ def ask(
     numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
         judge.review_request(
-            one.question, one.teacher, one.student.text, order, templates, form, sample
+            pair.question, pair.teacher, pair.student.text, order, templates, form, sample
         )
-        for one, order, sample in numbered
+        for pair, order, sample in numbered
     ]
     outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
         replace(
-            judge.parse_review(one.id, order, outcome, (one.teacher, one.student.text), form),
+            judge.parse_review(pair.id, order, outcome, (pair.teacher, pair.student.text), form),
             sample=sample,
         )
-        for (one, order, sample), outcome in zip(numbered, outcomes, strict=True)
+        for (pair, order, sample), outcome in zip(numbered, outcomes, strict=True)
     ]
 
 
 def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:
     """Return two equal reviews per pair, as the scorer marks the student's answer."""
     reviews = []
-    for one in pairs:
+    for pair in pairs:
         student, teacher = (
-            scorers.score(text, one.expected, scorer, one.id).correct
-            for text in (one.student.text, one.teacher)
+            scorers.score(text, pair.expected, scorer, pair.id).correct
+            for text in (pair.student.text, pair.teacher)
         )
-        reviews += judge.verified(one.id, teacher, student, scorer.kind)
+        reviews += judge.verified(pair.id, teacher, student, scorer.kind)
     return reviews
 
 

@@ -65,14 +65,14 @@ def review(
             referee = client.account.versioned()
     dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
-    longer = {one.id: len(one.teacher) - len(one.student.text) for one in pairs}
+    longer = {pair.id: len(pair.teacher) - len(pair.student.text) for pair in pairs}
     alike = {identity for identity, same in _compared(pairs) if same}
     reliability = judge_reliability.figures(reviews, longer, alike)
     return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
 
 
 def _compared(pairs: Sequence[Pair]) -> list[review_sampling.Response]:
-    return [(one.id, review_sampling.same(one.teacher, one.student.text)) for one in pairs]
+    return [(pair.id, review_sampling.same(pair.teacher, pair.student.text)) for pair in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Judge:
         self, pairs: Sequence[Pair], before: Sequence[Verdict]
     ) -> tuple[list[Selection], list[Review]]:
         """Ask for what is needed at once, then for the orders that the first reviews call for."""
-        by_id = {one.id: one for one in pairs}
+        by_id = {pair.id: pair for pair in pairs}
         drawn = review_sampling.select(
             _compared(pairs),
             before,

@@ -48,11 +48,11 @@ def select(
     skipped = {
         identity for identity, alike in responses if alike and settings.same_answer == "skip"
     }
-    known = {row.id for row in before if _settled(row, tau, settings)}
+    far_from_tau = {row.id for row in before if _settled(row, tau, settings)}
     strata: dict[bool, list[str]] = {False: [], True: []}
     for identity, alike in responses:
         if identity not in skipped:
-            strata[alike or identity in known].append(identity)
+            strata[alike or identity in far_from_tau].append(identity)
     counts = _allot(settings, len(strata[False]), len(strata[True]))
     rng = pools.rng_for(random_seed=random_seed, purpose="review", depth=depth)
     weights = {

@@ -238,11 +238,11 @@ def _import(option: str) -> Callable[[str, str], Any]:
     if here not in sys.path:  # a stage has it there, the command `lion` has not
         sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
     except AttributeError as error:
         _refuse("function", f"{module} has no {name} ({error})", error)
     except Exception as error:  # importing runs the user's code, which may raise anything
         _refuse("function", f"{module} cannot be imported ({type(error).__name__}: {error})", error)
-    if not callable(found):
-        _refuse("function", f"{option} is {type(found).__name__}, not a function")
-    return found  # type: ignore[no-any-return]  # its result is checked at every call
+    if not callable(function):
+        _refuse("function", f"{option} is {type(function).__name__}, not a function")
+    return function  # type: ignore[no-any-return]  # its result is checked at every call

@@ -57,11 +57,14 @@ def selected(
     What was audited was seen in both orders, and is judged by both. Where one of the two orders has
     no scores, `half_judged` says whether the other one decides.
     """
-    found = _by_id(reviews)
-    verdicts = [_of_selection(one, found.get(one.id, {}), tau) for one in selections]
+    orders_by_id = _by_id(reviews)
+    verdicts = [
+        _of_selection(selection, orders_by_id.get(selection.id, {}), tau)
+        for selection in selections
+    ]
     if half_judged == "undecided":
         return verdicts
-    return [_by_half(one, found.get(one.id, {}), tau) for one in verdicts]
+    return [_by_half(verdict, orders_by_id.get(verdict.id, {}), tau) for verdict in verdicts]
 
 
 def _by_half(verdict: Verdict, orders: _Orders, tau: float) -> Verdict:
@@ -76,11 +79,11 @@ def means(reviews: Sequence[Review], orders: int) -> dict[str, tuple[float, floa
     """Return teacher's and student's mean scores by id, of what has scores in all its `orders`."""
     return {
         identity: (
-            fmean(_number(row.teacher_score) for row in found.values()),
-            fmean(_number(row.student_score) for row in found.values()),
+            fmean(_number(row.teacher_score) for row in by_order.values()),
+            fmean(_number(row.student_score) for row in by_order.values()),
         )
-        for identity, found in _by_id(reviews).items()
-        if len(found) == orders and all(row.reason is None for row in found.values())
+        for identity, by_order in _by_id(reviews).items()
+        if len(by_order) == orders and all(row.reason is None for row in by_order.values())
     }
 
 
@@ -106,13 +109,15 @@ def _by_id(reviews: Sequence[Review]) -> dict[str, dict[Order, Review]]:
     return by_id
 
 
-def _of_selection(one: Selection, orders: _Orders, tau: float) -> Verdict:
-    if one.basis == "same_answer":
+def _of_selection(selection: Selection, orders: _Orders, tau: float) -> Verdict:
+    if selection.basis == "same_answer":
         gap = 0.0
-        return Verdict(one.id, None, None, gap, _side(gap, tau), None, one.basis, one.weight)
-    if one.basis == "one_order" and not one.audited:
-        return _verdict(one.id, orders, tau, (one.first,), one.weight)
-    return _verdict(one.id, orders, tau, ORDERS, one.weight)
+        return Verdict(
+            selection.id, None, None, gap, _side(gap, tau), None, selection.basis, selection.weight
+        )
+    if selection.basis == "one_order" and not selection.audited:
+        return _verdict(selection.id, orders, tau, (selection.first,), selection.weight)
+    return _verdict(selection.id, orders, tau, ORDERS, selection.weight)
 
 
 def _verdict(
@@ -128,8 +133,8 @@ def _verdict(
     if missing or reasons:
         reason = f"no review with {missing[0].replace('_', ' ')}" if missing else reasons[0]
         half = "half judged: " if len(reasons) + len(missing) < len(needed) else ""
-        told = f"{half}{reason}"
-        return Verdict(identity, None, None, None, "undecided", told, basis, weight)
+        reason = f"{half}{reason}"
+        return Verdict(identity, None, None, None, "undecided", reason, basis, weight)
     teacher = fmean(_number(orders[order].teacher_score) for order in needed)
     student = fmean(_number(orders[order].student_score) for order in needed)
     gap = teacher - student
@@ -172,12 +177,12 @@ class Audit:
 def audit(
     selections: Sequence[Selection],
     reviews: Sequence[Review],
-    found: Sequence[Verdict],
+    verdicts: Sequence[Verdict],
     tau: float,
 ) -> Audit:
     """Return what the audited rows tell; `found` are the verdicts of `selections`."""
     by_id = _by_id(reviews)
-    decided = [row for row in found if row.gap is not None]
+    decided = [row for row in verdicts if row.gap is not None]
     difficulty = {row.id: row.difficulty for row in decided}
     first = {row.id: row.first for row in selections if row.audited and row.id in difficulty}
     agreeing = [
@@ -188,60 +193,62 @@ def audit(
     return Audit(len(decided), unchecked, len(first), sum(agreeing))
 
 
-def agreement(known: Audit) -> estimates.Estimate | None:
+def agreement(counts: Audit) -> estimates.Estimate | None:
     """Return the share of verdicts that judging all in both orders would give, too, estimated.
 
     Same answers and rows seen in both orders agree by construction; of the others as many as of the
     audited ones (Wilson's interval at 95 %). None where that is not known.
     """
-    if not known.decided:
+    if not counts.decided:
         return None
-    if not known.unchecked:
-        return estimates.Estimate(1.0, 1.0, 1.0, known.decided)
-    marks = [number < known.agreeing for number in range(known.audited)]
+    if not counts.unchecked:
+        return estimates.Estimate(1.0, 1.0, 1.0, counts.decided)
+    marks = [number < counts.agreeing for number in range(counts.audited)]
     share = estimates.accuracy(marks, _CONFIDENCE)
     if share is None or share.low is None or share.high is None:
         return None
-    part = known.unchecked / known.decided
-    value, low, high = (1 - part * (1 - one) for one in (share.value, share.low, share.high))
-    return estimates.Estimate(value, low, high, known.audited)
+    part = counts.unchecked / counts.decided
+    value, low, high = (1 - part * (1 - figure) for figure in (share.value, share.low, share.high))
+    return estimates.Estimate(value, low, high, counts.audited)
 
 
-def difficulty_counts(found: Iterable[Verdict]) -> Counter[str]:
+def difficulty_counts(verdicts: Iterable[Verdict]) -> Counter[str]:
     """Return how many verdicts are hard, easy and undecided."""
-    return Counter(verdict.difficulty for verdict in found)
+    return Counter(verdict.difficulty for verdict in verdicts)
 
 
-def measures(found: Sequence[Verdict]) -> Counted:
+def measures(verdicts: Sequence[Verdict]) -> Counted:
     """Return what is counted of the verdicts; shares and means are of the decided ones.
 
     Means over the responses that the verdicts stand for: each counts by its weight.
     """
-    counts = difficulty_counts(found)
-    decided = [(row.gap, row.weight) for row in found if row.gap is not None]
+    counts = difficulty_counts(verdicts)
+    decided = [(row.gap, row.weight) for row in verdicts if row.gap is not None]
     gaps, weights = [gap for gap, _ in decided], [weight for _, weight in decided]
     return Counted(
         hard=counts["hard"],
         easy=counts["easy"],
         undecided=counts["undecided"],
-        hard_share=_hard_share(found),
+        hard_share=_hard_share(verdicts),
         mean_gap_points=fmean(gaps, weights) if gaps else None,
     )
 
 
-def _hard_share(found: Sequence[Verdict]) -> float | None:
-    decided = [row for row in found if row.difficulty != "undecided"]
+def _hard_share(verdicts: Sequence[Verdict]) -> float | None:
+    decided = [row for row in verdicts if row.difficulty != "undecided"]
     if not decided:
         return None
     return fmean([row.difficulty == "hard" for row in decided], [row.weight for row in decided])
 
 
-def stop_reason(found: Sequence[Verdict], settings: Split, tau: float | None = None) -> str | None:
+def stop_reason(
+    verdicts: Sequence[Verdict], settings: Split, tau: float | None = None
+) -> str | None:
     """Return why the loop stops after these verdicts, or None where it goes on.
 
     `tau` is the one that they were found with, where it is not that of `settings`.
     """
-    share = _hard_share(found)
+    share = _hard_share(verdicts)
     if share is None:
         return "no instruction was judged"
     if share == 0:

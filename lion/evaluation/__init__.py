@@ -1,1 +1,1 @@
-"""Exams: the loop's own, open-ended ones, BBH and AGIEval; items, answers, figures."""
+"""Exams of students: the user's own, open-ended ones, BBH and AGIEval."""

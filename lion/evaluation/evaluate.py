@@ -1,8 +1,8 @@
 """The phase `evaluate`: a student takes the exam.
 
-Its answers are marked by the exam's scorer, beside the teacher's own; the referee compares the two
-on `evaluate.quality` rows. Where a row carries no checkable answer there is no accuracy. Writes no
-file.
+The exam's scorer marks the student's answers and the teacher's; the referee compares the two on
+`evaluate.quality` rows. A metric is None where there is nothing to measure, as for accuracy where
+no row can be marked. Writes no file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,27 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from lion import pools
-from lion.config.settings import Settings
-from lion.discrimination import pairwise
-from lion.evaluation import exam_marks
+from lion import pools, statistics
+from lion.config.settings import Evaluate, Scorer, Settings
+from lion.discrimination import pairwise, scorers, verdicts
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
-from lion.metrics.exams import ExamMarks, ExamQuality
-from lion.metrics.units import RoleUsage
+from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
+from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
-from lion.records.rows import Answer, Dropped, Instruction
+from lion.records.rows import Answer, Dropped, Instruction, Review
+from lion.statistics import Bootstrap, Estimate
+
+UNCATEGORISED = "uncategorised"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The student's answers, its marks, its quality, and what could not be used.
+    """The student's answers, their marks and quality, and the rows without a usable reply.
 
-    `teacher` and `referee` count what these were asked.
+    `teacher` and `referee` are the usage of these roles.
     """
 
     answers: list[Answer]
@@ -46,43 +48,47 @@ def evaluate(
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
 ) -> Evaluated:
-    """Let the student take `exam`; `templates` are the prompts of teacher and referee.
+    """Return the result of `exam`; `templates` are the prompts of teacher and referee.
 
-    Raises TooManyDroppedError where more than `evaluate.max_dropped` of the teacher's answers or of
+    Raises TooManyDroppedError if more than `evaluate.max_dropped` of the teacher's answers or of
     the reviews fail.
     """
     rng = pools.rng_for(random_seed=settings.random_seed, purpose="quality", depth=0)
     compared = pools.sample(exam, settings.evaluate.quality, rng)  # the same in every iteration
     if settings.exam.scorer.kind == "referee":
-        exam = compared  # nothing else can be marked, and each of the teacher's answers is paid
-    taught, untaught, asked = _teacher(exam, settings, clients, templates["teacher"])
+        exam = compared  # no row is marked, and each answer of the teacher is paid for
+    taught, untaught, teacher_usage = _teacher(exam, settings, clients, templates["teacher"])
     answers = respondent.respond(exam, settings.random_seed)
-    marks = exam_marks.mark(exam, taught, answers, settings.exam.scorer)
-    known = [teacher.taught(row, taught[row.id]) for row in compared if row.id in taught]
-    quality, unread, judged = _quality(known, answers, settings, clients, templates["referee"])
+    marks = mark(exam, taught, answers, settings.exam.scorer)
+    answered = [teacher.taught(row, taught[row.id]) for row in compared if row.id in taught]
+    referee_prompts = templates["referee"]
+    quality, unread, referee_usage = _quality(answered, answers, settings, clients, referee_prompts)
     return Evaluated(
         answers=answers,
-        accuracy=exam_marks.exam_marks(marks, settings.evaluate, settings.random_seed),
+        accuracy=exam_marks(marks, settings.evaluate, settings.random_seed),
         quality=quality,
         dropped=untaught + unread,
-        teacher=asked,
-        referee=judged,
+        teacher=teacher_usage,
+        referee=referee_usage,
     )
 
 
 def _teacher(
     exam: Sequence[Instruction], settings: Settings, clients: Clients, templates: Prompts
 ) -> tuple[dict[str, Answer], list[Dropped], RoleUsage]:
-    """Return the teacher's answers by id: asked once, in the ledger for every later iteration."""
+    """Return the teacher's answers by id, the failures and the usage.
+
+    Later iterations send the same requests, which the ledger answers.
+    """
     requests = [teacher.answer_request(row, templates) for row in exam]
     share = settings.evaluate.max_dropped
     with clients.open("teacher", settings.teacher) as client:
         outcomes = client.ask(requests, max_failed=allowed_failures(share, len(exam)))
-        asked = client.account.versioned()
+        usage = client.account.versioned()
     answers = [teacher.parse_answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
     dropped = [replace(row, stage="evaluate") for row in answers if isinstance(row, Dropped)]
     check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
-    return {row.id: row for row in answers if isinstance(row, Answer)}, dropped, asked
+    return {row.id: row for row in answers if isinstance(row, Answer)}, dropped, usage
 
 
 def _quality(
@@ -92,14 +98,110 @@ def _quality(
     clients: Clients,
     templates: Prompts,
 ) -> tuple[ExamQuality, list[Dropped], RoleUsage]:
-    """Return the quality on `rows`, and the reviews that cannot be read."""
+    """Return the quality on `rows`, the reviews without scores, and the referee's usage."""
     by_id = {answer.id: answer for answer in answers}
     wanted = pairwise.in_both_orders([pairwise.pair(row, by_id[row.id]) for row in rows])
     share = settings.evaluate.max_dropped
     with clients.open("referee", settings.referee) as client:
         reviews = pairwise.ask(client, wanted, templates, settings.referee.form, share)
-        asked = client.account.versioned()
+        usage = client.account.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = exam_marks.exam_quality(reviews, settings.evaluate, settings.random_seed)
-    return quality, dropped, asked
+    quality = exam_quality(reviews, settings.evaluate, settings.random_seed)
+    return quality, dropped, usage
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The marks of an exam row: right, wrong, or None if the row cannot be marked."""
+
+    category: str
+    student: bool | None
+    teacher: bool | None
+
+
+def mark(
+    exam: Sequence[Instruction],
+    taught: Mapping[str, Answer],
+    answers: Sequence[Answer],
+    scorer: Scorer,
+) -> list[Marked]:
+    """Return the marks of student and teacher on each row; none if the scorer is `referee`."""
+    if scorer.kind == "referee":
+        return []
+    by_id = {answer.id: answer.text for answer in answers}
+    teacher = {identity: answer.text for identity, answer in taught.items()}
+    return [
+        Marked(
+            row.category or UNCATEGORISED,
+            scorers.score(by_id[row.id], row.expected, scorer, row.id).correct,
+            scorers.score(teacher[row.id], row.expected, scorer, row.id).correct
+            if row.id in teacher
+            else None,
+        )
+        for row in exam
+    ]
+
+
+def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
+    """Return macro accuracies (means over categories), their difference, and each category's."""
+    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
+    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
+    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
+    behind = statistics.difference([(row.student, row.teacher) for row in marks], bootstrap)
+    by_category = statistics.accuracy_by_category(
+        [(row.category, row.student) for row in marks], settings.confidence
+    )
+    return ExamMarks(
+        accuracy_share=_value(student),
+        accuracy_interval=ShareInterval.of(student),
+        accuracy_rows=_count(student),
+        teacher_accuracy_share=_value(teacher),
+        teacher_accuracy_interval=ShareInterval.of(teacher),
+        teacher_accuracy_rows=_count(teacher),
+        accuracy_share_difference=_value(behind),
+        difference_interval=DifferenceInterval.of(behind),
+        difference_rows=_count(behind),
+        category_accuracy_share={
+            str(name): estimate.value for name, estimate in by_category.items()
+        },
+    )
+
+
+def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
+    """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
+
+    The paper's relative response quality in its Setting 2 (evidence first, both orders averaged).
+    """
+    pairs = [
+        (verdict.student_mean, verdict.teacher_mean)
+        for verdict in verdicts.verdicts(reviews, tau=0.0)
+        if verdict.student_mean is not None and verdict.teacher_mean is not None
+    ]
+    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
+    estimate = statistics.quality(pairs, bootstrap)
+    return ExamQuality(
+        quality_percent=_value(estimate),
+        quality_interval=PercentInterval.of(estimate),
+        quality_rows=_count(estimate),
+    )
+
+
+def exam_sentence(metrics: EvaluateMetrics) -> str:
+    """Return the exam's result as a sentence."""
+    parts = []
+    if metrics.accuracy_share is not None:
+        parts.append(f"accuracy {100 * metrics.accuracy_share:.1f} %")
+        if metrics.teacher_accuracy_share is not None:
+            parts[-1] += f", the teacher's {100 * metrics.teacher_accuracy_share:.1f} %"
+    if metrics.quality_percent is not None:
+        parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
+    return "; ".join(parts) if parts else "no exam rows to mark"
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
+
+
+def _count(estimate: Estimate | None) -> int | None:
+    return None if estimate is None else estimate.count

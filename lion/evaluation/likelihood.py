@@ -1,7 +1,7 @@
-"""Which option the student finds likeliest: the probability of each letter behind the prompt.
+"""Multiple-choice scoring by likelihood: the probability of each option's letter after the prompt.
 
-The other way to sit a multiple-choice exam: no answer is written, so none can be unreadable. The
-tokens of a letter stand where an answer's would, in the format in which the student was trained.
+No answer is generated, so none can be unreadable. The tokens of a letter take the place of an
+answer's, in the prompt format in which the student was trained.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ def likeliest(
     batch_size: int,
     progress: Progress | None = None,
 ) -> list[str | None]:
-    """Return the likeliest letter of each item, None where the prompt does not fit the context.
+    """Return the likeliest letter of each item; None if its prompt does not fit the context.
 
-    Of equal ones the first. Raises ModelError, and DataError where the chat template refuses.
+    Ties go to the first letter. Raises ModelError, and DataError if the chat template fails.
     """
     model, tokenizer = students.load_student(student, settings)
     encoder = ChatFormatter(tokenizer, settings.prompt_format)
@@ -40,33 +40,38 @@ def likeliest(
     }
     context = students.context_length(model.config)
     longest = max(map(len, spelled.values()), default=0)
-    order = sorted(range(len(items)), key=lambda at: (-len(prompts[at]), at))
-    fitting = [at for at in order if context is None or len(prompts[at]) + longest <= context]
-    found: list[str | None] = [None] * len(items)
+    order = sorted(range(len(items)), key=lambda index: (-len(prompts[index]), index))
+    fitting = [
+        index for index in order if context is None or len(prompts[index]) + longest <= context
+    ]
+    chosen: list[str | None] = [None] * len(items)
     for start in range(0, len(fitting), batch_size):
         batch = fitting[start : start + batch_size]
-        options = [[spelled[letter] for letter in items[at].letters] for at in batch]
-        scores = _score(model, [tuple(prompts[at]) for at in batch], options, encoder.end_of_turn)
-        for at, each in zip(batch, scores, strict=True):
-            found[at] = items[at].letters[each.index(max(each))]
+        options = [[spelled[letter] for letter in items[index].letters] for index in batch]
+        scores = _score(
+            model, [tuple(prompts[index]) for index in batch], options, encoder.end_of_turn
+        )
+        for index, logs in zip(batch, scores, strict=True):
+            chosen[index] = items[index].letters[logs.index(max(logs))]
         if progress is not None:
             progress(start + len(batch), len(items))
-    return found
+    return chosen
 
 
 @torch.inference_mode()
 def _score(
     model: Any, prompts: Sequence[Tokens], options: Sequence[Sequence[Tokens]], filler: int
 ) -> list[list[float]]:
-    """Return the log probability of each option behind its prompt.
+    """Return the log probabilities of each prompt's options, in nats.
 
-    Options that differ in their last token alone share a row: letters of one token cost one.
+    Options that differ only in their last token share a row of the batch, so all letters of one
+    token need one row.
     """
     rows = sorted(
-        {(at, option[:-1]) for at, each in enumerate(options) for option in each},
+        {(index, option[:-1]) for index, each in enumerate(options) for option in each},
     )
-    texts = [prompts[at] + begun for at, begun in rows]
-    width, keep = max(map(len, texts)), max(len(begun) for _, begun in rows) + 1
+    texts = [prompts[index] + prefix for index, prefix in rows]
+    width, keep = max(map(len, texts)), max(len(prefix) for _, prefix in rows) + 1
     ids = torch.tensor([[filler] * (width - len(text)) + list(text) for text in texts])
     mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
     device = model.device
@@ -81,9 +86,12 @@ def _score(
     return [
         [
             float(
-                sum(logs[place[at, option[:-1]], k - len(option), t] for k, t in enumerate(option))
+                sum(
+                    logs[place[index, option[:-1]], k - len(option), t]
+                    for k, t in enumerate(option)
+                )
             )
             for option in each
         ]
-        for at, each in enumerate(options)
+        for index, each in enumerate(options)
     ]

@@ -1,7 +1,7 @@
-"""BBH and AGIEval as task files of lm-eval (EleutherAI), with our prompts and the paper's rule.
+"""Export of BBH and AGIEval as task files of lm-eval (EleutherAI), with our prompts and rules.
 
-So that any model runs in a harness that others know, on local data alone, and our figures can be
-checked against it. lm-eval itself is an optional extra; nothing here imports it.
+With them any model can be evaluated by a well-known harness on local data, and our accuracies can
+be checked against its own. lm-eval is an optional extra; this module does not import it.
 """
 
 from collections.abc import Sequence
@@ -12,43 +12,44 @@ from typing import Any
 import orjson
 import yaml
 
-from lion.evaluation import option_marks
+from lion.evaluation import multiple_choice
 from lion.readers.official_exams import Item
 from lion.student.chat_format import paper_prompt
 
 _NO_OPTION = "[no option]"
-"""The target of an item whose own target is no option: nothing that is extracted equals it."""
+"""Target of an item without a right option: no extracted letter equals it."""
 
 
 def write_tasks(items: Sequence[Item], out: Path, *, max_tokens: int, chat: bool) -> int:
-    """Write each task's rows and two task files (generated, likelihood), a group for each exam.
+    """Write each task's rows and two task files (generated, likelihood), and a group for each exam.
 
-    `chat`: the bare question, for a chat template; else the paper's prompt format. Returns the
-    number of task files.
+    `chat`: write the bare question, for a chat template, instead of the paper's prompt format.
+    Returns the number of task files.
     """
     out.mkdir(parents=True, exist_ok=True)
-    known = option_marks.letters(items)
+    letters_of = multiple_choice.letters(items)
     groups: dict[str, list[str]] = {}
-    for (exam, task), found in groupby(items, key=lambda one: (one.exam, one.task)):
+    for (exam, task), task_items in groupby(items, key=lambda item: (item.exam, item.task)):
         data = (out / f"{exam}_{task}.jsonl").absolute()
-        data.write_bytes(b"".join(orjson.dumps(_row(one, chat)) + b"\n" for one in found))
-        generated = _generated(known[exam, task], max_tokens)
+        data.write_bytes(b"".join(orjson.dumps(_row(item, chat)) + b"\n" for item in task_items))
+        generated = _generated(letters_of[exam, task], max_tokens)
         for kind, settings in (("", generated), ("_likelihood", _LIKELIHOOD)):
             name = f"lion_{exam}_{task}{kind}"
             _write(out / f"{name}.yaml", {"task": name, **_common(data), **settings})
             groups.setdefault(f"lion_{exam}{kind}", []).append(name)
     for group, tasks in groups.items():
-        metrics = [{"metric": metric, "weight_by_size": False} for metric in _metric(group)]
-        for one in metrics:
-            one["filter_list"] = ["none" if group.endswith("_likelihood") else "first_letter"]
-        _write(
-            out / f"{group}.yaml", {"group": group, "task": tasks, "aggregate_metric_list": metrics}
-        )
+        _write(out / f"{group}.yaml", _group(group, tasks))
     return sum(map(len, groups.values()))
 
 
-def _metric(group: str) -> list[str]:
-    return ["acc"] if group.endswith("_likelihood") else ["exact_match"]
+def _group(name: str, tasks: list[str]) -> dict[str, Any]:
+    by_likelihood = name.endswith("_likelihood")
+    metric = {
+        "metric": "acc" if by_likelihood else "exact_match",
+        "weight_by_size": False,
+        "filter_list": ["none" if by_likelihood else "first_letter"],
+    }
+    return {"group": name, "task": tasks, "aggregate_metric_list": [metric]}
 
 
 def _row(item: Item, chat: bool) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The files of an open-ended exam: questions, answers and reviews, joined by the question's number.
+"""Readers of an open-ended exam's files: questions, answers and reviews, joined by question.
 
-Vicuna-80's own format (FastChat: `question_id`, `text`, `category`, `score`) and plain JSONL, where
-a question may be `instruction` or `question`, an answer `output` or `answer`, its key `id`. Reads
-alone; what the scores come to is `open_ended`'s.
+Two formats: Vicuna-80's own (FastChat: `question_id`, `text`, `category`, `score`), and plain JSONL
+with a question in `instruction` or `question`, an answer in `output` or `answer`, and a key `id`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ _KEYS, _UNCATEGORISED = ("question_id", "id"), "uncategorised"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question; `key` is what answers and reviews name it by."""
+    """One question; answers and reviews refer to it by `key`."""
 
     key: str
     text: str
@@ -30,46 +29,46 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ReadReview:
-    """One review: what its file says the scores are, and what we read in its text.
+    """One review's scores of the first and the second answer: those recorded in its file, and ours.
 
-    Of the first and the second answer. `told` is None where the file has none, `read` a reason
-    where the text gives no two scores.
+    `recorded` is None if the file has no scores. `read` are the scores in the review's text, or the
+    reason why it has no two scores.
     """
 
     key: str
-    told: judge_parser.Scores | None
+    recorded: judge_parser.Scores | None
     read: judge_parser.Scores | str
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Read a file of questions. Raises DataError."""
-    return _read(path, _question, key=lambda one: one.key)
+    """Return the questions of a file. Raises DataError."""
+    return _read(path, _question, key=lambda question: question.key)
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """Read a file of answers, by their question's key. Raises DataError."""
-    found = _read(
+    """Return the answers of a file by their question's key. Raises DataError."""
+    answers = _read(
         path,
         lambda row: (_key(row), _first(row, ("text", "output", "answer", "response"))),
-        key=lambda one: one[0],
+        key=lambda answer: answer[0],
     )
-    return dict(found)
+    return dict(answers)
 
 
 def read_reviews(path: Path) -> list[ReadReview]:
-    """Read a file of reviews whose first line holds both scores. Raises DataError."""
-    return _read(path, _review, key=lambda one: one.key)
+    """Return the reviews of a file, whose first line holds both scores. Raises DataError."""
+    return _read(path, _review, key=lambda review: review.key)
 
 
-def join(asked: Sequence[Question], found: dict[str, T], path: Path) -> list[T]:
-    """Return what stands in `found` for each question, in their order. Raises DataError."""
-    missing = [one.key for one in asked if one.key not in found]
+def join(questions: Sequence[Question], by_key: dict[str, T], path: Path) -> list[T]:
+    """Return the value of each question, in their order. Raises DataError if one has none."""
+    missing = [question.key for question in questions if question.key not in by_key]
     if missing:
         raise DataError(
-            f"{path}: nothing for {len(missing)} of {len(asked)} questions, the first of them "
+            f"{path}: nothing for {len(missing)} of {len(questions)} questions, the first of them "
             f"{missing[0]}. Complete the file, or shorten the questions' file."
         )
-    return [found[one.key] for one in asked]
+    return [by_key[question.key] for question in questions]
 
 
 def _question(row: Row) -> Question:
@@ -80,13 +79,15 @@ def _question(row: Row) -> Question:
 
 
 def _review(row: Row) -> ReadReview:
-    told = row.get("score")
+    recorded = row.get("score")
     pair = None
-    if told is not None:
-        if not (isinstance(told, list) and len(told) == 2 and all(map(_is_number, told))):
-            raise DataError(f"score: two numbers are expected, found {told!r:.60}")
-        pair = (float(told[0]), float(told[1]))
-        if pair == (-1.0, -1.0):  # what FastChat writes where it could not read a review
+    if recorded is not None:
+        if not (
+            isinstance(recorded, list) and len(recorded) == 2 and all(map(_is_number, recorded))
+        ):
+            raise DataError(f"score: two numbers are expected, found {recorded!r:.60}")
+        pair = (float(recorded[0]), float(recorded[1]))
+        if pair == (-1.0, -1.0):  # FastChat writes this for a review that it could not read
             pair = None
     return ReadReview(_key(row), pair, judge_parser.from_first_line(_first(row, ("text",))))
 
@@ -96,26 +97,26 @@ def _is_number(value: object) -> bool:
 
 
 def _key(row: Row) -> str:
-    found = next((row[name] for name in _KEYS if row.get(name) is not None), None)
-    if not isinstance(found, str | int) or isinstance(found, bool):
+    key = next((row[name] for name in _KEYS if row.get(name) is not None), None)
+    if not isinstance(key, str | int) or isinstance(key, bool):
         raise DataError(f"one of {', '.join(_KEYS)} is expected, a text or a whole number")
-    return str(found)
+    return str(key)
 
 
 def _first(row: Row, names: tuple[str, ...]) -> str:
-    found = next((row[name] for name in names if row.get(name) is not None), None)
-    if not isinstance(found, str):
+    text = next((row[name] for name in names if row.get(name) is not None), None)
+    if not isinstance(text, str):
         raise DataError(f"one of {', '.join(names)} is expected, a text")
-    return found
+    return text
 
 
 def _read(path: Path, make: Callable[[Row], T], key: Callable[[T], str]) -> list[T]:
-    """Read JSON lines; the same question twice is an error, since one of them would be lost."""
-    found: dict[str, T] = {}
-    for number, made in jsonl.read_plain(path, make):
-        if key(made) in found:
-            raise DataError(f"{path}, line {number}: question {key(made)} stands twice")
-        found[key(made)] = made
-    if not found:
+    """Return the records of JSON lines. Raises DataError, also for a question with two rows."""
+    by_key: dict[str, T] = {}
+    for number, record in jsonl.read_plain(path, make):
+        if key(record) in by_key:
+            raise DataError(f"{path}, line {number}: question {key(record)} stands twice")
+        by_key[key(record)] = record
+    if not by_key:
         raise DataError(f"{path}: no row in it")
-    return list(found.values())
+    return list(by_key.values())

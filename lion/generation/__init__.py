@@ -1,1 +1,1 @@
-"""What pools hold: where instructions come from, which are new, clean and fit for use."""
+"""Generation: the base pool, new instructions and their filters, and the teacher's answers."""

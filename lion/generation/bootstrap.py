@@ -1,37 +1,178 @@
-"""The phase `bootstrap`: a base pool grown from a few tasks of the user's own.
+"""The phase `bootstrap`: a base pool generated from a few tasks of the user's own.
 
-The generator is shown tasks and goes on with new ones (self-instruct; Wang et al., ACL 2023).
-Writes no file. An endpoint that fails is no sign that the generator has run dry: above
-`generate.max_dropped` the phase fails.
+The generator is shown some tasks and writes new ones (self-instruct; Wang et al., ACL 2023). Each
+candidate passes the filters of generation: new against the seeds and all kept tasks, and no overlap
+with an exam. Every dropped candidate is counted with its reason. Writes no file.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 
 from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
+from lion.errors import DataError
 from lion.failure_limit import allowed_failures
-from lion.generation.bootstrapped_pool import BootstrappedPool, BootstrappedTask, Examples
-from lion.generation.candidate_filter import CandidateFilter
-from lion.generation.filters import decontamination, embeddings, safety
+from lion.generation.candidate_filter import Accepted, CandidateFilter
+from lion.generation.filters import decontamination, near_duplicates, quality, safety
+from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
-from lion.prompting import self_instruct
+from lion.prompting import generator
+from lion.prompting.generator import BOOTSTRAP_STAGE as STAGE
+from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.prompting.protocol import Outcome, Request
-from lion.prompting.self_instruct import TASK_KINDS, TaskKind
 from lion.prompting.templates import PromptRole, Prompts
-from lion.records.rows import Dropped, Instruction
-from lion.student import tokens as counting
+from lion.records.rows import (
+    Dropped,
+    Instruction,
+    Message,
+    Record,
+    canonical_messages,
+    instruction_id,
+)
+from lion.student.chat_format import transcript
+
+
+class BootstrappedTask(Record, frozen=True, omit_defaults=True):
+    """A task of the pool, in a format that `seed` reads.
+
+    `category` and `expected` come from the user's file. `examples`: ids of the tasks that the
+    request showed; none for a seed. `closest`: id and cosine of its nearest neighbour by
+    embeddings, where params ask for that filter.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    classification: bool
+    examples: tuple[str, ...] = ()
+    category: str | None = None
+    expected: str | None = None
+    closest: tuple[str, float] | None = None
+
+    @property
+    def kind(self) -> TaskKind:
+        """The kind of task."""
+        return "classification" if self.classification else "open"
+
+    @property
+    def text(self) -> str:
+        """The task as a prompt shows it."""
+        return transcript(self.messages)
+
+
+Examples = tuple[BootstrappedTask, ...]
+"""The tasks that a request shows."""
+
+
+@dataclass(slots=True)
+class BootstrappedPool:
+    """A pool that grows from `seeds` to `settings.size` tasks, with a target for each kind."""
+
+    settings: BootstrapSettings
+    seeds: Sequence[BootstrappedTask]
+    filter: CandidateFilter
+    rngs: Mapping[TaskKind, random.Random]
+    kept: list[BootstrappedTask] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    funnel: dict[TaskKind, Counter[str]] = field(init=False)
+    _goal: dict[TaskKind, int] = field(init=False)
+    _samples: Counter[TaskKind] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Add the seeds, and set the number of new tasks of each kind; seeds count towards it."""
+        self.funnel = {kind: Counter() for kind in TASK_KINDS}
+        new = max(0, self.settings.size - len(self.seeds))
+        share = round(self.settings.classification * self.settings.size)
+        given = sum(task.kind == "classification" for task in self.seeds)
+        labelled = min(max(0, share - given), new)
+        self._goal = {"classification": labelled, "open": new - labelled}
+        self.filter.add_pool((task.id, task.text) for task in self.seeds)
+
+    def wanted(self, kind: TaskKind) -> int:
+        """Return the number of tasks of `kind` still missing."""
+        return self._goal[kind] - self.funnel[kind]["kept"]
+
+    def choose(self, exhausted: Collection[TaskKind] = ()) -> list[Draw[TaskKind, Examples]]:
+        """Return the draws of one round, at most `round`, shared between the kinds by need.
+
+        A round requests the missing tasks and a tenth more. It shows only tasks of earlier rounds,
+        so the order of arrival does not matter.
+        """
+        wanted = {kind: self.wanted(kind) for kind in TASK_KINDS if kind not in exhausted}
+        total = sum(wanted.values())
+        draws = []
+        for kind, count in wanted.items():
+            needed = ceil(1.1 * count / self.settings.per_call)
+            share = max(1, round(self.settings.round * count / total)) if count else 0
+            draws += [self._draw(kind) for _ in range(min(needed, share))]
+        return draws
+
+    def add_reply(self, draw: Draw[TaskKind, Examples], candidates: Sequence[str | Dropped]) -> int:
+        """Keep or drop the candidates of one reply; return the number kept."""
+        return sum(self._admit(draw, candidate) for candidate in candidates)
+
+    def _admit(self, draw: Draw[TaskKind, Examples], candidate: str | Dropped) -> bool:
+        funnel = self.funnel[draw.kind]
+        funnel["asked"] += 1
+        task = candidate if isinstance(candidate, Dropped) else self._filtered(draw, candidate)
+        if isinstance(task, Dropped):
+            funnel[task.reason] += 1
+            self.dropped.append(task)
+            return False
+        funnel["kept"] += 1
+        self.kept.append(task)
+        return True
+
+    def remove(self, rejected: Mapping[str, RejectReason]) -> None:
+        """Drop kept tasks, by id. The filter still knows their texts."""
+        for task in self.kept:
+            if task.id in rejected:
+                why = rejected[task.id]
+                self.funnel[task.kind].update({why.reason: 1, "kept": -1})
+                self.dropped.append(Dropped(STAGE, why.reason, task.id, task.text, why.detail))
+        self.kept = [task for task in self.kept if task.id not in rejected]
+
+    def _draw(self, kind: TaskKind) -> Draw[TaskKind, Examples]:
+        """Draw examples of `kind`, or any seeds where none is of that kind.
+
+        Conversations are not shown, because the new tasks have one turn.
+        """
+        plain = [task for task in self.seeds if len(task.messages) == 1] or list(self.seeds)
+        shown = [task for task in plain if task.kind == kind] or plain
+        kept = [task for task in self.kept if task.kind == kind]
+        settings = self.settings
+        rng = self.rngs[kind]  # one per kind, so that another size repeats most requests
+        examples = rng.sample(shown, min(settings.from_seeds, len(shown)))
+        examples += rng.sample(kept, min(settings.from_made, len(kept)))
+        rng.shuffle(examples)
+        self._samples[kind] += 1
+        return Draw(kind, tuple(examples), self._samples[kind] - 1)
+
+    def _filtered(self, draw: Draw[TaskKind, Examples], text: str) -> BootstrappedTask | Dropped:
+        if self.wanted(draw.kind) <= 0:
+            return Dropped(STAGE, "surplus", text=text)
+        messages = canonical_messages([{"role": "user", "content": text}])
+        try:
+            identity = instruction_id(messages)
+        except DataError as error:
+            return Dropped(STAGE, "malformed", detail=str(error))
+        result = self.filter.admit(identity, text)
+        if not isinstance(result, Accepted):
+            return Dropped(STAGE, result.reason, id=identity, text=text, detail=result.detail)
+        shown = tuple(task.id for task in draw.source)
+        labelled = draw.kind == "classification"
+        return BootstrappedTask(identity, tuple(messages), labelled, shown, closest=result.closest)
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """The seeds, then the new tasks in the order of their making, and what became of the rest.
+    """The seeds, the new tasks in order, and the dropped candidates.
 
-    `funnels` counts the candidates of each kind, `short` how many are lacking; `asked` counts what
-    was asked.
+    `funnels` counts the candidates of each kind, `short` the missing tasks.
     """
 
     seeds: Sequence[BootstrappedTask]
@@ -39,7 +180,7 @@ class Bootstrapped:
     dropped: list[Dropped]
     funnels: dict[TaskKind, Funnel]
     short: dict[TaskKind, int]
-    asked: GenerationUsage
+    usage: GenerationUsage
 
 
 def bootstrap(
@@ -51,13 +192,14 @@ def bootstrap(
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
 ) -> Bootstrapped:
-    """Return a base pool of `entry.size` tasks, or fewer where too little of what comes is kept.
+    """Return a base pool of `entry.size` tasks, or fewer where acceptance is too low.
 
-    No row of `exams` may be given away. `templates` are the prompts of `bootstrap`, and of `safety`
-    where `filters` ask for it.
+    No task overlaps with `exams`. `templates` are the prompts of `bootstrap`, and of `safety` where
+    `filters` ask for it. Raises TooManyDroppedError where more calls fail than
+    `filters.max_dropped` allows.
     """
     guard = decontamination.guard(exams, settings.decontaminate)
-    tokens = counting.counter(settings.quality, settings.student)
+    tokens = quality.token_counter(settings.quality, settings.student)
     rngs = {
         kind: pools.rng_for(random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=0)
         for kind in TASK_KINDS
@@ -65,14 +207,14 @@ def bootstrap(
     pool = BootstrappedPool(
         entry, seeds, CandidateFilter(filters, settings.quality, guard, tokens), rngs
     )
-    asked = _fill(pool, settings, clients, templates)
+    usage = _fill(pool, settings, clients, templates)
     return Bootstrapped(
         seeds=pool.seeds,
         new=pool.kept,
         dropped=pool.dropped,
         funnels={kind: Funnel(sorted(pool.funnel[kind].items())) for kind in TASK_KINDS},
         short={kind: pool.wanted(kind) for kind in TASK_KINDS},
-        asked=asked,
+        usage=usage,
     )
 
 
@@ -82,13 +224,13 @@ def _fill(
     clients: Clients,
     templates: Mapping[PromptRole, Prompts],
 ) -> GenerationUsage:
-    """Ask until the size is reached; return what was asked."""
+    """Run rounds until the pool has its size; return the usage."""
     filters, count = pool.filter.settings, pool.settings.per_call
     wanted = sum(pool.wanted(kind) for kind in TASK_KINDS)
-    sown = [(task.id, task.text) for task in pool.seeds]
+    seeds = [(task.id, task.text) for task in pool.seeds]
     with (
         clients.open("generator", settings.generator) as client,
-        embeddings.embedding_filter(filters, clients, sown, wanted) as near,
+        near_duplicates.near_duplicate_filter(filters, clients, seeds, wanted) as near,
         safety.safety_filter(settings, filters, clients, templates, wanted) as guard,
     ):
         pool.filter.near = near
@@ -109,10 +251,10 @@ def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
 
 
 def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
-    return self_instruct.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
+    return generator.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
 
 
 def _candidates(
     draw: Draw[TaskKind, Examples], outcome: Outcome, count: int, filters: Generate
 ) -> list[str | Dropped]:
-    return self_instruct.candidates(outcome, _texts(draw), count, filters)
+    return generator.candidates(outcome, _texts(draw), count, filters)

@@ -1,7 +1,7 @@
-"""What a candidate must pass to become an instruction, in the base pool and in every iteration.
+"""The filters that a candidate must pass, in the base pool and in every iteration.
 
-One after the other: not known already, usable, meeting no exam, new by ROUGE-L, new by embeddings
-where params ask for that. What passes is known from then on. Says nothing of how many are wanted.
+In this order: no duplicate, usable, no overlap with an exam, new by ROUGE-L, new by embeddings
+where params ask for it. An accepted candidate joins the pool that later ones are compared with.
 """
 
 from collections.abc import Iterable
@@ -12,22 +12,14 @@ from lion.generation.filters import quality
 from lion.generation.filters.decontamination import Decontamination
 from lion.generation.filters.near_duplicates import NearDuplicateIndex
 from lion.generation.filters.novelty import Neighbour, Novelty
-from lion.student.tokens import Count
-
-
-@dataclass(frozen=True, slots=True)
-class RejectReason:
-    """Why a candidate is dropped: a reason that is counted, and more of it."""
-
-    reason: str
-    detail: str | None = None
+from lion.generation.filters.quality import Count, RejectReason
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What of the pool is nearest to a candidate that passed.
+    """The neighbours of a candidate that passed: id and similarity, None without a neighbour.
 
-    By ROUGE-L F (0 to 1), and by the cosine of embeddings (-1 to 1); None where there is none.
+    `nearest` by ROUGE-L F (0 to 1), `closest` by the cosine of embeddings (-1 to 1).
     """
 
     nearest: tuple[str, float] | None
@@ -36,10 +28,10 @@ class Accepted:
 
 @dataclass(slots=True)
 class CandidateFilter:
-    """The filters of one stage, and all that is known to them.
+    """The filters of one stage, with the pool that candidates are compared with.
 
-    `guard` holds the exams, `tokens` counts the tokens of the student, `near` holds the pool's
-    embeddings where params ask for them.
+    `guard` indexes the exams, `tokens` counts the student's tokens, `near` indexes the pool's
+    embeddings where params ask for it.
     """
 
     settings: Generate
@@ -47,26 +39,26 @@ class CandidateFilter:
     guard: Decontamination
     tokens: Count | None = None
     near: NearDuplicateIndex | None = None
-    _known: set[str] = field(default_factory=set)
+    _ids: set[str] = field(default_factory=set)
     _novelty: Novelty = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with an empty pool."""
+        """Start with an empty pool."""
         self._novelty = Novelty(self.settings.novelty, self.settings.tokens)
 
-    def know(self, rows: Iterable[tuple[str, str]]) -> None:
+    def add_pool(self, rows: Iterable[tuple[str, str]]) -> None:
         """Add rows of the pool, pairs of id and text, that no candidate may repeat."""
         for identity, text in rows:
-            self._known.add(identity)
+            self._ids.add(identity)
             self._novelty.add(identity, text)
 
     def expect(self, texts: list[str]) -> None:
-        """Embed the candidates of a round together, which saves time."""
+        """Embed the candidates of a round in batches, which is faster."""
         if self.near is not None:
             self.near.expect(texts)
 
     def admit(self, identity: str, text: str) -> Accepted | RejectReason:
-        """Let a candidate in, or say why not; one that is let in is known from then on."""
+        """Add a candidate to the pool and return its neighbours, or return why it is rejected."""
         rejected = self._unusable(identity, text)
         if rejected is not None:
             return rejected
@@ -74,10 +66,10 @@ class CandidateFilter:
         if neighbour is not None and not self._novelty.is_new(neighbour):
             return RejectReason("not_novel", f"{neighbour.id} at {neighbour.similarity:.3f}")
         closest = None if self.near is None else self.near.neighbour(text)
-        near_duplicate = None if self.near is None else self.near.objection(closest)
+        near_duplicate = None if self.near is None else self.near.reject_reason(closest)
         if near_duplicate is not None:
-            return RejectReason(*near_duplicate)
-        self.know([(identity, text)])
+            return near_duplicate
+        self.add_pool([(identity, text)])
         if self.near is not None:
             self.near.add(identity, text)
         nearest = None if neighbour is None else (neighbour.id, round(neighbour.similarity, 4))
@@ -86,11 +78,11 @@ class CandidateFilter:
         return Accepted(nearest, None)
 
     def _unusable(self, identity: str, text: str) -> RejectReason | None:
-        """Return the reason against a text that follows from the text and the exams alone."""
-        if identity in self._known:
+        """Return the reason against a text that does not depend on its neighbours."""
+        if identity in self._ids:
             return RejectReason("duplicate", identity)
-        flaw = quality.flaw(text, self.quality, self.tokens)
-        if flaw is not None:
-            return RejectReason(flaw.reason, flaw.detail)
-        overlap = self.guard.meets(text)
+        reason = quality.reject_reason(text, self.quality, self.tokens)
+        if reason is not None:
+            return reason
+        overlap = self.guard.find_overlap(text)
         return None if overlap is None else RejectReason("contaminated", str(overlap))

@@ -1,7 +1,6 @@
 """The phase `generate`: new hard and new easy instructions, the Train Pool of an iteration.
 
-Writes no file. An endpoint that fails is no sign that the generator has run dry: above
-`generate.max_dropped` the phase fails.
+Writes no file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
 from lion.generation import learning_progress
 from lion.generation.candidate_filter import CandidateFilter
-from lion.generation.filters import decontamination, embeddings, safety
+from lion.generation.filters import decontamination, near_duplicates, quality, safety
 from lion.generation.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.generation.learning_progress import Judged
 from lion.generation.rounds import Draw, GenerationUsage, Rounds
@@ -22,34 +21,29 @@ from lion.prompting import generator
 from lion.prompting.protocol import Outcome, Request
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
-from lion.student import tokens
 from lion.student.chat_format import transcript
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What an iteration's new instructions are made from.
-
-    The Cache Pool, the verdicts on it in this iteration, and those of the iteration before.
-    """
+    """The Cache Pool, its verdicts of this iteration, and those of the iteration before."""
 
     cache: Sequence[Instruction]
     verdicts: Sequence[Verdict]
     before: Sequence[Verdict]
 
     def judged(self) -> tuple[list[Judged], list[Judged]]:
-        """Return the rows with a gap before, and now."""
-        return learning_progress.judged(self.cache, self.before), learning_progress.judged(
-            self.cache, self.verdicts
-        )
+        """Return the rows with a gap in the iteration before, and in this iteration."""
+        rows_with_gaps = learning_progress.rows_with_gaps
+        return rows_with_gaps(self.cache, self.before), rows_with_gaps(self.cache, self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The new rows, and what became of all candidates.
+    """The new rows and the dropped candidates.
 
-    `funnels` counts the candidates of each kind, `short` how many are lacking. `resisting` names
-    domains whose gaps do not fall. `asked` counts what was asked.
+    `funnels` counts the candidates of each kind, `short` the missing rows. `resisting` names the
+    domains whose gaps do not fall.
     """
 
     kept: list[Instruction]
@@ -57,7 +51,7 @@ class Generated:
     funnels: dict[Kind, Funnel]
     short: dict[Kind, int]
     resisting: list[str]
-    asked: GenerationUsage
+    usage: GenerationUsage
 
 
 def generate(
@@ -73,20 +67,21 @@ def generate(
 ) -> Generated:
     """Return the new instructions of an iteration; none where the loop has `stopped`.
 
-    No row of `exams` may be given away. `settings.generate` are the iteration's own. `templates`
-    are the prompts of the generator, and of `safety` where params ask for it.
+    No row overlaps with `exams`. `settings.generate` is the iteration's section. `templates` are
+    the prompts of the generator, and of `safety` where params ask for it. Raises
+    TooManyDroppedError where more calls fail than `generate.max_dropped` allows.
     """
     before, now = history.judged()
     pool = _empty_pool(history, before, now, exams, settings, iteration, depth)
     wanted = 0 if stopped else sum(pool.wanted(kind) for kind in KINDS)
-    asked = _fill(pool, history.cache, settings, clients, templates, wanted)
+    usage = _fill(pool, history.cache, settings, clients, templates, wanted)
     return Generated(
         kept=pool.kept,
         dropped=pool.dropped,
         funnels={kind: pool.counts(kind) for kind in KINDS},
         short={kind: pool.wanted(kind) if wanted else 0 for kind in KINDS},
         resisting=learning_progress.resisting(before, now),
-        asked=asked,
+        usage=usage,
     )
 
 
@@ -114,7 +109,7 @@ def _empty_pool(
             rules,
             settings.quality,
             decontamination.guard(exams, settings.decontaminate),
-            tokens.counter(settings.quality, settings.student),
+            quality.token_counter(settings.quality, settings.student),
         ),
         pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},
@@ -130,12 +125,12 @@ def _fill(
     templates: Mapping[PromptRole, Prompts],
     wanted: int,
 ) -> GenerationUsage:
-    """Ask until enough is kept; return what was asked."""
+    """Run rounds until the pool is full; return the usage."""
     rules = settings.generate
     rows = [(row.id, transcript(row.messages)) for row in cache]
     with (
         clients.open("generator", settings.generator) as client,
-        embeddings.embedding_filter(rules, clients, rows, wanted) as near,
+        near_duplicates.near_duplicate_filter(rules, clients, rows, wanted) as near,
         safety.safety_filter(settings, rules, clients, templates, wanted) as guard,
     ):
         pool.filter.near = near

@@ -1,7 +1,8 @@
-"""The new instructions of one iteration: from which parents, and what became of each candidate.
+"""The new instructions of one iteration: the choice of their parents and the kept candidates.
 
-Pure. What is kept is new against the Cache Pool and everything kept before it, and meets no exam
-row; whatever is not kept has a reason that is counted.
+Pure. A kept candidate is new against the Cache Pool and all kept before it, and overlaps with no
+exam. Every dropped candidate is counted with its reason. Which rows may be parents follows from the
+verdicts (`pools.parents`).
 """
 
 import random
@@ -14,8 +15,7 @@ from msgspec.structs import replace
 from lion.config.settings import Generate
 from lion.errors import DataError
 from lion.generation.candidate_filter import Accepted, CandidateFilter
-from lion.generation.filters.quality import Flaw
-from lion.generation.parents import ParentChoice
+from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Draw
 from lion.generation.topic_labels import labelled
 from lion.metrics.units import Funnel
@@ -23,19 +23,97 @@ from lion.records.rows import KINDS, Dropped, Instruction, Kind
 from lion.student.chat_format import transcript
 
 SAMPLES_PER_DEPTH = 1 << 20
-"""Sample indices of an iteration: one parent, asked again an iteration later, must not get the
-reply that the ledger has of it."""
+"""Sample indices per iteration: a parent that is drawn again in a later iteration must not get the
+reply that the ledger already holds."""
 
 FUNNEL = ("asked", "truncated", "malformed", "too_short", "duplicate", "not_novel", "contaminated")
-"""What metrics always tell of a kind, also none; then every other reason, and `kept`."""
+"""Counts that metrics always have, including zeros; other reasons follow, then `kept`."""
+
+
+@dataclass(slots=True)
+class ParentChoice:
+    """Draws parents, and counts the children of each and the descendants of each seed.
+
+    `gaps` are in points of score, by id; `progress` are the weights of hard parents
+    (`learning_progress`).
+    """
+
+    settings: Generate
+    rng: random.Random
+    gaps: Mapping[str, float]
+    progress: Mapping[str, float]
+    _seeds: dict[str, str] = field(default_factory=dict)
+    _children: Counter[str] = field(default_factory=Counter)
+    _descendants: Counter[str] = field(default_factory=Counter)
+
+    def add_pool(self, cache: Sequence[Instruction]) -> None:
+        """Count the descendants of each seed in the Cache Pool."""
+        self._seeds = seeds_of(cache)
+        self._descendants = Counter(self._seeds[row.id] for row in cache if row.parent)
+
+    def is_full(self, parent: Instruction) -> bool:
+        """Return whether a parent has its maximum of children, or its seed of descendants."""
+        per_parent, per_seed = self.settings.per_parent, self.settings.per_seed
+        return (per_parent is not None and self._children[parent.id] >= per_parent) or (
+            per_seed is not None and self._descendants[self._seed_of(parent.id)] >= per_seed
+        )
+
+    def count(self, child: str, parent: str, by: int = 1) -> None:
+        """Count a kept child, or take it back with `by` = -1."""
+        self._seeds[child] = self._seed_of(parent)
+        self._children[parent] += by
+        self._descendants[self._seeds[child]] += by
+
+    def draw(self, parents: Sequence[Instruction]) -> Instruction:
+        """Draw a parent: uniformly over rows or domains, or by the weights of `choice`.
+
+        `gap`: a row one point of score above the smallest gap of its kind is twice as likely as the
+        row at the smallest, two points three times. `progress` weighs hard parents only.
+        """
+        if self.settings.feedback == "balanced":
+            domains = _by_domain(parents)
+            return self.rng.choice(domains[self.rng.choice(list(domains))])
+        if self.settings.choice == "gap":
+            return self.rng.choices(parents, self._gap_weights(parents))[0]
+        if self.settings.choice == "progress":
+            weights = [self.progress.get(row.id, 1.0) for row in parents]
+            return self.rng.choices(parents, weights)[0]
+        return self.rng.choice(parents)
+
+    def _gap_weights(self, parents: Sequence[Instruction]) -> list[float]:
+        gaps = [self.gaps[row.id] for row in parents]
+        return [1 + gap - min(gaps) for gap in gaps]
+
+    def _seed_of(self, identity: str) -> str:
+        return self._seeds.get(identity, identity)
+
+
+def seeds_of(rows: Sequence[Instruction]) -> dict[str, str]:
+    """Return for each row the id of its seed; a seed has its own id."""
+    parents = {row.id: row.parent for row in rows}
+    seeds: dict[str, str] = {}
+    for row in rows:
+        ancestor = row.id
+        while (parent := parents.get(ancestor)) is not None and ancestor not in seeds:
+            ancestor = parent
+        seeds[row.id] = seeds.get(ancestor, ancestor)
+    return seeds
+
+
+def _by_domain(rows: Sequence[Instruction]) -> dict[str | None, list[Instruction]]:
+    """Group the rows by topic label, in order of appearance."""
+    domains: dict[str | None, list[Instruction]] = {}
+    for row in rows:
+        domains.setdefault(row.domain, []).append(row)
+    return domains
 
 
 @dataclass(slots=True)
 class GeneratedPool:
     """The new rows of iteration `iteration`, `depth` iterations from the base.
 
-    `parents` are the instructions of each kind that may be drawn from; `filter` knows the Cache
-    Pool, `choice` the children that each parent has.
+    `parents` are the candidates for parents of each kind; `filter` holds the Cache Pool, `choice`
+    the counts of children.
     """
 
     iteration: str
@@ -50,23 +128,23 @@ class GeneratedPool:
     _samples: Counter[tuple[Kind, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Begin to count."""
+        """Create a funnel for each kind."""
         self.funnel = {kind: Counter() for kind in KINDS}
 
     def wanted(self, kind: Kind) -> int:
-        """Return how many new instructions of `kind` are still to be made."""
+        """Return the number of instructions of `kind` still missing."""
         target = self.settings.hard if kind == "hard" else self.settings.easy
         return target - self.funnel[kind]["kept"]
 
     def choose(self, exhausted: Collection[Kind] = ()) -> list[Draw[Kind, Instruction]]:
-        """Return the draws of one round, hard ones first, none of the `exhausted` kinds."""
+        """Return the draws of one round, hard before easy, without the `exhausted` kinds."""
         return [draw for kind in KINDS if kind not in exhausted for draw in self.draws(kind)]
 
     def draws(self, kind: Kind) -> list[Draw[Kind, Instruction]]:
-        """Return the parents of one round, each with its sample index, one per call.
+        """Return the draws of one round of `kind`: a parent with its sample index per request.
 
-        A round asks for what is still wanted and a tenth more, at most `round` requests. A parent
-        with `per_parent` children is not drawn again, nor one whose seed has `per_seed` of them.
+        A round requests the missing rows and a tenth more, at most `round` requests. A parent with
+        `per_parent` children, or whose seed has `per_seed` descendants, is not drawn again.
         """
         parents = [row for row in self.parents[kind] if not self.choice.is_full(row)]
         wanted = self.wanted(kind)
@@ -75,20 +153,20 @@ class GeneratedPool:
         count = min(self.settings.round, wanted + (wanted + 9) // 10)
         return [self._numbered(kind, self.choice.draw(parents)) for _ in range(count)]
 
-    def judge(self, draw: Draw[Kind, Instruction], candidates: Sequence[str | Dropped]) -> int:
-        """Keep the candidates of one reply, or drop each with its reason; return how many stay."""
+    def add_reply(self, draw: Draw[Kind, Instruction], candidates: Sequence[str | Dropped]) -> int:
+        """Keep or drop the candidates of one reply; return the number kept."""
         return sum(self.admit(draw.kind, draw.source, candidate) for candidate in candidates)
 
     def admit(self, kind: Kind, parent: Instruction, candidate: str | Dropped) -> bool:
-        """Keep a candidate or drop it with its reason; return whether it is kept."""
+        """Keep a candidate, or drop it with its reason; return whether it is kept."""
         funnel = self.funnel[kind]
         funnel["asked"] += 1
-        judged = (
+        row = (
             candidate if isinstance(candidate, Dropped) else self._filtered(kind, parent, candidate)
         )
-        if isinstance(judged, Dropped):
-            funnel[judged.reason] += 1
-            self.dropped.append(judged)
+        if isinstance(row, Dropped):
+            funnel[row.reason] += 1
+            self.dropped.append(row)
             return False
         funnel["kept"] += 1
         return True
@@ -99,33 +177,35 @@ class GeneratedPool:
         others = sorted(set(funnel) - {*FUNNEL, "kept"})
         return Funnel({reason: funnel[reason] for reason in (*FUNNEL, *others, "kept")})
 
-    def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
-        """Drop rows that were kept, by id: what was found of them later.
+    def remove(self, rejected: Mapping[str, RejectReason]) -> None:
+        """Drop kept rows, by id.
 
-        They stay known, so that nobody asks about their near-copies.
+        The filter still knows their texts, so their near duplicates are not sent to the referee.
         """
         for row in self.kept:
-            if row.id not in flaws:
+            if row.id not in rejected:
                 continue
-            flaw, parent = flaws[row.id], str(row.parent)
-            self.funnel[_kind(row)].update({flaw.reason: 1, "kept": -1})
+            why, parent = rejected[row.id], str(row.parent)
+            self.funnel["hard" if row.origin == "hard" else "easy"].update(
+                {why.reason: 1, "kept": -1}
+            )
             self.choice.count(row.id, parent, -1)
             text = transcript(row.messages)
-            self.dropped.append(Dropped("generate", flaw.reason, parent, text, flaw.detail))
-        self.kept = [row for row in self.kept if row.id not in flaws]
+            self.dropped.append(Dropped("generate", why.reason, parent, text, why.detail))
+        self.kept = [row for row in self.kept if row.id not in rejected]
 
     def _numbered(self, kind: Kind, parent: Instruction) -> Draw[Kind, Instruction]:
         """Return a draw with the next sample index of its parent and prompt."""
-        asked = prompt_of(kind, self.settings), parent.id
-        sample = self.depth * SAMPLES_PER_DEPTH + self._samples[asked]
-        self._samples[asked] += 1
+        key = prompt_of(kind, self.settings), parent.id
+        sample = self.depth * SAMPLES_PER_DEPTH + self._samples[key]
+        self._samples[key] += 1
         return Draw(kind, parent, sample)
 
     def _filtered(self, kind: Kind, parent: Instruction, text: str) -> Instruction | Dropped:
         if self.wanted(kind) <= 0:
             return Dropped("generate", "surplus", id=parent.id, text=text)
         try:
-            made = Instruction.new(
+            instruction = Instruction.new(
                 [{"role": "user", "content": text}],
                 origin=kind,
                 iteration=self.iteration,
@@ -135,24 +215,19 @@ class GeneratedPool:
             return Dropped("generate", "malformed", id=parent.id, detail=str(error))
         if self.choice.is_full(parent):
             return Dropped("generate", "parent_full", id=parent.id, text=text)
-        judged = self.filter.admit(made.id, text)
-        if not isinstance(judged, Accepted):
-            reason, detail = judged.reason, judged.detail
-            return Dropped("generate", reason, id=parent.id, text=text, detail=detail)
-        self.choice.count(made.id, parent.id)
-        kept = replace(labelled(made), nearest=judged.nearest, closest=judged.closest)
+        result = self.filter.admit(instruction.id, text)
+        if not isinstance(result, Accepted):
+            return Dropped("generate", result.reason, parent.id, text, result.detail)
+        self.choice.count(instruction.id, parent.id)
+        kept = replace(labelled(instruction), nearest=result.nearest, closest=result.closest)
         self.kept.append(kept)
         return kept
 
 
-def _kind(row: Instruction) -> Kind:
-    return "hard" if row.origin == "hard" else "easy"
-
-
 def prompt_of(kind: Kind, settings: Generate) -> Kind:
-    """Return which prompt asks for new instructions of `kind`.
+    """Return which prompt requests new instructions of `kind`.
 
-    One-way imitation has one only: the same domain, the same task type.
+    One-way imitation has a single prompt: the same domain, the same task type.
     """
     return "hard" if settings.feedback in ("uniform", "balanced") else kind
 
@@ -168,8 +243,8 @@ def generated_pool(
     gaps: Mapping[str, float],
     progress: Mapping[str, float],
 ) -> GeneratedPool:
-    """Return an empty pool whose filter and choice of parents know the Cache Pool."""
-    filter_.know((row.id, transcript(row.messages)) for row in cache)
+    """Return an empty pool whose filter and choice of parents hold the Cache Pool."""
+    filter_.add_pool((row.id, transcript(row.messages)) for row in cache)
     choice = ParentChoice(settings, rng, gaps, progress)
-    choice.know(cache)
+    choice.add_pool(cache)
     return GeneratedPool(iteration, depth, settings, parents, filter_, choice)

@@ -1,15 +1,15 @@
-"""Where the student still learns: hard instructions told from unlearnable ones. Pure.
+"""Learning progress: weights that separate hard instructions from unlearnable ones. Pure.
 
-The paper draws parents uniformly from all that is hard, for ever: what the student never learns
-takes a growing share of the budget. Here a parent's weight follows the *learning progress* of its
-relatives, by how much their gap fell since the iteration before (Schmidhuber 1991; Oudeyer, Kaplan
+The paper draws parents uniformly from all hard instructions, so those that the student never learns
+take a growing share of the budget. Here the weight of a parent is the *learning progress* of its
+relatives: the decrease of their gap since the iteration before (Schmidhuber 1991; Oudeyer, Kaplan
 and Hafner 2007; for language models LILO, NeurIPS 2025, which samples by learnability p(1 - p)).
-p(1 - p) alone would not do here: a family that is answered right by chance, a third of the time,
-looks learnable for ever.
+p(1 - p) alone does not suffice: a family that is answered right by chance, a third of the time,
+always looks learnable.
 
-Relatives are judged rows whose words are much the same: the cosine of their idf-weighted sets of
-words, rare words apart, is at least 0.6. So no label, no model and no number of clusters is needed;
-in the laboratory, whose domain labels lump families, 98.9 % of such pairs are of one family.
+Relatives are rows with a gap and similar words: the cosine of their idf-weighted sets of words,
+without rare words, is at least 0.6. This needs no label, no model and no number of clusters. In the
+simulator, whose topic labels mix families, 98.9 % of such pairs are of one family.
 """
 
 from collections import defaultdict
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALIKE = 0.6  # the least cosine of relatives
-COMMON = 5  # rows that a word stands in to count: numbers and names tell no relatives
-PRIOR = 4.0  # relatives that the mean progress stands for, where there are few
-FLOOR = 0.25  # the weight of no progress at all, where 1 is the mean: nothing is given up for good
-_AT_ONCE = 512  # rows compared at a time
+COMMON = 5  # rows with a word for it to count: numbers and names do not make relatives
+PRIOR = 4.0  # weight of the mean progress, in relatives
+FLOOR = 0.25  # weight without progress, where the mean is 1: every parent can still be drawn
+_BATCH = 512  # rows per matrix product
 
-_LEAST = 5  # verdicts in either iteration for a domain to be named
-_NAMED = 5  # domains named, at most
+_MIN_VERDICTS = 5  # in each of the two iterations, for a domain to be named
+_MAX_NAMED = 5  # domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Judged:
     gap: float
 
 
-def judged(rows: Iterable[Instruction], verdicts: Iterable[Verdict]) -> list[Judged]:
-    """Return the rows that have a gap, in their order."""
-    gaps = {one.id: one.gap for one in verdicts if one.gap is not None}
+def rows_with_gaps(rows: Iterable[Instruction], verdicts: Iterable[Verdict]) -> list[Judged]:
+    """Return the rows whose verdict has a gap, in their order."""
+    gaps = {verdict.id: verdict.gap for verdict in verdicts if verdict.gap is not None}
     return [Judged(row, gaps[row.id]) for row in rows if row.id in gaps]
 
 
@@ -53,52 +53,52 @@ def weights(
 ) -> dict[str, float]:
     """Return the weight of each parent, by id; all are 1 where there is no history.
 
-    progress(x) = mean gap of x's relatives before - mean gap of its relatives now (x itself apart),
-    shrunk to the parents' mean by PRIOR relatives and 0 where negative;
+    progress(x) = mean gap of x's relatives before - mean gap of its relatives now (without x),
+    shrunk to the parents' mean by PRIOR relatives, and 0 where negative;
     weight(x) = FLOOR + (1 - FLOOR) * progress(x) / its mean over the parents.
     """
     if not parents or not before or not now:
         return {row.id: 1.0 for row in parents}
     import numpy as np
 
-    index = _index([*parents, *(one.row for one in before), *(one.row for one in now)])
+    index = _index([*parents, *(judged.row for judged in before), *(judged.row for judged in now)])
     ends = np.cumsum([len(parents), len(before), len(now)])
     parts = (index[: ends[0]], index[ends[0] : ends[1]], index[ends[1] :])
-    old_count, old_gap = _relatives(parts[0], parts[1], [one.gap for one in before])
-    count, gap = _relatives(parts[0], parts[2], [one.gap for one in now])
-    own = {one.row.id: one.gap for one in now}
+    old_count, old_gap = _relatives(parts[0], parts[1], [judged.gap for judged in before])
+    count, gap = _relatives(parts[0], parts[2], [judged.gap for judged in now])
+    own = {judged.row.id: judged.gap for judged in now}
     count -= np.array([row.id in own for row in parents])
     gap -= np.array([own.get(row.id, 0.0) for row in parents])
-    moved = _shrunk(old_gap, old_count, gap, count)
-    relative = moved / moved.mean() if moved.any() else np.ones(len(parents))
-    found = FLOOR + (1 - FLOOR) * relative
-    return {row.id: float(one) for row, one in zip(parents, found, strict=True)}
+    progress = _shrunk(old_gap, old_count, gap, count)
+    relative = progress / progress.mean() if progress.any() else np.ones(len(parents))
+    values = FLOOR + (1 - FLOOR) * relative
+    return {row.id: float(weight) for row, weight in zip(parents, values, strict=True)}
 
 
 def resisting(before: Sequence[Judged], now: Sequence[Judged]) -> list[str]:
-    """Return the domains whose mean gap is above that of all and has not fallen, largest first.
+    """Return the domains with a mean gap above the overall mean that has not fallen, largest first.
 
-    Only domains with a few verdicts in both iterations are told, and at most five of them.
+    At most five, each with at least five verdicts in both iterations.
     """
-    least = fmean(one.gap for one in now) if now else 0.0
+    overall = fmean(judged.gap for judged in now) if now else 0.0
     old, new = _by_domain(before), _by_domain(now)
-    found = {
+    means = {
         name: fmean(gaps)
         for name, gaps in new.items()
-        if len(gaps) >= _LEAST
-        and len(old.get(name, ())) >= _LEAST
-        and fmean(gaps) > least
+        if len(gaps) >= _MIN_VERDICTS
+        and len(old.get(name, ())) >= _MIN_VERDICTS
+        and fmean(gaps) > overall
         and fmean(gaps) >= fmean(old[name])
     }
-    return sorted(found, key=lambda name: (-found[name], name))[:_NAMED]
+    return sorted(means, key=lambda name: (-means[name], name))[:_MAX_NAMED]
 
 
 def _by_domain(rows: Sequence[Judged]) -> Mapping[str, list[float]]:
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for one in rows:
-        if one.row.domain is not None:
-            found[one.row.domain].append(one.gap)
-    return found
+    gaps: defaultdict[str, list[float]] = defaultdict(list)
+    for judged in rows:
+        if judged.row.domain is not None:
+            gaps[judged.row.domain].append(judged.gap)
+    return gaps
 
 
 def _shrunk(
@@ -117,27 +117,29 @@ def _shrunk(
 def _relatives(
     rows: Any, others: Any, gaps: Sequence[float]
 ) -> tuple["NDArray[Any]", "NDArray[Any]"]:
-    """Return for each row how many of the others are its relatives, and the sum of their gaps."""
+    """Return for each row the number of its relatives among `others`, and the sum of their gaps."""
     import numpy as np
 
     values = np.asarray(gaps, dtype=float)
     counts, sums = [], []
-    for start in range(0, rows.shape[0], _AT_ONCE):
-        alike = (rows[start : start + _AT_ONCE] @ others.T).toarray() >= ALIKE - 1e-9
+    for start in range(0, rows.shape[0], _BATCH):
+        alike = (rows[start : start + _BATCH] @ others.T).toarray() >= ALIKE - 1e-9
         counts.append(alike.sum(axis=1).astype(float))
         sums.append(alike @ values)
     return np.concatenate(counts), np.concatenate(sums)
 
 
 def _index(rows: Sequence[Instruction]) -> Any:
-    """Return a (rows, words) matrix of idf weights, each row of length 1 (or 0, without words)."""
+    """Return a (rows, words) matrix of idf weights, rows scaled to length 1 (0 without words)."""
     import numpy as np
     from scipy import sparse  # slow to import
 
     sets = [sorted(set(words(row.messages[-1]["content"], "unicode"))) for row in rows]
     places: dict[str, int] = {}
-    columns = np.array([places.setdefault(word, len(places)) for one in sets for word in one], int)
-    starts = np.cumsum([0, *(len(one) for one in sets)])
+    columns = np.array(
+        [places.setdefault(word, len(places)) for members in sets for word in members], int
+    )
+    starts = np.cumsum([0, *(len(members) for members in sets)])
     frequency = np.bincount(columns, minlength=len(places))
     idf = np.log((1 + len(rows)) / np.maximum(frequency, 1)) * (frequency >= COMMON)
     values = idf[columns]

@@ -1,8 +1,8 @@
-"""Asking for new instructions in rounds, until enough are kept or too few of them are.
+"""Rounds of requests for new instructions, until the pool is full or acceptance is too low.
 
-Requests of a round are asked together and judged in their order, so that the order of arrival never
-shows. Where a kind keeps too small a share of its candidates, it is asked for no more. What is
-asked, and what is kept, is the pool's business.
+The replies of a round are filtered in the order of their requests, so the order of arrival does not
+matter. A kind whose acceptance rate is too low is not requested again. The pool decides what is
+requested and what is kept.
 """
 
 from collections import Counter
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from lion.generation.candidate_filter import CandidateFilter
-from lion.generation.filters.quality import Flaw
+from lion.generation.filters.quality import RejectReason
 from lion.generation.filters.safety import Checked, Safety
 from lion.llm.protocols import Client
 from lion.metrics.units import Embedded, RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Dropped
 
-_FEWEST = 20  # candidates, of which a share says something
-_MOST = 100  # candidates of which not one was kept: enough for any share
+_FEWEST = 20  # candidates before an acceptance rate is computed
+_MOST = 100  # candidates that are enough for any rate
 
 K = TypeVar("K", bound=str)
 S = TypeVar("S")
@@ -27,7 +27,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Draw(Generic[K, S]):
-    """One request to come: which kind it asks for, from what, and its sample index."""
+    """A request to be sent: the kind of instruction, its source, and the sample index."""
 
     kind: K
     source: S
@@ -35,16 +35,16 @@ class Draw(Generic[K, S]):
 
 
 class GrowingPool(Protocol[K, S]):
-    """A pool that asks for instructions of several kinds, and keeps some of what comes."""
+    """A pool that requests candidates of several kinds and keeps those that pass its filter."""
 
     @property
     def filter(self) -> CandidateFilter:
-        """What its candidates have to pass."""
+        """The filter of its candidates."""
         ...
 
     @property
     def funnel(self) -> Mapping[K, Counter[str]]:
-        """How many candidates of each kind were asked for, dropped by reason, and kept."""
+        """The counts of candidates by kind: asked for, dropped by reason, and kept."""
         ...
 
     @property
@@ -53,24 +53,21 @@ class GrowingPool(Protocol[K, S]):
         ...
 
     def choose(self, exhausted: Collection[K]) -> list[Draw[K, S]]:
-        """Return the draws of one round, none of the `exhausted` kinds; empty where done."""
+        """Return the draws of a round, without `exhausted` kinds; empty where the pool is full."""
         ...
 
-    def judge(self, draw: Draw[K, S], candidates: Sequence[str | Dropped]) -> int:
-        """Keep the candidates of one reply, or drop each with its reason; return how many stay."""
+    def add_reply(self, draw: Draw[K, S], candidates: Sequence[str | Dropped]) -> int:
+        """Keep or drop the candidates of one reply; return the number kept."""
         ...
 
-    def withdraw(self, flaws: Mapping[str, Flaw]) -> None:
-        """Drop rows that were kept, by id."""
+    def remove(self, rejected: Mapping[str, RejectReason]) -> None:
+        """Drop kept rows, by id."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationUsage:
-    """What filling a pool asked: the generator, the embeddings, and the filter for safety.
-
-    None where params do not ask for one of the latter.
-    """
+    """The usage of the generator, the embedder and the safety filter; None where not used."""
 
     generator: RoleUsage
     embedder: Embedded | None
@@ -79,10 +76,10 @@ class GenerationUsage:
 
 @dataclass(frozen=True, slots=True)
 class Rounds(Generic[K, S]):
-    """How a pool is filled: `request` asks for a draw, `candidates` reads its reply.
+    """The loop that fills a pool: `request` builds the request of a draw, `candidates` parses it.
 
-    `allowed` calls may fail for good in all; `safety` is asked of what is kept, where params say
-    so.
+    At most `allowed` calls may fail in total. `safety` filters the kept rows, where params ask for
+    it.
     """
 
     pool: GrowingPool[K, S]
@@ -93,10 +90,10 @@ class Rounds(Generic[K, S]):
     safety: Safety | None
 
     def fill(self, exhausted: Collection[K] = ()) -> None:
-        """Ask round after round until the pool chooses nothing more.
+        """Run rounds until the pool chooses no more draws.
 
-        An endpoint that fails is no sign of a low yield: raises TooManyDroppedError where more
-        than `allowed` calls fail.
+        Raises TooManyDroppedError where more than `allowed` calls fail: failures of an endpoint do
+        not lower the acceptance rate.
         """
         closed = list(exhausted)
         least = self.pool.filter.settings.min_acceptance
@@ -104,11 +101,11 @@ class Rounds(Generic[K, S]):
         while draws := self.pool.choose(closed):
             left = max(0, self.allowed - self.client.account.failed)
             outcomes = self.client.ask([self.request(draw) for draw in draws], max_failed=left)
-            tried, kept = self._judge(draws, outcomes)
+            tried, kept = self._filter_round(draws, outcomes)
             closed += [kind for kind in tried if monitors[kind].is_too_low(tried[kind], kept[kind])]
 
     def usage(self) -> GenerationUsage:
-        """Return what was asked so far."""
+        """Return the usage so far."""
         near = self.pool.filter.near
         return GenerationUsage(
             self.client.account.versioned(),
@@ -116,31 +113,31 @@ class Rounds(Generic[K, S]):
             None if self.safety is None else self.safety.used(),
         )
 
-    def _judge(
+    def _filter_round(
         self, draws: Sequence[Draw[K, S]], outcomes: Sequence[Outcome]
     ) -> tuple[Counter[K], dict[K, int]]:
-        """Judge a round's replies in the order of their draws; count by kind tried and kept."""
+        """Filter a round's replies in the order of their draws; count by kind tried and kept."""
         pool = self.pool
         before = {kind: funnel["kept"] for kind, funnel in pool.funnel.items()}
-        known = len(pool.kept)
-        replies = [self.candidates(*each) for each in zip(draws, outcomes, strict=True)]
-        pool.filter.expect([text for some in replies for text in some if isinstance(text, str)])
+        kept_before = len(pool.kept)
+        replies = list(map(self.candidates, draws, outcomes))
+        pool.filter.expect([text for reply in replies for text in reply if isinstance(text, str)])
         tried: Counter[K] = Counter()
         for draw, outcome, candidates in zip(draws, outcomes, replies, strict=True):
-            pool.judge(draw, candidates)
-            if not isinstance(outcome, Failure):  # an endpoint that fails says nothing of the yield
+            pool.add_reply(draw, candidates)
+            if not isinstance(outcome, Failure):  # a failed call says nothing about acceptance
                 tried[draw.kind] += len(candidates)
         if self.safety is not None:
-            pool.withdraw(self.safety.flaws(pool.kept[known:]))
+            pool.remove(self.safety.rejected(pool.kept[kept_before:]))
         return tried, {kind: funnel["kept"] - before[kind] for kind, funnel in pool.funnel.items()}
 
 
 @dataclass(slots=True)
 class YieldMonitor:
-    """Candidates of one kind since the last decision; `least`: share to be kept, 0 to 1.
+    """The acceptance rate of one kind; `least` is the smallest that goes on, 0 to 1.
 
-    Rounds are taken together until a share of them says something: a last round of two may well
-    keep none by chance, and what it wanted would be lacking.
+    Rounds are added up until there are enough candidates: a last round of two may keep none by
+    chance, and the pool would stay incomplete.
     """
 
     least: float

@@ -1,4 +1,4 @@
-"""The phase `teach`: the teacher answers the new instructions, and the Cache Pool grows by them.
+"""The phase `teach`: the teacher answers the new instructions, which join the Cache Pool.
 
 Writes no file.
 """
@@ -18,15 +18,12 @@ from lion.records.rows import Answer, Dropped, Instruction
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """The new rows with their answers, the Cache Pool with them appended, and what was dropped.
-
-    `asked` counts what the teacher was asked.
-    """
+    """The new rows with answers, the Cache Pool with them appended, and the dropped rows."""
 
     new: list[Instruction]
     cache: list[Instruction]
     dropped: list[Dropped]
-    asked: RoleUsage
+    usage: RoleUsage
 
 
 def teach(
@@ -36,10 +33,10 @@ def teach(
     clients: Clients,
     templates: Prompts,
 ) -> Taught:
-    """Return the Cache Pool grown by `new`, each row with an answer.
+    """Return the Cache Pool with `new` appended, each row with an answer.
 
-    A row that brings its answer is not asked for. Raises TooManyDroppedError where more than
-    `teach.max_dropped` of the new rows get no answer that can be learnt from.
+    A row that already has an answer is not sent to the teacher. Raises TooManyDroppedError where
+    more than `teach.max_dropped` of the new rows get no usable answer.
     """
     rules = settings.teach
     unanswered = [row for row in new if row.answer is None]
@@ -47,7 +44,7 @@ def teach(
     limit = allowed_failures(rules.max_dropped, len(unanswered))
     with clients.open("teacher", settings.teacher) as client:
         outcomes = client.ask(requests, max_failed=limit)
-        asked = client.account.versioned()
+        usage = client.account.versioned()
     answers = {
         row.id: teacher.parse_answer(row, outcome, rules.truncated)
         for row, outcome in zip(unanswered, outcomes, strict=True)
@@ -57,7 +54,7 @@ def teach(
     taught = [
         _with_answer(row, answers) for row in new if not isinstance(answers.get(row.id), Dropped)
     ]
-    return Taught(taught, pools.grow(cache, taught), dropped, asked)
+    return Taught(taught, pools.grow(cache, taught), dropped, usage)
 
 
 def _with_answer(row: Instruction, answers: Mapping[str, Answer | Dropped]) -> Instruction:

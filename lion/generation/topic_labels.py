@@ -1,12 +1,12 @@
-"""What an instruction is about, in a word or two: a label that is cheap and never changes. Pure.
+"""Topic labels of instructions, of one or two words. Pure; equal texts have equal labels.
 
-`verb noun` where an English instruction opens, or its last sentence does, with a verb that is asked
-for (`write poem`) or a question (`how plant`); else its script (`Han`, `Latin`). Self-instruct
-(Wang et al. 2023, figure 3) parses for the root verb and its object; here a list of verbs and the
-place of the noun stand for the parser. Clusters would depend on the pool they are made from, and
-two pools could not be compared. Nothing is judged by the label; it is counted.
+`verb noun` where an English instruction, or its last sentence, begins with a verb of the list
+(`write poem`) or a question word (`how plant`); else the script (`Han`, `Latin`). Self-instruct
+(Wang et al. 2023, figure 3) parses the root verb and its object; a list of verbs and the position
+of the noun approximate that. Labels of clusters would depend on the pool, so two pools could not be
+compared. The labels serve counts and the balanced choice of parents only.
 """
-# ruff: noqa: SIM905 - lists of words are read as words
+# ruff: noqa: SIM905 - long lists of words are easier to read as text
 
 from itertools import islice
 
@@ -50,7 +50,7 @@ _AFTER_NOUN = frozenset(
     """.split()
 )
 _WORD = regex.compile(r"\p{L}[\p{L}\p{M}'\u2019-]*|[.,;:!?()\"\u201c\u201d\n]")
-_READ, _WORDS = 200, 14  # characters and words that are read at either end
+_READ, _WORDS = 200, 14  # characters and words that are read at the start and at the end
 _CLOSING = ' \t\r\n.!?"\u201d)'
 _SCRIPTS = (
     "Latin Cyrillic Greek Arabic Hebrew Devanagari Bengali Tamil Telugu Thai Hangul Hiragana "
@@ -62,10 +62,10 @@ _SCRIPT = {name: regex.compile(rf"\p{{{name}}}") for name in _SCRIPTS}
 def domain(text: str) -> str:
     """Return the label of an instruction's text, at most two words."""
     opening = text[:_READ]
-    label = _asked(opening)
+    label = _task_label(opening)
     if not label and len(text) > 1:
-        # a story first, what is asked for last
-        label = _asked(regex.split(r"[.!?:\n]\s+", text[-_READ:].rstrip(_CLOSING))[-1])
+        # a story first, the task in the last sentence
+        label = _task_label(regex.split(r"[.!?:\n]\s+", text[-_READ:].rstrip(_CLOSING))[-1])
     return label or _script(opening)
 
 
@@ -74,22 +74,22 @@ def labelled(row: Instruction) -> Instruction:
     return replace(row, domain=domain(row.messages[-1]["content"]))
 
 
-def _asked(sentence: str) -> str:
+def _task_label(sentence: str) -> str:
     words = [match[0].lower() for match in islice(_WORD.finditer(sentence), _WORDS)]
-    at = 0
-    while at < len(words) and words[at] in _POLITE:
-        at += 1
-    opening = words[at] if at < len(words) else ""
+    index = 0
+    while index < len(words) and words[index] in _POLITE:
+        index += 1
+    opening = words[index] if index < len(words) else ""
     if opening not in _VERBS and opening not in _QUESTIONS:
         return ""
-    noun = _noun(words[at + 1 :])
+    noun = _noun(words[index + 1 :])
     return f"{opening} {noun}" if noun else opening
 
 
 def _script(beginning: str) -> str:
-    """Return the script of most letters, `none` where it has no letter.
+    """Return the script of most letters, `none` for a text without letters.
 
-    Japanese is `Hiragana` or `Katakana` where kana prevail, `Han` where they do not.
+    Japanese is `Hiragana` or `Katakana` where kana are more frequent than kanji, else `Han`.
     """
     if beginning.isascii():
         return "Latin" if any(letter.isalpha() for letter in beginning) else "none"
@@ -101,13 +101,13 @@ def _script(beginning: str) -> str:
 
 
 def _noun(words: list[str]) -> str:
-    """Return the last word of the first group of words that a preposition or a mark ends."""
-    at = 0
-    while at < len(words) and words[at] in _BEFORE_NOUN:
-        at += 1
-    found = ""
-    for word in words[at : at + 5]:
+    """Return the last word before the first preposition or punctuation mark, or an empty text."""
+    index = 0
+    while index < len(words) and words[index] in _BEFORE_NOUN:
+        index += 1
+    noun = ""
+    for word in words[index : index + 5]:
         if word in _AFTER_NOUN or not word[0].isalpha():
             break
-        found = word
-    return found
+        noun = word
+    return noun

@@ -1,7 +1,7 @@
-"""What answers prompts, and in which batches: the plan follows from rows and params alone.
+"""The protocol of inference backends, the choice of one, and the plan of batches.
 
-An engine takes a batch of prompts and returns each one's text and why it ended. `decoding` is the
-one of transformers, `vllm_engine` that of vLLM. Imports neither.
+An engine takes a batch of prompts and returns the text and finish reason of each (`hf_backend`,
+`vllm_backend`; neither is imported here). The plan follows from rows and params alone.
 """
 
 import importlib.util
@@ -14,8 +14,8 @@ from lion.config.settings import Answering
 from lion.errors import ModelError
 
 Name = Literal["transformers", "vllm"]
-_AT_ONCE = 4096
-"""Prompts that vLLM takes together: it makes batches of its own, and this many are done anew."""
+_VLLM_BATCH = 4096
+"""Prompts per call of vLLM, which batches them itself; a killed run repeats at most as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,17 @@ def chosen_engine(answering: Answering) -> Name:
 def batches(
     prompts: Sequence[Prompt], answering: Answering, engine: Name, context: int | None
 ) -> Iterator[Sequence[Prompt]]:
-    """Yield the prompts in batches of like length, longest first: no memory surprise at the end.
+    """Yield the prompts in batches of similar length, longest first, where memory is tightest.
 
     A batch holds at most `batch_size` prompts and `batch_tokens` tokens, padding and answers
-    included. Where `context` (tokens) leaves a prompt no room for an answer of full length, it
-    stands alone: the context ends its answer, and must not end its neighbours'.
+    included. A prompt that leaves no room in `context` (tokens) for a full answer gets its own
+    batch: the context would end the answers of the others too.
     """
     ordered = sorted(prompts, key=lambda prompt: (-len(prompt.tokens), prompt.id))
     if engine == "vllm":
-        yield from (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
+        yield from (
+            ordered[first : first + _VLLM_BATCH] for first in range(0, len(ordered), _VLLM_BATCH)
+        )
         return
     start = 0
     while start < len(ordered):

@@ -1,7 +1,7 @@
-"""The student's answers: instructions in, answers out, in the same order.
+"""Batch inference with the student's checkpoint: instructions in, answers out, in the same order.
 
-Batches follow from rows and params; what is done is kept (`response_shards`), so that a killed
-stage goes on where it was; several processes share the batches through accelerate. Judges nothing.
+Batches follow from rows and params. Finished batches are kept (`response_shards`), so a killed
+stage resumes; several processes share the batches through accelerate.
 """
 
 import os
@@ -24,19 +24,19 @@ from lion.inference.vllm_backend import Vllm
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction, Message
 from lion.student import checkpoint as students
-from lion.student import resume
+from lion.student import fingerprint
 from lion.student.chat_format import ChatFormatter
 
 Progress = Callable[[int, int], None]
 _TASK = "task.json"
 _ROWS = "rows.jsonl"
-_ENCODED_AT_ONCE = 1000
-_LOOK_EVERY = 1.0  # seconds
+_ENCODING_BATCH = 1000  # prompts
+_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweringTask:
-    """What decides the answers, beside the rows."""
+    """Everything that decides the answers, except the rows."""
 
     student: Path
     settings: Student
@@ -45,7 +45,7 @@ class AnsweringTask:
     model_name: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the task as values of JSON."""
         return {
             "student": str(self.student),
             "settings": self.settings.model_dump(),
@@ -56,7 +56,7 @@ class AnsweringTask:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
-        """Read what `to_json` made."""
+        """Return the task of a document that `to_json` returned."""
         return cls(
             Path(row["student"]),
             Student.model_validate(row["settings"]),
@@ -75,46 +75,46 @@ def answer(
     """Return the student's answer to each instruction, in their order.
 
     Temperature 0 is greedy. `finish_reason` is `stop` where the student ended its turn, `length`
-    where `max_tokens` (or the model's context) did. Batches that are done lie in a folder of
-    `keep`, for whoever comes after a kill. `progress` is told (answered, all). Raises ModelError,
-    and DataError where the chat template refuses a conversation.
+    where `max_tokens` or the model's context did. Finished batches are kept in a folder in `keep`,
+    for a run after a kill. `progress` is called with (answered, total). Raises ModelError, and
+    DataError where the chat template refuses a conversation.
     """
     if not instructions:
         return []
     with ExitStack() as stack:
         if keep is None:
             keep = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sitting = Sitting.planned(instructions, task, keep)
-        resume.forget_others(sitting.kept.folder)
-        processes = min(_processes(task.answering), len(sitting.missing()))
+        job = BatchJob.planned(instructions, task, keep)
+        fingerprint.remove_other_tasks(job.shards.folder)
+        processes = min(_processes(task.answering), len(job.missing()))
         if processes > 1:
-            _launch(sitting, instructions, processes, progress)
+            _launch(job, instructions, processes, progress)
         else:
-            sitting.work(0, 1, progress)
-        done = sitting.answers()
+            job.run(0, 1, progress)
+        done = job.answers()
     return [done[row.id] for row in instructions]
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
-    """A task with its batches, in the order of the plan, and where their answers are kept."""
+class BatchJob:
+    """A task with its batches, in the order of the plan, and the files of their answers."""
 
     task: AnsweringTask
     plan: tuple[Sequence[Prompt], ...]
-    kept: ResponseShards
+    shards: ResponseShards
     encoder: ChatFormatter
     tokenizer: Any
 
     @classmethod
     def planned(cls, instructions: Sequence[Instruction], task: AnsweringTask, keep: Path) -> Self:
-        """Encode the prompts, each id once, and cut them into batches."""
+        """Encode the prompts, each id once, and split them into batches."""
         tokenizer = students.load_tokenizer(task.student, task.settings)
         encoder = ChatFormatter(tokenizer, task.settings.prompt_format)
         distinct = list({row.id: row.messages for row in instructions}.items())
         prompts = [
             prompt
-            for at in range(0, len(distinct), _ENCODED_AT_ONCE)
-            for prompt in _encoded(encoder, distinct[at : at + _ENCODED_AT_ONCE])
+            for first in range(0, len(distinct), _ENCODING_BATCH)
+            for prompt in _encoded(encoder, distinct[first : first + _ENCODING_BATCH])
         ]
         engine = backend.chosen_engine(task.answering)
         limit = students.student_context_length(task.student, task.settings)
@@ -125,43 +125,47 @@ class Sitting:
         return cls(task, plan, ResponseShards(keep / name), encoder, tokenizer)
 
     def missing(self) -> list[int]:
-        """Return the numbers of the batches that are not answered yet."""
-        return [at for at, batch in enumerate(self.plan) if self.kept.load(at, batch) is None]
+        """Return the numbers of the batches without answers."""
+        return [
+            number
+            for number, batch in enumerate(self.plan)
+            if self.shards.load(number, batch) is None
+        ]
 
-    def work(self, place: int, of: int, progress: Progress | None = None) -> None:
-        """Answer every `of`th missing batch from the `place`th on. Raises ModelError."""
-        missing = self.missing()[place::of]
+    def run(self, rank: int, processes: int, progress: Progress | None = None) -> None:
+        """Answer this process's share of the missing batches. Raises ModelError."""
+        missing = self.missing()[rank::processes]
         if not missing:
             return
         engine = self._engine()
         total = sum(len(batch) for batch in self.plan)
-        done = total - sum(len(self.plan[at]) for at in missing)
-        for at in missing:
-            self._answer(at, engine)
-            done += len(self.plan[at])
+        done = total - sum(len(self.plan[number]) for number in missing)
+        for number in missing:
+            self._answer(number, engine)
+            done += len(self.plan[number])
             if progress is not None:
                 progress(done, total)
 
     def answers(self) -> dict[str, Answer]:
         """Return all answers by id. Raises ModelError where some are missing."""
-        found: dict[str, Answer] = {}
-        for at, batch in enumerate(self.plan):
-            answers = self.kept.load(at, batch)
+        by_id: dict[str, Answer] = {}
+        for number, batch in enumerate(self.plan):
+            answers = self.shards.load(number, batch)
             if answers is None:
                 raise ModelError(
-                    f"{self.kept.folder}: batch {at} is missing or damaged. Is the disk full? Run "
-                    "again: what is done is kept."
+                    f"{self.shards.folder}: batch {number} is missing or damaged. Is the disk "
+                    "full? Run again: what is done is kept."
                 )
-            found |= {answer.id: answer for answer in answers}
-        return found
+            by_id |= {answer.id: answer for answer in answers}
+        return by_id
 
-    def _answer(self, at: int, engine: Engine) -> None:
-        batch = self.plan[at]
+    def _answer(self, number: int, engine: Engine) -> None:
+        batch = self.plan[number]
         answers = [
             Answer(prompt.id, text, reason, self.task.model_name)
             for prompt, (text, reason) in zip(batch, engine(batch), strict=True)
         ]
-        self.kept.save(at, answers)
+        self.shards.save(number, answers)
 
     def _engine(self) -> Engine:
         task = self.task
@@ -174,14 +178,14 @@ class Sitting:
 
 
 def _encoded(encoder: ChatFormatter, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:
-    found = encoder.prompts([messages for _, messages in rows])
-    return [Prompt(id, array("i", tokens)) for (id, _), tokens in zip(rows, found, strict=True)]
+    encoded = encoder.prompts([messages for _, messages in rows])
+    return [Prompt(id, array("i", tokens)) for (id, _), tokens in zip(rows, encoded, strict=True)]
 
 
 def _processes(answering: Answering) -> int:
-    """Return how many processes answer: as asked for, else one per GPU and one without.
+    """Return the number of processes: `answering.processes`, else one per GPU, at least one.
 
-    vLLM shares its GPUs out itself.
+    vLLM distributes its GPUs itself.
     """
     if backend.chosen_engine(answering) == "vllm":
         return 1
@@ -193,35 +197,35 @@ def _processes(answering: Answering) -> int:
 
 
 def _launch(
-    sitting: Sitting,
+    job: BatchJob,
     instructions: Sequence[Instruction],
     processes: int,
     progress: Progress | None,
 ) -> None:
-    """Let `processes` of `answerer` share the batches, and tell how far they are.
+    """Share the batches between processes of `inference_worker`, and report their progress.
 
     Raises ModelError where one of them fails.
     """
-    folder = sitting.kept.folder
+    folder = job.shards.folder
     jsonl.write(folder / _ROWS, instructions)
-    jsonl.write_document(folder / _TASK, {"parent": os.getpid(), **sitting.task.to_json()})
-    # `multi_gpu` is accelerate's word for one process per device; without GPUs they are CPU's.
+    jsonl.write_document(folder / _TASK, {"parent": os.getpid(), **job.task.to_json()})
+    # `multi_gpu` is accelerate's name for one process per device, also on CPUs.
     options = ["--multi_gpu", f"--num_processes={processes}", "--num_machines=1"]
     options += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
-    words = [
+    command = [
         "-m",
         "accelerate.commands.launch",
         *options,
         "--module",
         "lion.inference.inference_worker",
     ]
-    sizes = [len(batch) for batch in sitting.plan]
-    with subprocess.Popen([sys.executable, *words, str(folder)]) as process:  # noqa: S603  # our own words
+    sizes = [len(batch) for batch in job.plan]
+    with subprocess.Popen([sys.executable, *command, str(folder)]) as process:  # noqa: S603  # no user input
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_EVERY)
+                process.wait(_POLL_SECONDS)
             if progress is not None:
-                done = sum(size for at, size in enumerate(sizes) if sitting.kept.has(at))
+                done = sum(size for number, size in enumerate(sizes) if job.shards.has(number))
                 progress(done, sum(sizes))
     if process.returncode:
         raise ModelError(
@@ -230,11 +234,11 @@ def _launch(
         )
 
 
-def take_up(folder: Path) -> tuple[Sitting, int]:
-    """Return what the process that launched this one asks for in `folder`, and its process id."""
+def read_job(folder: Path) -> tuple[BatchJob, int]:
+    """Return the job that the launching process wrote to `folder`, and that process's id."""
     document = jsonl.read_document(folder / _TASK)
     rows = jsonl.read(folder / _ROWS, Instruction)
-    sitting = Sitting.planned(rows, AnsweringTask.from_json(document), folder.parent)
-    if sitting.kept.folder != folder:
+    job = BatchJob.planned(rows, AnsweringTask.from_json(document), folder.parent)
+    if job.shards.folder != folder:
         raise ModelError(f"{folder}: the student or the code has changed meanwhile. Run again.")
-    return sitting, int(document["parent"])
+    return job, int(document["parent"])

@@ -1,7 +1,7 @@
-"""Answering with transformers: `generate` on left-padded batches, with a cache that is not copied.
+"""The backend of transformers: `generate` on left-padded batches, with a preallocated cache.
 
-A row's answer depends on the row, the student and the seed, and not on the rows beside it, up to
-the last bits of sums that kernels split by shape. A batch that does not fit in memory is halved.
+A row's answer depends on the row, the student and the seed, not on its batch, up to the last bits
+of sums that kernels split by shape. A batch that does not fit in memory is halved.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from lion.student.chat_format import ChatFormatter
 from lion.student.checkpoint import context_length
 
 _ROUND = 32
-"""Tokens between two looks at which rows of a batch have ended and leave it."""
+"""Tokens between two removals of finished rows from a batch."""
 _WORTH = 0.75
-"""Share of a batch that may be left for its rows to be moved together: moving copies the cache."""
+"""Largest share of unfinished rows at which the batch is compacted: compacting copies the cache."""
 
 
 class Decoder:
-    """A loaded student that answers batches of prompts (an `engines.Engine`)."""
+    """A loaded student (a `backend.Engine`)."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Decoder:
         random_seed: int,
     ) -> None:
         self._model = model.to(device())
-        # Its own settings (a repetition penalty, beams, a top-k) would be merged into ours.
+        # The model's own settings (a repetition penalty, beams, a top-k) would be merged in.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._tokenizer = tokenizer
         self._answering = answering
@@ -68,7 +68,7 @@ class Decoder:
 
     @torch.inference_mode()
     def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return each prompt's tokens, generated in rounds that ended rows leave."""
+        """Return each prompt's tokens, generated in rounds; finished rows leave the batch."""
         width = max(len(prompt.tokens) for prompt in prompts)
         longest = self._answering.max_tokens
         if self._context is not None:
@@ -85,13 +85,15 @@ class Decoder:
             ids = self._round(ids, mask, cache, tokens, draws, width)
             for row, written in zip(rows, ids[:, width:].tolist(), strict=True):
                 done[row] = written
-            open_ = [at for at, row in enumerate(rows) if not self._stops.intersection(done[row])]
+            open_ = [
+                index for index, row in enumerate(rows) if not self._stops.intersection(done[row])
+            ]
             if len(open_) <= _WORTH * len(rows):
                 chosen = torch.tensor(open_, dtype=torch.long, device=ids.device)
                 cache.batch_select_indices(chosen)
                 ids, mask = ids[chosen], mask[chosen]
                 draws = None if draws is None else draws[chosen]
-                rows = [rows[at] for at in open_]
+                rows = [rows[index] for index in open_]
             mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
         return done
 
@@ -126,28 +128,28 @@ class Decoder:
         return ids.to(self._model.device), mask.to(self._model.device)
 
     def _draws(self, prompts: Sequence[Prompt], steps: int) -> Tensor | None:
-        """Return uniform numbers of (rows, steps), each row's its own; None where greedy."""
+        """Return uniform numbers (rows, steps) that depend on the row's id; None where greedy."""
         if self._answering.temperature == 0:
             return None
         draws = np.stack([uniforms(self._random_seed, prompt.id, steps) for prompt in prompts])
         return torch.from_numpy(draws).to(self._model.device)
 
     def _read(self, tokens: list[int]) -> tuple[str, str]:
-        """Cut generated tokens at the first stop, and decode what stands before."""
+        """Return the decoded tokens before the first stop token, and the finish reason."""
         end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
         text: str = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
         return text.strip(), "length" if end is None else "stop"
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
-    """A layer's keys and values in tensors made once, with room for all that will be written.
+    """A layer's keys and values in tensors that are allocated once, for `room` tokens.
 
-    transformers' own layer concatenates: it copies the whole cache at every token, which costs
-    more than the attention. Its static one attends to the room that is still empty.
+    transformers' dynamic layer concatenates: it copies the whole cache at every token, which costs
+    more than the attention. Its static layer attends to the unused positions too.
     """
 
     def __init__(self, room: int) -> None:
-        """Take the most tokens that a row may have."""
+        """Create an empty layer for rows of at most `room` tokens."""
         super().__init__()  # type: ignore[no-untyped-call]  # transformers'
         self._room = room
         self._length = 0
@@ -159,10 +161,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers
         *args: Any,  # noqa: ARG002  # transformers'
         **kwargs: Any,  # noqa: ARG002  # transformers'
     ) -> tuple[Tensor, Tensor]:
-        """Write (rows, heads, new tokens, dimension) behind what is there; return all of it."""
+        """Append (rows, heads, new tokens, dimension); return all keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._all_keys, self._all_values = self._made(key_states), self._made(value_states)
+            self._all_keys = self._empty(key_states)
+            self._all_values = self._empty(value_states)
         end = self._length + key_states.shape[-2]
         self._all_keys[..., self._length : end, :] = key_states
         self._all_values[..., self._length : end, :] = value_states
@@ -171,12 +174,12 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the rows of `indices` alone."""
+        """Keep only the rows of `indices`."""
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
         end = self._length
         self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]
 
-    def _made(self, states: Tensor) -> Tensor:
+    def _empty(self, states: Tensor) -> Tensor:
         *sizes, _, dimension = states.shape
         return states.new_empty((*sizes, self._room, dimension))
 
@@ -184,35 +187,35 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers
 class InverseSampling(LogitsProcessor):
     """Samples exactly from softmax(logits / temperature) with one uniform number per row and step.
 
-    The token drawn is the first whose cumulative probability exceeds the number (inversion); all
-    others are forbidden, so that the greedy search that follows takes it. The numbers come with
-    the row, so that its sample does not depend on its batch.
+    The token is the first whose cumulative probability exceeds the number (inversion); all others
+    get -inf, so the greedy search that follows takes it. The numbers belong to the row, so its
+    sample does not depend on its batch.
     """
 
     def __init__(self, uniform: Tensor, temperature: float, width: int) -> None:
-        """Take (rows, steps) numbers of [0, 1) and the prompts' padded width in tokens."""
+        """Store (rows, steps) numbers in [0, 1) and the prompts' padded width in tokens."""
         self._uniform = uniform
         self._temperature = temperature
         self._width = width
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return (rows, vocabulary) scores that leave one token each."""
+        """Return (rows, vocabulary) scores: 0 for one token of each row, -inf for the others."""
         draw = self._uniform[:, input_ids.shape[1] - self._width, None]
         cumulative = (scores.double() / self._temperature).softmax(-1).cumsum(-1)
-        # Rounding leaves the last sum a little off 1, and the number must fall below it.
+        # By rounding, the last sum differs from 1, and the number must be below it.
         chosen = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)
         chosen = chosen.clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
 
 
 def uniforms(random_seed: int, id: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return `count` numbers of [0, 1) that belong to instruction `id`, the same everywhere."""
+    """Return `count` numbers in [0, 1), a function of seed and `id` on every machine."""
     digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).random(count)
 
 
 def _cache(config: Any, room: int) -> DynamicCache:
-    """Return a cache for rows of at most `room` tokens; layers that slide or recur stay as is."""
+    """Return a cache for rows of at most `room` tokens; sliding and recurrent layers stay as is."""
     cache = DynamicCache(config=config)
     cache.layers = [
         RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
@@ -224,5 +227,5 @@ def device() -> torch.device:
     """Return this process's device."""
     from accelerate import PartialState
 
-    found: torch.device = PartialState().device
-    return found
+    assigned: torch.device = PartialState().device
+    return assigned

@@ -1,7 +1,7 @@
-"""One of several answering processes, started by `accelerate launch --module` with a FOLDER.
+"""One of several inference processes, started by `accelerate launch --module` with a FOLDER.
 
-It takes every nth batch that is missing in FOLDER, which `answering` prepared, and keeps each when
-it is done. It ends between two batches where whoever asked is gone: another may have begun anew.
+It answers every nth missing batch of the job that `batch_inference` wrote to FOLDER. It ends
+between two batches where the stage is gone, because a new run may have started on the same folder.
 """
 
 import os
@@ -15,23 +15,23 @@ from lion.student import checkpoint
 
 
 def main() -> None:
-    """Answer this process's share."""
+    """Answer this process's share of the batches."""
     checkpoint.load_libraries("accelerate")
     from accelerate import PartialState
 
     with console.error_boundary():
         state = PartialState()
-        sitting, parent = batch_inference.take_up(Path(sys.argv[1]))
+        job, parent = batch_inference.read_job(Path(sys.argv[1]))
 
-        def look(_done: int, _total: int) -> None:
-            if not _lives(parent):
+        def check_parent(_done: int, _total: int) -> None:
+            if not _is_running(parent):
                 raise InterruptedRunError("the stage that asked for these answers is gone")
 
-        sitting.work(state.process_index, state.num_processes, look)
+        job.run(state.process_index, state.num_processes, check_parent)
         state.destroy_process_group()
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

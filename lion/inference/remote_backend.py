@@ -1,7 +1,7 @@
-"""The student behind a server: asked as the teacher is, with the same asker and ledger.
+"""The backend of a student behind a server: requests go through the client and the ledger.
 
-The model's name holds a hash of the student's bytes, so a server that still has another iteration's
-student refuses, and no reply of that one is ever taken from the ledger for this one's.
+The model's name contains a hash of the student's bytes: a server that still has another student
+refuses, and the ledger never returns the replies of another student.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lion.student.chat_format import ChatFormatter
 from lion.student.fingerprint import served_name
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
-"""Failures of a teacher that a student's answer may be: it wrote nothing."""
+"""Failures that count as an empty answer of a student, with their finish reason."""
 
 
 def answers(
@@ -31,7 +31,7 @@ def answers(
     """Return the answer of the served student to each row, in order.
 
     Raises EndpointError where the server does not have this student, ModelError where an answer
-    cannot be had.
+    fails.
     """
     served = _served(settings)
     name = served_name(student, iteration)
@@ -42,7 +42,7 @@ def answers(
     tokenizer = students.load_tokenizer(student, settings.student)
     encoder = ChatFormatter(tokenizer, settings.student.prompt_format)
     requests = [
-        # The sample index makes the protocol's seed, here one of each row's own.
+        # The protocol derives its seed from the sample index, so each row has its own.
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
         for row in rows
     ]

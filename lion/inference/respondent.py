@@ -1,6 +1,6 @@
-"""A student that responds: by its own checkpoint, or through the server that params name.
+"""The student that responds: its own checkpoint, or the server that params name.
 
-Writes no file but what a killed stage goes on from (`keep`).
+Writes no file except the finished batches from which a killed stage resumes (`keep`).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ Progress = Callable[[int, int], None]
 class Respondent:
     """The student of iteration `iteration`, whose checkpoint is in `folder`.
 
-    `clients` open the student's server where params name one. `keep` is the folder of batches that
-    are done, for a stage that is killed; `progress` opens a display of responses done and in all.
+    `clients` open the student's server where params name one. `keep` is the folder for finished
+    batches; `progress` opens a progress bar, whose callback takes (answered, total).
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Respondent:
             return remote_backend.answers(
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
-        checkpoint.load_libraries()  # torch, which a loop that has stopped does not need
+        checkpoint.load_libraries()  # imports torch, which a stopped loop does not need
         settings = self.settings
         label = f"student-{self.iteration}"
         task = batch_inference.AnsweringTask(

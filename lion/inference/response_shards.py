@@ -1,6 +1,6 @@
-"""Answers of the batches that are done, a file each: what a killed stage goes on from.
+"""Response shards: one file of answers per finished batch, from which a killed stage resumes.
 
-They lie in the folder of their task (`resume`). A file appears complete or not at all.
+The files of a task share a folder (`fingerprint`). A file appears complete or not at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from lion.inference.backend import Prompt
 from lion.records import jsonl
 from lion.records.rows import Answer
 from lion.student import checkpoint as students
-from lion.student import resume
+from lion.student import fingerprint
 
 CODE = (
     "inference/backend.py",
@@ -22,35 +22,35 @@ CODE = (
     "student/chat_format.py",
     "student/checkpoint.py",
 )
-"""What decides an answer (tests compare this list with the imports)."""
+"""The files that decide an answer (a test compares this list with the imports)."""
 
 
 def answers_key(plan: Sequence[Sequence[Prompt]], student: Path, decisive: dict[str, Any]) -> str:
-    """Return the key of answering the batches of `plan`. Raises ModelError."""
-    return resume.task_key(students.resolve(student), _inputs(plan), decisive, CODE)
+    """Return the key of the task that answers the batches of `plan`. Raises ModelError."""
+    return fingerprint.task_key(students.resolve(student), _inputs(plan), decisive, CODE)
 
 
 class ResponseShards:
     """The folder of one task: a file of answers per batch."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the task's folder, which need not be there."""
+        """Store the task's folder, which need not exist."""
         self.folder = folder
 
     def save(self, number: int, answers: Sequence[Answer]) -> None:
-        """Keep the answers of a batch."""
+        """Write the answers of a batch."""
         jsonl.write(self._path(number), answers)
 
     def has(self, number: int) -> bool:
-        """Tell whether a file of the batch is there, whatever it holds."""
+        """Return whether a file of the batch exists, valid or not."""
         return self._path(number).exists()
 
     def load(self, number: int, batch: Sequence[Prompt]) -> list[Answer] | None:
-        """Return the answers of a batch, or None where it must be answered (again)."""
+        """Return the answers of a batch, or None where they are missing or invalid."""
         try:
             answers = jsonl.read(self._path(number), Answer)
         except DataError:
-            return None  # not there, or damaged: nothing is lost but its time
+            return None  # missing or damaged: the batch is repeated
         same = [answer.id for answer in answers] == [prompt.id for prompt in batch]
         return answers if same else None
 
@@ -61,4 +61,4 @@ class ResponseShards:
 def _inputs(plan: Sequence[Sequence[Prompt]]) -> Iterator[bytes]:
     for batch in plan:
         yield from (prompt.id.encode() + prompt.tokens.tobytes() for prompt in batch)
-        yield b""  # where a batch ends
+        yield b""  # the end of a batch

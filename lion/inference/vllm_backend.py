@@ -1,7 +1,7 @@
-"""Answering with vLLM's offline engine, where it is installed.
+"""The backend of vLLM's offline engine, where it is installed.
 
-Not run by the tests' machines, which have no GPU: what is tested is what vLLM is asked, against a
-stand-in of its documented API (LLM, SamplingParams, TokensPrompt, LoRARequest).
+The machines of the tests have no GPU: tests check the calls against a stand-in of the documented
+API (LLM, SamplingParams, TokensPrompt, LoRARequest).
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from lion.student.chat_format import ChatFormatter
 
 
 class Vllm:
-    """A student that vLLM has loaded (an `engines.Engine`)."""
+    """A student loaded by vLLM (a `backend.Engine`)."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Vllm:
         ]
 
     def _sampling(self, prompt: Prompt) -> Any:
-        """Return the parameters of one prompt; its seed is its own."""
+        """Return the sampling parameters of a prompt, with a seed of its own."""
         return self._vllm.SamplingParams(
             temperature=self._answering.temperature,
             max_tokens=self._answering.max_tokens,
@@ -82,7 +82,7 @@ class Vllm:
 
 
 def _seed(random_seed: int, id: str) -> int:
-    """Return the seed (31 bits) of instruction `id`: a function of the two alone."""
+    """Return the seed (31 bits) of instruction `id`."""
     digest = hashlib.sha256(f"{random_seed} {id}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 

@@ -6,6 +6,7 @@ bytes and amounts, not what they mean.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from typing import Any, Self
 
 from lion.config.settings import Budget
 from lion.errors import AskError
+from lion.prompting.protocol import valid_text
 
 FORMAT = 3
 ANSWERED = "answered"
 _LOOK_UP_CHUNK = 500
+_LOCK_TIMEOUT, _LOCK_POLL = 60.0, 0.01  # seconds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -182,10 +185,10 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
+                path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
             )
             self._refuse_later(path)  # before anything of the file is changed
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
             self._prepare()
         except sqlite3.Error as error:
@@ -193,6 +196,21 @@ class Ledger:
                 f"{path}: the ledger cannot be opened: {error}. Look at the file and the disk; "
                 "a copy of it keeps what was paid for."
             ) from error
+
+    def _use_wal(self) -> None:
+        """Switch to the write-ahead log, and wait while another process does the same.
+
+        SQLite answers this pragma with "locked" at once: its own time-out does not hold here.
+        """
+        deadline = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOCK_POLL)
 
     def _format(self) -> int:
         found: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -387,7 +405,8 @@ def _call_row(one: Entry | FailedCall) -> tuple[object, ...]:
     outcome, detail = (ANSWERED, "") if isinstance(one, Entry) else (one.reason, one.detail)
     call = one.call
     used = (call.prompt, call.completion, call.nanodollars, call.seconds)
-    return (one.key, call.endpoint, call.model, call.stage, outcome, detail, *used)
+    words = map(valid_text, (outcome, detail))  # a server's: half an emoji has no bytes
+    return (one.key, call.endpoint, call.model, call.stage, *words, *used)
 
 
 def _sums(calls: Sequence[Call]) -> tuple[int, int, int, int]:

@@ -1,26 +1,42 @@
 """Group commit: what arrives while one transaction is being synced goes into the next."""
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Self
 
 from lion.errors import AskError
 from lion.llm.ledger import Amount, Cap, Entry, FailedCall, Ledger
 
-Item = Entry | FailedCall | Amount
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A reservation of a call that was never sent."""
+
+    reservation: int
+
+
+Item = Entry | FailedCall | Amount | Release
+Result = int | None | AskError
+"""What a waiter gets: the number of a reservation, nothing, or what is raised there."""
+Waiting = tuple[Item, "asyncio.Future[int | None]"]
 
 
 class Writer:
     """Writes to the ledger in a thread of its own, one transaction at a time.
 
-    So that a reply waits for the disk once with all its neighbours, and never alone.
+    So that a reply waits for the disk once with all its neighbours, and never alone. Whatever the
+    writer ends of is raised by everything that waits for it, as AskError.
     """
 
     def __init__(self, ledger: Ledger, cap: Cap) -> None:
         self._ledger = ledger
         self._cap = cap
-        self._pending: list[tuple[Item, asyncio.Future[int | None]]] = []
+        self._pending: list[Waiting] = []
+        self._writing: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._closing = False
+        self._failure: AskError | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -29,11 +45,13 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Write what is left."""
+        """Write what is left. Raises AskError where the writer ended before."""
         self._closing = True
         self._arrived.set()
         if self._task is not None:
             await self._task
+        if self._failure is not None:
+            raise self._failure
 
     async def put(self, entry: Entry | FailedCall) -> None:
         """Return once `entry` is durable. Raises AskError."""
@@ -43,43 +61,78 @@ class Writer:
         """Set `most` aside; return its number, or None where the budget is reached."""
         return await self._put(most)
 
+    async def release(self, reservation: int) -> None:
+        """Give back what was set aside for a call that was never sent. Raises AskError."""
+        await self._put(Release(reservation))
+
     async def _put(self, item: Item) -> int | None:
+        if self._failure is not None:
+            raise self._failure
         done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._pending.append((item, done))
         self._arrived.set()
         return await done
 
     async def _run(self) -> None:
-        while self._pending or not self._closing:
-            await self._arrived.wait()
-            self._arrived.clear()
-            batch, self._pending = self._pending, []
-            await self._write(batch)
-
-    async def _write(self, batch: list[tuple[Item, asyncio.Future[int | None]]]) -> None:
-        error: AskError | None = None
-        numbers: list[int | None] = []
         try:
-            numbers = await asyncio.to_thread(self._write_all, [item for item, _ in batch])
-        except AskError as problem:
-            error = problem
-        unclaimed = []
-        for place, (item, done) in enumerate(batch):
-            if done.cancelled():  # the asking was abandoned; its reply is kept all the same
-                unclaimed += [numbers[place]] if isinstance(item, Amount) and numbers else []
-            elif error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(numbers[place])
-        given_back = [number for number in unclaimed if number is not None]
-        if given_back:
-            await asyncio.to_thread(self._ledger.release, given_back)
+            while self._pending or not self._closing:
+                await self._arrived.wait()
+                self._arrived.clear()
+                self._writing, self._pending = self._pending, []
+                await self._write(self._writing)
+        except Exception as error:  # told to all who wait, here and in `__aexit__`
+            self._failure = _refused(error)
+            for _, done in (*self._writing, *self._pending):
+                if not done.done():
+                    done.set_exception(self._failure)
 
-    def _write_all(self, items: list[Item]) -> list[int | None]:
+    async def _write(self, batch: list[Waiting]) -> None:
+        results = await asyncio.to_thread(self._results, [item for item, _ in batch])
+        unclaimed: list[int] = []
+        for (_, done), result in zip(batch, results, strict=True):
+            if done.cancelled():  # the asking was abandoned; its reply is kept all the same
+                unclaimed += [result] if isinstance(result, int) else []
+            elif isinstance(result, AskError):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+        if unclaimed:
+            await asyncio.to_thread(self._ledger.release, unclaimed)
+
+    def _results(self, items: list[Item]) -> list[Result]:
+        """Write `items`; return each one's result.
+
+        An item that the database does not take is refused alone: its neighbours are kept.
+        """
+        try:
+            return [*self._write_all(items)]
+        except AskError as error:  # the disk or the file: no item is at fault
+            return [error] * len(items)
+        except Exception as error:  # translated, and raised where the item is waited for
+            if len(items) == 1:
+                return [_refused(error)]
+            return [result for item in items for result in self._results([item])]
+
+    def _write_all(self, items: list[Item]) -> Iterable[int | None]:
         """Write replies and failures first, since they settle what was set aside before."""
-        entries = [item for item in items if not isinstance(item, Amount)]
+        entries = [item for item in items if isinstance(item, Entry | FailedCall)]
         wanted = [item for item in items if isinstance(item, Amount)]
+        released = [item.reservation for item in items if isinstance(item, Release)]
         if entries:
             self._ledger.write(entries)
+        if released:
+            self._ledger.release(released)
         numbers = iter(self._ledger.reserve(wanted, self._cap) if wanted else [])
         return [next(numbers) if isinstance(item, Amount) else None for item in items]
+
+
+def _refused(error: Exception) -> AskError:
+    """Return an error of the writer as one that is told in a sentence; its cause is kept."""
+    if isinstance(error, AskError):
+        return error
+    refused = AskError(
+        f"the ledger cannot keep a reply: {type(error).__name__}: {error}. Everything else that "
+        "was answered is kept; this is a fault of Lion, please report it."
+    )
+    refused.__cause__ = error
+    return refused

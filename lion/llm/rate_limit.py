@@ -5,6 +5,7 @@ rate once per round trip, quiet seconds raise it again. Sends nothing and retrie
 """
 
 import asyncio
+import math
 import re
 import time
 from collections import deque
@@ -96,7 +97,24 @@ class Pace:
             self._giving = asyncio.create_task(self._give_turns())
         return await turn
 
+    def release(self) -> None:
+        """Let every call that waits for its turn go on: its asking has ended, nothing is sent."""
+        while self._turns:
+            turn, _ = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(self._clock())
+
     async def _give_turns(self) -> None:
+        """Let calls start; whatever goes wrong here is raised by each that waits."""
+        try:
+            await self._give_all()
+        except Exception as error:  # raised where the turns are waited for
+            for turn, _ in self._turns:
+                if not turn.done():
+                    turn.set_exception(error)
+            self._turns.clear()
+
+    async def _give_all(self) -> None:
         """Let calls start in their order, all that may at once: not one per turn of the loop."""
         while self._turns:
             wait = self._wait()
@@ -193,7 +211,9 @@ def _told_rate(headers: Mapping[str, str], kind: str) -> float | None:
         seconds = _duration(headers[f"x-ratelimit-reset-{kind}"])
     except (KeyError, ValueError):
         return None
-    if limit <= 0 or seconds <= 0 or left >= limit:
+    if not all(map(math.isfinite, (limit, left, seconds))):
+        return None
+    if limit <= 0 or seconds <= 0 or not 0 <= left < limit:
         return None
     return (limit - left) / seconds
 

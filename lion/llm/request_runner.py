@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lion.config.settings import Api
-from lion.errors import BudgetError, LionError
+from lion.errors import BudgetError
 from lion.llm import budget
 from lion.llm.budget import Purse
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
@@ -15,7 +15,14 @@ from lion.llm.ledger_writer import Writer
 from lion.llm.lookup import PreparedRequest
 from lion.llm.rate_limit import Pace
 from lion.llm.retry import Tries
-from lion.llm.transport import CallError, RetryableError, ThrottledError, Transport
+from lion.llm.transport import (
+    CallError,
+    EndpointRefusedError,
+    RefusedError,
+    RetryableError,
+    ThrottledError,
+    Transport,
+)
 from lion.llm.usage import Account
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome, Usage
@@ -27,14 +34,18 @@ _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
 class RequestBatch:
     """What the workers of one `ask` share; where `ended` is set, nothing more is begun.
 
-    Replies are in the ledger by the time they are counted here; only failures are held.
+    Replies are in the ledger by the time they are counted here; only failures are held. `on_end`
+    wakes calls that wait for their turn. `answered` tells whether the endpoint ever answered.
     """
 
     queue: Iterator[PreparedRequest]
     writer: Writer
     failed: dict[bytes, Failure] = field(default_factory=dict)
+    on_end: Callable[["RequestBatch"], None] = lambda _: None
+    answered: bool = False
     settled: int = 0
-    ended: LionError | None = None
+    in_flight: int = 0
+    ended: Exception | None = None
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -42,12 +53,13 @@ class RequestBatch:
         """Whether nothing more is to be begun."""
         return self.ended is not None
 
-    def end(self, reason: LionError | None) -> bool:
+    def end(self, reason: Exception | None) -> bool:
         """Begin nothing more, for the first reason given; tell whether this was it."""
         if reason is None or self.has_ended:
             return False
         self.ended = reason
         self._stopped.set()
+        self.on_end(self)
         return True
 
     async def nap(self, seconds: float) -> None:
@@ -84,16 +96,15 @@ class Caller:
 
     async def _once(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Make one call and record it. Raises CallError where it brought no usable reply."""
+        if shared.has_ended:
+            return None
         began = await self.pace.start(len(item.body) // _BYTES_A_TOKEN)
         reservation = await self._reserve(item, shared)
         if shared.has_ended:
+            if reservation is not None:
+                await shared.writer.release(reservation)
             return None
-        self.account.calls += 1
-        try:
-            raw, headers = await self.transport.send(item.body)
-        except CallError as error:
-            await self._record_failure(item, shared, error, began, reservation)
-            raise
+        raw, headers = await self._send(item, shared, began, reservation)
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         self.pace.served(usage.prompt + usage.completion if usage else 0, headers)
         call = self._call(began, usage, self.purse.spent(usage), reservation)
@@ -104,6 +115,28 @@ class Caller:
             raise RetryableError(outcome)
         await shared.writer.put(Entry(item.key, item.body, item.sample, raw, call))
         return outcome
+
+    async def _send(
+        self, item: PreparedRequest, shared: RequestBatch, began: float, reservation: int | None
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return a reply's bytes and headers. Raises CallError, and EndpointError; both recorded.
+
+        Where the endpoint refuses whatever it is asked, nothing more is begun from here on.
+        """
+        self.account.calls += 1
+        shared.in_flight += 1
+        try:
+            return await self.transport.send(item.body)
+        except CallError as error:
+            await self._record_failure(item, shared, error, began, reservation)
+            raise
+        except EndpointRefusedError as error:
+            shared.end(error)
+            refused = RefusedError(error.failure)
+            await self._record_failure(item, shared, refused, began, reservation)
+            raise refused from error
+        finally:
+            shared.in_flight -= 1
 
     async def _reserve(self, item: PreparedRequest, shared: RequestBatch) -> int | None:
         """Set aside the most that a call can cost; end the asking where the budget is reached."""

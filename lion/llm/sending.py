@@ -6,7 +6,9 @@ One request is `calling`'s, one call `transport`'s, how fast is `limits`', batch
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from lion import console
 from lion.config.settings import Api, Endpoint
 from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import Batching, Make
@@ -18,7 +20,7 @@ from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
 from lion.llm.rate_limit import Pace
 from lion.llm.request_runner import Caller, RequestBatch
-from lion.llm.shutdown import interruptible
+from lion.llm.shutdown import interruptible, stopping
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.llm.usage import Account
 from lion.prompting import protocol
@@ -92,13 +94,13 @@ class Sender:
         """Ask for what is missing, and tell `advance` (settled, all)."""
         self._transport.open()
         async with Writer(self.ledger, self.cap) as writer:
-            shared = RequestBatch(items, writer, asked.failed)
+            answered = self._answered or asked.answered
+            shared = RequestBatch(items, writer, asked.failed, self._ending, answered)
             work = asyncio.create_task(self._work_all(shared, asked, advance))
-            with interruptible(work, lambda: shared.end(self._interrupted())):
+            interrupt = partial(self._interrupt, shared)
+            with interruptible(work, interrupt, self.api.timeout):
                 try:
                     await work
-                except ExceptionGroup as errors:
-                    raise _first(errors) from errors
                 except asyncio.CancelledError:
                     if not shared.has_ended:
                         raise
@@ -114,7 +116,7 @@ class Sender:
 
             async def work() -> None:
                 for item in shared.queue:
-                    await self._settle(item, shared, asked, advance)
+                    await self._settle_safely(item, shared, asked, advance)
                     if next(spare, None) is not None:
                         group.create_task(work())
                     if shared.has_ended:  # what is in flight is billed: waited for and kept
@@ -122,6 +124,15 @@ class Sender:
 
             for _ in range(first):
                 group.create_task(work())
+
+    async def _settle_safely(
+        self, item: PreparedRequest, shared: RequestBatch, asked: Asked, advance: Progress
+    ) -> None:
+        """Settle one request; whatever ends it ends the asking, once the others are kept."""
+        try:
+            await self._settle(item, shared, asked, advance)
+        except Exception as error:  # raised by `send` after what is in flight was kept
+            shared.end(error)
 
     async def _settle(
         self, item: PreparedRequest, shared: RequestBatch, asked: Asked, advance: Progress
@@ -133,11 +144,25 @@ class Sender:
         if isinstance(outcome, Failure):  # those that are billed too
             shared.failed[item.key] = outcome
         else:
-            self._answered = True
+            self._answered = shared.answered = True
         advance(asked.known + shared.settled, asked.distinct)
-        shared.end(self._reason_to_end(asked))
+        shared.end(self._reason_to_end(shared, asked))
 
-    def _reason_to_end(self, asked: Asked) -> LionError | None:
+    def _ending(self, shared: RequestBatch) -> None:
+        """Wake what waits for its turn, and say what is waited for."""
+        self._caller.pace.release()
+        if shared.in_flight and not isinstance(shared.ended, InterruptedRunError):
+            console.say(stopping(self.api.timeout))
+
+    def _interrupt(self, shared: RequestBatch) -> None:
+        kept = self.ledger.count()
+        shared.end(
+            InterruptedRunError(
+                f"interrupted. {kept:,} replies are kept; run again to ask for the rest."
+            )
+        )
+
+    def _reason_to_end(self, shared: RequestBatch, asked: Asked) -> LionError | None:
         """Return why no further request is sent, or None.
 
         One refused request may be at fault itself; the endpoint is given up only where the first
@@ -145,26 +170,14 @@ class Sender:
         """
         failed = asked.failed
         enough = len(failed) >= min(_FIRST_REFUSALS, asked.distinct)
-        if enough and not (self._answered or asked.answered):
+        if enough and not shared.answered:
             refused = [one for one in failed.values() if _is_refusal(one)]
             if len(refused) == len(failed):
                 return self._transport.misconfigured(refused[0])
         return asked.too_many()
-
-    def _interrupted(self) -> InterruptedRunError:
-        kept = self.ledger.count()
-        return InterruptedRunError(
-            f"interrupted. {kept:,} replies are kept; run again to ask for the rest."
-        )
 
 
 def _is_refusal(failure: Failure) -> bool:
     """Tell a client error of the request's own: 400, 413, 422 and their like."""
     status = failure.reason.removeprefix("http_")
     return status.isdigit() and 400 <= int(status) < 500 and int(status) not in RETRYABLE_STATUS
-
-
-def _first(errors: ExceptionGroup[Exception]) -> Exception:
-    """Return the first leaf of a task group's errors: the others follow from the cancelling."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, ExceptionGroup) else first

@@ -8,30 +8,29 @@ from contextlib import contextmanager
 
 from lion import console
 
-_GRACE = 10.0  # seconds
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def interruptible(
-    work: asyncio.Task[None], begin_nothing_more: Callable[[], bool]
+    work: asyncio.Task[None], begin_nothing_more: Callable[[], object], timeout: float
 ) -> Iterator[None]:
-    """Let the first signal call `begin_nothing_more`, and the second, or time, cancel `work`.
+    """Let the first signal call `begin_nothing_more`, and the second cancel `work`.
 
-    `begin_nothing_more` returns False where the work was ending already. Used inside the loop of
+    `timeout` is the seconds that a call takes at most, for the message. Used inside the loop of
     `work`; in a thread that is not the main one no signal arrives.
     """
     loop = asyncio.get_running_loop()
+    signals = 0
 
     def interrupt() -> None:
-        if not begin_nothing_more():
+        nonlocal signals
+        signals += 1
+        if signals > 1:
             work.cancel()
             return
-        console.say(
-            f"stopping: calls in flight are waited for, {_GRACE:.0f} s at most; "
-            "Ctrl-C again abandons them"
-        )
-        loop.call_later(_GRACE, work.cancel)
+        begin_nothing_more()
+        console.say(stopping(timeout))
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -43,3 +42,11 @@ def interruptible(
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def stopping(timeout: float) -> str:
+    """Return the sentence that says what an orderly stop waits for, and how long."""
+    return (
+        f"stopping: calls in flight are waited for, {timeout:,.0f} s at most; "
+        "Ctrl-C again abandons them"
+    )

@@ -18,6 +18,7 @@ import openai
 
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
+from lion.prompting import protocol
 from lion.prompting.protocol import Failure
 from lion.simulator import server
 
@@ -52,6 +53,14 @@ class ThrottledError(RetryableError):
 
 class RefusedError(CallError):
     """The server refuses this request for its content; asking again would not help."""
+
+
+class EndpointRefusedError(EndpointError):
+    """The server refuses whatever it is asked; `failure` is what it said of this request."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 class _UnreadableError(httpx2.TransportError):
@@ -134,12 +143,13 @@ class Transport:
 
         response.aiter_bytes = bounded  # type: ignore[method-assign] # what `aread` reads through
 
-    def misconfigured(self, failure: Failure) -> EndpointError:
+    def misconfigured(self, failure: Failure) -> EndpointRefusedError:
         """Return the error of an endpoint that refuses whatever it is asked."""
         status = failure.reason.removeprefix("http_")
-        return EndpointError(
+        return EndpointRefusedError(
             f"{self.who}: HTTP {status}: {failure.detail} "
-            "Look at base_url, model and request in params.yaml."
+            "Look at base_url, model and request in params.yaml.",
+            failure,
         )
 
     @property
@@ -177,14 +187,18 @@ class Transport:
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
         if status == 429 and error.code == "insufficient_quota":
-            return EndpointError(f"{self.who}: {words} Top up the account and run again.")
+            return EndpointRefusedError(
+                f"{self.who}: {words} Top up the account and run again.", failure
+            )
         if status == 429:
             return ThrottledError(failure, after)
         if status in RETRYABLE_STATUS or status >= 500:
             return RetryableError(failure, after)
         if status in (401, 403):
             variable = self.endpoint.api_key_env or "api_key_env"
-            return EndpointError(f"{self.who}: {words} Look at the key in ${variable}.")
+            return EndpointRefusedError(
+                f"{self.who}: {words} Look at the key in ${variable}.", failure
+            )
         if status == 404:
             return self.misconfigured(failure)
         return RefusedError(failure)
@@ -232,7 +246,7 @@ def _retry_after(headers: Any) -> float | None:
 def _words(error: BaseException) -> str:
     """Return the server's own words, on one line, clipped; without the status, told elsewhere."""
     text = re.sub(r"^Error code: \d+(?: - )?", "", str(error))
-    return " ".join(text.split())[:300] or type(error).__name__
+    return protocol.valid_text(" ".join(text.split())[:300]) or type(error).__name__
 
 
 def _is_timeout(error: BaseException | None) -> bool:

@@ -77,9 +77,9 @@ class HeadlineMetrics(Metrics, frozen=True):
     quality_percent: float | None
 
     @classmethod
-    def of(cls, found: EvaluateMetrics) -> Self:
+    def of(cls, metrics: EvaluateMetrics) -> Self:
         """Return the headline of an exam."""
-        return cls(*(getattr(found, name) for name in cls.__struct_fields__))
+        return cls(*(getattr(metrics, name) for name in cls.__struct_fields__))
 
 
 class TaskAccuracy(Metrics, frozen=True):
@@ -142,7 +142,9 @@ class ReasoningMetrics(Metrics, frozen=True):
     @classmethod
     def of(cls, exams: dict[str, ExamAccuracy]) -> Self:
         """Return the averages of the exams that were taken."""
-        return cls(**{f"{name}_percent": one.average_percent for name, one in exams.items()})
+        return cls(
+            **{f"{name}_percent": accuracy.average_percent for name, accuracy in exams.items()}
+        )
 
 
 class OpenEnded(Metrics, frozen=True):

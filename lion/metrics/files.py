@@ -12,15 +12,15 @@ from lion.records import jsonl
 M = TypeVar("M", bound=Metrics)
 
 
-def write_metrics(path: Path, found: Metrics) -> None:
+def write_metrics(path: Path, metrics: Metrics) -> None:
     """Write a struct as indented JSON, `format` first."""
-    jsonl.write_document(path, as_document(found))
+    jsonl.write_document(path, as_document(metrics))
 
 
-def as_document(found: Metrics) -> dict[str, Any]:
+def as_document(metrics: Metrics) -> dict[str, Any]:
     """Return a struct as the object that its file holds, without `format`."""
-    document: dict[str, Any] = msgspec.to_builtins(found)
-    for name in found.EMPTY:
+    document: dict[str, Any] = msgspec.to_builtins(metrics)
+    for name in metrics.EMPTY:
         document[name] = document.get(name) or {}
     return document
 

@@ -112,7 +112,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Artifacts:
     """An iteration's metrics and records of runs."""
 
     bootstrap: BootstrapMetrics | None
@@ -129,27 +129,27 @@ class _Found:
     records: Mapping[str, RunRecord]
 
     @classmethod
-    def of(cls, name: str, read: Read) -> "_Found":
-        """Read what there is of an iteration."""
+    def of(cls, name: str, read: Read) -> "_Artifacts":
+        """Return the metrics and records of iteration `name`; None for an absent file."""
 
-        def one(kind: type[M]) -> M | None:
+        def metrics(kind: type[M]) -> M | None:
             return read(project.metrics(name, kind.FILE), kind)
 
         records = {
             stage: read(project.run_record(f"{stage}@{name}"), RunRecord) for stage in STAGES
         }
         return cls(
-            bootstrap=one(BootstrapMetrics),
-            seed=one(SeedMetrics),
-            review=one(ReviewMetrics),
-            calibration=one(CalibrationMetrics),
-            split=one(SplitMetrics),
-            agreement=one(AgreementMetrics),
-            calibrate=one(CalibrateMetrics),
-            generate=one(GenerateMetrics),
-            teach=one(TeachMetrics),
-            tune=one(TuneMetrics),
-            evaluate=one(EvaluateMetrics),
+            bootstrap=metrics(BootstrapMetrics),
+            seed=metrics(SeedMetrics),
+            review=metrics(ReviewMetrics),
+            calibration=metrics(CalibrationMetrics),
+            split=metrics(SplitMetrics),
+            agreement=metrics(AgreementMetrics),
+            calibrate=metrics(CalibrateMetrics),
+            generate=metrics(GenerateMetrics),
+            teach=metrics(TeachMetrics),
+            tune=metrics(TuneMetrics),
+            evaluate=metrics(EvaluateMetrics),
             records={stage: record for stage, record in records.items() if record is not None},
         )
 
@@ -157,9 +157,9 @@ class _Found:
     def dropped(self) -> dict[str, int]:
         """The rows and candidates that were dropped, by reason."""
         rows = (self.bootstrap, self.seed, self.review, self.calibrate, self.teach, self.tune)
-        parts = [one.dropped for one in (*rows, self.evaluate) if one is not None]
-        for made in (self.bootstrap, self.generate):
-            parts += [one.dropped for one in made.funnels.values()] if made is not None else []
+        parts = [metrics.dropped for metrics in (*rows, self.evaluate) if metrics is not None]
+        for pool in (self.bootstrap, self.generate):
+            parts += [] if pool is None else [funnel.dropped for funnel in pool.funnels.values()]
         return _summed(parts)
 
 
@@ -173,28 +173,30 @@ def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Lin
 
 
 def _line(name: str, previous: str | None, read: Read) -> Line:
-    found = _Found.of(name, read)
-    split, generate, evaluate = found.split, found.generate, found.evaluate
-    records = list(found.records.values())
+    artifacts = _Artifacts.of(name, read)
+    split, generate, evaluate = artifacts.split, artifacts.generate, artifacts.evaluate
+    records = list(artifacts.records.values())
     used = usage_by_role(name, read)
-    tokens = {role: sum(one.tokens for one in parts) for role, parts in used.items()}
+    tokens = {role: sum(usage.tokens for usage in parts) for role, parts in used.items()}
     funnels = None if generate is None else generate.funnels.values()
     return Line(
         iteration=name,
         previous=previous,
-        train_pool=_train_pool(name, found),
-        cache_pool=None if found.teach is None else found.teach.cache_pool,
+        train_pool=_train_pool(name, artifacts),
+        cache_pool=None if artifacts.teach is None else artifacts.teach.cache_pool,
         hard_share=None if split is None else split.hard_share,
         mean_gap_points=None if split is None else split.mean_gap_points,
-        asked=None if funnels is None else sum(one.asked for one in funnels),
-        kept=None if funnels is None else sum(one.kept for one in funnels),
-        dropped=found.dropped,
+        asked=None if funnels is None else sum(funnel.asked for funnel in funnels),
+        kept=None if funnels is None else sum(funnel.kept for funnel in funnels),
+        dropped=artifacts.dropped,
         accuracy_share=None if evaluate is None else evaluate.accuracy_share,
         accuracy_share_interval=None if evaluate is None else _bounds(evaluate.accuracy_interval),
         teacher_accuracy_share=None if evaluate is None else evaluate.teacher_accuracy_share,
         quality_percent=None if evaluate is None else evaluate.quality_percent,
         quality_percent_interval=None if evaluate is None else _bounds(evaluate.quality_interval),
-        requests=sum(one.requests for parts in used.values() for one in parts) if used else None,
+        requests=sum(usage.requests for parts in used.values() for usage in parts)
+        if used
+        else None,
         tokens=sum(tokens.values()) if used else None,
         tokens_by_role=tokens,
         calls=_happened(records, "calls"),
@@ -202,8 +204,8 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         unpriced=_happened(records, "unpriced"),
         seconds=sum(record.seconds for record in records) or None,
         stopped=None if split is None else split.stopped,
-        reviews=_reviews(found),
-        judge=_judge(found),
+        reviews=_reviews(artifacts),
+        judge=_judge(artifacts),
         wasted=_happened(records, "wasted"),
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
@@ -229,42 +231,47 @@ def usage_by_role(name: str, read: Read = files.read_if) -> dict[Role, list[Role
     return used
 
 
-def _train_pool(name: str, found: _Found) -> int | None:
+def _train_pool(name: str, artifacts: _Artifacts) -> int | None:
     if name == project.BASE:
-        return None if found.seed is None else found.seed.rows
-    return None if found.generate is None else found.generate.new
+        return None if artifacts.seed is None else artifacts.seed.rows
+    return None if artifacts.generate is None else artifacts.generate.new
 
 
-def _reviews(found: _Found) -> Reviews | None:
+def _reviews(artifacts: _Artifacts) -> Reviews | None:
     """Return what judging needed; None where no referee was asked."""
-    used = found.review and found.review.referee
-    if not used or found.agreement is None:
+    used = artifacts.review and artifacts.review.referee
+    if not used or artifacts.agreement is None:
         return None
-    record = found.records.get("review")
+    record = artifacts.records.get("review")
     records = [] if record is None else [record]
     return Reviews(
         requests=used.requests,
         tokens=used.tokens,
         nanodollars=_happened(records, "nanodollars"),
         unpriced=_happened(records, "unpriced"),
-        hard=0 if found.generate is None else found.generate.hard.kept,
-        audit=found.agreement.audit,
+        hard=0 if artifacts.generate is None else artifacts.generate.hard.kept,
+        audit=artifacts.agreement.audit,
     )
 
 
-def _judge(found: _Found) -> Judge | None:
+def _judge(artifacts: _Artifacts) -> Judge | None:
     """Return what reviews tell of their referee; None where none was asked, or of too few rows."""
-    asked, told = found.review and found.review.referee, found.calibration
-    if not asked or found.agreement is None or told is None or told.noise_points is None:
+    usage, calibration = artifacts.review and artifacts.review.referee, artifacts.calibration
+    if (
+        not usage
+        or artifacts.agreement is None
+        or calibration is None
+        or calibration.noise_points is None
+    ):
         return None
     return Judge(
-        flip_share=told.flip_share,
-        position_bias_points=told.position_bias_points,
-        tie_share=told.tie_share,
-        length_correlation=told.length_correlation,
-        noise_points=told.noise_points,
-        tau_points=found.agreement.noise.tau_points,
-        within_share=found.agreement.noise.within_share,
+        flip_share=calibration.flip_share,
+        position_bias_points=calibration.position_bias_points,
+        tie_share=calibration.tie_share,
+        length_correlation=calibration.length_correlation,
+        noise_points=calibration.noise_points,
+        tau_points=artifacts.agreement.noise.tau_points,
+        within_share=artifacts.agreement.noise.within_share,
     )
 
 
@@ -284,10 +291,10 @@ def _bounds(interval: IntervalMetrics | None) -> tuple[float, float] | None:
 
 def _happened(records: Sequence[RunRecord], name: str) -> int | None:
     """Return the sum of a figure over roles and stages; None where no stage ran here."""
-    asked = [part for record in records for part in record.asked.values()]
-    return sum(getattr(part, name) for part in asked) if records else None
+    usages = [part for record in records for part in record.asked.values()]
+    return sum(getattr(part, name) for part in usages) if records else None
 
 
-def as_json(found: list[Line]) -> str:
+def as_json(lines: list[Line]) -> str:
     """Return the lines as one JSON array, for scripts."""
-    return json.dumps(msgspec.to_builtins(found), indent=2)
+    return json.dumps(msgspec.to_builtins(lines), indent=2)

@@ -113,7 +113,7 @@ class AgreementMetrics(Metrics, frozen=True):
 
 
 class AgainstTruth(Metrics, frozen=True):
-    """A referee before `rows` pairs of a right and a wrong answer (see `calibrating`)."""
+    """A referee on `rows` pairs of a right and a wrong answer (see `discrimination.calibrate`)."""
 
     rows: int
     accuracy: ShareEstimate | None
@@ -123,7 +123,7 @@ class AgainstTruth(Metrics, frozen=True):
 
 
 class AgainstSecond(Metrics, frozen=True):
-    """A referee beside a second one, on `rows` (see `calibrating`)."""
+    """A referee compared with a second one on `rows` (see `discrimination.calibrate`)."""
 
     rows: int
     agreement: ShareEstimate | None

@@ -68,10 +68,10 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     def used(self) -> "dict[str, RoleUsage]":
         """What was asked, by role; a role that was asked nothing is left out."""
         parts = {name: getattr(self, name) for name in self.__struct_fields__}
-        asked = {
+        usages = {
             name: part.asked if isinstance(part, Embedded) else part for name, part in parts.items()
         }
-        return {name: part for name, part in asked.items() if isinstance(part, RoleUsage)}
+        return {name: part for name, part in usages.items() if isinstance(part, RoleUsage)}
 
 
 def limits(name: str) -> tuple[float, float]:
@@ -87,9 +87,9 @@ def _numbers(value: object) -> Iterator[float]:
     if isinstance(value, int | float):
         yield value
     elif isinstance(value, dict):
-        yield from (one for part in value.values() for one in _numbers(part))
+        yield from (number for part in value.values() for number in _numbers(part))
     elif isinstance(value, tuple):
-        yield from (one for part in value for one in _numbers(part))
+        yield from (number for part in value for number in _numbers(part))
 
 
 class Measured(Protocol):
@@ -123,11 +123,11 @@ class IntervalMetrics(Metrics, frozen=True):
     """
 
     @classmethod
-    def of(cls, found: Measured | None) -> Self | None:
+    def of(cls, estimate: Measured | None) -> Self | None:
         """Return the interval of an estimate in this unit; None where nothing was measured."""
-        if found is None:
+        if estimate is None:
             return None
-        return cls(**dict(zip(cls.__struct_fields__, (found.low, found.high), strict=True)))
+        return cls(**dict(zip(cls.__struct_fields__, (estimate.low, estimate.high), strict=True)))
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -161,11 +161,11 @@ class EstimateMetrics(Metrics, frozen=True):
     """A figure, the bounds of its interval, and the `count` of rows behind it."""
 
     @classmethod
-    def of(cls, found: Measured | None) -> Self | None:
+    def of(cls, estimate: Measured | None) -> Self | None:
         """Return the estimate in this unit; None where there was nothing to measure."""
-        if found is None:
+        if estimate is None:
             return None
-        values = (found.value, found.low, found.high, found.count)
+        values = (estimate.value, estimate.low, estimate.high, estimate.count)
         return cls(**dict(zip(cls.__struct_fields__, values, strict=True)))
 
     @property
@@ -236,9 +236,9 @@ class Embedded(Metrics, frozen=True):
     replies_without_usage: int | None = None
 
     @classmethod
-    def of(cls, pool: int, not_embedded: int, asked: RoleUsage | None) -> Self:
+    def of(cls, pool: int, not_embedded: int, usage: RoleUsage | None) -> Self:
         """Return both together."""
-        parts: dict[str, int] = {} if asked is None else msgspec.structs.asdict(asked)
+        parts: dict[str, int] = {} if usage is None else msgspec.structs.asdict(usage)
         return cls(pool=pool, not_embedded=not_embedded, **parts)
 
     @property

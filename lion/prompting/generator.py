@@ -1,18 +1,31 @@
-"""The generator's role: a parent in, a request out; a reply in, a candidate out. No I/O.
+"""The generator's role: a request from parents or example tasks, and candidates from its reply.
 
-New hard: same domain and task type as a hard parent. New easy: same domain as an easy parent, but
-rarer, against forgetting (Lion, section 3.3).
+Generation has one parent per request. New hard: same domain and task type as a hard parent. New
+easy: same domain as an easy parent, but rarer, against forgetting (Lion, section 3.3).
+
+Bootstrap follows self-instruct (Wang et al., ACL 2023, section 2.2): the generator sees example
+tasks and continues the list. Unlike there, classification tasks are requested separately from
+others, so that a new task's kind is known without a further request. No I/O.
 """
 
+import dataclasses
 import re
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec.structs import replace
 
 from lion.config.settings import Generate
-from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.protocol import Failure, Outcome, Reply, Request
 from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped, Kind
 from lion.words import words
 
 STAGE = "generate"
+BOOTSTRAP_STAGE = "bootstrap"
+
+TaskKind = Literal["classification", "open"]
+TASK_KINDS: tuple[TaskKind, TaskKind] = ("classification", "open")
 
 # models repeat the prompt's own label before the instruction
 _LABEL = re.compile(
@@ -23,30 +36,30 @@ _OWN_PROMPT = re.compile(r"\bgiven (?:instruction|prompt)\b", re.IGNORECASE)
 
 
 def generation_request(parent: str, kind: Kind, prompts: Prompts, sample: int) -> Request:
-    """Return the question for a new instruction; `sample` tells apart two from one parent."""
-    asked = prompts.render(f"{kind}.txt", fence=fence(parent), instruction=parent)
-    return Request(prompts.conversation(asked), sample)
+    """Return the request for a new instruction; `sample` numbers the requests of a parent."""
+    question = prompts.render(f"{kind}.txt", fence=fence(parent), instruction=parent)
+    return Request(prompts.conversation(question), sample)
 
 
 def candidate(outcome: Outcome, parent_id: str, settings: Generate) -> str | Dropped:
-    """Return the new instruction's text, or why the reply holds none.
+    """Return the new instruction's text, or why the reply has none.
 
     Reasons: the failure's own, `truncated`, `malformed`, `too_short`, `start` (the paper's rule
-    against punctuation and non-ASCII), `own_prompt` (it talks about the prompt it was made from).
+    against punctuation and non-ASCII), `own_prompt` (it mentions the prompt itself).
     """
     if isinstance(outcome, Failure):
         return Dropped(STAGE, outcome.reason, id=parent_id, detail=outcome.detail)
     text = _LABEL.sub("", outcome.text.strip()).strip()
-    reason = _flaw(text, outcome.finish_reason, settings)
+    reason = _reject_reason(text, outcome.finish_reason, settings)
     if reason is not None:
         return Dropped(STAGE, reason, id=parent_id, text=outcome.text)
     return text
 
 
-def _flaw(text: str, finish_reason: str, settings: Generate) -> str | None:
+def _reject_reason(text: str, finish_reason: str, settings: Generate) -> str | None:
     if finish_reason == "length":
         return "truncated"
-    if finish_reason == "content_filter":  # other words (eos, null) are servers' own for an end
+    if finish_reason == "content_filter":  # other values (eos, null) are server-specific ends
         return finish_reason
     if not text or "\x00" in text:
         return "malformed"
@@ -55,3 +68,66 @@ def _flaw(text: str, finish_reason: str, settings: Generate) -> str | None:
     if settings.ascii_start and not (text[0].isascii() and text[0].isalnum()):
         return "start"
     return "own_prompt" if _OWN_PROMPT.search(text) else None
+
+
+def task_request(
+    examples: Sequence[str], kind: TaskKind, count: int, prompts: Prompts, sample: int
+) -> Request:
+    """Return the request for `count` new tasks; `sample` numbers requests with equal examples."""
+    code = fence(*examples)
+    shown = "\n\n".join(
+        f"[Task {number} {code}]\n{text}" for number, text in enumerate(examples, start=1)
+    )
+    question = prompts.render(
+        f"{kind}.txt",
+        fence=code,
+        tasks=shown,
+        first=str(len(examples) + 1),
+        last=str(len(examples) + count),
+    )
+    return Request(prompts.conversation(question), sample)
+
+
+def candidates(
+    outcome: Outcome, examples: Sequence[str], count: int, filters: Generate
+) -> list[str | Dropped]:
+    """Return the new tasks of a reply in order, each as text or as a dropped row; never empty.
+
+    Reasons: those of `candidate`, and `surplus` for tasks beyond `count`. In a reply cut off by the
+    token limit, only the last task is `truncated`. A reply without task marks is one task if
+    `count` is 1, else `malformed`.
+    """
+    if isinstance(outcome, Failure):
+        return [Dropped(BOOTSTRAP_STAGE, outcome.reason, detail=outcome.detail)]
+    texts = _split(outcome.text, fence(*examples))
+    if not texts and count > 1:
+        return [
+            Dropped(BOOTSTRAP_STAGE, "malformed", text=outcome.text, detail="no mark of a task")
+        ]
+    texts = texts or [outcome.text]
+    return [
+        _candidate(outcome, text, place, len(texts), count, filters)
+        for place, text in enumerate(texts, start=1)
+    ]
+
+
+def _split(text: str, code: str) -> list[str]:
+    """Return the text after each task mark; models decorate marks, or continue on the same line."""
+    mark = re.compile(
+        rf"^[^\w\n]*task[ \t]+\d+[^\w\n]+{re.escape(code)}[\])}}*_:#` \t]*",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    return [part.strip() for part in mark.split(text)[1:]]
+
+
+def _candidate(
+    reply: Reply, text: str, place: int, tasks: int, count: int, filters: Generate
+) -> str | Dropped:
+    if place > count:
+        return Dropped(BOOTSTRAP_STAGE, "surplus", text=text)
+    whole = reply.finish_reason == "length" and place < tasks
+    task_reply = dataclasses.replace(
+        reply, text=text, finish_reason="stop" if whole else reply.finish_reason
+    )
+    task = candidate(task_reply, "", filters)
+    return replace(task, stage=BOOTSTRAP_STAGE, id=None) if isinstance(task, Dropped) else task

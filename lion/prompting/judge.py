@@ -35,7 +35,7 @@ def review_request(
     answer can write a mark of its own.
     """
     first, second = (teacher, student) if order == "teacher_first" else (student, teacher)
-    asked = prompts.render(
+    text = prompts.render(
         _FILES[form],
         fence=fence(question, first, second),
         question=question,
@@ -43,7 +43,7 @@ def review_request(
         answer_2=second,
     )
     schema = judge_parser.SCHEMA if form == "schema" else None
-    return Request(prompts.conversation(asked), sample, response_format=schema)
+    return Request(prompts.conversation(text), sample, response_format=schema)
 
 
 def parse_review(
@@ -61,10 +61,10 @@ def parse_review(
         return Review(identity, order, None, None, outcome.reason, outcome.detail)
     # a reply that the token cap cut off may end in the 1 of a 10
     cut = outcome.finish_reason == "length"
-    found = "truncated" if cut else _read(outcome.text, shown, form)
-    if isinstance(found, str):
-        return Review(identity, order, None, None, found, outcome.text)
-    first, second = found
+    scores = "truncated" if cut else _read(outcome.text, shown, form)
+    if isinstance(scores, str):
+        return Review(identity, order, None, None, scores, outcome.text)
+    first, second = scores
     teacher, student = (first, second) if order == "teacher_first" else (second, first)
     return Review(identity, order, teacher, student, None, outcome.text)
 
@@ -73,8 +73,8 @@ def _read(text: str, shown: Sequence[str], form: Form) -> judge_parser.Scores | 
     """Read the schema's object, or the text of a server that ignores schemas."""
     if form == "scores_first":
         return judge_parser.from_first_line(text)
-    found = judge_parser.from_json(text)
-    return judge_parser.from_text(text, shown) if found is None else found
+    scores = judge_parser.from_json(text)
+    return judge_parser.from_text(text, shown) if scores is None else scores
 
 
 def verified(id: str, teacher: bool | None, student: bool | None, kind: str) -> list[Review]:

@@ -104,11 +104,13 @@ def from_first_line(text: str) -> Scores | str:
 
 def from_json(text: str) -> Scores | str | None:
     """Return the scores of a reply that is one JSON object, or a reason; None where it is none."""
-    found = _object(text) or _object(_said(text))
-    if found is None:
+    verdict = _object(text) or _object(_said(text))
+    if verdict is None:
         return None
-    scores = [found.get(f"score_of_assistant_{who}") for who in "12"]
-    numbers = [one for one in scores if isinstance(one, int | float) and not isinstance(one, bool)]
+    scores = [verdict.get(f"score_of_assistant_{who}") for who in "12"]
+    numbers = [
+        score for score in scores if isinstance(score, int | float) and not isinstance(score, bool)
+    ]
     if len(numbers) < 2:
         return "one_score" if numbers else "no_scores"
     return _in_range(float(numbers[0]), float(numbers[1]))
@@ -118,10 +120,10 @@ def _object(text: str) -> dict[str, Any] | None:
     bare = text.strip()
     fenced = _FENCED.fullmatch(bare)
     try:
-        found = json.loads(fenced[1] if fenced else bare, object_pairs_hook=_unique)
+        value = json.loads(fenced[1] if fenced else bare, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -145,19 +147,19 @@ def _imitates(answer: str) -> bool:
 
 
 def _labelled(lines: Sequence[str], labelled: bool) -> Scores | str:
-    found: dict[str, _Found] = {}
+    by_assistant: dict[str, _Found] = {}
     for line in reversed(lines):
         for match in reversed(_line_scores(line, labelled)):
-            before = found.setdefault(match["who"], match)
+            before = by_assistant.setdefault(match["who"], match)
             if _value(before["score"]) != _value(match["score"]):
                 return "contradictory"
-        if len(found) == 2:
+        if len(by_assistant) == 2:
             break
-    if len(found) < 2:
-        return "one_score" if found else "no_scores"
-    if any(match["share"] or match["scale"] not in (None, "10") for match in found.values()):
+    if len(by_assistant) < 2:
+        return "one_score" if by_assistant else "no_scores"
+    if any(match["share"] or match["scale"] not in (None, "10") for match in by_assistant.values()):
         return "out_of_range"
-    return _in_range(_value(found["1"]["score"]), _value(found["2"]["score"]))
+    return _in_range(_value(by_assistant["1"]["score"]), _value(by_assistant["2"]["score"]))
 
 
 def _line_scores(line: str, labelled: bool) -> list[_Found]:
@@ -167,17 +169,17 @@ def _line_scores(line: str, labelled: bool) -> list[_Found]:
     reply, only they count; else `Assistant 1: 8` does, where nothing follows it but a bracket, and
     a paragraph that begins with the assistant and ends with its score.
     """
-    found = list(_SCORE.finditer(line))
+    matches = list(_SCORE.finditer(line))
     if labelled:
-        found = [match for match in found if match["label"] or match["owned"]]
-    elif found and re.match(r"[^\w(]*\w", line[found[-1].end() :]):
-        found = []
-    if not labelled and not found:
+        matches = [match for match in matches if match["label"] or match["owned"]]
+    elif matches and re.match(r"[^\w(]*\w", line[matches[-1].end() :]):
+        matches = []
+    if not labelled and not matches:
         concluded = _CONCLUDED.fullmatch(line)
         return [concluded] if concluded else []
-    if len({match["who"] for match in found}) == 2:
-        return found
-    return [match for match in found if _OPENING.fullmatch(line[: match.start()])]
+    if len({match["who"] for match in matches}) == 2:
+        return matches
+    return [match for match in matches if _OPENING.fullmatch(line[: match.start()])]
 
 
 def _value(number: str) -> float:

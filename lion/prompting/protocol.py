@@ -219,6 +219,13 @@ def _part(told: dict[str, Any], details: str, name: str, most: int) -> int:
     return part if isinstance(part, int) and 0 <= part <= most else 0
 
 
+def valid_text(text: str) -> str:
+    """Return `text` as valid Unicode: halves of surrogate pairs are joined or replaced (U+FFFD)."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def completion_cap(endpoint: Endpoint) -> int | None:
     """Return the most tokens that a reply may have, or None where `request` sets no cap."""
     if isinstance(endpoint, EmbeddingEndpoint):

@@ -59,14 +59,14 @@ class Prompts:
         _compare(self.folder / name, set(template.get_identifiers()), set(values), "was given no")
         return template.substitute(values)
 
-    def conversation(self, asked: str, before: Sequence[Message] = ()) -> tuple[Message, ...]:
+    def conversation(self, question: str, before: Sequence[Message] = ()) -> tuple[Message, ...]:
         """Return `asked` as the last user turn, after the folder's system prompt and `before`.
 
         An empty system.txt is no system turn.
         """
         system = self.render("system.txt")
         first: list[Message] = [{"role": "system", "content": system}] if system else []
-        return (*first, *before, {"role": "user", "content": asked})
+        return (*first, *before, {"role": "user", "content": question})
 
 
 def load(folder: Path, role: PromptRole) -> Prompts:

@@ -1,1 +1,1 @@
-"""Readers of users' files, and of the official files of exams: what is a row."""
+"""Readers of users' files and of the official files of exams."""

@@ -1,14 +1,13 @@
-"""Read the user's files of instructions, for a base pool or an exam, and lose no row silently.
+"""Readers of the user's files of instructions, for a base pool or an exam.
 
-One JSON object per line, a JSON array of them, CSV or Parquet, as they are or compressed (.gz,
-.zst); `shapes` says which objects are instructions. Every row becomes a `SourceRow` or a `Problem`
-that names file and line. Does not decide what follows from a problem or a duplicate, nor make ids.
+One JSON object per line, a JSON array of them, CSV or Parquet, plain or compressed (.gz, .zst);
+`formats` defines which objects are instructions. Every row becomes a `SourceRow` or a `Problem`
+with file and line; the caller decides what follows from problems and duplicates.
 
-JSON and CSV are not read with polars, which guesses where we must not
-(measured with polars 2.1): `3`, `1.50` and `[1]` in a column of texts become "3", "1.5" and "[1]";
-a lone surrogate becomes NUL; an absent key is a null; a broken line is reported without its number;
-and the real files of 18,000 rows take it as long. Parquet files carry their types, so there is
-nothing to guess, and polars reads those.
+JSON and CSV are not read with polars, which guesses types (measured with polars 2.1): `3`, `1.50`
+and `[1]` in a column of texts become "3", "1.5" and "[1]"; a lone surrogate becomes NUL; an absent
+key is a null; a broken line is reported without its number. It is no faster on real files of 18,000
+rows. Parquet files have types, and polars reads them.
 """
 
 import csv
@@ -41,9 +40,9 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file holds: each of its rows is in one of the two, in the file's order.
+    """The rows and problems of a file, in order; each row of the file is in one of the two.
 
-    A self-instruct object is as many rows as it has instances.
+    A self-instruct object has one row per instance.
     """
 
     rows: tuple[SourceRow, ...]
@@ -53,9 +52,9 @@ class Loaded:
 def read_rows(path: Path) -> Loaded:
     """Read the instructions of `path`: `.parquet`, `.csv`, `.tsv`, else JSON.
 
-    Which JSON it is shows in the first character, not in the name. Blank lines are no rows. Raises
-    DataError where the file as a whole cannot be read, or where a broken array leaves no way of
-    telling where its next row begins.
+    The first character, not the name, distinguishes an array from lines. Blank lines are skipped.
+    Raises DataError where the file cannot be read, or where a broken array makes the next row's
+    start unknown.
     """
     rows: list[SourceRow] = []
     problems: list[Problem] = []
@@ -70,10 +69,9 @@ def read_rows(path: Path) -> Loaded:
 
 
 def looser_key(messages: Iterable[Message]) -> tuple[str, ...]:
-    """Return what two instructions share that count as duplicates.
+    """Return the key under which instructions count as duplicates: role, content, role, content...
 
-    Roles and contents, case folded, NFKC, white space folded: looser than an id, which keeps all
-    three. Roles and contents take turns.
+    Case folded, in NFKC, white space folded; an id keeps all three.
     """
     key: list[str] = []
     for message in messages:
@@ -84,23 +82,23 @@ def looser_key(messages: Iterable[Message]) -> tuple[str, ...]:
 def split_duplicates(
     rows: Iterable[SourceRow],
 ) -> tuple[list[SourceRow], list[tuple[SourceRow, SourceRow]]]:
-    """Return the first row of each `looser_key`, and every later one beside the first it repeats.
+    """Return the first row of each `looser_key`, and pairs of each later row and that first row.
 
-    Each row given is in exactly one of the two lists, in its order.
+    Every row is in exactly one of the two lists, in order.
     """
     first: dict[tuple[str, ...], SourceRow] = {}
     duplicates = []
     for row in rows:
-        known = first.setdefault(looser_key(row.messages), row)
-        if known is not row:
-            duplicates.append((row, known))
+        original = first.setdefault(looser_key(row.messages), row)
+        if original is not row:
+            duplicates.append((row, original))
     return list(first.values()), duplicates
 
 
 def _loose(text: str) -> str:
     if text.isascii():
         lower = text.lower()
-        plain = lower.isprintable() and "  " not in lower  # nothing to fold, as in most rows
+        plain = lower.isprintable() and "  " not in lower  # most rows need no folding
         return lower.strip() if plain else " ".join(lower.split())
     once = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", once).split())
@@ -116,7 +114,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     if kind == ".parquet":
         yield from _parquet(path, content)
         return
-    # A byte order mark is no part of the text; some editors and Excel write it.
+    # Some editors and Excel write a byte order mark, which is not part of the text.
     content = content.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}:1: this is UTF-16; save the file as UTF-8")
@@ -143,7 +141,7 @@ def _content(path: Path) -> bytes:
 
 
 def _from_zstd(packed: bytes) -> bytes:
-    """Unpack all frames. Raises EOFError for one that is cut off, OSError for one that breaks."""
+    """Decompress all frames. Raises EOFError for a truncated frame, OSError for a broken one."""
     import zstandard  # only for files of its kind
 
     parts: list[bytes] = []
@@ -163,7 +161,7 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     if _SPREAD.match(content):
         yield _document(path, content)
         return
-    # Only \n ends a line: U+2028 and its kind are legal inside JSON texts.
+    # Only \n ends a line: U+2028 and similar characters are legal inside JSON strings.
     for number, line in enumerate(io.BytesIO(content), start=1):
         if line.isspace():
             continue
@@ -171,7 +169,7 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
             yield number, orjson.loads(line)
             continue
         except orjson.JSONDecodeError:
-            pass  # the standard library reads more, and says where a line breaks
+            pass  # the standard library accepts more, and reports the position of the error
         try:
             yield number, json.loads(line.removesuffix(b"\n").decode())
         except UnicodeDecodeError as error:
@@ -181,7 +179,7 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _document(path: Path, content: bytes) -> tuple[int, Any]:
-    """Return an object over several lines, which only an exam's file may be."""
+    """Return line and value of an object over several lines; only files of an exam have it."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -201,37 +199,37 @@ def _array(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
     decoder = json.JSONDecoder()
-    at, line, counted = _after_white(text, text.index("[") + 1), 1, 0
-    while text[at : at + 1] != "]":
-        line, counted = line + text.count("\n", counted, at), at
+    position, line, counted = _after_white(text, text.index("[") + 1), 1, 0
+    while text[position : position + 1] != "]":
+        line, counted = line + text.count("\n", counted, position), position
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             raise _broken_array(path, error.lineno, _fault(error)) from error
         except (ValueError, RecursionError) as error:
             raise _broken_array(path, line, _fault(error)) from error
         yield line, value
-        at = _next_in_array(path, text, _after_white(text, at))
-    rest = _after_white(text, at + 1)
+        position = _next_in_array(path, text, _after_white(text, position))
+    rest = _after_white(text, position + 1)
     if rest < len(text):
         line = text.count("\n", 0, rest) + 1
         raise _broken_array(path, line, "the array has ended, the file has not")
 
 
-def _next_in_array(path: Path, text: str, at: int) -> int:
-    """Return where the next row, or the closing bracket, begins; `at` is behind a row."""
-    if text[at : at + 1] == "]":
-        return at
-    if text[at : at + 1] == ",":
-        at = _after_white(text, at + 1)
-        if text[at : at + 1] != "]":
-            return at
-    line = text.count("\n", 0, at) + 1
+def _next_in_array(path: Path, text: str, position: int) -> int:
+    """Return the position of the next row or the closing bracket, from the end of a row."""
+    if text[position : position + 1] == "]":
+        return position
+    if text[position : position + 1] == ",":
+        position = _after_white(text, position + 1)
+        if text[position : position + 1] != "]":
+            return position
+    line = text.count("\n", 0, position) + 1
     raise _broken_array(path, line, "a comma and a row, or `]`, is expected")
 
 
 def _fault(error: Exception) -> str:
-    """Return what is wrong with a JSON text and in which column, without its own line count."""
+    """Return the message of a JSON error with its column, without its line."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at column {error.colno}"
     return str(error)
@@ -244,22 +242,22 @@ def _broken_array(path: Path, line: int, what: str) -> DataError:
     )
 
 
-def _after_white(text: str, at: int) -> int:
-    while text[at : at + 1] and text[at] in _WHITE:
-        at += 1
-    return at
+def _after_white(text: str, position: int) -> int:
+    while text[position : position + 1] and text[position] in _WHITE:
+        position += 1
+    return position
 
 
 def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a table with a header; an empty cell is absent, a number is text."""
+    """Yield line and row of a table with a header; cells are texts."""
     csv.field_size_limit(sys.maxsize)
-    # what is not UTF-8 becomes halves of surrogate pairs, which nothing else in the text can be
+    # Bytes that are not UTF-8 become lone surrogates, which valid UTF-8 cannot contain.
     text = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-    at = 1
+    last_line = 1
     try:
         for row in reader:
-            line, at = at + 1, reader.line_num
+            line, last_line = last_line + 1, reader.line_num
             if None in row:
                 yield line, Problem(str(path), line, "more cells than the header has")
             elif any(_ESCAPED.search(cell or "") for cell in row.values()):
@@ -268,8 +266,8 @@ def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, An
                 yield line, row
     except csv.Error as error:
         raise DataError(
-            f"{path}:{at + 1}: broken CSV: {error}; the rows from here on cannot be told apart: "
-            "mend the file"
+            f"{path}:{last_line + 1}: broken CSV: {error}; the rows from here on cannot be told "
+            "apart: mend the file"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""One value of a user's file becomes rows: which shape it has, and its conversation. Pure.
+"""Formats of instructions in users' files: a value becomes rows with conversations. Pure.
 
-Shapes: Alpaca, self-instruct, chat messages, ShareGPT; and the files of the exams that the field
-uses: BIG-Bench Hard (an object with `examples`), AGIEval (`passage`, `question`, `options`) and the
-80 questions of Vicuna (`question_id`, `text`). Does not read files (see `sources`).
+Alpaca, self-instruct, chat messages, ShareGPT, and the files of exams: BIG-Bench Hard (an object
+with `examples`), AGIEval (`passage`, `question`, `options`) and the 80 questions of Vicuna
+(`question_id`, `text`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,12 +29,12 @@ _SPEAKERS = {
 
 
 class SourceRow(NamedTuple):
-    """An instruction as the user's file brings it.
+    """An instruction of the user's file.
 
     `messages` are canonical and end with a user's turn. `expected` is the reference answer, None
-    where the file has none or an empty one; `classification` tells whether the answer is one of a
-    few labels, None where the file does not tell. `line` is where the row begins, from 1; in
-    Parquet, which has no lines, the row's number.
+    where it is absent or empty; `classification` is whether the answer is one of a few labels,
+    None where the file does not say. `line` is the first line of the row, from 1; in Parquet, which
+    has no lines, the row's number.
     """
 
     messages: Turns
@@ -47,19 +47,19 @@ class SourceRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that cannot be used: where it stands and what is wrong with it."""
+    """A row that cannot be used: its file, its line and the reason."""
 
     file: str
     line: int
     what: str
 
     def __str__(self) -> str:
-        """Return the problem as a message shows it."""
+        """Return the problem as one line of a message."""
         return f"{self.file}:{self.line}: {self.what}"
 
 
 def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
-    """Yield the rows of one value that begins at `line` of `file`, each of them or its problem."""
+    """Yield the rows of a value that begins at `line` of `file`, or their problems."""
     try:
         instances = _instances(value, file)
     except DataError as error:
@@ -73,7 +73,7 @@ def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
 
 
 def _instances(value: object, file: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the objects that are one row each, with words that tell which one it is."""
+    """Return the objects that are one row each, with a prefix for messages about each."""
     if not isinstance(value, dict):
         raise DataError(f"an object is expected, found {value!r:.60}")
     if isinstance(value.get("examples"), list) and not any(value.get(key) for key in _SHAPES):
@@ -102,22 +102,26 @@ def _self_instruct(value: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any
 
 
 def _examples(examples: list[Any], task: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the examples of a task of BIG-Bench Hard; `input` is question and options."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
-    for number, one in enumerate(examples, start=1):
-        if not isinstance(one, dict):
-            raise DataError(f"example {number}: an object is expected, found {one!r:.60}")
-        row = {"instruction": one.get("input"), "expected": one.get("target"), "category": task}
-        found.append((f"example {number}: ", row))
-    return found
+    """Return the examples of a task of BIG-Bench Hard; `input` holds question and options."""
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for number, example in enumerate(examples, start=1):
+        if not isinstance(example, dict):
+            raise DataError(f"example {number}: an object is expected, found {example!r:.60}")
+        row = {
+            "instruction": example.get("input"),
+            "expected": example.get("target"),
+            "category": task,
+        }
+        rows.append((f"example {number}: ", row))
+    return rows
 
 
 def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     value = _as_instruction(value, file)
     shapes = [key for key in _SHAPES if value.get(key) is not None]
     if len(shapes) != 1:
-        found = ", ".join(shapes or list(value)[:8]) or "nothing"
-        raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {found}")
+        keys = ", ".join(shapes or list(value)[:8]) or "nothing"
+        raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {keys}")
     turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
     for key in _TOOLS:
         if value.get(key):
@@ -126,7 +130,7 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     if system:
         turns = [{"role": "system", "content": system}, *turns]
     messages = tuple(read_messages(turns))
-    # A key of an exam's goes before the answer that its shape brings: it is the one to check.
+    # An exam's key of the reference answer has precedence over the answer of the conversation.
     own = [_optional(value, key) for key in _ANSWERS if key in value]
     expected = next(filter(None, own), answer) if own else answer
     category = _optional(value, "category")
@@ -139,18 +143,18 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
 
 
 def _classification(value: Mapping[str, Any]) -> bool | None:
-    """Return what the row says under our word or self-instruct's. Raises DataError."""
+    """Return the row's `classification`, or self-instruct's key for it. Raises DataError."""
     for key in ("classification", "is_classification"):
-        found = value.get(key)
-        if found is not None:
-            if not isinstance(found, bool):
-                raise DataError(f"{key}: true or false is expected, found {found!r:.60}")
-            return found
+        flag = value.get(key)
+        if flag is not None:
+            if not isinstance(flag, bool):
+                raise DataError(f"{key}: true or false is expected, found {flag!r:.60}")
+            return flag
     return None
 
 
 def _as_instruction(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
-    """Return an item of AGIEval or Vicuna as an instruction; any other value as it is."""
+    """Return an item of AGIEval or Vicuna as an instruction; other values unchanged."""
     if "question" not in value and "question_id" not in value:
         return value
     if any(value.get(key) is not None for key in _SHAPES):
@@ -164,7 +168,7 @@ def _as_instruction(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
 
 
 def _task(file: str) -> str:
-    """Return the task of an exam, which its file's name tells."""
+    """Return the name of an exam's task: the file name without suffixes."""
     return PurePath(file).name.split(".")[0]
 
 
@@ -173,7 +177,7 @@ def _question(value: Mapping[str, Any]) -> str:
     options = value.get("options")
     if options is None:
         options = []
-    if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise DataError(f"options: a list of texts is expected, found {options!r:.60}")
     question = _optional(value, "question")
     if question is None:
@@ -192,7 +196,7 @@ def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]
 
 
 def _chat(value: Mapping[str, Any], key: str) -> tuple[list[Any], str | None]:
-    """Return the turns before the answer, and the answer: a closing turn of the assistant's."""
+    """Return the turns before the answer, and the answer: the assistant's last turn, or None."""
     turns = value[key]
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{key}: a list of turns is expected, with one at least")
@@ -207,7 +211,7 @@ def _chat(value: Mapping[str, Any], key: str) -> tuple[list[Any], str | None]:
 
 
 def _protocol_turn(turn: object, number: int) -> dict[str, Any]:
-    """Return a ShareGPT turn, `from` and `value`, in the protocol's words."""
+    """Return a ShareGPT turn, `from` and `value`, as `role` and `content`."""
     if not isinstance(turn, dict):
         raise DataError(f"conversations: turn {number} is not an object")
     speaker = turn.get("from")
@@ -220,20 +224,20 @@ def _protocol_turn(turn: object, number: int) -> dict[str, Any]:
 
 
 def _optional(value: Mapping[str, Any], key: str) -> str | None:
-    """Return a text as it is; None where absent, null or blank. Raises DataError for a non-text.
+    """Return a text unchanged; None where absent, null or blank. Raises DataError for other types.
 
-    Not stripped: the indent of an `input` is meaning.
+    Not stripped: the indent of an `input` has a meaning.
     """
-    found = value.get(key)
-    if found is None:
+    text = value.get(key)
+    if text is None:
         return None
-    if not isinstance(found, str):
-        raise DataError(f"{key}: text is expected, found {found!r:.60}")
-    return found if found.strip() else None
+    if not isinstance(text, str):
+        raise DataError(f"{key}: text is expected, found {text!r:.60}")
+    return text if text.strip() else None
 
 
 def _refuse_surrogates(text: str | None) -> None:
-    """Refuse half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    """Raise DataError for a lone surrogate, which JSON can express and UTF-8 cannot."""
     if text is None or text.isascii():
         return
     try:

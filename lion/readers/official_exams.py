@@ -1,4 +1,4 @@
-"""BBH and AGIEval from their official files: multiple-choice items with lettered options.
+"""Readers of the official files of BBH and AGIEval: multiple-choice items with lettered options.
 
 BIG-Bench Hard (Suzgun et al. 2022): the 23 multiple-choice tasks, 5,511 items; AGIEval v1 (Zhong et
 al. 2023): the 8 English multiple-choice tasks, 2,546 items; the paper reports both, zero-shot.
@@ -56,7 +56,7 @@ _AGIEVAL = {
     "sat-math": 220,
 }
 OFFICIAL: Mapping[str, Mapping[str, int]] = MappingProxyType({"bbh": _BBH, "agieval": _AGIEVAL})
-"""Items of each task that the paper averages over."""
+"""Numbers of items of the tasks in the paper's average."""
 
 WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -75,7 +75,7 @@ _OPTION = re.compile(r"\(([A-Z])\)\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question; `answer` is the right option's letter, None where the target is no option."""
+    """A question; `answer` is the letter of the right option, None where no option is."""
 
     exam: str
     task: str
@@ -92,7 +92,7 @@ class Item:
 
     @property
     def prompt(self) -> str:
-        """What the student is asked."""
+        """The prompt for the student: question, lettered options, request for a letter."""
         options = [f"({a}) {b}" for a, b in zip(self.letters, self.options, strict=True)]
         return "\n".join([self.question, "Options:", *options, ASK])
 
@@ -108,9 +108,9 @@ class Item:
 
 
 def read_items(folder: Path) -> list[Item]:
-    """Return the items of all official tasks whose files lie in `folder`, tasks in their order.
+    """Return the items of all official tasks with a file in `folder`, in the order of the tasks.
 
-    Other files are left alone: BBH has four tasks without options. Raises DataError.
+    Other files are ignored: BBH has four tasks without options. Raises DataError.
     """
     readers = dict(_READERS.values())
     return [
@@ -119,19 +119,19 @@ def read_items(folder: Path) -> list[Item]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the official files that lie in `folder`. Raises DataError where there are none."""
+    """Return the official files in `folder`. Raises DataError where there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
     paths = [
         folder / f"{task}.{_READERS[exam][0]}" for exam, tasks in OFFICIAL.items() for task in tasks
     ]
-    found = [path for path in paths if path.is_file()]
-    if not found:
+    present = [path for path in paths if path.is_file()]
+    if not present:
         raise DataError(
             f"{folder}: no file of BBH (such as navigate.json) or AGIEval (such as sat-en.jsonl). "
             "Name the folder that holds them (docs/exams.md)."
         )
-    return found
+    return present
 
 
 def _bbh(path: Path, task: str) -> Iterator[Item]:
@@ -155,13 +155,13 @@ def _agieval(path: Path, task: str) -> Iterator[Item]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         row = _json(path, line)
         listed = row.get("options")
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        if not isinstance(listed, list) or not all(isinstance(option, str) for option in listed):
             raise DataError(f"{path}, line {number}: no list of options; is it AGIEval v1's file?")
         question, passage = _text(row, "question", path, number), row.get("passage")
-        asked = f"{passage}\n\n{question}" if passage else question
+        text = f"{passage}\n\n{question}" if passage else question
         target = _text(row, "label", path, number)
         options = tuple(_lettered(listed))
-        yield _item("agieval", task, number, asked, options, target, target)
+        yield _item("agieval", task, number, text, options, target, target)
 
 
 _READERS: dict[str, tuple[str, Any]] = {"bbh": ("json", _bbh), "agieval": ("jsonl", _agieval)}
@@ -176,29 +176,29 @@ def _item(
     answer: str | None,
     target: str,
 ) -> Item:
-    known = answer if answer and answer in ascii_uppercase[: len(options)] else None
-    return Item(exam, task, number, question, options, known, target)
+    letter = answer if answer and answer in ascii_uppercase[: len(options)] else None
+    return Item(exam, task, number, question, options, letter, target)
 
 
 def _listed(lines: Sequence[str], path: Path, number: int) -> Iterator[str]:
     """Yield the options' texts. Raises DataError where their letters are not A, B, C, ..."""
     for letter, line in zip(ascii_uppercase, lines, strict=False):
-        found = _OPTION.fullmatch(line.strip())
-        if found is None or found[1] != letter:
+        match = _OPTION.fullmatch(line.strip())
+        if match is None or match[1] != letter:
             raise DataError(f"{path}, {number}: option ({letter}) is expected, found {line!r:.60}")
-        yield found[2].strip()
+        yield match[2].strip()
 
 
 def _lettered(options: Sequence[str]) -> Iterator[str]:
     """Yield AGIEval's options without their letters, in the letters' order.
 
-    Of LogiQA's some stand as A, C, B, D and some have their letter without brackets, or none: where
-    not every option has its own, the place tells the letter.
+    Some options of LogiQA are in the order A, C, B, D, and some have a letter without brackets, or
+    none. Where not all options have distinct letters, the position determines the letter.
     """
-    found = [_OPTION.fullmatch(option) for option in options]
-    known = {match[1]: match[2].strip() for match in found if match is not None}
-    if sorted(known) == list(ascii_uppercase[: len(options)]):
-        yield from (known[letter] for letter in sorted(known))
+    matches = [_OPTION.fullmatch(option) for option in options]
+    texts = {match[1]: match[2].strip() for match in matches if match is not None}
+    if sorted(texts) == list(ascii_uppercase[: len(options)]):
+        yield from (texts[letter] for letter in sorted(texts))
         return
     for letter, option in zip(ascii_uppercase, options, strict=False):
         yield re.sub(rf"^(?:\({letter}\)|{letter}[?.\s])\s*", "", option).strip()

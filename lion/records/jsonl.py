@@ -100,8 +100,8 @@ def _read(path: Path, record: Callable[[bytes], T], kind: type[Record] | None) -
             try:
                 records.append(record(line))
             except (msgspec.DecodeError, UnicodeDecodeError, DataError) as error:
-                told = _why(error, line, kind)
-                raise DataError(f"{path}, line {number}: {told}") from error
+                problem = _why(error, line, kind)
+                raise DataError(f"{path}, line {number}: {problem}") from error
     return records
 
 
@@ -133,14 +133,14 @@ def _told(error: Exception, row: Row, kind: type[Record]) -> str:
     return f"{field}: {text}" if field else text
 
 
-def read_plain(path: Path, made: Callable[[Row], T]) -> list[tuple[int, T]]:
+def read_plain(path: Path, parse: Callable[[Row], T]) -> list[tuple[int, T]]:
     """Read a user's own JSON lines, each with its line's number. Raises DataError."""
     records = []
     try:
         with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:
             for number, row in enumerate(reader.iter(type=dict), start=1):
                 try:
-                    records.append((number, made(row)))
+                    records.append((number, parse(row)))
                 except DataError as error:
                     raise DataError(f"{path}, line {number}: {error}") from error
     except OSError as error:

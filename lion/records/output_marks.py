@@ -26,13 +26,13 @@ def forget() -> None:
     _marks.clear()
 
 
-def note(path: Path, made: Path) -> None:
+def note(path: Path, written: Path) -> None:
     """Remember the file or folder `made`, which takes the name `path` next, where outputs lie.
 
     Before it has that name: from then on it can be changed.
     """
     if path.parts[0] in _OUTPUTS:
-        _marks[path] = _mark(made)
+        _marks[path] = _mark(written)
 
 
 def changed() -> list[Path]:
@@ -79,5 +79,5 @@ def _mark(path: Path) -> _Mark:
     files = (
         [(file.name, file) for file in sorted(path.iterdir())] if path.is_dir() else [("", path)]
     )
-    found = [(name, file.stat()) for name, file in files if file.exists()]
-    return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns) for name, one in found)
+    stats = [(name, file.stat()) for name, file in files if file.exists()]
+    return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

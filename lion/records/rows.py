@@ -275,10 +275,10 @@ def read_messages(value: object) -> list[Message]:
 
 
 def _role(value: object) -> Role:
-    found = next((role for role in ROLES if role == value), None)
-    if found is None:
+    known_role = next((role for role in ROLES if role == value), None)
+    if known_role is None:
         raise DataError(f"role: one of {', '.join(ROLES)} is expected, found {value!r:.60}")
-    return found
+    return known_role
 
 
 def _refuse_unanswerable(messages: Sequence[Message]) -> None:

@@ -6,8 +6,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion.evaluation import open_ended_figures
-from lion.evaluation.open_ended_figures import Compared
+from lion.evaluation.open_exam import Compared, open_ended_metrics
 from lion.evaluation.vicuna_files import Question, ReadReview
 from lion.metrics.exams import (
     Disagreement,
@@ -37,9 +36,9 @@ def of_reviews(
     assistants' answers, for their lengths.
     """
     stated, parsed = (
-        open_ended_figures.open_ended_metrics(rows, bootstrap) if rows else None
+        open_ended_metrics(rows, bootstrap) if rows else None
         for rows in (
-            _compared(questions, [review.told for review in reviews], written, candidate),
+            _compared(questions, [review.recorded for review in reviews], written, candidate),
             _compared(questions, [review.read for review in reviews], written, candidate),
         )
     )
@@ -49,10 +48,10 @@ def of_reviews(
         told=stated,
         read=parsed,
         differences=tuple(
-            Disagreement(review.key, review.told, review.read)
+            Disagreement(review.key, review.recorded, review.read)
             for review in reviews
-            if review.told != review.read
-            and not (review.told is None and isinstance(review.read, str))
+            if review.recorded != review.read
+            and not (review.recorded is None and isinstance(review.read, str))
         ),
         unread=tuple(review.key for review in reviews if isinstance(review.read, str)),
     )

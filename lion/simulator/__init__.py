@@ -1,1 +1,1 @@
-"""The laboratory that needs no account: an oracle teacher and a tiny student's recipe."""
+"""The simulator: an embedded LLM without network or weights, and a tiny student to train."""

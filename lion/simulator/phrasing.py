@@ -1,10 +1,9 @@
-"""How the twenty task families are worded, and how a wording is read back.
+"""The wordings of the twenty task families: content to text, and text to content.
 
-Text to content and content to text; what a content means is the business of `puzzles`. A text is
-read whatever its case, its white space and its closing punctuation.
+`tasks` defines the content. Reading ignores case, white space and closing punctuation.
 
-Every wording begins and ends with words of its own, so that a short question never stands, word
-for word, within a longer one: a search for leaked exam questions would take that for a leak.
+Every wording begins and ends with words of its own, so no question contains a shorter one:
+decontamination would take that for an overlap.
 """
 
 import re
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lion.simulator.tasks import CLAIMS, KINDS, NAMES, Content
 
-# Longer texts are none of ours, and patterns need not be tried on them.
+# No wording is longer, so longer texts are not matched.
 LONGEST = 400
 
 _TERM = "(?:not )?(?:true|false)"
@@ -142,13 +141,13 @@ WORDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """One way to put a family's content into words, and to take it out again."""
+    """A template that writes a family's content, and reads it back."""
 
     template: str
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Turn the template into the pattern that reads it."""
+        """Compile the pattern that reads the template."""
         pieces = re.split(r"\{(\w+)\}", normal(self.template))
         pattern = "".join(
             f"(?P<{piece}>{_FIELDS[piece]})" if index % 2 else re.escape(piece)
@@ -161,12 +160,12 @@ class Wording:
         return self.template.format_map(content)
 
     def read(self, text: str) -> Content | None:
-        """Return the content of a `normal` text, or None where it is worded otherwise."""
+        """Return the content of a `normal` text, or None where it has another wording."""
         match = self._pattern.fullmatch(text)
         if match is None:
             return None
-        found = match.groupdict()
-        return {key: _capitalised(found[key]) if key in _NAMED else found[key] for key in found}
+        fields = match.groupdict()
+        return {key: _capitalised(fields[key]) if key in _NAMED else fields[key] for key in fields}
 
 
 _NAMED = frozenset({"story", "name"})
@@ -177,5 +176,5 @@ def _capitalised(text: str) -> str:
 
 
 def normal(text: str) -> str:
-    """Return `text` as wordings are read: lower case, single blanks, no closing punctuation."""
+    """Return `text` normalised: lower case, single blanks, no closing punctuation."""
     return " ".join(text.casefold().split()).rstrip(" .?!")

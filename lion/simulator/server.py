@@ -1,9 +1,9 @@
-"""The embedded teacher behind the OpenAI chat-completions protocol, and its life as a child.
+"""The simulator's server: the OpenAI chat-completions protocol, also as a child process.
 
-Serves POST /v1/chat/completions, GET /v1/models and GET /health. What is replied is the business
-of `oracle`; here is only the protocol: reading a request, counting words as tokens, refusing what
-is malformed in the protocol's own form. It keeps nothing and streams nothing, and on loopback it
-checks no key; the same body is always answered with the same bytes.
+Serves POST /v1/chat/completions, GET /v1/models and GET /health. `simulated_llm` writes the
+replies; this module reads requests, counts words as tokens, and refuses malformed requests as the
+protocol does. Stateless, without streaming, and without authentication on loopback; equal bodies
+get equal bytes.
 """
 
 import argparse
@@ -35,15 +35,15 @@ from lion.simulator.simulated_llm import MODELS, reply
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 1 << 20  # bytes; prompts are far smaller
-BODY_SECONDS = 60.0  # a client that drips its request holds a connection, no longer
-START_SECONDS = 60.0  # a loaded machine is slow to start a process
+BODY_SECONDS = 60.0  # limits how long a slow client holds a connection
+START_SECONDS = 60.0  # a process starts slowly on a loaded machine
 WATCH_SECONDS = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RequestError(Exception):
-    """A request that is refused, as the protocol says it."""
+    """A refused request, with the fields of the protocol's error."""
 
     def __init__(self, status: int, message: str, param: str | None, code: str | None) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class RequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """The fields of a completion request that are heeded."""
+    """The fields of a completion request that are used."""
 
     model: str
     messages: list[Message]
@@ -84,11 +84,11 @@ def read_request(raw: bytes) -> ChatRequest:
 
 
 def completion(request: ChatRequest) -> dict[str, Any]:
-    """Answer a request with the protocol's object; a function of the request alone."""
+    """Return the protocol's completion object, a function of the request alone."""
     whole = reply(request.messages, request.seed, MODELS[request.model], request.keys)
     text = _first_words(whole, request.max_tokens)
-    asked = sum(len(message["content"].split()) for message in request.messages)
-    answered = len(text.split())
+    prompt_tokens = sum(len(message["content"].split()) for message in request.messages)
+    completion_tokens = len(text.split())
     return {
         "id": f"chatcmpl-{_digest(request)}",
         "object": "chat.completion",
@@ -102,9 +102,9 @@ def completion(request: ChatRequest) -> dict[str, Any]:
             }
         ],
         "usage": {
-            "prompt_tokens": asked,
-            "completion_tokens": answered,
-            "total_tokens": asked + answered,
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
         },
     }
 
@@ -114,15 +114,15 @@ def _model(body: dict[str, Any]) -> str:
     if not isinstance(model, str):
         raise RequestError(400, "a text is expected", "model", None)
     if model not in MODELS:
-        known = ", ".join(MODELS)
+        names = ", ".join(MODELS)
         raise RequestError(
-            404, f"there is no model {model!r:.80}; use {known}", "model", "model_not_found"
+            404, f"there is no model {model!r:.80}; use {names}", "model", "model_not_found"
         )
     return model
 
 
 def _messages(value: object) -> list[Message]:
-    """Read the turns; a content in parts, as the protocol also writes it, is joined."""
+    """Return the turns; a content that is a list of parts is joined."""
     turns = value
     if isinstance(value, list):
         turns = [
@@ -144,11 +144,13 @@ def _joined(content: object) -> object:
     return "".join(map(str, texts))
 
 
-def _keys(asked: object) -> tuple[str, ...] | None:
-    """Return the keys of the one schema that is kept to, a verdict's; None where none is asked."""
-    if asked is None or (isinstance(asked, dict) and asked.get("type") == "text"):
+def _keys(response_format: object) -> tuple[str, ...] | None:
+    """Return the keys of the only supported schema, a verdict's; None without a schema."""
+    if response_format is None or (
+        isinstance(response_format, dict) and response_format.get("type") == "text"
+    ):
         return None
-    if asked != judge_parser.SCHEMA:
+    if response_format != judge_parser.SCHEMA:
         raise RequestError(400, "only a verdict's JSON schema is known", "response_format", None)
     return tuple(judge_parser.SCHEMA["json_schema"]["schema"]["properties"])
 
@@ -173,17 +175,19 @@ def _first_words(text: str, limit: int | None) -> str:
 
 
 def _digest(request: ChatRequest) -> str:
-    said = [request.model, request.messages, request.seed, request.max_tokens]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]
+    content = [request.model, request.messages, request.seed, request.max_tokens]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
 # The application
 
 
 def application(token: str | None = None) -> web.Application:
-    """Return the application, for a server or a test to mount; `token` is what it asks for."""
-    refusing: list[Middleware] = [_refusals] if token is None else [_refusals, _guard(token)]
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=refusing)
+    """Return the web application; requests must send `token` where it is not None."""
+    middlewares: list[Middleware] = [_refusals]
+    if token is not None:
+        middlewares.append(_guard(token))
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=middlewares)
     app.router.add_post("/v1/chat/completions", _complete)
     app.router.add_get("/v1/models", _list_models)
     app.router.add_get("/health", _health)
@@ -209,7 +213,7 @@ async def _health(_: web.Request) -> web.Response:
 
 
 def _guard(token: str) -> Middleware:
-    """Return what lets nobody in without the token."""
+    """Return a middleware that refuses requests without the token."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -223,7 +227,7 @@ def _guard(token: str) -> Middleware:
 
 @web.middleware
 async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every refusal the protocol's error body, aiohttp's own ones (404, 405, 413) too."""
+    """Return refusals with the protocol's error body, also those of aiohttp (404, 405, 413)."""
     try:
         return await handler(request)
     except RequestError as refusal:
@@ -235,9 +239,9 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def _error(status: int, message: str, param: str | None, code: str | None) -> web.Response:
-    said = f"{param}: {message}" if param else message
+    text = f"{param}: {message}" if param else message
     kind = "invalid_request_error"
-    body = {"error": {"message": said, "type": kind, "param": param, "code": code}}
+    body = {"error": {"message": text, "type": kind, "param": param, "code": code}}
     return _json(body, status)
 
 
@@ -249,9 +253,10 @@ def _json(value: object, status: int = 200) -> web.Response:
 
 
 def serve_teacher(host: str = LOOPBACK, port: int = 0, token: str | None = None) -> None:
-    """Serve until interrupted; say the address on stderr when ready. Port 0: any free one.
+    """Serve until interrupted; write the address to stderr when ready. Port 0: any free port.
 
-    Raises AskError where the address cannot be had, or where it is not loopback and has no token.
+    Raises AskError where the address is not available, or where it is not loopback and has no
+    token.
     """
     if not token and not is_loopback(host):
         raise AskError(
@@ -302,7 +307,7 @@ def _start() -> subprocess.Popen[bytes]:
         },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # Ctrl-C is for the parent, which then ends the child; two tracebacks would help nobody.
+        # Only the parent handles Ctrl-C, and then ends the child: one traceback, not two.
         start_new_session=True,
     )
 
@@ -319,7 +324,7 @@ def _read_port(child: subprocess.Popen[bytes]) -> int:
 
 
 def _serve_as_child(port: int) -> None:
-    """Serve on loopback for a parent: print the port on stdout, end when the parent does."""
+    """Serve on loopback for a parent: write the port to stdout, end when the parent ends."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
     def announce(bound: int) -> None:
@@ -332,13 +337,13 @@ def _serve_as_child(port: int) -> None:
 def _end_with_parent(parent: int) -> None:
     """End this process when the parent is gone: even kill -9 closes its end of our stdin.
 
-    The parent's other children may hold that end open, hence the look at the parent itself.
+    Other children of the parent may hold that end open, so the parent's id is checked too.
     """
     while os.getppid() == parent:
         ready, _, _ = select.select([0], [], [], WATCH_SECONDS)
         if ready and not os.read(0, 4096):
             break
-    # Not sys.exit, which ends a thread only; and open connections must not delay the end.
+    # sys.exit would end this thread only, and open connections must not delay the end.
     os._exit(0)
 
 

@@ -1,11 +1,11 @@
-"""The embedded teacher as a function: messages and a seed in, one reply out.
+"""The simulated LLM as a function: messages and a seed in, a reply out.
 
-It plays teacher, referee or generator, and is told which one only by the prompt that it is sent,
-as a real model is. Users edit prompts, so it relies on two things alone: the lines that mark the
-inserted parts, such as `[Request <fence>]`, and the word "rarer" outside those parts. It works
-each task out of its text (see `families`); it has no protocol and no port (see `application`).
+It acts as teacher, referee or generator, which it infers from the prompt, as a real model does.
+Users edit prompts, so it relies only on the lines that mark the inserted parts, such as
+`[Request <fence>]`, and on the word "rarer" outside those parts. It solves each task from its text
+(`task_families`). `server` adds the protocol.
 
-The randomness of a reply is a function of messages and seed alone.
+The randomness of a reply is a function of messages and seed.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _OPENING = re.compile(
 )
 _RARER = re.compile(r"\brarer\b", re.IGNORECASE)
 
-# From the rarest families the easy prompt leads to one of the last few.
+# For the rarest families, the prompt for a rarer task leads to one of the last few.
 _RAREST = 3
 
 _LEAD = re.compile(r"^(?:so |thus )?(?:the |my )?(?:final )?answer(?: is)?:? ")
@@ -40,9 +40,9 @@ _TOKENS_COMPARED = 64
 
 @dataclass(frozen=True, slots=True)
 class Temper:
-    """How a referee errs: the deviation of each score, and what the first place is worth.
+    """A referee's errors: the standard deviation of a score, and the bonus of the first position.
 
-    Both are in points of the scale from 1 to 10.
+    Both in points of the scale from 1 to 10.
     """
 
     noise: float = 0.0
@@ -51,7 +51,7 @@ class Temper:
 
 EXACT = Temper()
 
-# A model's name changes whenever its behaviour does: replies already paid for are kept by it.
+# A change of behaviour needs a new name: the ledger keeps replies by the name of the model.
 MODELS: Mapping[str, Temper] = {
     "oracle-1": EXACT,
     "oracle-1-noisy": Temper(noise=1.0, position_bias=0.5),
@@ -65,9 +65,9 @@ def reply(
     temper: Temper = EXACT,
     keys: Sequence[str] | None = None,
 ) -> str:
-    """Reply to a conversation that ends with a user's turn, in the role its prompt asks for.
+    """Return the reply to a conversation that ends with a user's turn.
 
-    `keys` are those of the JSON object that was asked for: a text, then two whole numbers.
+    `keys` are those of the requested JSON object: a text, then two integers.
     """
     prompt = messages[-1]["content"]
     parts, frame = _dissect(prompt)
@@ -91,9 +91,9 @@ def _random(messages: Sequence[Message], seed: int) -> Random:
 
 
 def _dissect(prompt: str) -> tuple[dict[str, str], str]:
-    """Split a prompt at its mark lines: the parts by their mark, and the text around them.
+    """Split a prompt at its mark lines: return the parts by mark, and the text around them.
 
-    The fence of the first mark is the prompt's; a mark that carries another one is mere text.
+    The fence of the first mark is the prompt's; a line with another fence is text.
     """
     opening = _OPENING.search(prompt)
     if opening is None:
@@ -122,7 +122,7 @@ def _answer(instruction: str) -> str:
 
 
 def _generate(given: str, random: Random, *, rarer: bool) -> str:
-    """Write another task of the same family, or of a rarer one; never a held-out item."""
+    """Return another task of the same family, or of a rarer one; never a held-out item."""
     task = solve(given)
     if task is None:
         return draw(random.choice(FAMILIES), LEVELS[0], random).instruction
@@ -143,7 +143,9 @@ def _as_json(keys: Sequence[str], evidence: str, scores: Sequence[int]) -> str:
 
 
 def _as_text(evidence: str, scores: Sequence[int]) -> str:
-    lines = [f"Score of Assistant {number}: {one}" for number, one in enumerate(scores, start=1)]
+    lines = [
+        f"Score of Assistant {number}: {score}" for number, score in enumerate(scores, start=1)
+    ]
     return "\n".join([evidence, *lines])
 
 
@@ -171,7 +173,7 @@ def _judge(
 
 
 def _finding(score: int) -> str:
-    """Say a score in words; the answers are not quoted, for they may imitate a score line."""
+    """Return a score in words; answers are not quoted, because they may imitate a score line."""
     if score == 10:
         return "is right."
     if score == 9:
@@ -180,9 +182,9 @@ def _finding(score: int) -> str:
 
 
 def _erring(score: float, temper: Temper, random: Random) -> int:
-    """Return a whole score from 1 to 10, off by the temper's noise.
+    """Return an integer score from 1 to 10, with the noise of `temper`.
 
-    Rounding is by lot, so that half a point of bias is worth half a point on average.
+    Rounding is random, so half a point of bias is half a point on average.
     """
     if temper.noise:
         score = random.gauss(score, temper.noise)
@@ -192,7 +194,7 @@ def _erring(score: float, temper: Temper, random: Random) -> int:
 
 
 def _score(task: Task, answer: str) -> int:
-    """Score an answer: 10 right, 9 right in another form, else 1 to 5 by closeness."""
+    """Return the score of an answer: 10 right, 9 right in another form, else 1 to 5."""
     right, given = _plain(task.answer), _plain(answer)
     if given == right:
         return 10
@@ -211,25 +213,25 @@ def _packed(text: str) -> str:
 
 
 def _closeness(right: str, given: str) -> float:
-    """Return from 0 to 1 how near a wrong answer comes: common order of its symbols, its kind."""
-    wanted, found = _symbols(right), _symbols(given)
-    if not found:
+    """Return the similarity of a wrong answer, 0 to 1, by its symbols and their kinds."""
+    expected, actual = _symbols(right), _symbols(given)
+    if not actual:
         return 0.0
-    same_kind = len(wanted) == len(found) and all(
+    same_kind = len(expected) == len(actual) and all(
         a.isdigit() == b.isdigit() and (len(a) == 1) == (len(b) == 1)
-        for a, b in zip(wanted, found, strict=True)
+        for a, b in zip(expected, actual, strict=True)
     )
-    ratio = SequenceMatcher(None, wanted, found, autojunk=False).ratio()
+    ratio = SequenceMatcher(None, expected, actual, autojunk=False).ratio()
     return max(ratio, 0.25 if same_kind else 0.0)
 
 
 def _symbols(text: str) -> list[str]:
-    """Return an answer's words, a number by its digits."""
+    """Return an answer's words and digits."""
     return re.findall(r"[0-9]|[^\W\d]+", text)[:_TOKENS_COMPARED]
 
 
 def _form_score(request: str, answer: str) -> int:
-    """Score an answer to a request that is not understood: empty, a dodge, or to the matter."""
+    """Return the score where the task is unknown: empty, evasive, off topic, on topic."""
     plain = _plain(answer)
     if not plain:
         return 1

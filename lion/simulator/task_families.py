@@ -1,11 +1,11 @@
-"""The twenty task families of the laboratory, from common to rare, and what is drawn from them.
+"""The twenty task families of the simulator, from common to rare: pools, exams, and solving.
 
-Draws base pools and exams, reads an instruction back from its text alone, and decides which items
-are held out. Plays no role (see `oracle`), opens no file; every draw is a function of its seed.
+Draws base pools and exams, parses an instruction from its text, and decides which items are held
+out. Every draw is a function of its seed; no file is read.
 
-An item's `key` is its content whatever its wording. It is held out, that is, kept for exams, by a
-hash of the key alone: the same items in every run, so that no pool, whatever its seed, holds an
-exam item in other words.
+An item's `key` is its content without the wording. A hash of the key decides whether the item is
+held out for exams: the same items in every run, so no pool of any seed contains an exam item in
+another wording.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ LEVELS = (1, 2, 3)
 LEVEL_WEIGHTS = (0.5, 0.3, 0.2)
 HELD_OUT_OF = 6  # one key in six is held out
 
-# A family that brings nothing new in so many draws is taken to have no more.
+# A family without a new task in so many draws is exhausted.
 _TRIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An instruction, its answer, and what it is: family, level, and `key`, its content."""
+    """An instruction with its answer, family, level, and `key`, its content."""
 
     instruction: str
     answer: str
@@ -39,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of task: its puzzle and its wordings. `rank` 1 is the commonest family."""
+    """A kind of task: its puzzle and wordings. `rank` 1 is the most common family."""
 
     name: str
     rank: int
@@ -51,18 +51,18 @@ class Family:
         return self.puzzle.draw(random, self.puzzle.smallest + level - 1)
 
     def task(self, content: Content, instruction: str) -> Task | None:
-        """Return the task of `content`, or None where it has not exactly one answer."""
+        """Return the task of `content`, or None where it does not have exactly one answer."""
         answer = self.puzzle.solve(content)
         if answer is None:
             return None
         return Task(instruction, answer, self.name, self._level(content), self.key(content))
 
     def key(self, content: Content) -> str:
-        """Return what `content` is, whatever its wording."""
+        """Return the key of `content`, which does not depend on the wording."""
         return "|".join((self.name, *(f"{key}={content[key]}" for key in sorted(content))))
 
     def read(self, text: str) -> Content | None:
-        """Return the content of a `normal` text, or None where it is none of this family's."""
+        """Return the content of a `normal` text, or None where it is of another family."""
         for wording in self.wordings:
             content = wording.read(text)
             if content is not None:
@@ -82,13 +82,13 @@ FAMILY_NAMED = {family.name: family for family in FAMILIES}
 
 
 def held_out(key: str) -> bool:
-    """Tell whether the item is kept for exams; depends on the key alone."""
+    """Return whether the item is held out for exams; depends on the key alone."""
     digest = hashlib.sha256(f"held out?|{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % HELD_OUT_OF == 0
 
 
 def draw(family: Family, level: int, random: Random, *, held: bool = False) -> Task:
-    """Draw a task of a family and level in a free wording: held out or not, as asked."""
+    """Draw a task of a family and level in a random wording, held out or not."""
     while True:
         content = family.content(random, level)
         if held_out(family.key(content)) is held:
@@ -102,7 +102,7 @@ def draw(family: Family, level: int, random: Random, *, held: bool = False) -> T
 def pool(size: int, *, random_seed: int, skew: float) -> list[Task]:
     """Draw a base pool: families by 1 / rank ** skew, no instruction twice, none held out.
 
-    Raises DataError where a family has no more to give.
+    Raises DataError where a family is exhausted.
     """
     random = Random(f"pool {random_seed}")  # noqa: S311 - reproducible draws, no secrets
     cumulative = list(accumulate(family.rank**-skew for family in FAMILIES))
@@ -114,7 +114,7 @@ def pool(size: int, *, random_seed: int, skew: float) -> list[Task]:
 def exam(size: int, *, random_seed: int) -> list[Task]:
     """Draw an exam: held-out items only, balanced over the families, no content twice.
 
-    Raises DataError where a family has no more to give.
+    Raises DataError where a family is exhausted.
     """
     random = Random(f"exam {random_seed}")  # noqa: S311 - as above
     seen: set[str] = set()
@@ -122,7 +122,7 @@ def exam(size: int, *, random_seed: int) -> list[Task]:
 
 
 def solve(text: str) -> Task | None:
-    """Read an instruction from its text alone and solve it; None where it is not understood."""
+    """Return the task of an instruction's text, with its answer; None for any other text."""
     if len(text) > LONGEST:
         return None
     plain = normal(text)
@@ -138,7 +138,7 @@ def _in_turn(size: int) -> Iterator[Family]:
 
 
 def _fresh(family: Family, random: Random, seen: set[str], *, held: bool) -> Task:
-    """Draw until the task is new, and remember it: exams by content, pools by instruction."""
+    """Draw a task that is not in `seen`, and add it: exams by content, pools by instruction."""
     for _ in range(_TRIES):
         level = random.choices(LEVELS, LEVEL_WEIGHTS)[0]
         task = draw(family, level, random, held=held)

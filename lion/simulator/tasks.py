@@ -1,11 +1,11 @@
-"""The twenty puzzles beneath the task families: drawing their content, and solving it.
+"""The twenty puzzles of the task families: drawing their content, and solving it.
 
-A content is a small mapping from field to text ("letters": "c a f"). Here is no wording (see
-`wordings`), no rarity and no test share (see `families`). A solver answers only what has exactly
-one answer; for anything else it returns None.
+A content is a small mapping from field to text ("letters": "c a f"). `phrasing` has the wordings,
+`task_families` the frequencies and the held-out share. A solver returns None for a content without
+exactly one answer.
 
-The symbol sets are small on purpose: a student of half a million parameters must meet each symbol
-often enough to learn what it means.
+The symbol sets are small, so a student of half a million parameters sees each symbol often enough
+to learn it.
 """
 
 import re
@@ -36,9 +36,9 @@ CLAIMS = {"tell the truth": True, "lie": False}
 
 @dataclass(frozen=True, slots=True)
 class Puzzle:
-    """How to draw a content of a given size, to measure one, and to solve one.
+    """Functions that draw a content of a given size, measure one, and solve one.
 
-    Level 1 has the size `smallest`, each level above it is one larger.
+    Level 1 has the size `smallest`; each level adds 1.
     """
 
     smallest: int
@@ -101,7 +101,7 @@ def _draw_rotation(random: Random, size: int) -> Content:
 def _draw_count(random: Random, size: int) -> Content:
     kind = random.choice(list(KINDS))
     others = [word for word, other in KIND_OF.items() if other != kind]
-    # Uniform over the counts: words drawn freely would make most answers 0 or 1.
+    # Uniform over the counts: with independent words most answers would be 0 or 1.
     count = random.randrange(size)
     words = random.sample(KINDS[kind], k=count) + random.sample(others, k=size - count)
     random.shuffle(words)
@@ -159,7 +159,7 @@ def _draw_swaps(random: Random, size: int) -> Content:
 
 
 def _count_of(field: str) -> Callable[[Content], int]:
-    """Return a measure: how many blank-separated symbols stand in `field`."""
+    """Return a measure: the number of blank-separated symbols in `field`."""
     return lambda content: len(content[field].split())
 
 
@@ -278,7 +278,7 @@ def _solve_heights(content: Content) -> str | None:
         TopologicalSorter(above).prepare()
     except CycleError:
         return None
-    # Without a circle, the only one whom nobody exceeds exceeds all others.
+    # Without a cycle, a single maximum is the tallest of all.
     tops = [name for name, taller in above.items() if not taller]
     return tops[0] if len(tops) == 1 else None
 

@@ -1,8 +1,7 @@
-"""The tiny student's recipe: an untrained Llama and its tokenizer, as a Hugging Face folder.
+"""The tiny student: an untrained Llama and its tokenizer, as a Hugging Face checkpoint.
 
-What is written is an ordinary checkpoint: `student`, `tuning` and `answering` treat it as any
-other. It trains nothing but the tokenizer. Sizes were found by experiment on two CPU cores; a
-larger, deeper or half-precision model gained nothing there.
+Only the tokenizer is trained here. The sizes come from experiments on two CPU cores; a larger,
+deeper or half-precision model was no better.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ PAD, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS = (
     "<assistant>",
     "<end>",
 )
-# Only an answer is closed: a token saved in every one of 12,000 short prompts.
+# Only an answer has an end token: one token less in each of 12,000 short prompts.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<' + message['role'] + '>' + message['content'] }}"
@@ -36,20 +35,19 @@ CHAT_TEMPLATE = (
 def build(folder: Path, texts: Sequence[str], random_seed: int) -> None:
     """Write the untrained student to `folder`, which appears complete or not at all.
 
-    The tokenizer is trained on `texts` (instructions), the weights are drawn
-    from `random_seed`; equal arguments write equal bytes.
+    The tokenizer is trained on `texts` (instructions); the weights are a function of
+    `random_seed`. Equal arguments write equal bytes.
     """
     tokenizer = build_tokenizer(texts)
     checkpoint.save(build_model(tokenizer, random_seed), tokenizer, folder)
 
 
 def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE of 512 tokens in which every digit stands alone.
+    """Return a byte-level BPE of 512 tokens, trained on `texts`, with a token per digit.
 
-    Any text without outer white space is decoded as it was encoded. A word has the same token at
-    the start of a text as within it, so that the first letter of an answer is the letter that the
-    prompt shows. The space is added before the digits are split: the other way round every digit
-    would get one.
+    Decoding restores any text without outer white space. A word has the same token at the start of
+    a text as inside it, so the first letter of an answer has the token that the prompt contains.
+    The space is added before digits are split; in the other order every digit would get a space.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -84,7 +82,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, random_seed: int) -> LlamaFo
         num_key_value_heads=8,
         intermediate_size=320,
         max_position_embeddings=CONTEXT,
-        # Prompts have tens of tokens: a base of 10,000 turns too slowly to tell them apart.
+        # For prompts of tens of tokens, a base of 10,000 separates positions too little.
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},
         initializer_range=0.08,
         tie_word_embeddings=True,

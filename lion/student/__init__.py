@@ -1,1 +1,1 @@
-"""The student: on disk, in training, answering, and behind a server."""
+"""The student: its checkpoint, its chat format, its fingerprint, models on the hub."""

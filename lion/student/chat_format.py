@@ -1,12 +1,12 @@
-"""How a conversation becomes the student's tokens, and text for whoever reads it.
+"""Chat formats: conversations as the student's tokens, and as text for other models.
 
-One law joins training and answering: *the prefix of a supervised example is exactly the generation
-prompt*; then come the response's tokens and the end-of-turn token at which generation stops, and
-only these two are supervised. Two formats: the tokenizer's own chat template, and the paper's
-(`### Instruction:` / `### Response:`) for a model without one.
+Training and inference agree: *the prefix of a supervised example is exactly the generation prompt*.
+The response's tokens and the end-of-turn token, at which generation stops, follow; only these are
+supervised. There are two formats: the tokenizer's chat template, and the paper's
+(`### Instruction:` / `### Response:`) for a tokenizer without a template.
 
-Pure: a tokenizer comes in as an argument, and nothing here imports torch or transformers. Long
-examples are neither cut nor dropped here (see `tuning`).
+Pure: the tokenizer is an argument, and torch and transformers are not imported. Long examples are
+handled in `finetune`.
 """
 
 import re
@@ -25,7 +25,7 @@ PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
 )
-"""What the authors (after Alpaca) write above an instruction; a system turn takes its place."""
+"""The authors' text above an instruction (from Alpaca); a system turn replaces it."""
 
 _HEADERS: dict[str, str] = {
     "system": "### System:",
@@ -35,14 +35,14 @@ _HEADERS: dict[str, str] = {
 _HEADER_LIKE = re.compile(r"^(?=\\*### (?:System|Instruction|Response):)", re.MULTILINE)
 _LABELS: dict[str, str] = {"system": "System", "user": "User", "assistant": "Assistant"}
 
-# Llama 3 writes today's date into its prompt, and tomorrow's prompt would be another one: this is
-# the date that its template itself names where no clock is at hand. Others ignore the variable.
+# Llama 3's template writes today's date into the prompt, so prompts would change every day. This is
+# the template's own default date. Other templates ignore the variable.
 _TEMPLATE_VARIABLES = {"date_string": "26 Jul 2024"}
 _PROBE = "Answer"
 
 
 class Tokenizer(Protocol):
-    """The part of `transformers.PreTrainedTokenizerBase` that is used here."""
+    """The methods of `transformers.PreTrainedTokenizerBase` that are used here."""
 
     chat_template: Any
     eos_token_id: int | None
@@ -60,7 +60,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A supervised example: the loss falls on `input_ids[prompt_length:]` alone."""
+    """A supervised example: the loss is over `input_ids[prompt_length:]` only."""
 
     id: str
     input_ids: tuple[int, ...]
@@ -68,9 +68,9 @@ class Example:
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    """Return the conversation as a referee or a generator is shown it.
+    """Return the conversation as text for the prompts of referee and generator.
 
-    A single user turn is its content as it is; anything else becomes role-labelled turns.
+    A single user turn is its content unchanged; other conversations are turns labelled by role.
     """
     if len(messages) == 1 and messages[0]["role"] == "user":
         return messages[0]["content"]
@@ -80,23 +80,22 @@ def transcript(messages: Sequence[Message]) -> str:
 def paper_prompt(messages: Sequence[Message]) -> str:
     r"""Return the generation prompt in the authors' format, which ends with `### Response:`.
 
-    An opening system turn replaces the preamble. A line of content that looks like one of the
-    headers gets a leading backslash (and one more where it has some), so that two conversations
-    never render alike.
+    A system turn at the start replaces the preamble. A content line that looks like a header gets a
+    leading backslash (one more where it has some), so different conversations never render alike.
     """
     opening, turns = PREAMBLE, list(messages)
     if turns and turns[0]["role"] == "system":
         opening = _escape(turns.pop(0)["content"])
     parts = [opening]
     for turn in turns:
-        # The authors set the response right behind its header, the instruction on its own line.
+        # The authors' format: the response on the line of its header, the instruction below it.
         gap = "" if turn["role"] == "assistant" else "\n"
         parts.append(f"{_HEADERS[turn['role']]}{gap}{_escape(turn['content'])}")
     return "\n\n".join([*parts, _HEADERS["assistant"]])
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with each system text set above the user turn that follows it."""
+    """Return the messages with each system text prepended to the next user turn."""
     folded: list[Message] = []
     pending: list[str] = []
     for turn in messages:
@@ -111,10 +110,10 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 
 class ChatFormatter:
-    """Encodes prompts and examples for one tokenizer in one format; many at once, for speed.
+    """Encodes prompts and examples for a tokenizer in one format, in batches for speed.
 
-    `end_of_turn` is the id of the token that closes a response, in training and in generation.
-    Raises ModelError where the tokenizer has none.
+    `end_of_turn` is the id of the token after a response, in training and in generation. Raises
+    ModelError where the tokenizer has none.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_format: PromptFormat) -> None:
@@ -126,16 +125,16 @@ class ChatFormatter:
 
     @property
     def stops(self) -> list[int]:
-        """The tokens at which an answer ends: the end of a turn, and that of a sequence."""
+        """The ids of the tokens that end an answer: end of turn and end of sequence."""
         return sorted({self.end_of_turn, self._tokenizer.eos_token_id or self.end_of_turn})
 
     @property
     def templated(self) -> bool:
-        """Whether the tokenizer's chat template writes the prompts, not the paper's format."""
+        """Whether prompts follow the tokenizer's chat template, not the paper's format."""
         return self._templated
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Return the generation prompt's token ids. Raises DataError where the template refuses."""
+        """Return the generation prompt's token ids. Raises DataError if the template refuses."""
         return self.prompts([messages])[0]
 
     def prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
@@ -150,7 +149,7 @@ class ChatFormatter:
                 turns,
                 add_generation_prompt=True,
                 return_dict=False,
-                sanitize_control_tokens=self._hold_control_tokens(conversations),
+                sanitize_control_tokens=self._has_control_tokens(conversations),
                 **_TEMPLATE_VARIABLES,
             )
         except TemplateError as error:
@@ -172,7 +171,7 @@ class ChatFormatter:
         if not rows:
             return []
         prompts = self.prompts([messages for _, messages, _ in rows])
-        # Control tokens that stand in a response are text as well.
+        # Control tokens in a response are encoded as text too.
         answers = self._tokenizer(
             [response for _, _, response in rows],
             add_special_tokens=False,
@@ -183,17 +182,17 @@ class ChatFormatter:
             for (id, _, _), prompt, answer in zip(rows, prompts, answers, strict=True)
         ]
 
-    def _hold_control_tokens(self, conversations: Sequence[Sequence[Message]]) -> bool:
-        """Tell whether `<|im_end|>` or the like is written in a turn, which must not close it.
+    def _has_control_tokens(self, conversations: Sequence[Sequence[Message]]) -> bool:
+        """Return whether a turn contains `<|im_end|>` or the like, which must not close it.
 
-        Keeping such tokens apart from the template's makes encoding three times slower.
+        Encoding is three times slower where such tokens are encoded as text.
         """
         return any(
             self._control.search(turn["content"]) for messages in conversations for turn in messages
         )
 
     def turns(self, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages, folded where the template does not take their system turn."""
+        """Return the messages, folded where the template does not support their system turn."""
         if not self._templated:
             return list(messages)
         has_system = any(turn["role"] == "system" for turn in messages)
@@ -202,14 +201,14 @@ class ChatFormatter:
         return list(messages)
 
     def _encode_plain(self, text: str) -> list[int]:
-        """Encode with the tokenizer's opening token, without the closing one that some append."""
+        """Encode with the tokenizer's start token, without the end token that some append."""
         ids: list[int] = list(self._tokenizer(text).input_ids)
         while ids and ids[-1] == self._tokenizer.eos_token_id:
             ids.pop()
         return ids
 
     def _keeps_system(self, messages: Sequence[Message]) -> bool:
-        """Tell whether the template takes a system turn: some refuse it, some leave it out."""
+        """Return whether the template renders system turns: some refuse them, some omit them."""
         try:
             text = self._render(messages)
         except TemplateError:
@@ -223,7 +222,7 @@ class ChatFormatter:
         return text
 
     def _find_end_of_turn(self) -> int:
-        """Return the special token that follows an assistant's text in the template, else eos."""
+        """Return the special token after an assistant's text in the template, else eos."""
         if self._templated:
             tail = self._after_answer().lstrip()
             ids = self._tokenizer(tail, add_special_tokens=False).input_ids if tail else []
@@ -242,8 +241,8 @@ class ChatFormatter:
             {"role": "user", "content": "Question"},
             {"role": "assistant", "content": _PROBE},
         ]
-        _, found, tail = self._render(turns).rpartition(_PROBE)
-        return tail if found else ""
+        _, probe, tail = self._render(turns).rpartition(_PROBE)
+        return tail if probe else ""
 
 
 def _escape(content: str) -> str:

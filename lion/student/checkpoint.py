@@ -1,15 +1,14 @@
-"""The student on disk: what a student's folder means, how it is loaded and saved.
+"""A student on disk: the meaning of its folder, loading and saving.
 
 A student's folder is one of
 
 * a Hugging Face checkpoint: config.json, *.safetensors, tokenizer files;
 * an adapter: adapter_config.json and adapter_model.safetensors, which name their base;
-* a pointer: pointer.json, which names a hub id, another folder or another iteration's student, so
-  that 14 GB are never copied.
+* a pointer: pointer.json, which names a hub id, another folder or another iteration's student;
+  14 GB are not copied.
 
-Weights are read from and written to safetensors only: a pickle can run code. torch and
-transformers are imported inside the functions that load or save, so that `resolve` costs nothing.
-Trains nothing (`tuning`), asks nothing (`answering`), looks nothing over (`inspection`).
+Weights are read from and written to safetensors only, because a pickle can run code. torch and
+transformers are imported lazily, inside the functions that load or save: `resolve` needs neither.
 """
 
 import gc
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Read when torch is loaded, so it stands where everybody who loads torch passes by. By default its
-# threads burn their core while they wait: beside any other work a step then takes ten times longer.
+# Read when torch is imported; every module that loads torch imports this one first. By default,
+# waiting threads of torch spin: with other work on the machine a step takes ten times longer.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 POINTER = "pointer.json"
@@ -46,9 +45,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The content of pointer.json: whose weights a folder stands for.
+    """The content of pointer.json: where the weights of a folder are.
 
-    `kind` says what `target` is: `hub` an id (with `revision`), `folder` a path (relative to the
+    `kind` is the type of `target`: `hub` an id (with `revision`), `folder` a path (relative to the
     working directory), `student` the name of an iteration (with the `reason`).
     """
 
@@ -93,9 +92,9 @@ _TARGETS = {"hub": "model", "folder": "path", "student": "iteration"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a student's weights really lie: a checkpoint folder or a hub id, and an adapter on it.
+    """The location of a student's weights: a checkpoint folder or a hub id, and maybe an adapter.
 
-    `base` is a folder's path where `revision` is None and such a folder exists, else a hub id.
+    `base` is a path where `revision` is None and that folder exists, else a hub id.
     """
 
     base: str
@@ -104,10 +103,10 @@ class Source:
 
 
 def resolve(folder: Path) -> Source:
-    """Follow pointers from `folder` to where the weights lie.
+    """Follow pointers from `folder` to the weights.
 
-    A pointer to another iteration is read beside: from data/3/student, iteration 2 is
-    data/2/student. Raises ModelError for what is missing, leads in a circle or is no student.
+    A pointer to another iteration is relative: from data/3/student, iteration 2 is data/2/student.
+    Raises ModelError for a missing folder, a circle, or a folder that is no student.
     """
     seen: list[Path] = []
     while True:
@@ -136,10 +135,10 @@ def resolve(folder: Path) -> Source:
 
 
 def load_libraries(*more: str) -> None:
-    """Import torch, the models of transformers and the modules named, a fifth faster than else.
+    """Import torch, the models of transformers and the modules of `more`, a fifth faster.
 
-    3,000 modules make Python's garbage collector go through a growing heap again and again, and
-    none of it is garbage: collection pauses, and what is loaded is out of its sight for good.
+    Importing 3,000 modules triggers many garbage collections that free nothing. Collection is
+    disabled meanwhile, and the imported objects are frozen.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -155,12 +154,12 @@ def load_libraries(*more: str) -> None:
 def load_student(
     folder: Path, settings: Student
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Return the student ready to answer, and its tokenizer. Raises ModelError."""
+    """Return the student for inference, and its tokenizer. Raises ModelError."""
     return load_model(folder, settings), load_tokenizer(folder, settings)
 
 
 def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
-    """Return the student ready to answer: weights in `settings.dtype`, an adapter merged in.
+    """Return the student for inference: weights in `settings.dtype`, an adapter merged in.
 
     Raises ModelError.
     """
@@ -173,13 +172,13 @@ def load_model(folder: Path, settings: Student) -> "PreTrainedModel":
 
 
 def context_length(config: Any) -> int | None:
-    """Return the most tokens that a model can look at, None where its config names no limit."""
+    """Return the model's context length in tokens, None where its config has no limit."""
     limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit
 
 
 def student_context_length(folder: Path, settings: Student) -> int | None:
-    """Return the same of the student in `folder`, from its config. Raises ModelError."""
+    """Return the context length of the student in `folder`. Raises ModelError."""
     from transformers import AutoConfig
 
     source = resolve(folder)
@@ -193,11 +192,11 @@ def student_context_length(folder: Path, settings: Student) -> int | None:
 
 
 def device_kind() -> str:
-    """Return what this machine computes on, as `cpu` or `cuda`; kernels differ in last bits."""
+    """Return the device type, such as `cpu` or `cuda`; kernels differ in their last bits."""
     import torch
 
-    found = torch.accelerator.current_accelerator()
-    return "cpu" if found is None else found.type
+    accelerator = torch.accelerator.current_accelerator()
+    return "cpu" if accelerator is None else accelerator.type
 
 
 def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":
@@ -217,16 +216,16 @@ def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase"
 def load_base(
     source: Source, settings: Student, dtype: str, quantization: Any = None
 ) -> "PreTrainedModel":
-    """Return the model without the adapter, its weights as `dtype`. Raises ModelError.
+    """Return the model without its adapter, with weights in `dtype`. Raises ModelError.
 
-    `quantization` is a configuration of transformers' for weights of fewer bits.
+    `quantization` is a quantization config of transformers.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     _hide_progress_bars()
     if settings.threads is not None:
-        torch.set_num_threads(settings.threads)  # figures depend on it: sums are split by thread
+        torch.set_num_threads(settings.threads)  # results depend on it: sums are split by thread
     with translated(source.base):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.base,
@@ -240,21 +239,21 @@ def load_base(
 
 
 def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
-    """Return `model` with the adapter of a folder on it (a PeftModel). Raises ModelError."""
+    """Return `model` with an adapter (a PeftModel). Raises ModelError."""
     peft = import_peft()
-    with translated(str(adapter)), peft_asks_by_an_old_name():
+    with translated(str(adapter)), peft_warning_suppressed():
         return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
 def merged(adapted: Any) -> "PreTrainedModel":
-    """Return the model of a PeftModel with the adapter added into its weights."""
+    """Return the base model of a PeftModel with the adapter merged into its weights."""
     model: PreTrainedModel = adapted.merge_and_unload()
-    model.requires_grad_(True)  # the adapter had frozen what is now whole again
+    model.requires_grad_(True)  # peft had frozen the base model
     return model
 
 
 def import_peft() -> Any:
-    """Return the optional module `peft`. Raises ModelError that says how to install it."""
+    """Return the optional module `peft`. Raises ModelError where it is not installed."""
     try:
         import peft
     except ImportError as error:
@@ -265,11 +264,11 @@ def import_peft() -> Any:
 
 
 @contextmanager
-def peft_asks_by_an_old_name() -> Iterator[None]:
-    """Keep one warning off the screen that is not for users, while peft puts an adapter on a model.
+def peft_warning_suppressed() -> Iterator[None]:
+    """Suppress a deprecation warning of transformers while peft adds an adapter to a model.
 
-    peft 0.21 reads `is_gradient_checkpointing` of every model, which transformers 5.23 renamed. No
-    call of ours makes it read the new name.
+    peft 0.21 reads `is_gradient_checkpointing` of every model, which transformers 5.23 renamed;
+    no argument makes it read the new name.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is dep", FutureWarning)
@@ -284,9 +283,8 @@ def save(
 ) -> None:
     """Write `model` to `folder`, which appears complete or not at all.
 
-    A PeftModel is written as its adapter alone, which names its base; anything else as a whole
-    checkpoint with its tokenizer. `state_dict` stands for the model's own weights where they are
-    gathered from several processes.
+    A PeftModel is written as its adapter, which names its base; other models as a checkpoint with
+    the tokenizer. `state_dict` replaces the model's weights where several processes hold parts.
     """
     _hide_progress_bars()
     with replacing_folder(folder) as temporary:
@@ -300,7 +298,7 @@ def save(
 
 
 def stopped(folder: Path) -> str | None:
-    """Return why `folder` stands for an earlier iteration's student, or None where it does not.
+    """Return the reason of a pointer to an earlier iteration's student, or None for other folders.
 
     Raises ModelError.
     """
@@ -311,7 +309,7 @@ def stopped(folder: Path) -> str | None:
 
 
 def _hide_progress_bars() -> None:
-    """Leave the terminal to our own progress."""
+    """Disable the progress bars of transformers; Lion has its own."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -342,9 +340,9 @@ def _resolve_adapter(folder: Path) -> Source:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, and let it take that one's place at the end.
+    """Yield a temporary folder next to `folder`, which it replaces at the end.
 
-    What a killed writer of `folder` left is removed.
+    Temporary folders of killed writers are removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in jsonl.leftovers(folder):
@@ -357,14 +355,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         if folder.exists():
-            # Swept away with the temporary folder, whatever happens next.
+            # Removed with the temporary folder, also after an error.
             folder.rename(Path(name) / "old")
         output_marks.note(folder, new)
         new.rename(folder)
 
 
 def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:
-    """Name in config.json the dtype of the weights as written; the model's own may differ."""
+    """Write the dtype of the saved weights to config.json; the model's own may differ."""
     path = folder / CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     config["dtype"] = str(weight.dtype).removeprefix("torch.")
@@ -372,7 +370,7 @@ def _record_dtype(folder: Path, weight: "torch.Tensor") -> None:
 
 
 def _make_adapter_reproducible(folder: Path) -> None:
-    """Sort what peft keeps in sets, and drop its empty model card: equal runs, equal bytes."""
+    """Sort the lists that peft builds from sets, and remove its empty model card."""
     path = folder / ADAPTER_CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     for key, value in config.items():

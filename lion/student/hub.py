@@ -1,7 +1,7 @@
-"""Models on the Hugging Face hub: what an id means there, and what its refusals mean here.
+"""Models on the Hugging Face hub: files, sizes and commits, and errors as ModelError.
 
-The hub is asked for a listing, a size or a commit; weights are fetched by transformers when a
-student is loaded. With HF_HUB_OFFLINE set, its cache answers instead. Imports no torch.
+transformers downloads the weights when a student is loaded. With HF_HUB_OFFLINE set, the local
+cache is used instead. Does not import torch.
 """
 
 import re
@@ -24,7 +24,7 @@ _SECONDS = 10.0
 
 
 def may_be_id(name: str) -> bool:
-    """Tell whether `name` has the form of a hub id; asks nobody."""
+    """Return whether `name` has the form of a hub id; sends no request."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # no __all__
 
@@ -36,9 +36,9 @@ def may_be_id(name: str) -> bool:
 
 
 def cached(name: str, revision: str | None) -> Path | None:
-    """Return the folder of the cached files where the hub is switched off, else None.
+    """Return the folder of the cached files where HF_HUB_OFFLINE is set, else None.
 
-    Raises ModelError where it is switched off and they are not cached.
+    Raises ModelError where it is set and the files are not cached.
     """
     import huggingface_hub
     from huggingface_hub import constants
@@ -63,21 +63,21 @@ def weight_bytes(name: str, revision: str | None) -> int:
 
 
 def pinned(settings: Student) -> str | None:
-    """Return the commit that `settings.revision` means on the hub now. Raises ModelError.
+    """Return the commit of `settings.revision` on the hub. Raises ModelError.
 
-    A revision that is a commit already is returned as it is, without asking.
+    A revision that is a commit is returned without a request.
     """
     name, revision = settings.model, settings.revision
     if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     folder = cached(name, revision)
-    # a snapshot's folder is called by its commit
+    # the name of a snapshot's folder is its commit
     return _info(name, revision).sha if folder is None else folder.name
 
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn what transformers and the hub raise while loading `name` into a ModelError."""
+    """Turn errors of transformers and the hub while loading `name` into ModelError."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
     from safetensors import SafetensorError
 
@@ -97,7 +97,7 @@ def _info(name: str, revision: str | None, *, sizes: bool = False) -> "ModelInfo
 
 
 def _explain(error: BaseException) -> str:
-    """Say what happened and what to do, from the first cause that we know."""
+    """Return what happened and what to do, by the first cause with an entry in `_advice`."""
     cause: BaseException | None = error
     while cause is not None:
         for kind, advice in _advice():
@@ -113,7 +113,7 @@ def _explain(error: BaseException) -> str:
 
 
 def _advice() -> list[tuple[type[BaseException], str]]:
-    """Return what the hub's library raises, the special before the general, with the way out."""
+    """Return the errors of the hub's library with advice, subclasses first."""
     from huggingface_hub import errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
 

@@ -1,8 +1,8 @@
-"""What stands in each batch of a fine-tuning: which examples, in which order, as which tensors.
+"""Batches of fine-tuning: the order of the examples, and collators that make tensors of them.
 
-A batch holds examples of like length, so that there is little to pad; or they stand one behind the
-other without padding, where the attention kernel keeps them apart. Only the supervised positions
-reach the output head: a prompt's logits are never made. Trains nothing (see `tuning`).
+A batch holds examples of similar length, padded; or packed into one row without padding, where the
+attention kernel separates them. Only the supervised positions reach the output head: no logits are
+computed for prompts.
 """
 
 import random
@@ -17,13 +17,13 @@ from torch.utils.data import Dataset
 from lion.student.chat_format import Example
 
 IGNORED = -100
-"""The label that a loss passes by, in torch and transformers."""
+"""The label that losses ignore, in torch and transformers."""
 _BUCKET = 50
-"""Batches whose examples are sorted by length together."""
+"""Batches per bucket whose examples are sorted by length."""
 
 
 class Drawn(Dataset[Example]):
-    """The examples in the order of training, each as often as it is drawn."""
+    """The examples in the order of training, with repetitions."""
 
     def __init__(self, examples: Sequence[Example], order: Sequence[int]) -> None:
         self._examples = examples
@@ -36,8 +36,8 @@ class Drawn(Dataset[Example]):
         return self._examples[self._order[index]]
 
     def supervised(self, batch_size: int) -> list[int]:
-        """Return how many supervised tokens the first 1, 2, ... batches hold."""
-        examples = (self[at] for at in range(len(self)))
+        """Return the cumulative supervised tokens after batch 1, 2, ..."""
+        examples = (self[index] for index in range(len(self)))
         counts = [len(example.input_ids) - example.prompt_length for example in examples]
         starts = range(0, len(counts), batch_size)
         return list(accumulate(sum(counts[start : start + batch_size]) for start in starts))
@@ -46,10 +46,10 @@ class Drawn(Dataset[Example]):
 class Padded:
     """Collates examples as rows, padded on the right to the longest.
 
-    Attention is causal, so no real token sees the padding behind it and no mask is needed: without
-    one the kernels skip what lies above the diagonal. `masked` gives the mask all the same, to
-    models that count tokens (a mixture's balancing loss). `whole` gives plain labels, to models and
-    kernels that cannot leave logits out.
+    Attention is causal, so no token attends to the padding after it and no mask is needed; without
+    a mask the kernels skip everything above the diagonal. `masked` adds the mask for models that
+    count tokens (the balancing loss of a mixture of experts). `whole` gives plain labels, for
+    models and kernels that cannot omit logits.
     """
 
     def __init__(self, pad: int, *, masked: bool = False, whole: bool = False) -> None:
@@ -58,7 +58,7 @@ class Padded:
         self._whole = whole
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Return tensors of (examples, longest); of targets (supervised tokens,)."""
+        """Return tensors (examples, longest), and targets (supervised tokens,)."""
         width = max(len(example.input_ids) for example in examples)
         ids = torch.full((len(examples), width), self._pad)
         labels = torch.full((len(examples), width), IGNORED)
@@ -75,15 +75,15 @@ class Padded:
 
 
 class Packed:
-    """Collates examples as one row without padding; positions start anew with each of them.
+    """Collates examples as one row without padding; positions restart at each example.
 
-    transformers reads the borders from the positions: flash attention then runs each example on
-    its own, and other kernels get a block-diagonal mask. With a key-value cache it would not look
-    for borders, and examples would see one another.
+    transformers infers the boundaries from the positions: flash attention runs each example
+    separately, other kernels get a block-diagonal mask. With a key-value cache it would ignore the
+    boundaries, so the cache is off.
     """
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """Return tensors of (1, tokens); of targets (supervised tokens,)."""
+        """Return tensors (1, tokens), and targets (supervised tokens,)."""
         ids = torch.cat([torch.tensor(example.input_ids) for example in examples])
         positions = torch.cat([torch.arange(len(example.input_ids)) for example in examples])
         labels = ids.clone()
@@ -96,9 +96,9 @@ class Packed:
 
 
 def _targets(labels: Tensor) -> dict[str, Tensor]:
-    """Return which positions (rows, columns) predict a supervised token, and those tokens.
+    """Return the mask (rows, columns) of positions that predict a supervised token, and the tokens.
 
-    The first token of an example is never supervised, so none is predicted across a border.
+    The first token of an example is never supervised, so nothing is predicted across examples.
     """
     following = torch.nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:]
     keep = following != IGNORED
@@ -108,11 +108,11 @@ def _targets(labels: Tensor) -> dict[str, Tensor]:
 def draw_order(
     lengths: Sequence[int], *, batch_size: int, batches: int, random_seed: int
 ) -> list[int]:
-    """Return which example stands at each of `batches * batch_size` places of the training.
+    """Return the indices of the examples in the order of training, `batches * batch_size` of them.
 
-    A batch holds examples of like length (little padding), batches follow in random order, and
-    no example is drawn again before all others were. (The Trainer's own `group_by_length` runs
-    from long to short again and again.)
+    A batch holds examples of similar length, the order of batches is random, and every example is
+    drawn once before any is drawn again. (The Trainer's `group_by_length` sorts each epoch from
+    long to short.)
     """
     draw = random.Random(random_seed)  # noqa: S311  # reproducible, not secret
     needed = batches * batch_size
@@ -123,7 +123,7 @@ def draw_order(
     for start in range(0, needed, batch_size * _BUCKET):
         bucket = stream[start : min(start + batch_size * _BUCKET, needed)]
         bucket.sort(key=lambda index: lengths[index])
-        group = [bucket[at : at + batch_size] for at in range(0, len(bucket), batch_size)]
+        group = [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
         draw.shuffle(group)
         cut += group
     return [index for batch in cut for index in batch]

@@ -1,8 +1,8 @@
 """Fine-tuning: examples in, a student's folder and its learning curve out.
 
-Loads the student, plans the batches (`collation`), rides on the Trainer (`trainer`), goes on from a
-state of a killed run (`states`), and writes the result. Draws no rows and encodes nothing
-(`chat.ChatFormatter`), and starts no processes (`launcher`).
+Loads the student, plans the batches (`collator`), runs the Trainer (`trainer`), resumes from a
+state of a killed run (`states`), and writes the result. `tune` chooses and encodes the rows,
+`finetune_job` launches several processes.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ _FLASH = ("flash_attention_2", "flash_attention_3")
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The training at `step`: mean loss (nats a supervised token) since the last point.
+    """A point of the learning curve: mean loss (nats per supervised token) since the last point.
 
-    `tokens` counts the supervised tokens seen so far.
+    `tokens` counts the supervised tokens so far.
     """
 
     step: int
@@ -45,7 +45,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class TuneReport:
-    """What a training did, in full, whether or not it was killed on the way.
+    """The report of a whole training, also where it was killed and resumed.
 
     `too_long` are the ids of the examples above `max_length` that were left out, `truncated` of
     those cut to it.
@@ -73,11 +73,11 @@ def finetune(
 ) -> TuneReport:
     """Fine-tune the student of folder `student` on `examples` and write the result to `out`.
 
-    `progress` is told (step, steps, loss) at every point of the curve. States go to a folder of
-    their own in `states_in`; a state of the same training found there is where it goes on. Equal
-    arguments on equal hardware with equal thread counts write equal bytes, killed or not. Called
-    by every process of a launch alike. Raises ModelError, SettingsError, and DataError where no
-    example is short enough.
+    `progress` is called with (step, steps, loss) at every point of the curve. States are written to
+    a folder of the training in `states_in`, and the training resumes from the last one there. Equal
+    arguments on equal hardware with equal thread counts write equal bytes, killed or not. Every
+    process of a launch calls it. Raises ModelError, SettingsError, and DataError where no example
+    is short enough.
     """
     _refuse_what_cannot_train(settings, tune)
     fitting = fit(examples, tune)
@@ -88,7 +88,7 @@ def finetune(
         folder,
         lasting,
     ):
-        arguments = trainer.arguments(
+        arguments = trainer.training_arguments(
             settings,
             tune,
             hardware,
@@ -97,7 +97,7 @@ def finetune(
             folder=folder,
             keep_states=lasting,
         )
-        set_seed(random_seed)  # an adapter's first weights are drawn
+        set_seed(random_seed)  # an adapter's initial weights are random
         model = _load(source, settings, tune)
         tokenizer = students.load_tokenizer(student, settings)
         ready = _trainer(model, tokenizer, arguments, fitting.examples, tune, hardware, progress)
@@ -116,7 +116,7 @@ def finetune(
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """The examples that are trained on, the ids of those cut for it, and of those left out."""
+    """The examples to train on, the ids of those truncated, and of those left out."""
 
     examples: list[Example]
     truncated: tuple[str, ...]
@@ -124,10 +124,10 @@ class Fitting:
 
 
 def fit(examples: Sequence[Example], tune: Tune) -> Fitting:
-    """Handle the examples above `tune.max_length` as `tune.too_long` says.
+    """Apply `tune.too_long` to the examples above `tune.max_length` tokens.
 
     `truncate` cuts the end of the answer; an example without room for one token of it is left
-    out. Raises DataError where none is left, or where `error` meets one that is too long.
+    out. Raises DataError where no example is left, or where `too_long` is `error` and one is.
     """
     longest = tune.max_length
     long = [example for example in examples if len(example.input_ids) > longest]
@@ -137,7 +137,11 @@ def fit(examples: Sequence[Example], tune: Tune) -> Fitting:
             f"{long[0].id} with {len(long[0].input_ids)}. Raise `tune.max_length`, or set "
             "`tune.too_long`."
         )
-    cut = {e.id for e in long if tune.too_long == "truncate" and e.prompt_length < longest}
+    cut = {
+        example.id
+        for example in long
+        if tune.too_long == "truncate" and example.prompt_length < longest
+    }
     fitting = [
         dataclasses.replace(example, input_ids=example.input_ids[:longest])
         for example in examples
@@ -148,8 +152,8 @@ def fit(examples: Sequence[Example], tune: Tune) -> Fitting:
             f"none of {len(examples)} examples is at most {longest} tokens long. "
             "Raise `tune.max_length`."
         )
-    left_out = tuple(one.id for one in long if one.id not in cut)
-    return Fitting(fitting, tuple(one.id for one in long if one.id in cut), left_out)
+    left_out = tuple(example.id for example in long if example.id not in cut)
+    return Fitting(fitting, tuple(example.id for example in long if example.id in cut), left_out)
 
 
 def _refuse_what_cannot_train(settings: Student, tune: Tune) -> None:
@@ -172,7 +176,7 @@ def _folder_of_states(
     hardware: Hardware,
     random_seed: int,
 ) -> Iterator[tuple[Path, bool]]:
-    """Yield the Trainer's folder, and whether it outlasts this process: only without sharding."""
+    """Yield the Trainer's folder, and whether states are kept in it: only without sharding."""
     if states_in is None or hardware.save_every is None or not states.readable():
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch), False
@@ -187,14 +191,14 @@ def _folder_of_states(
 
 
 def _last_state(ready: LionTrainer, folder: Path) -> str | None:
-    """Return where to go on from; the main process clears up before the others look."""
+    """Return the state to resume from; the main process removes incomplete ones first."""
     with ready.accelerator.main_process_first():
-        found = states.last(folder)
-    if found is None:
+        state = states.last(folder)
+    if state is None:
         return None
     if ready.is_world_process_zero():
-        console.say(f"going on from step {states.step_of(found):,} of {ready.args.max_steps:,}")
-    return str(found)
+        console.say(f"going on from step {states.step_of(state):,} of {ready.args.max_steps:,}")
+    return str(state)
 
 
 def _trainer(
@@ -231,10 +235,10 @@ def _trainer(
 def _collator(
     model: Any, tokenizer: Any, arguments: TrainingArguments, hardware: Hardware
 ) -> Padded | Packed:
-    """Return how examples become tensors for this model, its attention kernel and its head."""
+    """Return the collator for this model, its attention kernel and its head."""
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
     takes = inspect.signature(plain.forward).parameters
-    # Liger's own head makes no logits at all; remote code may not know which to keep.
+    # Liger's head computes no logits; remote code may not support `logits_to_keep`.
     whole = (
         arguments.use_liger_kernel
         or "logits_to_keep" not in takes
@@ -247,7 +251,7 @@ def _collator(
 
 
 def _packs(model: Any, hardware: Hardware) -> bool:
-    """Tell whether examples stand behind one another: never where a layer carries a state on."""
+    """Return whether examples are packed: never where a layer is recurrent."""
     if hardware.packing == "never" or getattr(model, "_is_stateful", False):
         return False
     return hardware.packing == "always" or model.config._attn_implementation in _FLASH
@@ -263,10 +267,10 @@ def _point(logged: dict[str, Any]) -> CurvePoint:
 
 
 def _load(source: students.Source, settings: Student, tune: Tune) -> Any:
-    """Return the model to be trained: all of it, or its adapter alone.
+    """Return the model to train: all of it, or its adapter only.
 
-    Weights that train are float32, and `dtype` is what they compute in: an update of 2e-5 is lost
-    in a bfloat16 weight.
+    Trained weights are float32, because an update of 2e-5 is lost in a bfloat16 weight; `dtype` is
+    the type of computation.
     """
     if tune.method != "full":
         quantization = _four_bits(settings) if tune.method == "qlora" else None
@@ -290,15 +294,15 @@ def _four_bits(settings: Student) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        bnb_4bit_quant_storage=dtype,  # FSDP shards only what looks like its other weights
+        bnb_4bit_quant_storage=dtype,  # FSDP shards weights of one dtype only
     )
 
 
 def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
-    """Return `base` with a fresh low-rank adapter on every linear layer but the head."""
+    """Return `base` with a new low-rank adapter on every linear layer except the head."""
     peft = students.import_peft()
     if tune.method == "qlora":
-        # the Trainer checkpoints activations itself, and peft would ask for it by an old name
+        # the Trainer checkpoints activations itself, and peft would use a deprecated name
         base = peft.prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
     config = peft.LoraConfig(
         task_type="CAUSAL_LM",
@@ -308,12 +312,12 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
         base_model_name_or_path=source.base,
         revision=source.revision,
     )
-    with students.peft_asks_by_an_old_name():
+    with students.peft_warning_suppressed():
         return peft.get_peft_model(base, config)
 
 
 def _pad_id(tokenizer: Any) -> int:
-    """Return some id to pad with; it is masked, so any will do."""
+    """Return an id to pad with; padding is masked, so any id will do."""
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
@@ -321,7 +325,7 @@ def _pad_id(tokenizer: Any) -> int:
 
 
 def _save(trained: Trainer, model: Any, tokenizer: Any, out: Path, settings: Student) -> None:
-    """Write the student from the main process, gathered where it was sharded."""
+    """Write the student from the main process; sharded weights are gathered."""
     weights = trained.accelerator.get_state_dict(trained.model_wrapped)
     if trained.is_world_process_zero():
         dtype = getattr(torch, settings.dtype)

@@ -1,8 +1,8 @@
 """Muon on the hidden matrices and AdamW on everything else, as one optimizer.
 
-`torch.optim.Muon` orthogonalises one matrix after the other; a small student has many small
-matrices of few shapes, so here those of one shape go through the iteration as one batch. The
-update is the same (a test compares them). It does not know of matrices sharded over processes.
+`torch.optim.Muon` orthogonalises one matrix at a time; a small student has many small matrices of
+few shapes, so here the matrices of one shape are iterated as one batch. The update is the same (a
+test compares them). Matrices sharded over processes are not supported.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ class MuonAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads step on whether a closure is given
-        """Take one step; the matrices' gradients are consumed, so that AdamW passes them by."""
+        """Take one step; the gradients of the matrices are cleared, so that AdamW skips them."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -70,7 +70,7 @@ class MuonAdamW(torch.optim.AdamW):
         state = self.state[matrix]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(matrix)
-            state["step"] = torch.zeros(())  # AdamW wants one in every state that it is given back
+            state["step"] = torch.zeros(())  # AdamW requires it in every state that it loads
         momentum: Tensor = state["momentum"]
         return momentum
 
@@ -97,8 +97,7 @@ def muon_adamw(
 ) -> MuonAdamW:
     """Return the optimizer of a language model: its hidden matrices by Muon, the rest by AdamW.
 
-    The rest: embeddings, the output head, vectors and whatever is not 2-D. Only matrices and
-    embeddings decay.
+    The rest: embeddings, the output head, and all weights that are not 2-D. Vectors do not decay.
     """
     outer = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
     outer.add(id(getattr(model.get_output_embeddings(), "weight", None)))

@@ -1,11 +1,12 @@
-"""States of a training that was killed, and how it goes on from the last complete one.
+"""States of a training, from the last of which a killed training resumes.
 
 A state is a checkpoint of `transformers.Trainer` (weights, optimizer, schedule, random generators)
-in the folder of its training (`resume`). It counts once its mark is written, which is last.
+in the folder of its training (`fingerprint`). It is complete once its mark is written, which is
+last.
 
-Weights lie in safetensors. The Trainer writes the rest with `torch.save` and reads it with
-`torch.load(weights_only=True)`, which runs no code; the formats of sharded states (FSDP's
-SHARDED_STATE_DICT, DeepSpeed) cannot be read so, and no states of such trainings are kept.
+Weights are in safetensors. The Trainer writes the rest with `torch.save` and reads it with
+`torch.load(weights_only=True)`, which runs no code. Sharded states (FSDP's SHARDED_STATE_DICT,
+DeepSpeed) cannot be read that way, so trainings of that kind keep no states.
 """
 
 import json
@@ -20,13 +21,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lion.records import jsonl
-from lion.student import resume
+from lion.student import fingerprint
 from lion.student.chat_format import Example
 from lion.student.checkpoint import Source
 
 _MARK = "complete.json"
-_KEPT = 2  # while one is written, the one before is still whole
-# what decides a training's weights (tests compare this list with the imports)
+_KEPT = 2  # the one before stays complete while one is written
+# the files that decide a training's weights (a test compares this list with the imports)
 _CODE = (
     "student/checkpoint.py",
     "student/hub.py",
@@ -38,16 +39,16 @@ _CODE = (
 
 
 def training_key(examples: Iterable[Example], source: Source, decisive: Sequence[Any]) -> str:
-    """Return the key of training on `examples`, from `source` on."""
+    """Return the key of the training of `source` on `examples`."""
     rows = (
         json.dumps([example.id, example.prompt_length, example.input_ids]).encode()
         for example in examples
     )
-    return resume.task_key(source, rows, decisive, _CODE)
+    return fingerprint.task_key(source, rows, decisive, _CODE)
 
 
 def readable() -> bool:
-    """Tell whether states of this process's launch can be read without unpickling anything."""
+    """Return whether the states of this launch can be read without unpickling."""
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
         return False
     sharded = parse_flag_from_env("ACCELERATE_USE_FSDP")
@@ -55,11 +56,11 @@ def readable() -> bool:
 
 
 def last(folder: Path) -> Path | None:
-    """Return the newest complete state in a training's folder.
+    """Return the newest complete state in a training's folder, or None.
 
-    Removes those cut off in writing, and what other trainings of the stage left.
+    Removes incomplete states, and the folders of other trainings of the stage.
     """
-    resume.forget_others(folder)
+    fingerprint.remove_other_tasks(folder)
     states = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=step_of, reverse=True)
     for state in states:
         if (state / _MARK).is_file():
@@ -69,12 +70,12 @@ def last(folder: Path) -> Path | None:
 
 
 def step_of(state: Path) -> int:
-    """Return the optimiser steps that a state has behind it."""
+    """Return the number of optimiser steps before a state."""
     return int(state.name.rpartition("-")[2])
 
 
 def options(folder: Path | None, every: int | None) -> dict[str, Any]:
-    """Return what the Trainer's arguments say of states: none where `folder` or `every` is None."""
+    """Return the Trainer's arguments for states: none are kept without `folder` and `every`."""
     if folder is None or every is None:
         return {"save_strategy": "no"}
     return {
@@ -86,7 +87,7 @@ def options(folder: Path | None, every: int | None) -> dict[str, Any]:
 
 
 class Marks(TrainerCallback):
-    """Marks a state as complete once every process has written its part of it."""
+    """Marks a state as complete once every process has written its part."""
 
     def __init__(self, wait_for_everyone: Any) -> None:
         self._wait_for_everyone = wait_for_everyone

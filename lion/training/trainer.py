@@ -1,7 +1,7 @@
-"""`transformers.Trainer` as Lion wants it: its arguments, our optimizer, the learning curve.
+"""A `transformers.Trainer` with Lion's arguments, optimizer and learning curve.
 
-Rides on the Trainer (and so on accelerate) with no loop of its own. TRL's SFTTrainer was measured
-beside it (docs/tuning.md). Draws no rows and loads no model (see `tuning`).
+The training loop is the Trainer's (and so accelerate's). docs/tuning.md compares it with TRL's
+SFTTrainer.
 """
 
 import math
@@ -31,9 +31,9 @@ Progress = Callable[[int, int, float], None]
 
 
 class LionTrainer(Trainer):
-    """The Trainer with our optimizer; its log tells the supervised tokens seen so far.
+    """The Trainer with our optimizer, and the supervised tokens so far in its log.
 
-    `supervised` holds their number after step 1, 2, ...
+    `supervised` holds the cumulative supervised tokens after step 1, 2, ...
     """
 
     def __init__(self, *, tune: Tune, supervised: Sequence[int], **options: Any) -> None:
@@ -44,7 +44,7 @@ class LionTrainer(Trainer):
             self._refuse_sharded_muon()
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Return Muon with AdamW where asked for, else what the Trainer makes of `optim`."""
+        """Return Muon with AdamW where params ask for it, else the Trainer's optimizer."""
         tune = self._tune
         if self.optimizer is None and tune.matrix_learning_rate is not None:
             self.optimizer = muon_adamw(
@@ -66,7 +66,7 @@ class LionTrainer(Trainer):
         super().log(logs, start_time)
 
     def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002  # the Trainer's
-        """Count nothing: walking over all parameters at every step costs, and nobody reads it."""
+        """Return 0: counting walks over all parameters at every step, and nothing reads it."""
         return 0
 
     def _refuse_sharded_muon(self) -> None:
@@ -78,7 +78,7 @@ class LionTrainer(Trainer):
 
 
 class Watch(TrainerCallback):
-    """Tells the progress, and stops a training whose loss is no number."""
+    """Reports the progress, and stops a training whose loss is not finite."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -103,7 +103,7 @@ class Watch(TrainerCallback):
             self._progress(state.global_step, state.max_steps, loss)
 
 
-def arguments(
+def training_arguments(
     settings: Student,
     tune: Tune,
     hardware: Hardware,
@@ -113,23 +113,23 @@ def arguments(
     folder: Path,
     keep_states: bool,
 ) -> TrainingArguments:
-    """Say to the Trainer what `tune` says, and switch off what we do ourselves or not at all.
+    """Return the Trainer's arguments for `tune`, with the features that Lion does not use off.
 
-    Made before the model is loaded: DeepSpeed shards it while it loads. Raises SettingsError where
-    the batch cannot be shared out.
+    Call it before the model is loaded: DeepSpeed shards the model while it loads. Raises
+    SettingsError where the batch cannot be split over the processes.
     """
     gpu = torch.accelerator.is_available()
     steps = steps_of(tune, examples)
     points_every = max(1, steps // _CURVE_POINTS)
     every = states_every(hardware, points_every) if keep_states else None
-    made = TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         optim="adamw_torch",
         learning_rate=tune.learning_rate,
         weight_decay=tune.weight_decay,
         lr_scheduler_type=_SCHEDULES[tune.schedule],
-        # A share below 1 is read as such; 1 itself would be read as one step.
+        # A value below 1 is a share; 1 would be read as one step.
         warmup_steps=min(tune.warmup, 1 - 1e-9),
         max_grad_norm=tune.clip,
         activation_checkpointing=tune.gradient_checkpointing,
@@ -138,7 +138,7 @@ def arguments(
         fp16=settings.dtype == "float16",
         use_liger_kernel=gpu and is_liger_kernel_available(),
         seed=random_seed,
-        train_sampling_strategy="sequential",  # of what `draw_order` has shuffled
+        train_sampling_strategy="sequential",  # `draw_order` has shuffled the examples
         logging_steps=points_every,
         logging_nan_inf_filter=False,
         report_to="none",
@@ -147,38 +147,38 @@ def arguments(
         dataloader_pin_memory=torch.cuda.is_available(),
         **states.options(folder, every),
     )
-    _share_out(made, tune, hardware)
-    return made
+    _split_batch(arguments, tune, hardware)
+    return arguments
 
 
 def states_every(hardware: Hardware, points_every: int) -> int | None:
-    """Return the steps between states: whole points of the curve, which then goes on as it was."""
+    """Return the steps between states: a multiple of the steps between points of the curve."""
     if hardware.save_every is None:
         return None
     return math.ceil(hardware.save_every / points_every) * points_every
 
 
 def steps_of(tune: Tune, examples: int) -> int:
-    """Return the optimiser steps: as many as asked for, or as the epochs take."""
+    """Return the number of optimiser steps: `tune.steps`, or those of the epochs."""
     if tune.steps is not None or tune.epochs is None:
         return tune.steps or 1
     return math.ceil(tune.epochs * examples / tune.batch_size)
 
 
-def _share_out(made: TrainingArguments, tune: Tune, hardware: Hardware) -> None:
-    """Split a step's batch over the processes, and each share into what one takes at once.
+def _split_batch(arguments: TrainingArguments, tune: Tune, hardware: Hardware) -> None:
+    """Split a step's batch over the processes, and each share into micro-batches.
 
-    So a step sees the same examples however many processes there are.
+    A step has the same examples with any number of processes.
     """
-    # Several GPUs are several processes (see `launcher`), never torch's old DataParallel.
-    made._n_gpu = min(1, made.n_gpu)
-    share, rest = divmod(tune.batch_size, made.world_size)
+    # Several GPUs need several processes (`launcher`), never torch's DataParallel.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    share, rest = divmod(tune.batch_size, arguments.world_size)
     micro = hardware.micro_batch or share
     if rest or not share or share % min(micro, share):
         raise SettingsError(
             f"tune.batch_size: {tune.batch_size} sequences cannot be shared out to "
-            f"{made.world_size} processes in parts of {micro}. Make it a multiple of "
+            f"{arguments.world_size} processes in parts of {micro}. Make it a multiple of "
             "processes x hardware.micro_batch."
         )
-    made.per_device_train_batch_size = min(micro, share)
-    made.gradient_accumulation_steps = share // made.per_device_train_batch_size
+    arguments.per_device_train_batch_size = min(micro, share)
+    arguments.gradient_accumulation_steps = share // arguments.per_device_train_batch_size

@@ -1,7 +1,7 @@
-"""The phase `tune`: the student is fine-tuned on the new answers, and on old ones beside them.
+"""The phase `tune`: the student is fine-tuned on the new answers and a sample of old ones.
 
-The loss is on the response alone. Reads and writes checkpoints; what is drawn, and what is too long
-to be learnt, is decided here.
+The loss is over the response only. This module chooses the rows and refuses too many long ones; it
+reads and writes checkpoints.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from lion.training.finetune import TuneReport
 
 FineTune = Callable[[Sequence[chat_format.Example], Path, Path, Tune, int], "TuneReport"]
-"""Fine-tunes: examples, the checkpoint before, the one to write, settings, random seed."""
+"""The fine-tuning: examples, folder to read, folder to write, settings, random seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What a student was tuned on: the numbers of new rows and of old ones, and the report."""
+    """The numbers of new and of replayed rows, and the report of the training."""
 
     new: int
     replayed: int
@@ -44,18 +44,17 @@ def tune(
     *,
     depth: int,
 ) -> Tuned | None:
-    """Write to `out` the student of `before`, tuned on the rows of `cache` whose ids are `new`.
+    """Fine-tune the student of `before` on the rows of `cache` whose ids are in `new`, into `out`.
 
-    `rules.replay` old rows per new one are drawn beside them. Returns None, and writes nothing,
-    where no row is new. Raises TooManyDroppedError before a step is made where more than
+    `rules.replay` old rows per new row are drawn in addition. Returns None, and writes nothing,
+    where no row is new. Raises TooManyDroppedError, before the first step, where more than
     `tune.max_dropped` of the examples are too long.
     """
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return None
-    checkpoint.load_libraries(
-        "transformers.trainer"
-    )  # and torch, which standing still does not need
+    # imports torch, which an iteration without new rows does not need
+    checkpoint.load_libraries("transformers.trainer")
     old = pools.replayed_at(depth, fresh, cache, rules.replay, settings.random_seed)
     examples = _examples([*fresh, *old], before, settings.student)
     _refuse_too_long(examples, rules)

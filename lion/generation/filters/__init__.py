@@ -1,1 +1,1 @@
-"""Filters of candidates, each a pure function of a text and what is known: one reason each."""
+"""Filters of candidates: usability, novelty, near duplicates, overlap with exams, safety."""

@@ -1,9 +1,10 @@
-"""Does a text give an exam question away? Pure lookups; what follows from it is the stage's.
+"""Decontamination: overlaps of a text with the questions of an exam. Pure.
 
-Two tests, each an option: the whole question stands in the text (`whole`), or the two share a run
-of `ngram` words, GPT-3's test (Brown et al. 2020, appendix C; 13 words there). A question with
-options is also met where its stem and all the options stand there in any order and under any
-label, or where the stem alone does that no other item of the exam has. Finds no paraphrases.
+Two tests, each an option: the text contains the whole question (`whole`), or the two share an
+n-gram of `ngram` words, GPT-3's test (Brown et al. 2020, appendix C; 13 words there). A question
+with options also overlaps where the text contains its stem and all its options, in any order and
+under any label, or its stem alone if no other item of the exam has that stem. Paraphrases are not
+detected.
 """
 
 import re
@@ -22,13 +23,13 @@ from lion.words import SPACED_WORD, UNSPACED_CHARACTER, folded
 Words = tuple[str, ...]
 
 SHORT = 4
-"""Whole questions of fewer words count only where the text equals them: `Why?` stands in many.
+"""A question of fewer words overlaps only with a text equal to it: many texts contain `Why?`.
 
-Unless they have many marks, as `( ( not ( True ) ) ) is` has: those are looked for to the letter.
+Unless it has many symbols, as `( ( not ( True ) ) ) is` has: then its characters are searched for.
 """
 
-# A sign beside a number or a bracket is arithmetic, not punctuation: `7 - 2` is not `7 + 2`. A
-# point between digits belongs to the number. All other punctuation is a space.
+# A sign next to a number or a bracket is an operator: `7 - 2` is not `7 + 2`. A point between
+# digits belongs to the number. All other punctuation is replaced by spaces.
 _SIGN = r"[-+*/%^=<>|&!~\\#@$\u00D7\u00F7\u2212\u2260\u2264\u2265]"
 _OPERAND = r"[\p{Nd}()\[\]{}]"
 _WORD = regex.compile(
@@ -47,8 +48,8 @@ _UNSPACED = regex.compile(UNSPACED_CHARACTER, regex.VERSION1)
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
-    """The exam question that a text meets, and by which test.
+class Overlap:
+    """The exam question that a text contains, and by which test.
 
     `options`: stem and options in another order; `stem`: the stem without its options.
     """
@@ -57,29 +58,29 @@ class Meeting:
     kind: Literal["whole", "options", "stem", "ngram"]
 
     def __str__(self) -> str:
-        """Return the meeting as a dropped row tells it."""
+        """Return the overlap as the detail of a dropped row."""
         return f"exam {self.exam_id} ({self.kind})"
 
 
 def normalised(text: str) -> Words:
     """Return the words of `text` for comparing: NFKC, case folded, punctuation as spaces.
 
-    Where a script has no spaces, every character is a word. A sign beside a number stays. A text
-    without any word is its own only word, so that it can still equal another.
+    In a script without spaces, every character is a word. Signs next to numbers are kept. A text
+    without words becomes one word, so that it can still equal another.
     """
     plain = folded(text.translate(_TYPOGRAPHIC))
-    # In ASCII without a sign the two are the same, and the simpler pattern is many times faster.
+    # For ASCII without signs both patterns agree, and the simpler is many times faster.
     simple = plain.isascii() and not _SIGNED.search(plain)
-    found = tuple((_PLAIN_WORD if simple else _WORD).findall(plain))
+    words = tuple((_PLAIN_WORD if simple else _WORD).findall(plain))
     canonical = canonical_text(text)
-    return found or ((canonical,) if canonical else ())
+    return words or ((canonical,) if canonical else ())
 
 
 class Decontamination:
-    """The questions of an exam, indexed once, so that a text costs one pass over its words.
+    """An index of exam questions; a lookup takes one pass over the words of the text.
 
-    A long question is filed under its rarest run of `SHORT` words, and questions that share even
-    that, offset and length are told apart by one lookup: templates stay cheap.
+    A long question is indexed by its rarest n-gram of `SHORT` words. Questions that share that
+    n-gram, its offset and their length share one set, so templates of questions stay cheap.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Decontamination:
     ) -> None:
         """Index `exam_texts`, pairs of id and question; `ngram` is in words, None turns it off.
 
-        Of equal questions the first is the one that is named.
+        Of equal questions, the first is reported.
         """
         if ngram is not None and ngram < 1:
             raise ValueError(f"ngram: at least one word is expected, found {ngram}")
@@ -110,61 +111,61 @@ class Decontamination:
             words for words in {**self._equal, **self._stems} if not _is_short(words)
         )
 
-    def meets(self, text: str) -> Meeting | None:
-        """Return the first question that `text` gives away, or None; `whole` goes before `ngram`.
+    def find_overlap(self, text: str) -> Overlap | None:
+        """Return the overlap with the first question in `text`, or None; `whole` before `ngram`.
 
-        The first is the one that begins first in `text`, then the longest.
+        Questions are ordered by where they begin in `text`, then by length, longest first.
         """
         words = normalised(text)
-        standing = self._standing(words)
+        contained = self._contained(words)
         identity = self._equal.get(words) or next(
-            (self._equal[question] for question in standing if question in self._equal),
-            self._to_the_letter(text),
+            (self._equal[question] for question in contained if question in self._equal),
+            self._verbatim_question(text),
         )
         if identity is not None:
-            return Meeting(identity, "whole")
-        for stem in standing:
-            meeting = self._by_stem(words, self._stems[stem])
-            if meeting is not None:
-                return meeting
+            return Overlap(identity, "whole")
+        for stem in contained:
+            overlap = self._by_stem(words, self._stems[stem])
+            if overlap is not None:
+                return overlap
         run = next(filter(self._runs.__contains__, _windows(words, self._ngram)), None)
-        return None if run is None else Meeting(self._runs[run], "ngram")
+        return None if run is None else Overlap(self._runs[run], "ngram")
 
-    def _to_the_letter(self, text: str) -> str | None:
+    def _verbatim_question(self, text: str) -> str | None:
         spelt = _verbatim(text) if self._verbatim else ""
         return next((name for short, name in self._verbatim.items() if short in spelt), None)
 
-    def _standing(self, words: Words) -> list[Words]:
-        """Return the questions and stems that stand in a text, by where they begin."""
+    def _contained(self, words: Words) -> list[Words]:
+        """Return the questions and stems that a text contains, by where they begin."""
         if self._anchors.keys().isdisjoint(_windows(words, SHORT)):  # nearly always
             return []
-        found: list[tuple[int, int, Words]] = []
-        for at, run in enumerate(_windows(words, SHORT)):
+        matches: list[tuple[int, int, Words]] = []
+        for index, run in enumerate(_windows(words, SHORT)):
             for (offset, length), questions in self._anchors.get(run, {}).items():
-                start = at - offset
+                start = index - offset
                 question = words[start : start + length]
                 if start >= 0 and question in questions:
-                    found.append((start, -length, question))
-        return [question for _, _, question in sorted(found)]
+                    matches.append((start, -length, question))
+        return [question for _, _, question in sorted(matches)]
 
-    def _by_stem(self, words: Words, items: list[tuple[str, list[str]]]) -> Meeting | None:
+    def _by_stem(self, words: Words, items: list[tuple[str, list[str]]]) -> Overlap | None:
         text = _spelt(words)
         for identity, options in items:
             if all(option in text for option in options):
-                return Meeting(identity, "options")
-        return Meeting(items[0][0], "stem") if len(items) == 1 else None
+                return Overlap(identity, "options")
+        return Overlap(items[0][0], "stem") if len(items) == 1 else None
 
 
 def _verbatim(text: str) -> str:
-    """Return a text whose marks count: folded, white space aside."""
+    """Return a text for the comparison of characters: folded, without white space."""
     return "".join(folded(text).split())
 
 
 def parted(text: str) -> tuple[str, list[str]]:
-    """Return the stem of a question and its options; none where fewer than two are told apart.
+    """Return the stem of a question and its options; no options where fewer than two are found.
 
-    Options are labelled A, B, ... as `(A)` or, opening a line, `A.`, `A)`, `A:`; or they are the
-    dashed lines behind a line `Options:`.
+    Options are labelled A, B, ... as `(A)` or, at the start of a line, `A.`, `A)`, `A:`; or they
+    are the dashed lines after a line `Options:`.
     """
     marks: list[re.Match[str]] = []
     for mark in _LABEL.finditer(text):
@@ -181,29 +182,29 @@ def parted(text: str) -> tuple[str, list[str]]:
 
 
 def _stems(texts: Iterable[tuple[str, str]]) -> dict[Words, list[tuple[str, list[str]]]]:
-    """Return for each stem the items that have it, with their options."""
-    found: dict[Words, list[tuple[str, list[str]]]] = {}
+    """Return for each stem the items with that stem: id and options."""
+    stems: dict[Words, list[tuple[str, list[str]]]] = {}
     for identity, text in texts:
         stem, options = parted(text)
         if options:
-            known = found.setdefault(normalised(stem), [])
-            known.append((identity, [_spelt(normalised(option)) for option in options]))
-    return found
+            items = stems.setdefault(normalised(stem), [])
+            items.append((identity, [_spelt(normalised(option)) for option in options]))
+    return stems
 
 
 def _spelt(words: Words) -> str:
-    """Return words so that one stands in the other where its spelling does."""
+    """Return words as a string in which `in` matches whole words only."""
     return f" {' '.join(words)} "
 
 
 def _anchored(questions: Iterable[Words]) -> dict[Words, dict[tuple[int, int], set[Words]]]:
-    """File each question under its rarest run: run -> (offset, length) -> questions."""
-    known = list(questions)
+    """Index each question by its rarest n-gram: n-gram -> (offset, length) -> questions."""
+    questions = list(questions)
     counts: Counter[Words] = Counter()
-    for words in known:
+    for words in questions:
         counts.update(_windows(words, SHORT))
     anchors: dict[Words, dict[tuple[int, int], set[Words]]] = {}
-    for words in known:
+    for words in questions:
         rarity = list(map(counts.__getitem__, _windows(words, SHORT)))
         offset = rarity.index(min(rarity))
         run = words[offset : offset + SHORT]
@@ -212,12 +213,14 @@ def _anchored(questions: Iterable[Words]) -> dict[Words, dict[tuple[int, int], s
 
 
 def _windows(words: Words, size: int | None) -> Iterator[Words]:
-    """Return every run of `size` words, in order; none for None."""
-    return iter(()) if size is None else zip(*(words[at:] for at in range(size)), strict=False)
+    """Return every n-gram of `size` words, in order; none where `size` is None."""
+    return (
+        iter(()) if size is None else zip(*(words[start:] for start in range(size)), strict=False)
+    )
 
 
 def _is_short(words: Words) -> bool:
-    """Say whether fewer than `SHORT` words; a character of an unspaced script is half of one."""
+    """Return whether there are fewer than `SHORT` words; an unspaced character is half a word."""
     if len(words) >= 2 * SHORT:
         return False
     characters = sum(1 for word in words if _UNSPACED.fullmatch(word))
@@ -225,6 +228,6 @@ def _is_short(words: Words) -> bool:
 
 
 def guard(exam: Iterable[Instruction], settings: Decontaminate) -> Decontamination:
-    """Return the guard that keeps the rows of `exam` out of pools."""
+    """Return the index of the rows of `exam`."""
     texts = ((row.id, transcript(row.messages)) for row in exam)
     return Decontamination(texts, settings.whole, settings.ngram)

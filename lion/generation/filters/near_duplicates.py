@@ -1,45 +1,113 @@
-"""Is a candidate a paraphrase of something known? Cosines of embeddings decide; in memory.
+"""Filter of near duplicates: cosines of text embeddings, in memory. Optional.
 
-The second, optional gate of novelty (see `novelty` for the first). Exact: every text of the pool is
-compared, by one matrix product a round. Where embeddings come from is `embeddings`'.
+The second test of novelty (`novelty` is the first). Exact: a candidate is compared with every text
+of the pool, by one matrix product per round. Embeddings come from a sentence encoder in a local
+folder, or from an endpoint; an endpoint gets one text per request, through the ledger, so no text
+is paid for twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lion.errors import DataError
+from lion.config.settings import Generate, NearDuplicates
+from lion.errors import DataError, ModelError
+from lion.failure_limit import allowed_failures
 from lion.generation.filters.novelty import Neighbour
+from lion.generation.filters.quality import RejectReason
+from lion.llm.protocols import Client, Clients
 from lion.metrics.units import Embedded, RoleUsage
-from lion.prompting.protocol import Failure
+from lion.prompting.protocol import Failure, Outcome, Request
 
 Vector = NDArray[np.float32]
+ROLE: Literal["embedder"] = "embedder"
 DIGITS = 4
-"""Cosines are rounded to so many decimals, and what is recorded is what decides: the last bits of
-float32 depend on the machine and on what is embedded together."""
-_TOGETHER = 256  # candidates of one product: 256 x 52,000 cosines are 53 MB
+"""Decimals of a cosine, rounded before it is compared with the limit: the last bits of float32
+depend on the machine and on the texts embedded in the same batch."""
+_ENCODER_BATCH = 64  # texts
+_PRODUCT_BATCH = 256  # candidates per matrix product: 256 x 52,000 cosines take 53 MB
+_INSTALL = "In Lion's folder, run `pip install -e '.[embeddings]'`."
 
 
 class Embedder(Protocol):
-    """What turns texts into vectors."""
+    """A source of embeddings."""
 
     def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
-        """Return for each text its vector (d,), not zero, or why there is none."""
+        """Return the vector (d,) of each text, not zero, or why there is none."""
         ...
 
     def used(self) -> RoleUsage | None:
-        """Return what embedding needed, as a metric; None where it costs nothing."""
+        """Return the requests and tokens so far; None for a local encoder."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A sentence encoder on this machine, which truncates texts to its own context length."""
+
+    model: Any
+
+    @classmethod
+    def load(cls, folder: Path) -> Encoder:
+        """Load the encoder of `folder`. Raises ModelError."""
+        try:  # imported lazily: it imports torch
+            from sentence_transformers import SentenceTransformer
+
+            return cls(
+                SentenceTransformer(
+                    str(folder),
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"use_safetensors": True},
+                )
+            )
+        except (ImportError, OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{folder}: cannot be loaded as a sentence encoder: {error}. Name the folder of "
+                "one, with its tokenizer and *.safetensors."
+            ) from error
+
+    def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
+        """Return the vector of each text, or why there is none."""
+        vectors = self.model.encode(
+            list(texts), batch_size=_ENCODER_BATCH, convert_to_numpy=True, show_progress_bar=False
+        )
+        return [_checked(vector) for vector in np.asarray(vectors, np.float32)]
+
+    def used(self) -> None:
+        """Return None: a local encoder sends no requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointEncoder:
+    """An endpoint of embeddings; at most `allowed` calls may fail in total."""
+
+    client: Client
+    allowed: int
+
+    def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
+        """Return the vector of each text, or why there is none. Raises as the client does."""
+        requests = [Request(({"role": "user", "content": text},)) for text in texts]
+        left = max(0, self.allowed - self.client.account.failed)
+        return [_decoded(outcome) for outcome in self.client.each(requests, max_failed=left)]
+
+    def used(self) -> RoleUsage:
+        """Return requests and tokens."""
+        return self.client.account.versioned()
 
 
 @dataclass(slots=True)
 class _Candidate:
-    """A text of this round: its unit vector, and the nearest of the first `compared` of a pool."""
+    """A unit vector, and its nearest neighbour among the first `compared` texts of the pool."""
 
     vector: Vector
     nearest: Neighbour | None
@@ -47,14 +115,14 @@ class _Candidate:
 
 
 class NearDuplicateIndex:
-    """A growing pool, and what is nearest to a candidate by cosine, -1 to 1.
+    """A growing pool of unit vectors, searched for the nearest by cosine, -1 to 1.
 
-    A text of the pool that could not be embedded is compared with nothing, and counted; a candidate
-    that could not be is a failure with its reason.
+    A pool text that could not be embedded is left out and counted; for a candidate the failure is
+    the reason to reject it.
     """
 
     def __init__(self, limit: float, embedder: Embedder) -> None:
-        """Start an empty pool; `limit` is the largest cosine that is still new."""
+        """Create an empty index; `limit` is the largest cosine of a new text."""
         self._limit = limit
         self._embedder = embedder
         self._ids: list[str] = []
@@ -63,82 +131,78 @@ class NearDuplicateIndex:
         self._not_embedded = 0
 
     def fill(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Put `rows`, pairs of id and text, into the pool. Raises DataError."""
-        found = self._embedder.embed([text for _, text in rows])
-        for (id, _), vector in zip(rows, found, strict=True):
+        """Embed `rows`, pairs of id and text, and add them to the pool. Raises DataError."""
+        vectors = self._embedder.embed([text for _, text in rows])
+        for (id, _), vector in zip(rows, vectors, strict=True):
             if isinstance(vector, Failure):
                 self._not_embedded += 1
             else:
                 self._append(id, _unit(vector))
 
     def expect(self, texts: Sequence[str]) -> None:
-        """Embed a round's candidates and compare them with the pool, together. Raises DataError.
+        """Embed a round's candidates and compare them with the pool. Raises DataError.
 
-        Only saves time: candidates may come one by one as well.
+        Optional: it is faster than one candidate at a time.
         """
         self._candidates = {}
-        self._look(list(dict.fromkeys(texts)))
+        self._prepare(list(dict.fromkeys(texts)))
 
     def neighbour(self, text: str) -> Neighbour | Failure | None:
-        """Return what of the pool is nearest to `text`, the first added of several equally near.
+        """Return the text of the pool nearest to `text`, the first added of several equally near.
 
         None where the pool is empty; a failure where `text` could not be embedded.
         """
         if text not in self._candidates:
-            self._look([text])
-        found = self._candidates[text]
-        if isinstance(found, Failure):
-            return found
-        later = self._nearest(found.vector[None], found.compared)[0]
-        if found.nearest is None or (later and later.similarity > found.nearest.similarity):
-            found.nearest = later
-        found.compared = len(self._ids)
-        return found.nearest
+            self._prepare([text])
+        candidate = self._candidates[text]
+        if isinstance(candidate, Failure):
+            return candidate
+        later = self._nearest(candidate.vector[None], candidate.compared)[0]
+        nearest = candidate.nearest
+        if nearest is None or (later and later.similarity > nearest.similarity):
+            candidate.nearest = later
+        candidate.compared = len(self._ids)
+        return candidate.nearest
 
-    def is_new(self, neighbour: Neighbour) -> bool:
-        """Return whether a text with this neighbour is new."""
-        return neighbour.similarity <= self._limit
-
-    def objection(self, found: Neighbour | Failure | None) -> tuple[str, str] | None:
-        """Return why a text with this neighbour cannot enter, and more of it; None where it can.
+    def reject_reason(self, neighbour: Neighbour | Failure | None) -> RejectReason | None:
+        """Return why a text with this neighbour is rejected, or None.
 
         `near_duplicate`, or the reason why it could not be embedded.
         """
-        if isinstance(found, Failure):
-            return found.reason, f"embedding: {found.detail}"
-        if found is None or self.is_new(found):
+        if isinstance(neighbour, Failure):
+            return RejectReason(neighbour.reason, f"embedding: {neighbour.detail}")
+        if neighbour is None or neighbour.similarity <= self._limit:
             return None
-        return "near_duplicate", f"{found.id} at {found.similarity:.{DIGITS}f}"
+        detail = f"{neighbour.id} at {neighbour.similarity:.{DIGITS}f}"
+        return RejectReason("near_duplicate", detail)
 
     def add(self, id: str, text: str) -> None:
-        """Put a candidate that `neighbour` has seen into the pool."""
-        found = self._candidates[text]
-        if isinstance(found, _Candidate):
-            self._append(id, found.vector)
+        """Add to the pool a candidate that was passed to `neighbour`."""
+        candidate = self._candidates[text]
+        if isinstance(candidate, _Candidate):
+            self._append(id, candidate.vector)
 
     def used(self) -> Embedded:
-        """Return what the gate knows and needed, for metrics."""
+        """Return the sizes of the pool and the usage of the embedder, for metrics."""
         return Embedded.of(len(self._ids), self._not_embedded, self._embedder.used())
 
-    def _look(self, texts: list[str]) -> None:
-        for start in range(0, len(texts), _TOGETHER):
-            some = texts[start : start + _TOGETHER]
-            found = self._embedder.embed(some)
-            units = {
-                text: _unit(vector)
-                for text, vector in zip(some, found, strict=True)
-                if not isinstance(vector, Failure)
-            }
-            self._candidates |= {
-                text: one for text, one in zip(some, found, strict=True) if isinstance(one, Failure)
-            }
+    def _prepare(self, texts: list[str]) -> None:
+        """Embed candidates and find the nearest text of the pool for each."""
+        for start in range(0, len(texts), _PRODUCT_BATCH):
+            batch = texts[start : start + _PRODUCT_BATCH]
+            units: dict[str, Vector] = {}
+            for text, vector in zip(batch, self._embedder.embed(batch), strict=True):
+                if isinstance(vector, Failure):
+                    self._candidates[text] = vector
+                else:
+                    units[text] = _unit(vector)
             if units:
                 nearest = self._nearest(np.stack(list(units.values())), 0)
-                for (text, unit), one in zip(units.items(), nearest, strict=True):
-                    self._candidates[text] = _Candidate(unit, one, len(self._ids))
+                for (text, unit), neighbour in zip(units.items(), nearest, strict=True):
+                    self._candidates[text] = _Candidate(unit, neighbour, len(self._ids))
 
     def _nearest(self, vectors: Vector, start: int) -> list[Neighbour | None]:
-        """Return the nearest of the pool's texts from `start` on, for each row of `vectors`."""
+        """Return for each row of `vectors` the nearest text of the pool from index `start` on."""
         pool = self._vectors[start : len(self._ids)]
         if not len(pool):
             return [None] * len(vectors)
@@ -146,8 +210,8 @@ class NearDuplicateIndex:
         cosines = np.round(vectors @ pool.T, DIGITS)
         best = cosines.argmax(axis=1)
         return [
-            Neighbour(self._ids[start + at], round(float(row[at]), DIGITS))
-            for row, at in zip(cosines, best, strict=True)
+            Neighbour(self._ids[start + column], round(float(row[column]), DIGITS))
+            for row, column in zip(cosines, best, strict=True)
         ]
 
     def _append(self, id: str, unit: Vector) -> None:
@@ -169,7 +233,60 @@ class NearDuplicateIndex:
             )
 
 
+@contextmanager
+def near_duplicate_filter(
+    settings: Generate, clients: Clients, pool: Sequence[tuple[str, str]], wanted: int
+) -> Iterator[NearDuplicateIndex | None]:
+    """Yield the index over `pool`, pairs of id and text; None where params do not ask for it.
+
+    `wanted` is the number of new texts; with the pool's size it sets how many calls may fail.
+    """
+    rules = settings.near_duplicates if wanted else None
+    if rules is None:
+        yield None
+        return
+    if rules.endpoint is None:
+        yield _filled(rules, Encoder.load(Path(str(rules.model)).expanduser()), pool)
+        return
+    with clients.open(ROLE, rules.endpoint) as client:
+        allowed = allowed_failures(settings.max_dropped, len(pool) + wanted)
+        yield _filled(rules, EndpointEncoder(client, allowed), pool)
+
+
+def encoder_problems(place: str, settings: NearDuplicates) -> Iterator[str]:
+    """Yield what would stop the filter at its start, one line each."""
+    if settings.model is None:
+        return
+    folder = Path(settings.model).expanduser()
+    if importlib.util.find_spec("sentence_transformers") is None:
+        yield f"{place}.model: a local encoder needs the library sentence-transformers. {_INSTALL}"
+    if not folder.is_dir():
+        yield f"{place}.model: there is no folder {settings.model}. Name that of an encoder."
+    elif not any(folder.rglob("*.safetensors")):
+        yield f"{place}.model: {settings.model} has no *.safetensors. Name a complete encoder."
+
+
+def _filled(
+    settings: NearDuplicates, embedder: Embedder, pool: Sequence[tuple[str, str]]
+) -> NearDuplicateIndex:
+    index = NearDuplicateIndex(settings.limit, embedder)
+    index.fill(pool)
+    return index
+
+
+def _decoded(outcome: Outcome) -> Vector | Failure:
+    if isinstance(outcome, Failure):
+        return outcome
+    return np.frombuffer(base64.b64decode(outcome.text), "<f4")
+
+
+def _checked(vector: Vector) -> Vector | Failure:
+    if np.isfinite(vector).all() and vector.any():
+        return vector
+    return Failure("malformed_reply", "an embedding without a direction")
+
+
 def _unit(vector: Vector) -> Vector:
-    """Return `vector` at length 1."""
-    found: Vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-    return found
+    """Return `vector` scaled to length 1."""
+    unit: Vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return unit

@@ -1,9 +1,7 @@
-"""Is a candidate new? Its largest ROUGE-L F-measure against a pool decides; pure, in memory.
+"""Filter of novelty: the largest ROUGE-L F-measure of a candidate against a pool. In memory.
 
-Exact without comparing everything: which texts of the pool hold a word is known, so that the words
-shared with each are counted at once, and they bound the F-measure. RapidFuzz aligns the few texts
-that the bound leaves. Does not read pools, nor apply the other rules for candidates (see
-`nursery`).
+Exact without comparing all pairs: an inverted index counts the words that the candidate shares with
+each text of the pool, which bounds the F-measure. RapidFuzz aligns only the texts above the bound.
 """
 
 from __future__ import annotations
@@ -21,26 +19,26 @@ from lion.errors import DataError
 from lion.records.rows import canonical_text
 from lion.words import Tokens, words
 
-# Code point 0 stands for every word that the pool lacks; surrogates are no characters.
+# Code point 0 stands for every word that is not in the pool; surrogates are not characters.
 _UNKNOWN = chr(0)
 _SURROGATES = range(0xD800, 0xE000)
 _LAST_CODE_POINT = 0x10FFFF
-_ROUNDING = 1e-9  # far above the error of a quotient; it can only cost time
+_ROUNDING = 1e-9  # far above the rounding error of a quotient; too large a value only costs time
 
 Floats = NDArray[np.float64]
 
 
-def f_measures(common: NDArray[np.int32], one: int, others: NDArray[np.int_]) -> Floats:
-    """Return the F-measures 2pr / (p + r) of a text and others, 0 to 1, as rouge-score has them.
+def f_measures(common: NDArray[np.int32], size: int, sizes: NDArray[np.int_]) -> Floats:
+    """Return the F-measures 2pr / (p + r) of a text and others, 0 to 1, equal to rouge-score's.
 
-    `common` are the lengths of their longest common subsequences, `one` and `others` the texts'
-    lengths, all in words and all above 0. The order of operations is the reference's, because the
-    last bit decides at the limit.
+    `common` are the lengths of their longest common subsequences, `size` and `sizes` the lengths
+    of the text and of the others, all in words, all above 0. The order of operations is
+    rouge-score's, because the last bit decides at the limit.
     """
-    precision, recall = common / one, common / others
-    with np.errstate(invalid="ignore"):  # nothing in common
-        found: Floats = np.nan_to_num(2 * precision * recall / (precision + recall))
-    return found
+    precision, recall = common / size, common / sizes
+    with np.errstate(invalid="ignore"):  # no common word
+        measures: Floats = np.nan_to_num(2 * precision * recall / (precision + recall))
+    return measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +50,14 @@ class Neighbour:
 
 
 class Novelty:
-    """A growing pool, and whether a candidate is new to it: largest ROUGE-L F <= `limit`.
+    """A growing pool; a candidate is new where its largest ROUGE-L F is at most `limit`.
 
-    A text without any word (an emoji, or a script that the `reference` tokenizer does not know)
-    has no F-measure: it is known where the pool holds the very same text, else new.
+    A text without words (an emoji, or a script that the `reference` tokenizer does not know) has
+    no F-measure: it is new unless the pool holds the same text.
     """
 
     def __init__(self, limit: float, tokens: Tokens) -> None:
-        """Start an empty pool; `limit` is the largest F that is still new, above 0, at most 1."""
+        """Create an empty pool; `limit` is the largest F of a new text, above 0, at most 1."""
         if not 0 < limit <= 1:
             raise ValueError(f"limit: above 0 and at most 1 is expected, found {limit}")
         self._limit = limit
@@ -76,7 +74,7 @@ class Novelty:
         return len(self._ids)
 
     def add(self, id: str, text: str) -> None:
-        """Put `text` into the pool.
+        """Add `text` to the pool.
 
         Raises DataError where the pool has more than 1,112,063 different words.
         """
@@ -95,8 +93,8 @@ class Novelty:
 
     def nearest(self, text: str) -> Neighbour | None:
         """Return the text of the pool nearest to `text`, or None where `text` is new."""
-        found = self.neighbour(text)
-        return None if found is None or self.is_new(found) else found
+        neighbour = self.neighbour(text)
+        return None if neighbour is None or self.is_new(neighbour) else neighbour
 
     def is_new(self, neighbour: Neighbour) -> bool:
         """Return whether a text with this neighbour is new."""
@@ -105,16 +103,16 @@ class Novelty:
     def neighbour(self, text: str) -> Neighbour | None:
         """Return the text of the pool nearest to `text`, new or not; None where no word is shared.
 
-        Of several equally near, the first added. The same non-empty text counts as 1.0, whatever
-        the tokenizer sees in it.
+        Of several equally near, the first added. The same non-empty text has similarity 1.0, also
+        where the tokenizer returns no words.
         """
         canonical = canonical_text(text)
         if canonical and canonical in self._texts:
             return Neighbour(self._texts[canonical], 1.0)
         if not self._ids:
             return None
-        known = self._code_points
-        encoded = "".join([known.get(word, _UNKNOWN) for word in words(text, self._tokens)])
+        code_points = self._code_points
+        encoded = "".join([code_points.get(word, _UNKNOWN) for word in words(text, self._tokens)])
         bounds = self._bounds(encoded)
         if not bounds.any():
             return None
@@ -125,10 +123,9 @@ class Novelty:
         return Neighbour(self._ids[left[best]], float(similarities[best]))
 
     def _bounds(self, encoded: str) -> Floats:
-        """Return what F can be at most, for each text of the pool: F by the words shared.
+        """Return an upper bound of F for each text of the pool: F of the number of shared words.
 
-        A common subsequence cannot have more words than the two texts share, counted as often as
-        they stand in both.
+        A common subsequence has at most as many words as the two texts share, with multiplicity.
         """
         shared = np.zeros(len(self._encoded), dtype=np.int32)
         for key in _counted(encoded):
@@ -139,16 +136,16 @@ class Novelty:
         return 2 * shared / total
 
     def _similarities(self, encoded: str, orders: list[int]) -> Floats:
-        """Return F of `encoded` and each of the pool's texts in `orders`, by the reference."""
+        """Return the exact F of `encoded` and each of the pool's texts in `orders`."""
         others = [self._encoded[order] for order in orders]
         common = cdist([encoded], others, scorer=LCSseq.similarity, dtype=np.int32)[0]
         sizes = np.array([len(other) for other in others])
         return f_measures(common, len(encoded), sizes)
 
     def _code_point(self, word: str) -> str:
-        """Return the character that stands for `word`, so that RapidFuzz compares plain texts."""
-        found = self._code_points.get(word)
-        if found is None:
+        """Return the character that encodes `word`: RapidFuzz compares strings."""
+        character = self._code_points.get(word)
+        if character is None:
             number = len(self._code_points) + 1
             if number >= _SURROGATES.start:
                 number += len(_SURROGATES)
@@ -157,12 +154,12 @@ class Novelty:
                     f"novelty: the pool has more than {len(self._code_points):,} different "
                     "words, and no code point is left for another; use a smaller pool"
                 )
-            found = self._code_points[word] = chr(number)
-        return found
+            character = self._code_points[word] = chr(number)
+        return character
 
 
 def _counted(encoded: str) -> Iterator[tuple[str, int]]:
-    """Yield each word and how often it stood before: two texts share a word per equal pair."""
+    """Yield each word with its number of earlier occurrences; equal pairs are shared words."""
     times: dict[str, int] = {}
     for word in encoded:
         before = times.get(word, 0)

@@ -1,92 +1,132 @@
-"""Can an instruction be used at all? Each gate is a pure function of the text, with a reason.
+"""Filters of usability: pure functions of a text that return a reason to reject it, or None.
 
 Control characters and broken encoding, the wrong script, too many tokens for the student, words
-that point at something that is not there. Says nothing of novelty or of the exam (see `novelty`,
-`decontamination`), nor which row goes where a gate speaks.
+that refer to a missing input; and the counter of the student's tokens, which needs no torch.
+Novelty and overlap with exams are other modules' (`novelty`, `decontamination`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import regex
 
-from lion.config.settings import Quality
+from lion.config.settings import Quality, Student
+from lion.errors import ModelError
 
-# C0 and C1 but tab and the ends of lines; noncharacters and halves of surrogate pairs; the mark
-# that a decoder leaves where it could not read.
+Count = Callable[[str], int]
+"""Counts the tokens of a text."""
+
+# C0 and C1 except tab and line ends; noncharacters; lone surrogates; the replacement character.
 _CONTROL = regex.compile(r"[\p{Cc}--[\t\n\r\x85]]|[\p{Cn}&&\p{NChar}]|\p{Cs}|\uFFFD", regex.V1)
-# UTF-8 that was read as Latin-1 or Windows-1252: two such pairs are no accident.
+# UTF-8 decoded as Latin-1 or Windows-1252; two such pairs are needed to reject a text.
 _MOJIBAKE = regex.compile(
     r"(?:[\u00C2\u00C3][\u0080-\u00BF\u0152-\u02DC\u2018-\u2122]|\u00E2\u20AC)"
 )
 _LETTER = regex.compile(r"\p{L}")
-_POINTS = regex.compile(
+_REFERENCE = regex.compile(
     r"\b(?:(?:the|this|these|that|those)\s+(?:following|given|provided|attached|above|below)|"
     r"(?:text|passage|paragraph|sentences?|table|image|picture|article|code|list|data|input)\s+"
     r"(?:below|above|attached|provided|given))\b",
     regex.IGNORECASE,
 )
-_BROUGHT = regex.compile(r"[:\n\"\u201c\u2018\u00ab`{\[<|]|\d")
+_INPUT = regex.compile(r"[:\n\"\u201c\u2018\u00ab`{\[<|]|\d")
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
-    """Why an instruction cannot be used: a reason that is counted, and what was found."""
+class RejectReason:
+    """Why a text is rejected: a reason that is counted, and its detail."""
 
     reason: str
     detail: str
 
 
-def flaw(text: str, settings: Quality, tokens: Callable[[str], int] | None = None) -> Flaw | None:
-    """Return the first flaw of `text` that params ask for, or None.
+def reject_reason(text: str, settings: Quality, tokens: Count | None = None) -> RejectReason | None:
+    """Return the first reason against `text` among the tests that params ask for, or None.
 
-    `tokens` counts the tokens of the student; without it length is not looked at.
+    `tokens` counts the tokens of the student; without it, length is not tested.
     """
-    found = encoding(text) if settings.encoding else None
-    if found is None and settings.scripts is not None:
-        found = script(text, settings.scripts)
-    if found is None and settings.absent_input:
-        found = absent_input(text)
-    if found is None and settings.max_tokens is not None and tokens is not None:
-        found = length(tokens(text), settings.max_tokens)
-    return found
+    reason = encoding(text) if settings.encoding else None
+    if reason is None and settings.scripts is not None:
+        reason = script(text, settings.scripts)
+    if reason is None and settings.absent_input:
+        reason = absent_input(text)
+    if reason is None and settings.max_tokens is not None and tokens is not None:
+        reason = length(tokens(text), settings.max_tokens)
+    return reason
 
 
-def encoding(text: str) -> Flaw | None:
-    """`control`: a control character, or the mark of a lost one. `mojibake`: UTF-8 read wrongly."""
+def encoding(text: str) -> RejectReason | None:
+    """`control`: a control or replacement character. `mojibake`: UTF-8 decoded as Latin-1."""
     if text.isascii() and text.isprintable():
         return None
     control = _CONTROL.search(text)
     if control is not None:
-        return Flaw("control", f"U+{ord(control[0]):04X} at {control.start()}")
+        return RejectReason("control", f"U+{ord(control[0]):04X} at {control.start()}")
     broken = _MOJIBAKE.findall(text)
-    return Flaw("mojibake", f"{broken[0]!r}") if len(broken) > 1 else None
+    return RejectReason("mojibake", f"{broken[0]!r}") if len(broken) > 1 else None
 
 
-def script(text: str, allowed: list[str]) -> Flaw | None:
+def script(text: str, allowed: list[str]) -> RejectReason | None:
     """`script`: fewer than half of the letters are of the Unicode scripts `allowed`.
 
-    A stand-in for the language, which no rule tells apart within a script. No letters, no flaw.
+    An approximation of the language. A text without letters passes.
     """
     letters = _LETTER.findall(text)
-    known = regex.compile("|".join(rf"\p{{Script={name}}}" for name in allowed))
-    fitting = sum(1 for letter in letters if known.match(letter))
+    in_script = regex.compile("|".join(rf"\p{{Script={name}}}" for name in allowed))
+    fitting = sum(1 for letter in letters if in_script.match(letter))
     if not letters or 2 * fitting >= len(letters):
         return None
-    return Flaw("script", f"{fitting} of {len(letters)} letters are {' or '.join(allowed)}")
+    return RejectReason("script", f"{fitting} of {len(letters)} letters are {' or '.join(allowed)}")
 
 
-def absent_input(text: str) -> Flaw | None:
-    """`absent_input`: English words point at an input (`the following text`), and none is there.
+def absent_input(text: str) -> RejectReason | None:
+    """`absent_input`: English words refer to an input (`the following text`) that is missing.
 
-    It counts as there where the text has another line, a colon, a quotation, code, or a figure.
+    A second line, a colon, a quotation, code or a digit counts as the input.
     """
-    found = _POINTS.search(text)
-    if found is None or _BROUGHT.search(text):
+    reference = _REFERENCE.search(text)
+    if reference is None or _INPUT.search(text):
         return None
-    return Flaw("absent_input", found[0])
+    return RejectReason("absent_input", reference[0])
 
 
-def length(tokens: int, most: int) -> Flaw | None:
+def length(tokens: int, most: int) -> RejectReason | None:
     """`too_long`: more than `most` tokens of the student."""
-    return Flaw("too_long", f"{tokens} tokens") if tokens > most else None
+    return RejectReason("too_long", f"{tokens} tokens") if tokens > most else None
+
+
+def token_counter(quality: Quality, student: Student) -> Count | None:
+    """Return a counter of the student's tokens, or None where `quality.max_tokens` is null.
+
+    Counts the text without what a chat template adds. Raises ModelError where the student's
+    tokenizer.json cannot be read.
+    """
+    if quality.max_tokens is None:
+        return None
+    from tokenizers import Tokenizer
+
+    path = _tokenizer_file(student)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises no type of its own
+        raise ModelError(
+            f"{path}: not readable as a tokenizer ({error}); check student.model"
+        ) from error
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _tokenizer_file(student: Student) -> Path:
+    folder = Path(student.model).expanduser()
+    if folder.is_dir():
+        return folder / "tokenizer.json"
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(student.model, "tokenizer.json", revision=student.revision))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise ModelError(
+            f"{student.model}: its tokenizer.json is not to be had ({error}). Set "
+            "quality.max_tokens: null, or student.model to a folder that has it."
+        ) from error

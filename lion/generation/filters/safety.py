@@ -1,7 +1,7 @@
-"""The referee's word on whether a new instruction is safe; optional.
+"""Filter of unsafe instructions: the referee is asked about each. Optional.
 
-Each one that every other gate let in is asked once, through the ledger. A reply that is neither
-`safe` nor `unsafe` is no permission: the instruction is dropped, with a reason of its own.
+Every instruction that passed the other filters is sent once, through the ledger. A reply that is
+neither `safe` nor `unsafe` also drops the instruction, with a reason of its own.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
-from lion.generation.filters.quality import Flaw
+from lion.generation.filters.quality import RejectReason
 from lion.llm.protocols import Client, Clients
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
@@ -30,7 +30,7 @@ class Checked(Protocol):
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """Its id."""
         ...
 
     @property
@@ -40,38 +40,38 @@ class Checked(Protocol):
 
 
 def safety_request(text: str, templates: Prompts) -> Request:
-    """Return the question of whether an instruction is safe."""
-    asked = templates.render("user.txt", fence=fence(text), instruction=text)
-    return Request(templates.conversation(asked))
+    """Return the request that asks whether an instruction is safe."""
+    question = templates.render("user.txt", fence=fence(text), instruction=text)
+    return Request(templates.conversation(question))
 
 
-def verdict(outcome: Outcome) -> Flaw | None:
+def verdict(outcome: Outcome) -> RejectReason | None:
     """Return why an instruction is dropped, or None where the referee calls it safe.
 
-    `unsafe`: it says so. `safety_unclear`: the call failed, or the reply is not that one word.
+    `unsafe`: the referee says so. `safety_unclear`: the call failed, or the reply is another word.
     """
     if isinstance(outcome, Failure):
-        return Flaw("safety_unclear", f"{outcome.reason}: {outcome.detail}")
+        return RejectReason("safety_unclear", f"{outcome.reason}: {outcome.detail}")
     word = _MARKS.sub(" ", outcome.text).strip().lower()
     if word == "safe":
         return None
-    return Flaw("unsafe" if word == "unsafe" else "safety_unclear", outcome.text[:200])
+    return RejectReason("unsafe" if word == "unsafe" else "safety_unclear", outcome.text[:200])
 
 
 @dataclass(frozen=True, slots=True)
 class Safety:
-    """The referee, asked of texts; `allowed` calls may fail in all."""
+    """The referee as a filter; at most `allowed` calls may fail in total."""
 
     client: Client
     templates: Prompts
     allowed: int
 
-    def flaws(self, rows: Sequence[Checked]) -> dict[str, Flaw]:
-        """Return why rows are dropped, by id, of those that are. Raises as the asker does."""
+    def rejected(self, rows: Sequence[Checked]) -> dict[str, RejectReason]:
+        """Return the reasons of the rows to drop, by id. Raises as the client does."""
         requests = [safety_request(transcript(row.messages), self.templates) for row in rows]
         left = max(0, self.allowed - self.client.account.failed)
-        found = map(verdict, self.client.ask(requests, max_failed=left))
-        return {row.id: flaw for row, flaw in zip(rows, found, strict=True) if flaw is not None}
+        reasons = map(verdict, self.client.ask(requests, max_failed=left))
+        return {row.id: why for row, why in zip(rows, reasons, strict=True) if why is not None}
 
     def used(self) -> RoleUsage:
         """Return requests and tokens."""
@@ -86,7 +86,7 @@ def safety_filter(
     templates: Mapping[PromptRole, Prompts],
     wanted: int,
 ) -> Iterator[Safety | None]:
-    """Yield the gate, or None where `filters` ask for none; `wanted` texts are to be made."""
+    """Yield the filter, or None where `filters` do not ask for it; `wanted` counts the new rows."""
     if not (filters.safety and wanted):
         yield None
         return

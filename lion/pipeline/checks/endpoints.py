@@ -7,10 +7,18 @@ import os
 from collections.abc import Iterator
 
 from lion.config import project
-from lion.config.endpoints import ROLES, endpoints, generations, near_duplicates
-from lion.config.settings import EMBEDDED, Endpoint, Referee, Settings
+from lion.config.settings import (
+    EMBEDDED,
+    ROLES,
+    Endpoint,
+    Referee,
+    Settings,
+    endpoints,
+    generations,
+    near_duplicates,
+)
 from lion.errors import BudgetError, LionError
-from lion.generation.filters import embeddings
+from lion.generation.filters.near_duplicates import encoder_problems
 from lion.llm.budget import Purse
 from lion.llm.client import Asker
 from lion.llm.ledger import Ledger, cap
@@ -56,7 +64,7 @@ def role_problems(settings: Settings) -> Iterator[str]:
 def filter_problems(settings: Settings) -> Iterator[str]:
     """Yield what the filters by embeddings and safety lack."""
     for place, gate in near_duplicates(settings):
-        yield from embeddings.encoder_problems(place, gate)
+        yield from encoder_problems(place, gate)
     for place, filters in generations(settings):
         if filters.safety and settings.referee.base_url == EMBEDDED:
             yield (

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lion.config import project
 from lion.config.settings import EMBEDDED, Settings
-from lion.discrimination import anchors, scorers
+from lion.discrimination import scorers
+from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
 from lion.readers import files, official_exams
 
@@ -181,7 +182,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
     calibrate = settings.calibrate
     if not calibrate.iterations:
         return
-    yield from anchors.anchor_problems(settings)
+    yield from anchor_problems(settings)
     second = calibrate.second
     if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
         yield (

@@ -1,8 +1,11 @@
-"""One process of a launched tuning, started by accelerate: `-m lion.training.finetune_worker JOB`.
+"""A fine-tuning job of a stage: run in this process, or by processes that accelerate launches.
 
-JOB is a folder with what the stage would have passed to `tuning.finetune`; the main process writes
-the report into it. Every machine must see it, and the project, under the same path.
+Both call `finetune.finetune` with the same arguments. A launched process is
+`-m lion.training.finetune_job JOB`, where JOB is a folder with the arguments; the main process
+writes the report to it. Every machine must see JOB and the project under the same path.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import sys
@@ -15,7 +18,8 @@ import orjson
 from filelock import FileLock, Timeout
 
 from lion import console
-from lion.config.settings import Hardware, Student, Tune
+from lion.config import launcher, project
+from lion.config.settings import Hardware, Settings, Student, Tune
 from lion.errors import BusyError
 from lion.records import jsonl
 from lion.student import checkpoint
@@ -26,6 +30,56 @@ if TYPE_CHECKING:
     from lion.training.trainer import Progress
 
 _EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.json", "lock"
+
+
+def run_tuning(
+    examples: Sequence[Example],
+    *,
+    student: Path,
+    out: Path,
+    settings: Settings,
+    tune: Tune,
+    random_seed: int,
+    name: str,
+) -> TuneReport:
+    """Run the fine-tuning of stage `name` (such as `tune@1`), or resume a killed one.
+
+    Raises as `finetune.finetune`, and ModelError where a launched process fails.
+    """
+    hardware, states_in = settings.hardware, project.unfinished(name)
+    if not hardware.launcher.needed:
+        with console.progress(name) as update:
+            from lion.training import finetune
+
+            return finetune.finetune(
+                examples,
+                student=student,
+                out=out,
+                settings=settings.student,
+                tune=tune,
+                hardware=hardware,
+                random_seed=random_seed,
+                states_in=states_in,
+                progress=lambda step, steps, _loss: update(step, steps),
+            )
+    job = states_in / "job"
+    write_job(
+        job,
+        examples,
+        before=student,
+        out=out,
+        settings=settings.student,
+        tune=tune,
+        hardware=hardware,
+        random_seed=random_seed,
+        states_in=states_in,
+        label=name,
+    )
+    import torch
+
+    cpu = not torch.accelerator.is_available()
+    launcher.launch(hardware.launcher, __name__, str(job), cpu=cpu)
+    return read_report(job)
 
 
 def write_job(
@@ -61,8 +115,8 @@ def write_job(
         jsonl.write_document(job / _OPTIONS, options)
 
 
-def read_report(job: Path) -> "TuneReport":
-    """Return what the main process wrote. Raises DataError where it wrote nothing."""
+def read_report(job: Path) -> TuneReport:
+    """Return the report of the main process. Raises DataError where there is none."""
     from lion.training.finetune import CurvePoint, TuneReport
 
     document = jsonl.read_document(job / _REPORT)
@@ -77,7 +131,7 @@ def read_report(job: Path) -> "TuneReport":
 
 
 def run_job(job: Path) -> None:
-    """Do the job as one of its processes; the main one shows progress and writes the report."""
+    """Run the job as one of its processes; the main one shows progress and writes the report."""
     checkpoint.load_libraries("transformers.trainer")
     import torch
     from accelerate import PartialState
@@ -92,7 +146,7 @@ def run_job(job: Path) -> None:
         jsonl.write_document(job / _REPORT, dataclasses.asdict(report))
 
 
-def _tune(job: Path, progress: "Progress | None") -> "TuneReport":
+def _tune(job: Path, progress: Progress | None) -> TuneReport:
     from lion.training import finetune
 
     options = jsonl.read_document(job / _OPTIONS)
@@ -116,7 +170,7 @@ def _read_examples(job: Path) -> list[Example]:
 
 @contextmanager
 def _alone(job: Path) -> Iterator[None]:
-    """Hold the job: after `kill -9` of the stage its processes run on, and two must not write."""
+    """Lock the job: the processes of a stage killed by `kill -9` may still be running."""
     lock = FileLock(job / _LOCK)
     try:
         lock.acquire(timeout=0)

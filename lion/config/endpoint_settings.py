@@ -1,0 +1,136 @@
+"""Sections of params.yaml about endpoints: the roles, how they are asked, and the budget.
+
+Also `Section`, the base of every section, and the types that sections share.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+EMBEDDED = "embedded"
+
+
+def _endpoint_url(value: str) -> str:
+    """Refuse what is neither `embedded` nor an http(s) address; strip the closing slash."""
+    if value == EMBEDDED:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected `{EMBEDDED}` or an http(s) address")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("keys and passwords belong in the environment, not in the address")
+    return value.rstrip("/")
+
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
+Mode = Literal["live", "batch"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Endpoint(Section):
+    """An OpenAI-compatible endpoint in one role; `request` is passed on as it is."""
+
+    path: ClassVar[str] = "/chat/completions"
+
+    base_url: EndpointUrl
+    model: Annotated[str, Field(min_length=1)]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    send_seed: bool
+    request: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _request_is_free_of_ours(self) -> Self:
+        for key in ("messages", "input", "model", "seed", "stream", "n"):
+            if key in self.request:
+                raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        return self
+
+
+class EmbeddingEndpoint(Endpoint):
+    """An OpenAI-compatible endpoint of embeddings, whose protocol knows no seed."""
+
+    path: ClassVar[str] = "/embeddings"
+
+    send_seed: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _is_not_embedded(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher makes no embeddings; name a server")
+        return self
+
+
+class Referee(Endpoint):
+    """The endpoint that judges, and how its verdicts are asked for.
+
+    schema: as JSON that the server itself keeps to (`response_format`); text: as two lines.
+    """
+
+    form: Literal["text", "schema"]
+
+    @model_validator(mode="after")
+    def _schema_is_ours(self) -> Self:
+        if self.form == "schema" and "response_format" in self.request:
+            raise ValueError("request.response_format is set by `form: schema`; remove it")
+        return self
+
+
+class Served(Section):
+    """A server that answers for the student; Lion names the model, so that it is the right one."""
+
+    base_url: EndpointUrl
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    send_seed: bool
+    request: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _is_an_endpoint(self) -> Self:
+        if self.base_url == EMBEDDED:
+            raise ValueError("base_url: the embedded teacher is no student; name a server")
+        self.endpoint("student", {})
+        return self
+
+    def endpoint(self, model: str, request: dict[str, Any]) -> Endpoint:
+        """Return the endpoint of `model`; `request` are parameters beside the user's own."""
+        parameters = {**request, **self.request}
+        return Endpoint(**{**self.model_dump(), "model": model, "request": parameters})
+
+
+class Modes(Section):
+    """How each role is asked: at once, or through the provider's Batch API."""
+
+    teacher: Mode
+    referee: Mode
+    generator: Mode
+
+
+class Api(Section):
+    """How endpoints are asked. Never decides an output, so no stage declares it."""
+
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+    tries: Positive
+    max_wait: Annotated[float, Field(gt=0)]
+    patience: Annotated[float, Field(gt=0)]
+    requests_per_minute: Annotated[float, Field(gt=0)] | None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None
+    mode: Modes
+    batch_least: Positive
+    batch_tail: Share
+
+
+class Budget(Section):
+    """The most that the project's ledger may ever have spent; null is no cap."""
+
+    usd: Annotated[float, Field(ge=0)] | None
+    tokens: Count | None
+    calls: Count | None
