@@ -95,7 +95,7 @@ def start(workplace: Workplace, chat_server: ChatServer) -> Start:
 
 
 def pool() -> list[dict[str, Any]]:
-    return jsonl.read_rows(project.BOOTSTRAPPED)
+    return jsonl.read_objects(project.BOOTSTRAPPED)
 
 
 def test_a_pool_of_the_size_asked_grows_from_five_tasks(start: Start) -> None:
@@ -179,7 +179,7 @@ def test_an_endpoint_that_goes_down_stops_the_stage(start: Start, chat_server: C
 def test_every_drop_is_written_with_its_reason(start: Start) -> None:
     bootstrap.main(start(size=150))
     metrics = measured()
-    rows = jsonl.read_rows(project.data("0", "dropped.bootstrap.jsonl"))
+    rows = jsonl.read_objects(project.data("0", "dropped.bootstrap.jsonl"))
     dropped = [jsonl.parsed(row, Dropped) for row in rows if "reason" in row]
     assert {"not_novel", "too_short"} <= {row.reason for row in dropped}
     for kind in ("classification", "open"):

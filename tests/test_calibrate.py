@@ -106,7 +106,7 @@ def test_anchors_tell_accuracy_and_auc(workplace: Workplace, desk: Desk) -> None
     assert value == pytest.approx(above / 400)
     assert low is not None and high is not None
     assert low <= value <= high
-    assert len(jsonl.read_rows(project.data("1", "dropped.calibrate.jsonl"))) == 1
+    assert len(jsonl.read_objects(project.data("1", "dropped.calibrate.jsonl"))) == 1
 
 
 def test_a_second_referee_shows_self_preference(workplace: Workplace, desk: Desk) -> None:

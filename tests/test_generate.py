@@ -170,7 +170,7 @@ def test_near_duplicates_name_their_neighbour(work: Work, chat_server: ChatServe
         else answer(call)
     )
     generate.main(here)
-    dropped = jsonl.read_rows(Path("data/1/dropped.generate.jsonl"))[:-1]
+    dropped = jsonl.read_objects(Path("data/1/dropped.generate.jsonl"))[:-1]
     near = [row for row in dropped if row["reason"] == "near_duplicate"]
     known = {
         row.id

@@ -100,7 +100,7 @@ def free_disk(names: Sequence[str], *, dry_run: bool) -> list[FreedStudent]:
     could restore it. Raises DataError outside a project, and dvc.exceptions.DvcException where DVC
     cannot read its files.
     """
-    with dvc_project.opened() as repo, repo.lock:
+    with dvc_project.open_repository() as repo, repo.lock:
         outs = {out.fspath: out for out in repo.index.outs if out.use_cache}
         paths = [(name, str(project.data(name, "student").resolve())) for name in names]
         tracked = [(name, outs.pop(path)) for name, path in paths if path in outs]

@@ -62,7 +62,7 @@ def show_command(
         shown = matching if limit == 0 else matching.head(limit)
         if as_json:
             for row in shown.iter_rows(named=True):
-                click.echo(orjson.dumps(browse.as_row(row)))
+                click.echo(orjson.dumps(browse.json_row(row)))
         else:
             with console.paged():
                 console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))

@@ -137,7 +137,7 @@ def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool
     from dvc.exceptions import DvcException
 
     try:
-        with dvc_project.opened() as repo, repo.lock:
+        with dvc_project.open_repository() as repo, repo.lock:
             there = repo.cloud.get_remote_odb(remote, "lion verify-remote")
             if not there.fs.exists(there.path):
                 raise DataError(

@@ -228,7 +228,7 @@ def _foreign(source: Path) -> Iterator[Entry]:
 
 def _foreign_rows(source: Path) -> Iterator[Mapping[str, Any]]:
     if source.suffix == ".jsonl":
-        yield from jsonl.read_rows(source)
+        yield from jsonl.read_objects(source)
     elif source.suffix == ".parquet":
         import polars
 

@@ -1,6 +1,6 @@
 """DVC's view of the project: the repository opened, and dvc.lock kept safe from `kill -9`.
 
-DVC 3.67 empties dvc.lock and writes it anew after every stage. Killed in between, it leaves nothing
+DVC 3.67 empties and rewrites dvc.lock after every stage. Killed in between, it leaves nothing
 or a part, and then refuses every command. So each stage keeps a copy of the last whole file when it
 starts, and `lion run` puts it back.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened() -> Iterator["Repo"]:
+def open_repository() -> Iterator["Repo"]:
     """Yield the project's DVC repository, unlocked. DVC takes 0.4 s to import.
 
     Raises DataError where the working folder is in no git repository or no DVC project.

@@ -378,7 +378,7 @@ def remaining_stages() -> set[str]:
     """
     import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
 
-    with dvc_project.opened() as repo:
+    with dvc_project.open_repository() as repo:
         changed = set(repo.status())
         graph = repo.index.graph
         stale = {stage for stage in graph if stage.addressing in changed}

@@ -24,7 +24,7 @@ from lion.pipeline.stage import Disk, M, R, Work
 from lion.records.rows import Record, Row
 from lion.stage_table import Role, Stage, of_base, of_loop
 
-_NOT_ASKING = ("split",)  # asks nobody, but later stages read its outputs
+_NOT_ASKING = ("split",)  # asks no endpoint, but later stages read its outputs
 
 
 class StudentNeededError(LionError):

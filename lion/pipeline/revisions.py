@@ -129,7 +129,7 @@ class Trees:
         revision, _, iteration = text.rpartition(":")
         return Place(self.tree(revision), iteration or None)
 
-    @functools.cache  # noqa: B019 - lives as long as one command
+    @functools.cache  # noqa: B019 - a command is one process
     def tree(self, revision: str) -> Tree:
         """Return the files of `revision`. Raises RevisionError if there is no such revision."""
         if revision in ("", WORKSPACE):

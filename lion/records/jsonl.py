@@ -71,7 +71,7 @@ def read(path: Path, kind: type[R]) -> list[R]:
     return _read(path, lambda line: decode(line).checked(), kind)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_objects(path: Path) -> list[Row]:
     """Read the rows of whatever kind as objects. Raises DataError with the file and the line."""
     decode = msgspec.json.Decoder(Row).decode
     return _read(path, lambda line: _of_format(decode(line)), None)

@@ -79,7 +79,7 @@ def bounds(text: str) -> tuple[float, float]:
     return float(low or "-inf"), float(high or "inf")
 
 
-def as_row(row: Row) -> Row:
+def json_row(row: Row) -> Row:
     """Return a row for JSON, with the names that the command's options use."""
     renamed = {"text": "instruction", "answer": "teacher", "response": "student"}
     return {renamed.get(name, name): value for name, value in row.items()}

@@ -11,8 +11,8 @@ from lion.errors import ModelError
 from lion.student import checkpoint as students
 from lion.student.chat_format import PREAMBLE, ChatFormatter
 
-# The paper's format (chat.paper_prompt) in Jinja. A line of content that looks like a header gets a
-# backslash, as there; where the content has such backslashes itself, one level of them is heeded.
+# The paper's format (chat_format.paper_prompt) in Jinja: a content line that looks like a header
+# gets a leading backslash. Of such lines that already have backslashes, it covers those with one.
 _ESCAPED = (
     "{%- macro text(content) -%}{%- set ns = namespace(it='\\n' + content) -%}"
     "{%- for name in ['System', 'Instruction', 'Response'] -%}"
