@@ -14,7 +14,7 @@ from pipeline import ROOT
 
 from lion.config import project
 from lion.errors import LionError
-from lion.evaluation import vicuna_files
+from lion.evaluation import open_exam
 from lion.llm import batch_provider, ledger_maintenance
 from lion.llm.ledger import Ledger
 from lion.prompting import judge_parser, protocol
@@ -82,8 +82,8 @@ def _batch_lines(content: bytes) -> None:
 def _exams(content: bytes) -> None:
     _file(content, "boolean_expressions.json", lambda path: official_exams.read_items(path.parent))
     _file(content, "aqua-rat.jsonl", lambda path: official_exams.read_items(path.parent))
-    _file(content, "question.jsonl", vicuna_files.read_questions)
-    _file(content, "review.jsonl", vicuna_files.read_reviews)
+    _file(content, "question.jsonl", open_exam.read_questions)
+    _file(content, "review.jsonl", open_exam.read_reviews)
 
 
 def _ledger(content: bytes) -> None:

@@ -23,8 +23,7 @@ import yaml
 from polling import wait_until
 
 from lion.metrics import files
-from lion.metrics.files import M
-from lion.metrics.runs import RunRecord
+from lion.metrics.files import M, RunRecord
 
 ROOT = Path(__file__).parents[1]
 BASE_STAGES = ("seed", "base-teach", "base-tune", "base-evaluate")

@@ -8,9 +8,9 @@ from fixtures import Configure
 
 from lion.config.settings import BootstrapSettings, Decontaminate
 from lion.generation.bootstrap import BootstrappedPool, BootstrappedTask
-from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters import decontamination
 from lion.generation.filters.quality import RejectReason
+from lion.generation.rounds import CandidateFilter
 from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, Message

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lion.config import project
 from lion.config.settings import ReviewSettings as Rules
-from lion.discrimination import review_sampling
+from lion.discrimination import review
 from lion.discrimination.verdicts import measures, selected, verdicts
 from lion.prompting import judge, templates
 from lion.prompting.protocol import Reply
@@ -33,15 +33,15 @@ def rules(configure: Configure) -> Any:
 
 
 def drawn(
-    responses: list[review_sampling.Response],
+    responses: list[review.Response],
     rules: Rules,
     seed: int = 0,
     before: tuple[Verdict, ...] = (),
 ) -> list[Selection]:
-    return review_sampling.select(responses, before, 1.0, rules, random_seed=seed, depth=1)
+    return review.select(responses, before, 1.0, rules, random_seed=seed, depth=1)
 
 
-def rows(count: int, same: int = 0) -> list[review_sampling.Response]:
+def rows(count: int, same: int = 0) -> list[review.Response]:
     """Return responses, the first `same` of which are the teacher's own answers."""
     return [(f"{number:04}", number < same) for number in range(count)]
 
@@ -51,10 +51,8 @@ def test_by_default_everything_is_judged_in_both_orders(rules: Any) -> None:
     found = drawn(rows(20, 5), rules())
     assert [row.id for row in found] == [identity for identity, _ in rows(20)]
     assert {(row.basis, row.weight, row.audited) for row in found} == {("both_orders", 1.0, False)}
-    assert {review_sampling.orders(row) for row in found} == {ORDERS}
-    assert {review_sampling.orders(row) for row in review_sampling.everything(rows(20, 5))} == {
-        ORDERS
-    }
+    assert {review.orders(row) for row in found} == {ORDERS}
+    assert {review.orders(row) for row in review.everything(rows(20, 5))} == {ORDERS}
 
 
 @given(SCORE, SCORE, st.text(min_size=1).filter(str.strip))
@@ -70,14 +68,14 @@ def test_of_the_same_answer_full_judging_says_the_same(one: int, other: int, tex
 
 
 def test_the_same_answer_is_the_same_but_for_outer_white_space() -> None:
-    assert review_sampling.same("b f a\r\nc", "b f a\nc\n")
-    assert not review_sampling.same("b f a", "B f a")
+    assert review.same("b f a\r\nc", "b f a\nc\n")
+    assert not review.same("b f a", "B f a")
 
 
 def test_a_same_answer_costs_nothing_and_takes_no_place_in_the_sample(rules: Any) -> None:
     found = drawn(rows(50, 30), rules(same_answer="skip", limit=10))
     assert Counter(row.basis for row in found) == {"same_answer": 30, "both_orders": 10}
-    assert [review_sampling.orders(row) for row in found if row.basis == "same_answer"] == [()] * 30
+    assert [review.orders(row) for row in found if row.basis == "same_answer"] == [()] * 30
     assert {row.weight for row in found} == {1.0, 2.0}  # ten stand for the twenty that differ
 
 
@@ -128,7 +126,7 @@ def test_a_sample_tells_the_hard_share_of_all(rules: Any) -> None:
 def test_the_first_order_is_drawn_by_lot_once_for_all_iterations(rules: Any) -> None:
     """By lot, lest a judge's favour for a place shift all gaps; once, for the ledger's sake."""
     first, later = (
-        review_sampling.select(rows(400), (), 1.0, rules(margin=1.0), random_seed=0, depth=depth)
+        review.select(rows(400), (), 1.0, rules(margin=1.0), random_seed=0, depth=depth)
         for depth in (1, 2)
     )
     assert first == later
@@ -138,9 +136,9 @@ def test_the_first_order_is_drawn_by_lot_once_for_all_iterations(rules: Any) -> 
 def settled(rules: Rules, gap: float | None, identity: str = "a") -> Selection:
     reason, teacher = (None, 5.0 + gap) if gap is not None else ("no_scores", None)
     student = None if gap is None else 5.0
-    review = Review(identity, ORDERS[0], teacher, student, reason, "")
+    reviewed = Review(identity, ORDERS[0], teacher, student, reason, "")
     one = Selection(identity, "one_order", ORDERS[0])
-    return review_sampling.settle(one, review, 1.0, rules, random_seed=0, depth=1)
+    return review.settle(one, reviewed, 1.0, rules, random_seed=0, depth=1)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +149,14 @@ def test_the_second_order_is_asked_within_the_margin(
     rules: Any, gap: float | None, orders: int
 ) -> None:
     """Two points around tau 1; a first review without scores calls for no second."""
-    assert len(review_sampling.orders(settled(rules(margin=2.0), gap))) == orders
+    assert len(review.orders(settled(rules(margin=2.0), gap))) == orders
 
 
 def test_an_audit_asks_its_share_of_what_is_left_out(rules: Any) -> None:
     found = [settled(rules(margin=2.0, audit=0.2), 8.0, f"{number}") for number in range(1000)]
     audited = [row for row in found if row.audited]
     assert 150 < len(audited) < 250
-    assert {review_sampling.orders(row) for row in audited} == {ORDERS}
+    assert {review.orders(row) for row in audited} == {ORDERS}
     assert {row.basis for row in found} == {"one_order"}
     assert not settled(rules(margin=2.0, audit=1.0), 1.0).audited  # in both orders anyway
     assert not settled(rules(margin=2.0, audit=1.0), None).audited

@@ -9,11 +9,11 @@ import pytest
 from fixtures import Configure
 from msgspec.structs import replace
 
-from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters.decontamination import Decontamination
 from lion.generation.filters.near_duplicates import NearDuplicateIndex, Vector
 from lion.generation.filters.quality import RejectReason
 from lion.generation.generated_pool import FUNNEL, GeneratedPool, generated_pool, seeds_of
+from lion.generation.rounds import CandidateFilter
 from lion.pools import rng_for
 from lion.prompting.protocol import Failure
 from lion.records import jsonl

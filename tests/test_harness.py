@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fixtures import ROOT
 
-from lion.evaluation import lm_eval_tasks, multiple_choice
+from lion.evaluation import multiple_choice
 from lion.readers.official_exams import Item
 from lion.student.chat_format import paper_prompt
 
@@ -28,7 +28,7 @@ def rows(folder: Path, task: str) -> list[dict[str, object]]:
 
 
 def test_every_task_has_two_files_and_every_exam_two_groups(tmp_path: Path) -> None:
-    assert lm_eval_tasks.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=True) == 4
+    assert multiple_choice.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=True) == 4
     group = yaml.safe_load((tmp_path / "lion_bbh.yaml").read_text())
     assert group["task"] == ["lion_bbh_snarks", "lion_bbh_navigate"]
     assert {path.stem for path in tmp_path.glob("*_likelihood.yaml")} == {
@@ -40,7 +40,7 @@ def test_every_task_has_two_files_and_every_exam_two_groups(tmp_path: Path) -> N
 
 def test_rows_hold_our_prompts(tmp_path: Path) -> None:
     for chat in (True, False):
-        lm_eval_tasks.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=chat)
+        multiple_choice.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=chat)
         first, second = rows(tmp_path, "snarks")
         plain = ITEMS[0].prompt
         assert first["prompt"] == (plain if chat else paper_prompt(ITEMS[0].instruction().messages))
@@ -50,14 +50,14 @@ def test_rows_hold_our_prompts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["B", "Because A", "C?", "x", ""])
 def test_their_filter_extracts_what_ours_does(tmp_path: Path, text: str) -> None:
-    lm_eval_tasks.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=True)
+    multiple_choice.write_tasks(ITEMS, tmp_path, max_tokens=8, chat=True)
     document = yaml.safe_load((tmp_path / "lion_bbh_snarks.yaml").read_text())
     pattern = document["filter_list"][0]["filter"][0]["regex_pattern"]
     found = re.search(pattern, text)
     (ours,) = multiple_choice.choose(ITEMS[1:2], [text], "first_letter")
     theirs = found and found[1]
     assert theirs == multiple_choice.extract(
-        text, multiple_choice.letters(ITEMS)["bbh", "snarks"], "first_letter"
+        text, multiple_choice.letters_by_task(ITEMS)["bbh", "snarks"], "first_letter"
     )
     assert ours.letter in (theirs, None)
 

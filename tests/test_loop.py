@@ -13,9 +13,9 @@ from fixtures import Workplace
 
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
-from lion.discrimination import review_sampling
+from lion.discrimination import review as review_phase
+from lion.llm.budget import Account
 from lion.llm.ledger import Ledger
-from lion.llm.usage import Account
 from lion.loop import Loop, State
 from lion.pipeline.rehearsal import rehearse
 from lion.pipeline.stage import Work
@@ -160,8 +160,8 @@ def test_one_change_of_the_review_changes_stage_plan_and_experiment(
         return len(chat_server.calls) - before, planned, len(script.asked["referee"])
 
     assert counted() == (24, 24, 24)
-    whole = review_sampling.select
-    monkeypatch.setattr(review_sampling, "select", lambda *args, **more: whole(*args, **more)[::3])
+    whole = review_phase.select
+    monkeypatch.setattr(review_phase, "select", lambda *args, **more: whole(*args, **more)[::3])
     assert counted() == (8, 8, 8)
 
 

@@ -14,11 +14,12 @@ from pipeline import ROOT
 from running import Finished
 
 from lion.errors import DataError
-from lion.metrics import exams, files, judging, pools, runs, units
+from lion.metrics import exams, files, judging, pools, units
+from lion.metrics import files as runs
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
+from lion.metrics.files import Happened, RunRecord
 from lion.metrics.judging import ReviewMetrics, SplitMetrics, Stop
 from lion.metrics.pools import GenerateMetrics
-from lion.metrics.runs import Happened, RunRecord
 from lion.metrics.units import UNITS, Embedded, Funnel, Metrics, RoleUsage
 from lion.records import jsonl
 

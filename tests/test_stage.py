@@ -14,7 +14,7 @@ from lion.config import project
 from lion.errors import TooManyDroppedError
 from lion.failure_limit import check_dropped
 from lion.metrics import files
-from lion.metrics.runs import RunRecord
+from lion.metrics.files import RunRecord
 from lion.pipeline import stage
 from lion.records.rows import Dropped
 

@@ -20,7 +20,7 @@ from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Example
 from lion.training.collator import Packed, Padded, draw_order
 from lion.training.finetune import TuneReport, finetune, fit
-from lion.training.optimizers import MuonAdamW, muon_adamw, orthogonal
+from lion.training.trainer import MuonAdamW, muon_adamw, orthogonal
 
 SETTINGS = tiny.student_settings()
 HARDWARE = tiny.hardware()

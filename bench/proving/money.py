@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lion.config.settings import Endpoint
-from lion.llm.usage import Account
+from lion.llm.budget import Account
 from lion.prompting.protocol import Outcome, Reply, Request, Usage, sample_seed
 from lion.simulator import server
 from lion.stage_table import Role

@@ -10,7 +10,7 @@ import msgspec
 from lion import console
 from lion.config import project
 from lion.config.settings import Exams
-from lion.evaluation import lm_eval_tasks, multiple_choice, vicuna_files
+from lion.evaluation import multiple_choice, open_exam
 from lion.evaluation.open_exam import OpenExam
 from lion.inference.respondent import Respondent
 from lion.pipeline.stage import Work
@@ -61,7 +61,7 @@ def open_exam_command(
         settings = project.load_settings()
         work = Work("exam", project.BASE, settings)
         exam = OpenExam(
-            vicuna_files.read_questions(questions),
+            open_exam.read_questions(questions),
             settings,
             work,
             work.prompts("teacher", "referee"),
@@ -145,7 +145,7 @@ def lm_eval_command(folders: tuple[Path, ...], out: Path, max_tokens: int, chat:
     """
     with console.error_boundary():
         items = [item for folder in folders for item in official.read_items(folder)]
-        count = lm_eval_tasks.write_tasks(items, out, max_tokens=max_tokens, chat=chat)
+        count = multiple_choice.write_tasks(items, out, max_tokens=max_tokens, chat=chat)
     console.say(f"{count} tasks in {out}; the lines to run them: lion exam lm-eval --help")
 
 
@@ -170,14 +170,11 @@ def reviews_command(
     between the two is listed. The quality is that of --candidate against the other one.
     """
     with console.error_boundary():
-        question_rows = vicuna_files.read_questions(questions)
-        by_key = {review.key: review for review in vicuna_files.read_reviews(reviews)}
-        ordered_reviews = vicuna_files.join(question_rows, by_key, reviews)
+        question_rows = open_exam.read_questions(questions)
+        by_key = {review.key: review for review in open_exam.read_reviews(reviews)}
+        ordered_reviews = open_exam.join(question_rows, by_key, reviews)
         written = (
-            [
-                vicuna_files.join(question_rows, vicuna_files.read_answers(path), path)
-                for path in answers
-            ]
+            [open_exam.join(question_rows, open_exam.read_answers(path), path) for path in answers]
             if answers
             else None
         )

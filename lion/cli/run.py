@@ -14,7 +14,7 @@ from lion.cli.make_room import remove_students
 from lion.cli.table import print_table
 from lion.config import project
 from lion.metrics import files
-from lion.metrics.runs import RunRecord
+from lion.metrics.files import RunRecord
 from lion.pipeline import dvc_project, revisions
 from lion.reporting import page
 

@@ -24,26 +24,29 @@ from lion.config.endpoint_settings import (
     Section,
     Served,
 )
-from lion.config.judging_settings import (
+from lion.config.sections import (
+    Answering,
+    BootstrapSettings,
     Calibrate,
+    Decontaminate,
     Evaluate,
     Exam,
     Exams,
-    HalfJudged,
-    ReviewSettings,
-    Scorer,
-    Split,
-)
-from lion.config.pool_settings import (
-    BootstrapSettings,
-    Decontaminate,
     Generate,
+    HalfJudged,
+    Hardware,
+    Launcher,
     NearDuplicates,
     Quality,
+    Respond,
+    ReviewSettings,
+    Scorer,
     Seed,
+    Split,
+    Student,
     Teach,
+    Tune,
 )
-from lion.config.student_settings import Answering, Hardware, Launcher, Respond, Student, Tune
 from lion.errors import SettingsError
 
 __all__ = [

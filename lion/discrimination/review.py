@@ -1,21 +1,152 @@
-"""The phase `review`: teacher's answers and student's responses before a judge.
+"""Discrimination: which responses are reviewed, in which orders, and the review."""
 
-The judge is the referee, in both orders or as `review` in params says, or the exam's scorer where
-that can verify. Writes no file.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lion.config.settings import Settings
-from lion.discrimination import judge_reliability, pairwise, review_sampling, verdicts
+from msgspec.structs import replace
+
+from lion import pools
+from lion.config.settings import ReviewSettings, Settings
+from lion.discrimination import judge_reliability, pairwise, verdicts
 from lion.discrimination.pairwise import Pair
 from lion.failure_limit import check_dropped
 from lion.llm.protocols import Client, Clients
 from lion.metrics.judging import CalibrationMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompting.templates import Prompts
-from lion.records.rows import Answer, Dropped, Instruction, Order, Review, Selection, Verdict
+from lion.records.rows import (
+    ORDERS,
+    Answer,
+    Basis,
+    Dropped,
+    Instruction,
+    Order,
+    Review,
+    Selection,
+    Verdict,
+    canonical_text,
+)
+
+Response = tuple[str, bool]  # its instruction's id, and whether it is the teacher's own answer
+
+
+def same(teacher: str, student: str) -> bool:
+    """Tell whether two answers are the same but for outer white space."""
+    return canonical_text(teacher) == canonical_text(student)
+
+
+def everything(responses: Iterable[Response]) -> list[Selection]:
+    """Return what is judged where judging is free: all, in both orders."""
+    return [Selection(identity, "both_orders", ORDERS[0]) for identity, _ in responses]
+
+
+def select(
+    responses: Sequence[Response],
+    before: Iterable[Verdict],
+    tau: float,
+    settings: ReviewSettings,
+    *,
+    random_seed: int,
+    depth: int,
+) -> list[Selection]:
+    """Return the responses that get a verdict, in their order; each may come to need more later.
+
+    Two strata: settled are answers that are the teacher's own, and rows whose gap in the iteration
+    `before` lay further than `margin` from tau; all others are uncertain. Where `limit` does not
+    allow for all, a row's weight is its stratum's size over the number drawn of it.
+    """
+    skipped = {
+        identity for identity, alike in responses if alike and settings.same_answer == "skip"
+    }
+    far_from_tau = {row.id for row in before if _settled(row, tau, settings)}
+    strata: dict[bool, list[str]] = {False: [], True: []}
+    for identity, alike in responses:
+        if identity not in skipped:
+            strata[alike or identity in far_from_tau].append(identity)
+    counts = _allot(settings, len(strata[False]), len(strata[True]))
+    rng = pools.rng_for(random_seed=random_seed, purpose="review", depth=depth)
+    weights = {
+        identity: len(stratum) / count
+        for stratum, count in zip(strata.values(), counts, strict=True)
+        for identity in pools.sample(stratum, count, rng)
+    }
+    return [
+        Selection(
+            identity,
+            "same_answer" if identity in skipped else _basis(alike, settings),
+            _first(identity, random_seed),
+            weight=weights.get(identity, 1.0),
+        )
+        for identity, alike in responses
+        if identity in weights or identity in skipped
+    ]
+
+
+def settle(
+    selection: Selection,
+    first: Review,
+    tau: float,
+    settings: ReviewSettings,
+    *,
+    random_seed: int,
+    depth: int,
+) -> Selection:
+    """Return the selection as the review of its first order leaves it.
+
+    Near tau both orders decide. Elsewhere one does, and an audit asks for the other by lot. A first
+    review without scores asks for nothing more: its row is undecided.
+    """
+    if selection.basis != "one_order" or first.gap is None:
+        return selection
+    if _near(first.gap, tau, settings):
+        return replace(selection, basis="both_orders")
+    lot = pools.rng_for(random_seed=random_seed, purpose=f"audit/{selection.id}", depth=depth)
+    return replace(selection, audited=lot.random() < settings.audit)
+
+
+def orders(selection: Selection) -> tuple[Order, ...]:
+    """Return the orders that a selection, as it stands, is judged in."""
+    if selection.basis == "same_answer":
+        return ()
+    if selection.basis == "one_order" and not selection.audited:
+        return (selection.first,)
+    return ORDERS
+
+
+def _basis(alike: bool, settings: ReviewSettings) -> Basis:
+    """Return what is asked at once; of the same answer both orders, which are one request."""
+    return "both_orders" if settings.margin is None or alike else "one_order"
+
+
+def _near(gap: float, tau: float, settings: ReviewSettings) -> bool:
+    return settings.margin is None or abs(gap - tau) <= settings.margin
+
+
+def _settled(row: Verdict, tau: float, settings: ReviewSettings) -> bool:
+    return row.gap is not None and not _near(row.gap, tau, settings)
+
+
+def _first(identity: str, random_seed: int) -> Order:
+    """Return the order asked first: by lot, or a judge's favour for a place would shift all gaps.
+
+    The same in every iteration, so that an unchanged answer is an unchanged request.
+    """
+    return pools.rng_for(random_seed=random_seed, purpose=f"order/{identity}", depth=0).choice(
+        ORDERS
+    )
+
+
+def _allot(settings: ReviewSettings, uncertain: int, settled: int) -> tuple[int, int]:
+    """Return how many are drawn of either stratum: at least one of each, where `limit` allows."""
+    limit = settings.limit
+    if limit is None or limit >= uncertain + settled:
+        return uncertain, settled
+    favoured = settings.favour * uncertain
+    count = round(limit * favoured / (favoured + settled))
+    least, most = max(limit - settled, min(1, uncertain)), min(uncertain, limit - min(1, settled))
+    count = max(least, min(count, most))
+    return count, limit - count
+
 
 _Reviews = dict[tuple[str, Order], list[Review]]
 
@@ -56,7 +187,7 @@ def review(
     pairs = [pairwise.pair(by_id[response.id], response) for response in responses]
     referee: RoleUsage | None = None
     if settings.review.judge == "scorer":
-        selections = review_sampling.everything(_compared(pairs))
+        selections = everything(_compared(pairs))
         reviews = pairwise.by_scorer(pairs, settings.exam.scorer)
     else:
         with clients.open("referee", settings.referee) as client:
@@ -66,13 +197,13 @@ def review(
     dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
     longer = {pair.id: len(pair.teacher) - len(pair.student.text) for pair in pairs}
-    alike = {identity for identity, same in _compared(pairs) if same}
+    alike = {identity for identity, identical in _compared(pairs) if identical}
     reliability = judge_reliability.figures(reviews, longer, alike)
     return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
 
 
-def _compared(pairs: Sequence[Pair]) -> list[review_sampling.Response]:
-    return [(pair.id, review_sampling.same(pair.teacher, pair.student.text)) for pair in pairs]
+def _compared(pairs: Sequence[Pair]) -> list[Response]:
+    return [(pair.id, same(pair.teacher, pair.student.text)) for pair in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +220,7 @@ class _Judge:
     ) -> tuple[list[Selection], list[Review]]:
         """Ask for what is needed at once, then for the orders that the first reviews call for."""
         by_id = {pair.id: pair for pair in pairs}
-        drawn = review_sampling.select(
+        drawn = select(
             _compared(pairs),
             before,
             self.settings.split.tau,
@@ -97,10 +228,10 @@ class _Judge:
             random_seed=self.settings.random_seed,
             depth=self.depth,
         )
-        at_once = [(by_id[row.id], order) for row in drawn for order in review_sampling.orders(row)]
+        at_once = [(by_id[row.id], order) for row in drawn for order in orders(row)]
         reviews = self._ask(at_once)
         selections = [self._settled(row, reviews) for row in drawn]
-        wanted = [(row.id, order) for row in selections for order in review_sampling.orders(row)]
+        wanted = [(row.id, order) for row in selections for order in orders(row)]
         later = [(by_id[id], order) for id, order in wanted if (id, order) not in reviews]
         reviews |= self._ask(later)
         return selections, [row for key in wanted for row in reviews[key]]
@@ -124,7 +255,7 @@ class _Judge:
         if row.basis != "one_order":
             return row
         first = verdicts.pooled(reviews[row.id, row.first])[0]
-        return review_sampling.settle(
+        return settle(
             row,
             first,
             self.settings.split.tau,

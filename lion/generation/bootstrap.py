@@ -15,10 +15,9 @@ from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
-from lion.generation.candidate_filter import Accepted, CandidateFilter
 from lion.generation.filters import decontamination, near_duplicates, quality, safety
 from lion.generation.filters.quality import RejectReason
-from lion.generation.rounds import Draw, GenerationUsage, Rounds
+from lion.generation.rounds import Accepted, CandidateFilter, Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import generator

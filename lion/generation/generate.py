@@ -10,11 +10,10 @@ from lion import pools
 from lion.config.settings import Generate, Settings
 from lion.failure_limit import allowed_failures
 from lion.generation import learning_progress
-from lion.generation.candidate_filter import CandidateFilter
 from lion.generation.filters import decontamination, near_duplicates, quality, safety
 from lion.generation.generated_pool import GeneratedPool, generated_pool, prompt_of
 from lion.generation.learning_progress import Judged
-from lion.generation.rounds import Draw, GenerationUsage, Rounds
+from lion.generation.rounds import CandidateFilter, Draw, GenerationUsage, Rounds
 from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import generator

@@ -14,9 +14,8 @@ from msgspec.structs import replace
 
 from lion.config.settings import Generate
 from lion.errors import DataError
-from lion.generation.candidate_filter import Accepted, CandidateFilter
 from lion.generation.filters.quality import RejectReason
-from lion.generation.rounds import Draw
+from lion.generation.rounds import Accepted, CandidateFilter, Draw
 from lion.generation.topic_labels import labelled
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS, Dropped, Instruction, Kind

@@ -19,11 +19,10 @@ from lion.errors import BatchesPendingError, BusyError, EndpointError
 from lion.llm import batch_provider, budget
 from lion.llm.batch_provider import BatchLine, BatchState, Provider
 from lion.llm.batch_state import PREPARED, Submission, Submitted
-from lion.llm.budget import Purse
+from lion.llm.budget import Account, Purse
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.lookup import PreparedRequest
 from lion.llm.transport import Transport
-from lion.llm.usage import Account
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Usage
 

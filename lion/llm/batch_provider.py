@@ -16,7 +16,7 @@ from openai.types import Batch
 
 from lion.config.settings import Api
 from lion.errors import EndpointError
-from lion.llm.retry import Tries
+from lion.llm.request_runner import Tries
 from lion.llm.transport import CallError, Transport
 from lion.prompting.protocol import Failure
 

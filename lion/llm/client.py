@@ -1,33 +1,30 @@
-"""Asking an endpoint: each reply is durable in the ledger before it is used.
-
-One asker serves teacher, referee and generator. It looks replies up; what is missing `sending`
-brings, which is loaded no earlier. What a reply means is the roles' business. Order of arrival
-never shows: outcomes come back in the order of the requests.
-"""
+"""A client as stages and commands use it: params' endpoint and budget, the project's ledger."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lion.config.settings import Api, Endpoint, Mode
+from lion import console
+from lion.config import project
+from lion.config.settings import Api, Endpoint, Mode, Settings
 from lion.errors import MissingRepliesError
 from lion.llm import garbage
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.budget import Account
+from lion.llm.ledger import Cap, Ledger, cap
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
-from lion.llm.usage import Account
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome, Request
+from lion.stage_table import Role
 
 if TYPE_CHECKING:
     from lion.llm.sending import Sender
 
 Progress = Callable[[int, int], None]
-_CHUNK = 1000
-"""Requests that are looked up together."""
 
 
 @dataclass(slots=True)
@@ -191,3 +188,28 @@ class Asker:
 
 def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+
+
+@contextmanager
+def opened(settings: Settings, role: Role, endpoint: Endpoint, stage: str) -> Iterator[Asker]:
+    """Yield an asker of `endpoint` for `stage` (such as `teach@1`), with a progress bar."""
+    with (
+        Ledger(project.ledger()) as ledger,
+        console.progress(f"{stage}: {role}") as update,
+        Asker(
+            endpoint,
+            settings.api,
+            ledger,
+            settings.random_seed,
+            progress=update,
+            stage=stage,
+            prices=Prices.load(project.PRICES),
+            cap=cap(settings.budget),
+            mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
+        ) as asker,
+    ):
+        yield asker
+
+
+_CHUNK = 1000
+"""Requests that are looked up together."""

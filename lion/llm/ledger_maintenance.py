@@ -17,7 +17,7 @@ import orjson
 from lion.errors import AskError, DataError
 from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
 from lion.metrics import files
-from lion.metrics.runs import RunRecord
+from lion.metrics.files import RunRecord
 from lion.prompting import protocol
 from lion.records import jsonl
 from lion.records.rows import FORMAT

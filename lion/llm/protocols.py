@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lion.config.settings import Endpoint
-from lion.llm.usage import Account
+from lion.llm.budget import Account
 from lion.prompting.protocol import Outcome, Request
 from lion.stage_table import Role
 

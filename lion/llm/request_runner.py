@@ -1,20 +1,25 @@
-"""One request until it is settled: set aside, sent, recorded, and sent again where that helps."""
+"""The one retry policy: how often a request is sent again, and after how long (tenacity)."""
 
 import asyncio
+import random
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+import tenacity
+
+from lion import console
 from lion.config.settings import Api
 from lion.errors import BudgetError
 from lion.llm import budget
-from lion.llm.budget import Purse
+from lion.llm.budget import Account, Purse
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.ledger_writer import Writer
 from lion.llm.lookup import PreparedRequest
 from lion.llm.rate_limit import Pace
-from lion.llm.retry import Tries
 from lion.llm.transport import (
     CallError,
     EndpointRefusedError,
@@ -23,9 +28,99 @@ from lion.llm.transport import (
     ThrottledError,
     Transport,
 )
-from lion.llm.usage import Account
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome, Usage
+
+
+@dataclass(slots=True)
+class Tries:
+    """The tries of one request: `api.tries` calls, not counting a server's plea for patience.
+
+    And no longer than `api.patience` seconds in all, whatever the calls say. None is begun where
+    `has_ended`; `nap` sleeps between them.
+    """
+
+    api: Api
+    has_ended: Callable[[], bool]
+    nap: Callable[[float], Awaitable[None]]
+    _throttled: int = 0
+
+    def policy(
+        self, before_sleep: Callable[[tenacity.RetryCallState], None]
+    ) -> tenacity.AsyncRetrying:
+        """Return the policy, to be used for this request alone."""
+        return tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(RetryableError),
+            stop=self._enough,
+            wait=self._wait,
+            sleep=self.nap,
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        self._throttled += isinstance(_error(state), ThrottledError)
+        return (
+            self.has_ended()
+            or (state.seconds_since_start or 0.0) > self.api.patience
+            or state.attempt_number - self._throttled >= self.api.tries
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = _error(state)
+        if isinstance(error, RetryableError) and error.after is not None:
+            # a little jitter, or all wake in the same instant
+            return min(error.after, self.api.max_wait) * random.uniform(1.0, 1.1)  # noqa: S311
+        return float(tenacity.wait_random_exponential(multiplier=0.5, max=self.api.max_wait)(state))
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible(
+    work: asyncio.Task[None], begin_nothing_more: Callable[[], object], timeout: float
+) -> Iterator[None]:
+    """Let the first signal call `begin_nothing_more`, and the second cancel `work`.
+
+    `timeout` is the seconds that a call takes at most, for the message. Used inside the loop of
+    `work`; in a thread that is not the main one no signal arrives.
+    """
+    loop = asyncio.get_running_loop()
+    signals = 0
+
+    def interrupt() -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            work.cancel()
+            return
+        begin_nothing_more()
+        console.say(stopping(timeout))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def stopping(timeout: float) -> str:
+    """Return the sentence that says what an orderly stop waits for, and how long."""
+    return (
+        f"stopping: calls in flight are waited for, {timeout:,.0f} s at most; "
+        "Ctrl-C again abandons them"
+    )
+
 
 _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
 

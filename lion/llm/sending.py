@@ -13,16 +13,14 @@ from lion.config.settings import Api, Endpoint
 from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import Batching, Make
 from lion.llm.batch_provider import Provider
-from lion.llm.budget import Purse
+from lion.llm.budget import Account, Purse
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.ledger_writer import Writer
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
 from lion.llm.rate_limit import Pace
-from lion.llm.request_runner import Caller, RequestBatch
-from lion.llm.shutdown import interruptible, stopping
+from lion.llm.request_runner import Caller, RequestBatch, interruptible, stopping
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
-from lion.llm.usage import Account
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 

@@ -15,7 +15,7 @@ import msgspec
 from lion.config import project
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
-from lion.metrics.files import M
+from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import (
     AgreementMetrics,
     Audited,
@@ -31,7 +31,6 @@ from lion.metrics.pools import (
     TeachMetrics,
     TuneMetrics,
 )
-from lion.metrics.runs import RunRecord
 from lion.metrics.units import IntervalMetrics, RoleUsage
 from lion.stage_table import STAGES, Role
 

@@ -14,10 +14,9 @@ from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
 from lion.llm.prices import Prices
 from lion.metrics import files
-from lion.metrics.files import M
+from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
-from lion.metrics.runs import RunRecord
 from lion.metrics.units import RoleUsage
 from lion.pipeline import dvc_project
 from lion.prompting import protocol

@@ -19,9 +19,9 @@ from lion import console
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
-from lion.llm.session import opened
+from lion.llm.client import opened
 from lion.metrics import files as metrics_files
-from lion.metrics.runs import Happened, RunRecord
+from lion.metrics.files import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.pipeline import dvc_project
 from lion.prompting import templates

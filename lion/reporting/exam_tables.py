@@ -6,8 +6,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lion.evaluation.open_exam import Compared, open_ended_metrics
-from lion.evaluation.vicuna_files import Question, ReadReview
+from lion.evaluation.open_exam import Compared, Question, ReadReview, open_ended_metrics
 from lion.metrics.exams import (
     Disagreement,
     ExamAccuracy,

@@ -33,7 +33,6 @@ _CODE = (
     "student/hub.py",
     "training/collator.py",
     "training/finetune.py",
-    "training/optimizers.py",
     "training/trainer.py",
 )
 

@@ -1,0 +1,338 @@
+"""The sections of params.yaml, as typed settings: pools, judging, the student and its training."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lion.config.endpoint_settings import (
+    Count,
+    EmbeddingEndpoint,
+    Positive,
+    Referee,
+    Section,
+    Served,
+    Share,
+)
+
+
+class BootstrapSettings(Section):
+    """A base pool grown from a few tasks; `generate` overrides the filters of generation."""
+
+    seeds: Annotated[list[str], Field(min_length=1)]
+    size: Positive
+    classification: Share
+    per_call: Positive
+    from_seeds: Positive
+    from_made: Count
+    round: Positive
+    generate: dict[str, Any]
+
+
+class Seed(Section):
+    """Where the base pool comes from; `watch` is a path that the stage depends on as well."""
+
+    source: Literal["embedded"] | list[str]
+    watch: Annotated[str, Field(min_length=1)]
+    size: Positive
+    skew: Annotated[float, Field(ge=0)]
+    answers: Literal["ask", "keep"]
+    holdout: Count
+    on_bad_row: Literal["error", "drop"]
+    on_contaminated: Literal["error", "drop"]
+
+
+class Decontaminate(Section):
+    """What counts as a leaked exam question: the whole of it, or a run of `ngram` words.
+
+    `against` are files of further exams that no pool may give away.
+    """
+
+    whole: bool
+    ngram: Positive | None
+    against: list[str]
+
+
+def _script(name: str) -> str:
+    """Refuse what is no script of Unicode's, by its long name."""
+    import regex
+
+    try:
+        regex.compile(rf"\p{{Script={name}}}")
+    except regex.error as error:
+        raise ValueError("a script of Unicode is expected, as Latin or Han") from error
+    return name
+
+
+class Quality(Section):
+    """What makes an instruction unusable, in the base pool and in generation."""
+
+    encoding: bool
+    scripts: Annotated[list[Annotated[str, AfterValidator(_script)]], Field(min_length=1)] | None
+    absent_input: bool
+    max_tokens: Positive | None
+
+
+class NearDuplicates(Section):
+    """A second gate of novelty: the cosine of embeddings is at most `limit`.
+
+    `model` is the folder of a sentence encoder; or `endpoint` is a server of embeddings.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None
+    endpoint: EmbeddingEndpoint | None
+    limit: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("set exactly one of `model` and `endpoint`, the other to null")
+        return self
+
+
+class Generate(Section):
+    """New instructions: of which parents, how many, how novel, and when the well is dry.
+
+    `safety`: the referee is asked of each that is kept whether it is safe.
+    """
+
+    feedback: Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
+
+    hard: Count
+    easy: Count
+    novelty: Annotated[float, Field(gt=0, le=1)]
+    tokens: Literal["unicode", "reference"]
+    near_duplicates: NearDuplicates | None
+    safety: bool
+    ascii_start: bool
+    min_words: Count
+    choice: Literal["uniform", "gap", "progress"]
+    per_parent: Positive | None
+    per_seed: Positive | None
+    round: Positive
+    min_acceptance: Share
+    max_dropped: Share
+
+    @model_validator(mode="after")
+    def _choice_has_verdicts(self) -> Self:
+        if self.feedback != "adversarial" and self.choice != "uniform":
+            raise ValueError(
+                f"choice `{self.choice}` reads verdicts, which `feedback: {self.feedback}` does "
+                "without; set choice: uniform"
+            )
+        return self
+
+
+class Teach(Section):
+    """Asking the teacher for the answers of a Train Pool."""
+
+    truncated: Literal["drop", "keep"]
+    max_dropped: Share
+
+
+HalfJudged = Literal["undecided", "one_order"]
+
+
+class Scorer(Section):
+    """How an answer is marked against `expected`; `option` is the scorer's own argument.
+
+    exact: option unused. regex: the pattern whose first group is compared with `expected`.
+    number: the tolerance. json_schema: the path of a schema file. function: `module:name`.
+    """
+
+    kind: Literal["exact", "regex", "number", "json_schema", "referee", "function"]
+    option: str | None
+
+    @model_validator(mode="after")
+    def _option_fits(self) -> Self:
+        if self.kind in ("regex", "json_schema", "function") and not self.option:
+            raise ValueError(f"scorer `{self.kind}` needs `option`")
+        return self
+
+
+class Exam(Section):
+    """The held-out examination that no pool and no generator ever sees."""
+
+    file: str | None
+    size: Positive
+    scorer: Scorer
+
+
+class ReviewSettings(Section):
+    """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
+
+    A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
+    and the sample of `limit` responses favours it. A scorer is free: it judges everything. Each
+    order is judged `samples` times and averaged (multiple evidence; Wang et al., ACL 2024).
+    """
+
+    judge: Literal["referee", "scorer"]
+    samples: Positive
+    limit: Positive | None
+    favour: Annotated[float, Field(ge=1)]
+    margin: Annotated[float, Field(ge=0)] | None
+    same_answer: Literal["ask", "skip"]
+    audit: Share
+    max_dropped: Share
+
+
+class Split(Section):
+    """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
+
+    `half_judged`: what becomes of an instruction whose reviews have scores in one order alone. Tau
+    is at least `tau_noise` standard deviations of the gap's noise. `stop_in_noise`: the loop stops
+    where hard share or gain are no more than that noise would make.
+    """
+
+    tau: float
+    tau_noise: Annotated[float, Field(ge=0)]
+    half_judged: HalfJudged
+    min_hard: Share
+    stop_in_noise: bool
+
+
+class Calibrate(Section):
+    """The referee against truth (`anchors`) and against another one (`second`).
+
+    In each of `iterations`. `anchors`: a file of right and wrong answers, or `exam`: made from its
+    rows that can be checked.
+    """
+
+    iterations: list[str]
+    anchors: str | None
+    anchor_rows: Positive
+    second: Referee | None
+    second_rows: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_compare(self) -> Self:
+        if self.iterations and self.anchors is None and self.second is None:
+            raise ValueError("`iterations` compare the referee with `anchors` or `second`: set one")
+        return self
+
+
+class Evaluate(Section):
+    """The exam after each iteration; `quality` of its rows also go to the referee."""
+
+    quality: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Positive
+    max_dropped: Share
+
+
+class Exams(Section):
+    """BBH and AGIEval: which students sit them, where the official files lie, how they are marked.
+
+    first_letter: the first option letter in the answer, as the paper; stated: one that is clearly
+    meant; likelihood: the likeliest letter, without an answer.
+    """
+
+    students: list[str]
+    folders: list[str]
+    scoring: Literal["first_letter", "stated", "likelihood"]
+    max_tokens: Positive
+
+    @model_validator(mode="after")
+    def _has_what_to_sit(self) -> Self:
+        if self.students and not self.folders:
+            raise ValueError("`students` sit the exams of `folders`: name one, or set students: []")
+        return self
+
+
+class Student(Section):
+    """The base student and how its prompts are written."""
+
+    model: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    trust_remote_code: bool
+    prompt_format: Literal["auto", "paper"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    threads: Positive | None
+    endpoint: Served | None
+
+
+class Answering(Section):
+    """How the student writes, in the Cache Pool's examination and in the exam."""
+
+    temperature: Annotated[float, Field(ge=0)]
+    max_tokens: Positive
+    batch_size: Positive
+    batch_tokens: Positive | None
+    engine: Literal["auto", "transformers", "vllm"]
+    processes: Positive | None
+
+
+class Respond(Section):
+    """The student sits the Cache Pool; `limit` rows of it, or all of it where null."""
+
+    limit: Positive | None
+
+
+class Tune(Section):
+    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
+
+    method: Literal["full", "lora", "qlora"]
+    optimizer: Literal["adamw", "muon"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    matrix_learning_rate: Annotated[float, Field(gt=0)] | None
+    schedule: Literal["cosine", "linear", "constant"]
+    warmup: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(ge=0)]
+    epochs: Annotated[float, Field(gt=0)] | None
+    steps: Positive | None
+    batch_size: Positive
+    max_length: Positive
+    too_long: Literal["drop", "truncate", "error"]
+    max_dropped: Share
+    replay: Annotated[float, Field(ge=0)]
+    lora_rank: Positive
+    gradient_checkpointing: bool
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("set exactly one of `epochs` and `steps`, the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _muon_has_its_rate(self) -> Self:
+        if (self.optimizer == "muon") != (self.matrix_learning_rate is not None):
+            raise ValueError("`matrix_learning_rate` goes with `optimizer: muon`, else null")
+        return self
+
+
+class Launcher(Section):
+    """Processes that tune together, by `accelerate launch`; one of them needs no launcher.
+
+    `config` is a file of accelerate's own (FSDP, DeepSpeed, ...), `start` are words put before the
+    command, such as srun's, that start it on every machine.
+    """
+
+    processes: Positive
+    machines: Positive
+    main_address: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
+    config: str | None
+    start: list[str]
+
+    @model_validator(mode="after")
+    def _machines_have_a_meeting_point(self) -> Self:
+        if self.machines > 1 and self.main_address is None:
+            raise ValueError("several machines need `main_address`: host:port of one of them")
+        if self.processes % self.machines:
+            raise ValueError("`processes` counts those of all machines: a multiple of `machines`")
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to launch."""
+        return self.processes > 1 or self.config is not None
+
+
+class Hardware(Section):
+    """How tuning is run, which decides no output but its last bits: no stage declares it."""
+
+    micro_batch: Positive | None
+    packing: Literal["auto", "always", "never"]
+    save_every: Positive | None
+    keep: Literal["all", "best", "last"]
+    launcher: Launcher
