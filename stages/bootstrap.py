@@ -29,7 +29,9 @@ def main(work: stage.Work) -> str:
     seeds, dropped = _seeds(work, entry, exams)
     filters = settings.bootstrap_filters(work.iteration)
     roles: tuple[PromptRole, ...] = ("bootstrap", "safety") if filters.safety else ("bootstrap",)
-    grown = bootstrap(seeds, exams, settings, entry, filters, work, work.prompts(*roles))
+    grown = bootstrap(
+        seeds, exams, settings, entry, filters, work, work.prompts(*roles, good=settings.task.good)
+    )
     pool = [*grown.seeds, *grown.new]
     work.files.write(project.BOOTSTRAPPED, pool)
     work.write_dropped([*dropped, *grown.dropped])

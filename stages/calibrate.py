@@ -35,7 +35,7 @@ def main(work: stage.Work) -> str:
         depth=work.depth,
     )
     anchors = _anchors(work) if verdicts else []  # no requests once the loop has stopped
-    templates = work.prompts("referee")["referee"]
+    templates = work.prompts("referee", good=work.settings.task.good)["referee"]
     calibrated = calibrate(anchors, compared, settings, work, templates)
     # a closing row: DVC warns of empty files
     closing = Tally("calibrate", 0)

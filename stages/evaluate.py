@@ -15,7 +15,8 @@ def main(work: stage.Work) -> str:
         work.data("student"), work.iteration, settings, work, work.unfinished, work.progress
     )
     exam = work.files.read(project.EXAM, Instruction)
-    evaluated = evaluate(exam, respondent, settings, work, work.prompts("teacher", "referee"))
+    prompts = work.prompts("teacher", "referee", good=settings.task.good)
+    evaluated = evaluate(exam, respondent, settings, work, prompts)
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
     work.write_dropped(evaluated.dropped)
     figures = EvaluateMetrics.of(

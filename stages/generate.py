@@ -24,7 +24,7 @@ def main(work: stage.Work) -> str:
         _exams(work),
         work.settings.model_copy(update={"generate": rules}),
         work,
-        work.prompts(*roles),
+        work.prompts(*roles, good=work.settings.task.good),
         iteration=work.iteration,
         depth=work.depth,
         stopped=stop.stop,

@@ -21,7 +21,7 @@ def main(work: stage.Work) -> str:
         files.read(work.before("verdicts.jsonl"), Verdict),
         work.settings,
         work,
-        work.prompts("referee")["referee"],
+        work.prompts("referee", good=work.settings.task.good)["referee"],
         depth=work.depth,
     )
     files.write(work.data("reviews.jsonl"), reviewed.reviews)

@@ -10,6 +10,7 @@ from lion.generation import seed_pool, topic_labels
 from lion.generation.filters import decontamination, quality
 from lion.metrics.pools import SeedMetrics
 from lion.pipeline import stage
+from lion.prompting.task import TaskTemplate
 from lion.records import jsonl
 from lion.records.rows import Verdict, reasons
 
@@ -19,11 +20,12 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     rows, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
     tokens = quality.token_counter(settings.quality, settings.student)
-    rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
+    task = TaskTemplate.declared(settings.task)
+    rows, flawed = seed_pool.usable(rows, settings.quality, tokens, task)
     rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
-    guard = decontamination.guard([*exam, *further], settings.decontaminate)
-    pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
+    guard = decontamination.guard([*exam, *further], settings.decontaminate, task)
+    pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)
     dropped += flawed + leaked
     pool = [topic_labels.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)

@@ -1,5 +1,6 @@
 """The sections of params.yaml, as typed settings: pools, judging, the student and its training."""
 
+from string import Template
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -13,6 +14,45 @@ from lion.config.endpoint_settings import (
     Served,
     Share,
 )
+
+
+class Turn(Section):
+    """A turn of a declared task; `content` has `$field` where a field stands, `$$` for a dollar."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class TaskSettings(Section):
+    """One narrow task: the fixed part of every conversation, and the fields that rows bring.
+
+    `good` says what a good answer is: generator and referee are told. Without fields each row is a
+    conversation of its own.
+    """
+
+    fields: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]]
+    messages: list[Turn]
+    good: str | None
+
+    @model_validator(mode="after")
+    def _fields_stand_in_messages(self) -> Self:
+        if not self.fields:
+            return self
+        if not self.messages or self.messages[-1].role != "user":
+            raise ValueError("messages: the last turn must be the user's")
+        used: set[str] = set()
+        for number, turn in enumerate(self.messages, start=1):
+            template = Template(turn.content)
+            if not template.is_valid():
+                raise ValueError(
+                    f"messages: turn {number} has a `$` that begins no field; write `$$` for a "
+                    "literal dollar"
+                )
+            used |= set(template.get_identifiers())
+        if used != set(self.fields):
+            wrong = ", ".join(f"${name}" for name in sorted(used ^ set(self.fields)))
+            raise ValueError(f"fields and the placeholders of messages differ by {wrong}")
+        return self
 
 
 class BootstrapSettings(Section):

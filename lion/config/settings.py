@@ -44,6 +44,7 @@ from lion.config.sections import (
     Seed,
     Split,
     Student,
+    TaskSettings,
     Teach,
     Tune,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "Settings",
     "Split",
     "Student",
+    "TaskSettings",
     "Tune",
     "endpoints",
     "generations",
@@ -112,6 +114,7 @@ class Settings(Section):
 
     random_seed: Count
     inputs: Annotated[str, Field(min_length=1)]
+    task: TaskSettings
     bootstrap: dict[str, BootstrapSettings]
     seed: Seed
     exam: Exam

@@ -23,7 +23,8 @@ from lion.metrics.units import Funnel
 from lion.prompting import generator
 from lion.prompting.generator import BOOTSTRAP_STAGE as STAGE
 from lion.prompting.generator import TASK_KINDS, TaskKind
-from lion.prompting.protocol import Outcome, Request
+from lion.prompting.protocol import Request
+from lion.prompting.task import TaskTemplate, variable_part
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import (
     Dropped,
@@ -69,12 +70,16 @@ Examples = tuple[BootstrappedTask, ...]
 
 @dataclass(slots=True)
 class BootstrappedPool:
-    """A pool that grows from `seeds` to `settings.size` tasks, with a target for each kind."""
+    """A pool that grows from `seeds` to `settings.size` tasks, with a target for each kind.
+
+    Of a declared `task`, its rows: the generator writes their fields.
+    """
 
     settings: BootstrapSettings
     seeds: Sequence[BootstrappedTask]
     filter: CandidateFilter
     rngs: Mapping[TaskKind, random.Random]
+    task: TaskTemplate | None = None
     kept: list[BootstrappedTask] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[TaskKind, Counter[str]] = field(init=False)
@@ -89,7 +94,7 @@ class BootstrappedPool:
         given = sum(task.kind == "classification" for task in self.seeds)
         labelled = min(max(0, share - given), new)
         self._goal = {"classification": labelled, "open": new - labelled}
-        self.filter.add_pool((task.id, task.text) for task in self.seeds)
+        self.filter.add_pool((row.id, variable_part(row.messages, self.task)) for row in self.seeds)
 
     def wanted(self, kind: TaskKind) -> int:
         """Return the number of tasks of `kind` still missing."""
@@ -109,6 +114,19 @@ class BootstrappedPool:
             share = max(1, round(self.settings.round * count / total)) if count else 0
             draws += [self._draw(kind) for _ in range(min(needed, share))]
         return draws
+
+    def compared(self, draw: Draw[TaskKind, Examples], candidate: str) -> str:  # noqa: ARG002 - the protocol's
+        """Return the text of a candidate that is compared with others."""
+        messages = self._conversation(candidate)
+        return candidate if messages is None else variable_part(messages, self.task)
+
+    def examples(self, draw: Draw[TaskKind, Examples]) -> list[str]:
+        """Return the tasks of a draw as the request shows them."""
+        return [self._shown(row) for row in draw.source]
+
+    def _shown(self, row: BootstrappedTask) -> str:
+        values = None if self.task is None else self.task.read(row.messages)
+        return row.text if self.task is None or values is None else self.task.shown(values)
 
     def add_reply(self, draw: Draw[TaskKind, Examples], candidates: Sequence[str | Dropped]) -> int:
         """Keep or drop the candidates of one reply; return the number kept."""
@@ -140,7 +158,7 @@ class BootstrappedPool:
 
         Conversations are not shown, because the new tasks have one turn.
         """
-        plain = [task for task in self.seeds if len(task.messages) == 1] or list(self.seeds)
+        plain = [row for row in self.seeds if self._is_shown(row)] or list(self.seeds)
         shown = [task for task in plain if task.kind == kind] or plain
         kept = [task for task in self.kept if task.kind == kind]
         settings = self.settings
@@ -154,17 +172,31 @@ class BootstrappedPool:
     def _filtered(self, draw: Draw[TaskKind, Examples], text: str) -> BootstrappedTask | Dropped:
         if self.wanted(draw.kind) <= 0:
             return Dropped(STAGE, "surplus", text=text)
-        messages = canonical_messages([{"role": "user", "content": text}])
+        messages = self._conversation(text)
+        if messages is None:
+            return Dropped(STAGE, "shape", text=text)
         try:
             identity = instruction_id(messages)
         except DataError as error:
             return Dropped(STAGE, "malformed", detail=str(error))
-        result = self.filter.admit(identity, text)
+        result = self.filter.admit(identity, variable_part(messages, self.task))
         if not isinstance(result, Accepted):
             return Dropped(STAGE, result.reason, id=identity, text=text, detail=result.detail)
         shown = tuple(task.id for task in draw.source)
         labelled = draw.kind == "classification"
         return BootstrappedTask(identity, tuple(messages), labelled, shown, closest=result.closest)
+
+    def _is_shown(self, row: BootstrappedTask) -> bool:
+        if self.task is not None:
+            return self.task.read(row.messages) is not None
+        return len(row.messages) == 1
+
+    def _conversation(self, candidate: str) -> list[Message] | None:
+        """Return a candidate as a row of the declared task, else as one turn of a user."""
+        if self.task is not None:
+            values = self.task.parse(candidate)
+            return None if values is None else self.task.render(values)
+        return canonical_messages([{"role": "user", "content": candidate}])
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +229,15 @@ def bootstrap(
     `filters` ask for it. Raises TooManyDroppedError where more calls fail than
     `filters.max_dropped` allows.
     """
-    guard = decontamination.guard(exams, settings.decontaminate)
+    task = TaskTemplate.declared(settings.task)
+    guard = decontamination.guard(exams, settings.decontaminate, task)
     tokens = quality.token_counter(settings.quality, settings.student)
     rngs = {
         kind: pools.rng_for(random_seed=settings.random_seed, purpose=f"bootstrap/{kind}", depth=0)
         for kind in TASK_KINDS
     }
     pool = BootstrappedPool(
-        entry, seeds, CandidateFilter(filters, settings.quality, guard, tokens), rngs
+        entry, seeds, CandidateFilter(filters, settings.quality, guard, tokens), rngs, task
     )
     usage = _fill(pool, settings, clients, templates)
     return Bootstrapped(
@@ -226,7 +259,7 @@ def _fill(
     """Run rounds until the pool has its size; return the usage."""
     filters, count = pool.filter.settings, pool.settings.per_call
     wanted = sum(pool.wanted(kind) for kind in TASK_KINDS)
-    seeds = [(task.id, task.text) for task in pool.seeds]
+    seeds = [(row.id, variable_part(row.messages, pool.task)) for row in pool.seeds]
     with (
         clients.open("generator", settings.generator) as client,
         near_duplicates.near_duplicate_filter(filters, clients, seeds, wanted) as near,
@@ -236,8 +269,10 @@ def _fill(
         rounds = Rounds(
             pool,
             client,
-            request=lambda draw: _request(draw, count, templates["bootstrap"]),
-            candidates=lambda draw, outcome: _candidates(draw, outcome, count, filters),
+            request=lambda draw: _request(pool, draw, templates["bootstrap"]),
+            candidates=lambda draw, outcome: generator.candidates(
+                outcome, pool.examples(draw), count, filters, pool.task
+            ),
             allowed=allowed_failures(filters.max_dropped, ceil(pool.settings.size / count)),
             safety=guard,
         )
@@ -245,15 +280,8 @@ def _fill(
         return rounds.usage()
 
 
-def _texts(draw: Draw[TaskKind, Examples]) -> list[str]:
-    return [task.text for task in draw.source]
-
-
-def _request(draw: Draw[TaskKind, Examples], count: int, templates: Prompts) -> Request:
-    return generator.task_request(_texts(draw), draw.kind, count, templates, draw.sample)
-
-
-def _candidates(
-    draw: Draw[TaskKind, Examples], outcome: Outcome, count: int, filters: Generate
-) -> list[str | Dropped]:
-    return generator.candidates(outcome, _texts(draw), count, filters)
+def _request(pool: BootstrappedPool, draw: Draw[TaskKind, Examples], templates: Prompts) -> Request:
+    examples, count = pool.examples(draw), pool.settings.per_call
+    if pool.task is not None:
+        return generator.inputs_request(examples, pool.task, count, templates, draw.sample)
+    return generator.task_request(examples, draw.kind, count, templates, draw.sample)

@@ -18,9 +18,9 @@ from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import generator
 from lion.prompting.protocol import Outcome, Request
+from lion.prompting.task import TaskTemplate, shape_of, variable_part
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
-from lion.student.chat_format import transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _empty_pool(
     iteration: str,
     depth: int,
 ) -> GeneratedPool:
-    rules = settings.generate
+    rules, task = settings.generate, TaskTemplate.declared(settings.task)
     parents = pools.parents(history.cache, history.verdicts, rules.feedback)
     weights: dict[str, float] = {}
     if rules.choice == "progress":
@@ -107,12 +107,13 @@ def _empty_pool(
         CandidateFilter(
             rules,
             settings.quality,
-            decontamination.guard(exams, settings.decontaminate),
+            decontamination.guard(exams, settings.decontaminate, task),
             quality.token_counter(settings.quality, settings.student),
         ),
         pools.rng_for(random_seed=settings.random_seed, purpose="generate", depth=depth),
         gaps={judged.row.id: judged.gap for judged in now},
         progress=weights,
+        task=task,
     )
 
 
@@ -126,7 +127,7 @@ def _fill(
 ) -> GenerationUsage:
     """Run rounds until the pool is full; return the usage."""
     rules = settings.generate
-    rows = [(row.id, transcript(row.messages)) for row in cache]
+    rows = [(row.id, variable_part(row.messages, pool.task)) for row in cache]
     with (
         clients.open("generator", settings.generator) as client,
         near_duplicates.near_duplicate_filter(rules, clients, rows, wanted) as near,
@@ -136,7 +137,7 @@ def _fill(
         rounds = Rounds(
             pool,
             client,
-            request=lambda draw: _request(draw, rules, templates["generator"]),
+            request=lambda draw: _request(draw, rules, templates["generator"], pool.task),
             candidates=lambda draw, outcome: _candidates(draw, outcome, rules),
             allowed=allowed_failures(rules.max_dropped, rules.hard + rules.easy),
             safety=guard,
@@ -145,9 +146,12 @@ def _fill(
         return rounds.usage()
 
 
-def _request(draw: Draw[Kind, Instruction], rules: Generate, templates: Prompts) -> Request:
-    parent = transcript(draw.source.messages)
-    return generator.generation_request(parent, prompt_of(draw.kind, rules), templates, draw.sample)
+def _request(
+    draw: Draw[Kind, Instruction], rules: Generate, templates: Prompts, task: TaskTemplate | None
+) -> Request:
+    parent = draw.source.messages
+    kind = prompt_of(draw.kind, rules)
+    return generator.input_request(parent, shape_of(parent, task), kind, templates, draw.sample)
 
 
 def _candidates(

@@ -18,8 +18,8 @@ from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Accepted, CandidateFilter, Draw
 from lion.generation.topic_labels import labelled
 from lion.metrics.units import Funnel
+from lion.prompting.task import TaskTemplate, child, variable_part
 from lion.records.rows import KINDS, Dropped, Instruction, Kind
-from lion.student.chat_format import transcript
 
 SAMPLES_PER_DEPTH = 1 << 20
 """Sample indices per iteration: a parent that is drawn again in a later iteration must not get the
@@ -112,7 +112,7 @@ class GeneratedPool:
     """The new rows of iteration `iteration`, `depth` iterations from the base.
 
     `parents` are the candidates for parents of each kind; `filter` holds the Cache Pool, `choice`
-    the counts of children.
+    the counts of children. Rows of a declared `task` are compared by their variable part.
     """
 
     iteration: str
@@ -121,6 +121,7 @@ class GeneratedPool:
     parents: Mapping[Kind, Sequence[Instruction]]
     filter: CandidateFilter
     choice: ParentChoice
+    task: TaskTemplate | None = None
     kept: list[Instruction] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     funnel: dict[Kind, Counter[str]] = field(init=False)
@@ -151,6 +152,11 @@ class GeneratedPool:
             return []
         count = min(self.settings.round, wanted + (wanted + 9) // 10)
         return [self._numbered(kind, self.choice.draw(parents)) for _ in range(count)]
+
+    def compared(self, draw: Draw[Kind, Instruction], candidate: str) -> str:
+        """Return the text of a candidate that is compared with others."""
+        messages = child(draw.source.messages, candidate, self.task)
+        return candidate if messages is None else variable_part(messages, self.task)
 
     def add_reply(self, draw: Draw[Kind, Instruction], candidates: Sequence[str | Dropped]) -> int:
         """Keep or drop the candidates of one reply; return the number kept."""
@@ -189,7 +195,7 @@ class GeneratedPool:
                 {why.reason: 1, "kept": -1}
             )
             self.choice.count(row.id, parent, -1)
-            text = transcript(row.messages)
+            text = variable_part(row.messages, self.task)
             self.dropped.append(Dropped("generate", why.reason, parent, text, why.detail))
         self.kept = [row for row in self.kept if row.id not in rejected]
 
@@ -203,9 +209,12 @@ class GeneratedPool:
     def _filtered(self, kind: Kind, parent: Instruction, text: str) -> Instruction | Dropped:
         if self.wanted(kind) <= 0:
             return Dropped("generate", "surplus", id=parent.id, text=text)
+        messages = child(parent.messages, text, self.task)
+        if messages is None:
+            return Dropped("generate", "shape", id=parent.id, text=text)
         try:
             instruction = Instruction.new(
-                [{"role": "user", "content": text}],
+                messages,
                 origin=kind,
                 iteration=self.iteration,
                 parent=parent.id,
@@ -214,7 +223,7 @@ class GeneratedPool:
             return Dropped("generate", "malformed", id=parent.id, detail=str(error))
         if self.choice.is_full(parent):
             return Dropped("generate", "parent_full", id=parent.id, text=text)
-        result = self.filter.admit(instruction.id, text)
+        result = self.filter.admit(instruction.id, variable_part(messages, self.task))
         if not isinstance(result, Accepted):
             return Dropped("generate", result.reason, parent.id, text, result.detail)
         self.choice.count(instruction.id, parent.id)
@@ -241,9 +250,10 @@ def generated_pool(
     rng: random.Random,
     gaps: Mapping[str, float],
     progress: Mapping[str, float],
+    task: TaskTemplate | None = None,
 ) -> GeneratedPool:
     """Return an empty pool whose filter and choice of parents hold the Cache Pool."""
-    filter_.add_pool((row.id, transcript(row.messages)) for row in cache)
+    filter_.add_pool((row.id, variable_part(row.messages, task)) for row in cache)
     choice = ParentChoice(settings, rng, gaps, progress)
     choice.add_pool(cache)
-    return GeneratedPool(iteration, depth, settings, parents, filter_, choice)
+    return GeneratedPool(iteration, depth, settings, parents, filter_, choice, task)

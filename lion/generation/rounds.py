@@ -133,6 +133,10 @@ class GrowingPool(Protocol[K, S]):
         """Return the draws of a round, without `exhausted` kinds; empty where the pool is full."""
         ...
 
+    def compared(self, draw: Draw[K, S], candidate: str) -> str:
+        """Return the text of a candidate that is compared with others."""
+        ...
+
     def add_reply(self, draw: Draw[K, S], candidates: Sequence[str | Dropped]) -> int:
         """Keep or drop the candidates of one reply; return the number kept."""
         ...
@@ -198,7 +202,14 @@ class Rounds(Generic[K, S]):
         before = {kind: funnel["kept"] for kind, funnel in pool.funnel.items()}
         kept_before = len(pool.kept)
         replies = list(map(self.candidates, draws, outcomes))
-        pool.filter.expect([text for reply in replies for text in reply if isinstance(text, str)])
+        pool.filter.expect(
+            [
+                pool.compared(draw, text)
+                for draw, reply in zip(draws, replies, strict=True)
+                for text in reply
+                if isinstance(text, str)
+            ]
+        )
         tried: Counter[K] = Counter()
         for draw, outcome, candidates in zip(draws, outcomes, replies, strict=True):
             pool.add_reply(draw, candidates)

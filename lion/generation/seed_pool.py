@@ -16,6 +16,7 @@ from lion.errors import DataError
 from lion.generation.filters import quality
 from lion.generation.filters.decontamination import Decontamination
 from lion.generation.filters.quality import Count, RejectReason
+from lion.prompting.task import TaskTemplate, variable_part
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
@@ -86,7 +87,10 @@ def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:
 
 
 def usable(
-    pool: Sequence[Instruction], settings: Quality, tokens: Count | None
+    pool: Sequence[Instruction],
+    settings: Quality,
+    tokens: Count | None,
+    task: TaskTemplate | None = None,
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Return the rows that pass `quality`, and the others as dropped.
 
@@ -96,7 +100,7 @@ def usable(
     kept: list[Instruction] = []
     dropped: list[Dropped] = []
     for row in pool:
-        text = transcript(row.messages)
+        text = variable_part(row.messages, task)
         why = quality.reject_reason(text, settings, tokens) or _answer_reason(row, settings)
         if why is None:
             kept.append(row)
@@ -118,7 +122,10 @@ def _answer_reason(row: Instruction, settings: Quality) -> RejectReason | None:
 
 
 def clean(
-    pool: Sequence[Instruction], guard: Decontamination, on_contaminated: OnProblem
+    pool: Sequence[Instruction],
+    guard: Decontamination,
+    on_contaminated: OnProblem,
+    task: TaskTemplate | None = None,
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Return the rows without overlap with the exam, and those with one.
 
@@ -127,7 +134,7 @@ def clean(
     kept: list[Instruction] = []
     leaked: list[Dropped] = []
     for instruction in pool:
-        text = transcript(instruction.messages)
+        text = variable_part(instruction.messages, task)
         overlap = guard.find_overlap(text)
         if overlap is None:
             kept.append(instruction)

@@ -123,9 +123,9 @@ class Work:
         path = self.data(f"dropped.{self.stage}.jsonl")
         self.files.write(path, [*dropped, Tally(self.stage, len(dropped))])
 
-    def prompts(self, *roles: PromptRole) -> dict[PromptRole, Prompts]:
-        """Return the prompts of `roles`. Raises DataError."""
-        return {role: templates.load(project.PROMPTS / role, role) for role in roles}
+    def prompts(self, *roles: PromptRole, good: str | None = None) -> dict[PromptRole, Prompts]:
+        """Return the prompts of `roles`; `good` is what a good answer is. Raises DataError."""
+        return {role: templates.load(project.PROMPTS / role, role, good) for role in roles}
 
     @property
     def unfinished(self) -> Path:

@@ -16,9 +16,11 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
+from lion.errors import DataError
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
+from lion.prompting.task import ONLY_FIELD, TaskTemplate
 from lion.prompting.templates import Prompts, fence
-from lion.records.rows import Dropped, Kind
+from lion.records.rows import Dropped, Kind, Message
 from lion.words import words
 
 STAGE = "generate"
@@ -38,6 +40,30 @@ _OWN_PROMPT = re.compile(r"\bgiven (?:instruction|prompt)\b", re.IGNORECASE)
 def generation_request(parent: str, kind: Kind, prompts: Prompts, sample: int) -> Request:
     """Return the request for a new instruction; `sample` numbers the requests of a parent."""
     question = prompts.render(f"{kind}.txt", fence=fence(parent), instruction=parent)
+    return Request(prompts.conversation(question), sample)
+
+
+def input_request(
+    parent: Sequence[Message], shape: TaskTemplate, kind: Kind, prompts: Prompts, sample: int
+) -> Request:
+    """Return the request for new fields of a conversation whose other parts are fixed.
+
+    A single turn without a fixed part is a whole instruction: `generation_request`.
+    """
+    values = shape.read(parent)
+    if values is None:
+        raise DataError("the parent is no conversation of the task")
+    shown = shape.shown(values)
+    if len(shape.turns) == 1 and shape.fields == (ONLY_FIELD,):
+        return generation_request(shown, kind, prompts, sample)
+    task = shape.described()
+    question = prompts.render(
+        f"input_{kind}.txt",
+        fence=fence(task, shown),
+        task=task,
+        instruction=shown,
+        form=shape.form(),
+    )
     return Request(prompts.conversation(question), sample)
 
 
@@ -75,23 +101,50 @@ def task_request(
 ) -> Request:
     """Return the request for `count` new tasks; `sample` numbers requests with equal examples."""
     code = fence(*examples)
-    shown = "\n\n".join(
-        f"[Task {number} {code}]\n{text}" for number, text in enumerate(examples, start=1)
-    )
     question = prompts.render(
         f"{kind}.txt",
         fence=code,
-        tasks=shown,
+        tasks=_numbered(examples, code),
         first=str(len(examples) + 1),
         last=str(len(examples) + count),
     )
     return Request(prompts.conversation(question), sample)
 
 
+def inputs_request(
+    examples: Sequence[str], task: TaskTemplate, count: int, prompts: Prompts, sample: int
+) -> Request:
+    """Return the request for `count` new inputs of a declared task, like `task_request`."""
+    described = task.described()
+    code = fence(described, *examples)
+    question = prompts.render(
+        "input.txt",
+        fence=code,
+        task=described,
+        tasks=_numbered(examples, code),
+        first=str(len(examples) + 1),
+        last=str(len(examples) + count),
+        form=task.form(),
+    )
+    return Request(prompts.conversation(question), sample)
+
+
+def _numbered(examples: Sequence[str], code: str) -> str:
+    return "\n\n".join(
+        f"[Task {number} {code}]\n{text}" for number, text in enumerate(examples, start=1)
+    )
+
+
 def candidates(
-    outcome: Outcome, examples: Sequence[str], count: int, filters: Generate
+    outcome: Outcome,
+    examples: Sequence[str],
+    count: int,
+    filters: Generate,
+    task: TaskTemplate | None = None,
 ) -> list[str | Dropped]:
     """Return the new tasks of a reply in order, each as text or as a dropped row; never empty.
+
+    Of a declared `task`, its new inputs.
 
     Reasons: those of `candidate`, and `surplus` for tasks beyond `count`. In a reply cut off by the
     token limit, only the last task is `truncated`. A reply without task marks is one task if
@@ -99,7 +152,8 @@ def candidates(
     """
     if isinstance(outcome, Failure):
         return [Dropped(BOOTSTRAP_STAGE, outcome.reason, detail=outcome.detail)]
-    texts = _split(outcome.text, fence(*examples))
+    shown = examples if task is None else (task.described(), *examples)
+    texts = _split(outcome.text, fence(*shown))
     if not texts and count > 1:
         return [
             Dropped(BOOTSTRAP_STAGE, "malformed", text=outcome.text, detail="no mark of a task")

@@ -20,8 +20,10 @@ from lion.records.rows import Message
 PromptRole = Literal["teacher", "referee", "generator", "bootstrap", "safety"]
 
 _SEED = frozenset({"fence", "instruction"})
+_INPUT = frozenset({"fence", "task", "instruction", "form"})
 _PAIR = frozenset({"fence", "question", "answer_1", "answer_2"})
 _LIST = frozenset({"fence", "tasks", "first", "last"})
+_INPUTS = _LIST | {"task", "form"}
 
 VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
     {
@@ -32,14 +34,33 @@ VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
             "schema.txt": _PAIR,
             "scores_first.txt": _PAIR,
         },
-        "generator": {"system.txt": frozenset(), "hard.txt": _SEED, "easy.txt": _SEED},
+        # input_*.txt: for a declared task, and for conversations of several turns
+        "generator": {
+            "system.txt": frozenset(),
+            "hard.txt": _SEED,
+            "easy.txt": _SEED,
+            "input_hard.txt": _INPUT,
+            "input_easy.txt": _INPUT,
+        },
         # asked of the generator, before there is a loop
-        "bootstrap": {"system.txt": frozenset(), "classification.txt": _LIST, "open.txt": _LIST},
+        "bootstrap": {
+            "system.txt": frozenset(),
+            "classification.txt": _LIST,
+            "open.txt": _LIST,
+            "input.txt": _INPUTS,
+        },
         # asked of the referee, where `generate.safety` says so
         "safety": {"system.txt": frozenset(), "user.txt": _SEED},
     }
 )
 """The files of each role's folder, and the variables that each must use: all of them, no other."""
+
+OPTIONAL = frozenset({"good"})
+"""Variables that a file may use: `good`, what a declared task says of a good answer.
+
+Not the teacher's: its prompts would change its answers, and stages that read them do not depend on
+it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +69,7 @@ class Prompts:
 
     folder: Path
     templates: Mapping[str, Template]
+    good: str = ""
 
     def render(self, name: str, **values: str) -> str:
         """Return the file `name` with every variable replaced.
@@ -56,8 +78,9 @@ class Prompts:
         DataError where `values` are not exactly the file's variables.
         """
         template = self.templates[name]
-        _compare(self.folder / name, set(template.get_identifiers()), set(values), "was given no")
-        return template.substitute(values)
+        used = set(template.get_identifiers())
+        _compare(self.folder / name, used - OPTIONAL, set(values), "was given no")
+        return template.substitute(values, good=self.good)
 
     def conversation(self, question: str, before: Sequence[Message] = ()) -> tuple[Message, ...]:
         """Return `asked` as the last user turn, after the folder's system prompt and `before`.
@@ -69,10 +92,11 @@ class Prompts:
         return (*first, *before, {"role": "user", "content": question})
 
 
-def load(folder: Path, role: PromptRole) -> Prompts:
+def load(folder: Path, role: PromptRole, good: str | None = None) -> Prompts:
     """Read and validate the prompts of `role`, which are the text files of `folder`.
 
-    The newline that editors add at the end is not part of a prompt. Raises DataError for a file
+    `good` is what a good answer is, from params; without it `$good` is empty. The newline that
+    editors add at the end is not part of a prompt. Raises DataError for a file
     that is absent, unknown or not UTF-8, and for a variable that is missing or unused.
     """
     wanted = VARIABLES[role]
@@ -82,8 +106,12 @@ def load(folder: Path, role: PromptRole) -> Prompts:
                 f"{path}: the {role} has no such prompt (it has {', '.join(wanted)}); "
                 "rename or remove the file"
             )
-    templates = {name: _template(folder / name, needed) for name, needed in wanted.items()}
-    return Prompts(folder, MappingProxyType(templates))
+    optional = frozenset() if role in ("teacher", "safety") else OPTIONAL
+    templates = {
+        name: _template(folder / name, needed, optional) for name, needed in wanted.items()
+    }
+    stated = "" if good is None else f"\nWhat a good answer is: {good}"
+    return Prompts(folder, MappingProxyType(templates), stated)
 
 
 def fence(*texts: str) -> str:
@@ -95,11 +123,11 @@ def fence(*texts: str) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:8]
 
 
-def _template(path: Path, needed: frozenset[str]) -> Template:
+def _template(path: Path, needed: frozenset[str], optional: frozenset[str]) -> Template:
     template = Template(_read(path))
     if not template.is_valid():
         raise DataError(f"{path}: a `$` that begins no variable; write `$$` for a literal dollar")
-    _compare(path, set(template.get_identifiers()), set(needed), "may not use")
+    _compare(path, set(template.get_identifiers()) - optional, set(needed), "may not use")
     return template
 
 

@@ -17,10 +17,10 @@ from lion.pipeline.revisions import Tree
 from lion.prompting import generator, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
+from lion.prompting.task import TaskTemplate, child, shape_of
 from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.reporting import snapshot
-from lion.student.chat_format import transcript
 
 _MAX_REQUESTS = 512  # looked up for a parent in an iteration
 _CHUNK = 64
@@ -69,7 +69,8 @@ def _requests(
     kind = prompt_of(KINDS[KINDS.index(own.origin)], settings.generate_at(own.iteration))
     first = settings.depth(own.iteration) * SAMPLES_PER_DEPTH
     for sample in range(first, first + _MAX_REQUESTS):
-        yield generator.generation_request(transcript(parent.messages), kind, templates, sample)
+        shape = shape_of(parent.messages, TaskTemplate.declared(settings.task))
+        yield generator.input_request(parent.messages, shape, kind, templates, sample)
 
 
 def _reply(
@@ -89,7 +90,7 @@ def _reply(
                 if not isinstance(outcome, Reply):
                     continue
                 text = generator.candidate(outcome, parent.id, rules)
-                if isinstance(text, str) and _id(text) == own.id:
+                if isinstance(text, str) and _child_id(parent, text, settings) == own.id:
                     return outcome.text
     return None
 
@@ -99,8 +100,9 @@ def _key(settings: Settings, request: Request) -> bytes:
     return protocol.key(settings.generator, protocol.canonical(body), request.sample)
 
 
-def _id(text: str) -> str:
-    return instruction_id([{"role": "user", "content": text}])
+def _child_id(parent: Instruction, text: str, settings: Settings) -> str | None:
+    messages = child(parent.messages, text, TaskTemplate.declared(settings.task))
+    return None if messages is None else instruction_id(messages)
 
 
 def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str) -> str | None:

@@ -16,8 +16,8 @@ from typing import Literal
 import regex
 
 from lion.config.settings import Decontaminate
+from lion.prompting.task import TaskTemplate, variable_part
 from lion.records.rows import Instruction, canonical_text
-from lion.student.chat_format import transcript
 from lion.words import SPACED_WORD, UNSPACED_CHARACTER, folded
 
 Words = tuple[str, ...]
@@ -227,7 +227,9 @@ def _is_short(words: Words) -> bool:
     return len(words) - characters / 2 < SHORT
 
 
-def guard(exam: Iterable[Instruction], settings: Decontaminate) -> Decontamination:
-    """Return the index of the rows of `exam`."""
-    texts = ((row.id, transcript(row.messages)) for row in exam)
+def guard(
+    exam: Iterable[Instruction], settings: Decontaminate, task: TaskTemplate | None = None
+) -> Decontamination:
+    """Return the index of the variable parts of the rows of `exam`."""
+    texts = ((row.id, variable_part(row.messages, task)) for row in exam)
     return Decontamination(texts, settings.whole, settings.ngram)
