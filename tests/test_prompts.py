@@ -17,6 +17,9 @@ SEED = "Marks carry $fence.\n[Given $fence]\n$instruction\n[End $fence]\n"
 @pytest.fixture
 def generator(tmp_path: Path) -> Path:
     """Make a folder of a generator that a test may spoil."""
+    for name in templates.VARIABLES["generator"]:
+        text = (SHIPPED / "generator" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
     for name, text in (("system.txt", "You write.\n"), ("hard.txt", SEED), ("easy.txt", SEED)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path

@@ -26,7 +26,7 @@ class Turn(Section):
 class TaskSettings(Section):
     """One narrow task: the fixed part of every conversation, and the fields that rows bring.
 
-    `good` says what a good answer is: generator and referee are told. Without fields each row is a
+    `good` says what a good answer is, for generator and referee. Without fields each row is a
     conversation of its own.
     """
 

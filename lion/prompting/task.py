@@ -91,6 +91,11 @@ class TaskTemplate:
             return values[self.fields[0]]
         return json.dumps({name: values[name] for name in self.fields}, ensure_ascii=False)
 
+    def has_fields(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row of a file brings each field, as a text that is not empty."""
+        values = [row.get(name) for name in self.fields]
+        return all(isinstance(text, str) and text.strip() for text in values)
+
     def described(self) -> str:
         """Return the fixed part as a prompt shows it, each field by its name: `<subject>`."""
         names = {name: f"<{name}>" for name in self.fields}
