@@ -34,7 +34,7 @@ from rapidfuzz.distance import LCSseq  # noqa: E402
 
 from lion.metrics import files  # noqa: E402
 from lion.metrics.pools import BootstrapMetrics  # noqa: E402
-from lion.student.chat_format import transcript  # noqa: E402
+from lion.conversations import transcript  # noqa: E402
 from lion.words import words  # noqa: E402
 
 _NEAR = 0.02

@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lion.conversations import transcript
 from lion.generation.filters.decontamination import Decontamination, parted
 from lion.readers import files as sources
-from lion.student.chat_format import transcript
 
 MOST = 10.0  # seconds
 NGRAM = 13

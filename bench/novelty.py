@@ -24,9 +24,9 @@ from rapidfuzz.distance import Indel
 from rouge_score import rouge_scorer
 from rouge_score.tokenizers import Tokenizer
 
+from lion.conversations import transcript
 from lion.generation.filters.novelty import Novelty
 from lion.readers import files as sources
-from lion.student.chat_format import transcript
 from lion.words import words
 
 MOST = 7.0  # milliseconds per candidate at the first size

@@ -19,12 +19,12 @@ from pathlib import Path
 import orjson
 
 from lion.config import project
+from lion.conversations import transcript
 from lion.generation import seed_pool, topic_labels
 from lion.generation.filters import quality
 from lion.readers import files as sources
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.student.chat_format import transcript
 
 MOST_SECONDS, MOST_GB = 20.0, 2.0
 ROOT = Path(__file__).parents[1]

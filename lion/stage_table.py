@@ -94,7 +94,11 @@ _STAGES = (
         "stages.respond",
         "loop",
         asks=("student",),
-        reads=("data/{previous}/cache_pool.jsonl", "data/{previous}/student"),
+        reads=(
+            "data/{previous}/cache_pool.jsonl",
+            "data/{previous}/student",
+            "data/{previous}/evaluated.json",
+        ),
         writes=("data/{key}/responses.jsonl",),
         drops=False,
     ),
@@ -201,6 +205,7 @@ _STAGES = (
         reads=("data/exam.jsonl", "data/{key}/student"),
         writes=(
             "data/{key}/exam_responses.jsonl",
+            "data/{key}/evaluated.json",
             "metrics/{key}/evaluate.json",
             "metrics/{key}/exam.json",
         ),

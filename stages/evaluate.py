@@ -7,6 +7,8 @@ from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
 from lion.pipeline import stage
 from lion.records.rows import Instruction, reasons
 
+EVALUATED = {"note": "The next iteration begins after this exam. Always the same: reruns nothing."}
+
 
 def main(work: stage.Work) -> str:
     """Write exam_responses.jsonl, the headline figures and the details of the exam."""
@@ -18,6 +20,7 @@ def main(work: stage.Work) -> str:
     prompts = work.prompts("teacher", "referee", good=settings.task.good)
     evaluated = evaluate(exam, respondent, settings, work, prompts)
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
+    work.files.write_document(work.data("evaluated.json"), EVALUATED)
     work.write_dropped(evaluated.dropped)
     figures = EvaluateMetrics.of(
         evaluated.accuracy,

@@ -6,11 +6,11 @@ any is held out: it is no exam question either.
 """
 
 from lion.config import project
+from lion.conversations import TaskTemplate
 from lion.generation import seed_pool, topic_labels
 from lion.generation.filters import decontamination, quality
 from lion.metrics.pools import SeedMetrics
 from lion.pipeline import stage
-from lion.prompting.task import TaskTemplate
 from lion.records import jsonl
 from lion.records.rows import Verdict, reasons
 

@@ -11,6 +11,7 @@ from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
 from lion.config.settings import Settings
+from lion.conversations import transcript
 from lion.errors import DataError
 from lion.generation import seed_pool
 from lion.generation.filters.decontamination import guard
@@ -18,7 +19,6 @@ from lion.records import jsonl
 from lion.records.rows import Instruction, TeacherAnswer
 from lion.simulator import task_families
 from lion.student import checkpoint
-from lion.student.chat_format import transcript
 
 
 def write_rows(path: Path, rows: list[Any]) -> str:

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 
+from lion.conversations import transcript
 from lion.errors import DataError, ModelError
 from lion.records.rows import Message, Role
-from lion.student.chat_format import PREAMBLE, ChatFormatter, fold_system, paper_prompt, transcript
+from lion.student.chat_format import PREAMBLE, ChatFormatter, fold_system, paper_prompt
 
 
 def user(content: str) -> Message:

@@ -12,6 +12,7 @@ from test_contract import RUNTIME
 
 ROOT = Path(__file__).parents[1]
 DECIDING: Mapping[str, set[str]] = {
+    "lion/conversations.py": {"seed", "review", "evaluate", "generate"},
     "lion/discrimination": {"review", "split", "evaluate"},
     "lion/evaluation": {"evaluate"},
     "lion/generation": {"seed", "generate"},
@@ -26,7 +27,7 @@ DECIDING: Mapping[str, set[str]] = {
     "lion/readers": {"seed"},
     "lion/simulator": {"seed"},
     "lion/statistics.py": {"evaluate", "review", "split"},
-    "lion/student": {"seed", "tune", "evaluate", "respond", "review", "generate"},
+    "lion/student": {"seed", "tune", "evaluate", "respond"},
     "lion/training": {"tune"},
     "lion/words.py": {"seed", "generate"},
 }  # fmt: skip

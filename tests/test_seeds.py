@@ -9,12 +9,12 @@ import pytest
 from fixtures import ROOT
 
 from lion.config.settings import Decontaminate
+from lion.conversations import transcript
 from lion.generation.filters import decontamination
 from lion.generation.filters.novelty import Novelty
 from lion.readers import files
 from lion.readers.files import SourceRow
 from lion.records.rows import Instruction
-from lion.student.chat_format import transcript
 
 FILE = ROOT / "seeds" / "seeds.jsonl"
 SHARED = ROOT.parent / "shared" / "data"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lion.config.settings import TaskSettings
-from lion.prompting.task import TaskTemplate, child, shape_of, variable_part
+from lion.conversations import TaskTemplate, child, shape_of, variable_part
 from lion.records.rows import Message, canonical_text, instruction_id
 
 PROMPT = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lion import pools, statistics
 from lion.config.settings import Referee, Scorer, Settings
+from lion.conversations import transcript
 from lion.discrimination import pairwise, scorers
 from lion.discrimination import verdicts as discrimination
 from lion.discrimination.pairwise import Pair
@@ -23,7 +24,6 @@ from lion.records import jsonl
 from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict, instruction_id
 from lion.stage_table import Role
 from lion.statistics import Bootstrap
-from lion.student.chat_format import transcript
 
 EXAM = "exam"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from lion.config.settings import Scorer
+from lion.conversations import transcript
 from lion.discrimination import scorers
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
@@ -17,7 +18,6 @@ from lion.llm.protocols import Client
 from lion.prompting import judge
 from lion.prompting.templates import Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Order, Review
-from lion.student.chat_format import transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from math import ceil
 
 from lion import pools
 from lion.config.settings import BootstrapSettings, Generate, Settings
+from lion.conversations import TaskTemplate, transcript, variable_part
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
 from lion.generation.filters import decontamination, near_duplicates, quality, safety
@@ -24,7 +25,6 @@ from lion.prompting import generator
 from lion.prompting.generator import BOOTSTRAP_STAGE as STAGE
 from lion.prompting.generator import TASK_KINDS, TaskKind
 from lion.prompting.protocol import Request
-from lion.prompting.task import TaskTemplate, variable_part
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import (
     Dropped,
@@ -34,7 +34,6 @@ from lion.records.rows import (
     canonical_messages,
     instruction_id,
 )
-from lion.student.chat_format import transcript
 
 
 class BootstrappedTask(Record, frozen=True, omit_defaults=True):

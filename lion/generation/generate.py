@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lion import pools
 from lion.config.settings import Generate, Settings
+from lion.conversations import TaskTemplate, shape_of, variable_part
 from lion.failure_limit import allowed_failures
 from lion.generation import learning_progress
 from lion.generation.filters import decontamination, near_duplicates, quality, safety
@@ -18,7 +19,6 @@ from lion.llm.protocols import Clients
 from lion.metrics.units import Funnel
 from lion.prompting import generator
 from lion.prompting.protocol import Outcome, Request
-from lion.prompting.task import TaskTemplate, shape_of, variable_part
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
 

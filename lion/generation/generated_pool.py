@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
+from lion.conversations import TaskTemplate, child, variable_part
 from lion.errors import DataError
 from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Accepted, CandidateFilter, Draw
 from lion.generation.topic_labels import labelled
 from lion.metrics.units import Funnel
-from lion.prompting.task import TaskTemplate, child, variable_part
 from lion.records.rows import KINDS, Dropped, Instruction, Kind
 
 SAMPLES_PER_DEPTH = 1 << 20

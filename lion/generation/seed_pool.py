@@ -12,17 +12,16 @@ from msgspec.structs import replace
 
 from lion import pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
+from lion.conversations import TaskTemplate, transcript, variable_part
 from lion.errors import DataError
 from lion.generation.filters import quality
 from lion.generation.filters.decontamination import Decontamination
 from lion.generation.filters.quality import Count, RejectReason
-from lion.prompting.task import TaskTemplate, variable_part
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
 from lion.simulator import task_families
 from lion.student import hub
-from lion.student.chat_format import transcript
 from lion.student.checkpoint import Pointer, load_libraries
 
 _SHOWN = 10  # problems that one message lists

@@ -16,9 +16,9 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
+from lion.conversations import ONLY_FIELD, TaskTemplate
 from lion.errors import DataError
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
-from lion.prompting.task import ONLY_FIELD, TaskTemplate
 from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped, Kind, Message
 from lion.words import words

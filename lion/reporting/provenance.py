@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lion import pools
 from lion.config import project
 from lion.config.settings import Settings
+from lion.conversations import TaskTemplate, child, shape_of
 from lion.errors import LionError
 from lion.generation.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
@@ -17,7 +18,6 @@ from lion.pipeline.revisions import Tree
 from lion.prompting import generator, protocol
 from lion.prompting import templates as prompts
 from lion.prompting.protocol import Reply, Request
-from lion.prompting.task import TaskTemplate, child, shape_of
 from lion.prompting.templates import Prompts
 from lion.records.rows import KINDS, Instruction, instruction_id
 from lion.reporting import snapshot

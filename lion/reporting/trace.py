@@ -19,6 +19,7 @@ from rich.text import Text
 
 from lion.config import project
 from lion.config.settings import Settings
+from lion.conversations import transcript
 from lion.errors import DataError, LionError
 from lion.escape import DASH, inert, line
 from lion.pipeline import revisions
@@ -28,7 +29,6 @@ from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
 from lion.reporting import provenance
 from lion.reporting.provenance import Generation
 from lion.stage_table import STAGES
-from lion.student.chat_format import transcript
 
 _LEAST = 4  # digits of an id
 _SHORT = 100  # characters of another row's text

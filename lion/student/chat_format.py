@@ -33,7 +33,6 @@ _HEADERS: dict[str, str] = {
     "assistant": "### Response:",
 }
 _HEADER_LIKE = re.compile(r"^(?=\\*### (?:System|Instruction|Response):)", re.MULTILINE)
-_LABELS: dict[str, str] = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 # Llama 3's template writes today's date into the prompt, so prompts would change every day. This is
 # the template's own default date. Other templates ignore the variable.
@@ -65,16 +64,6 @@ class Example:
     id: str
     input_ids: tuple[int, ...]
     prompt_length: int
-
-
-def transcript(messages: Sequence[Message]) -> str:
-    """Return the conversation as text for the prompts of referee and generator.
-
-    A single user turn is its content unchanged; other conversations are turns labelled by role.
-    """
-    if len(messages) == 1 and messages[0]["role"] == "user":
-        return messages[0]["content"]
-    return "\n\n".join(f"{_LABELS[turn['role']]}: {turn['content']}" for turn in messages)
 
 
 def paper_prompt(messages: Sequence[Message]) -> str:
@@ -157,7 +146,7 @@ class ChatFormatter:
                 return [self.prompt(messages) for messages in conversations]
             raise DataError(
                 f"the student's chat template refuses a conversation ({error}): "
-                f"{transcript(conversations[0])!r:.80}. Mend its turns, or set "
+                f"{conversations[0][-1]['content']!r:.80}. Mend its turns, or set "
                 "`student.prompt_format: paper`."
             ) from error
         return ids

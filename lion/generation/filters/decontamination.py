@@ -16,7 +16,7 @@ from typing import Literal
 import regex
 
 from lion.config.settings import Decontaminate
-from lion.prompting.task import TaskTemplate, variable_part
+from lion.conversations import TaskTemplate, variable_part
 from lion.records.rows import Instruction, canonical_text
 from lion.words import SPACED_WORD, UNSPACED_CHARACTER, folded
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lion.config.settings import Generate, Settings
+from lion.conversations import transcript
 from lion.failure_limit import allowed_failures
 from lion.generation.filters.quality import RejectReason
 from lion.llm.protocols import Client, Clients
@@ -18,7 +19,6 @@ from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.prompting.templates import PromptRole, Prompts, fence
 from lion.records.rows import Message
-from lion.student.chat_format import transcript
 
 ROLE: Literal["safety"] = "safety"
 

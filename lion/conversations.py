@@ -1,8 +1,8 @@
-"""A declared task: the fixed part of every conversation, and the variable fields that rows bring.
+"""Conversations as text, and the declared task: its fixed part, and the fields that rows bring.
 
-A row of the task is the rendered conversation, so ids, requests and training follow from it whether
-a file brings the fields or the conversation. What is compared (novelty, duplicates, exams) is the
-variable part alone. Pure.
+A row of a declared task is the rendered conversation, so ids, requests and training follow from it
+whether a file brings the fields or the conversation. What is compared (novelty, duplicates, exams)
+is the variable part alone. Pure.
 """
 
 import json
@@ -15,13 +15,25 @@ from typing import Any, Self
 
 from lion.config.settings import TaskSettings
 from lion.records.rows import Message, canonical_messages
-from lion.student.chat_format import transcript
 
 Fields = dict[str, str]
 """The variable part of a row: text by the name of its field."""
 
 ONLY_FIELD = "input"
 """The field of a conversation without a declaration whose only variable part is one turn."""
+
+
+_LABELS: dict[str, str] = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """Return the conversation as text for the prompts of referee and generator.
+
+    A single user turn is its content unchanged; other conversations are turns labelled by role.
+    """
+    if len(messages) == 1 and messages[0]["role"] == "user":
+        return messages[0]["content"]
+    return "\n\n".join(f"{_LABELS[turn['role']]}: {turn['content']}" for turn in messages)
 
 
 @dataclass(frozen=True)
