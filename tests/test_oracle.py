@@ -33,7 +33,7 @@ def conversation(system: str, user: str) -> list[Message]:
 
 def ask(name: str, **values: str) -> list[Message]:
     folder = (PROMPTS / name).parent
-    user = Template((PROMPTS / name).read_text()).substitute(fence=FENCE, **values)
+    user = Template((PROMPTS / name).read_text()).substitute(fence=FENCE, good="", **values)
     return conversation((folder / "system.txt").read_text(), user)
 
 
