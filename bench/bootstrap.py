@@ -32,9 +32,9 @@ from composer import compose  # noqa: E402 - as above
 from fake_server import ChatServer, says  # noqa: E402
 from rapidfuzz.distance import LCSseq  # noqa: E402
 
+from lion.conversations import transcript  # noqa: E402
 from lion.metrics import files  # noqa: E402
 from lion.metrics.pools import BootstrapMetrics  # noqa: E402
-from lion.conversations import transcript  # noqa: E402
 from lion.words import words  # noqa: E402
 
 _NEAR = 0.02

@@ -38,6 +38,9 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
             "api_key_env": None,
             "send_seed": True,
             "request": {},
+            "headers": {},
+            "query": {},
+            "thinking": "strip",
         }
         api = {
             "concurrency": 8,

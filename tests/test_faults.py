@@ -29,7 +29,7 @@ from lion.student import checkpoint
 REASONS = {
     "a page in the place of JSON": "malformed_reply",
     "an event stream": "malformed_reply",
-    "200 with an error body": "malformed_reply",
+    "200 with an error body": "broken_off",
     "10 MB of answer": "unreadable_reply",
     "10 MB of nothing": "unreadable_reply",
     "10 MB of refusal": "unreadable_reply",

@@ -156,7 +156,7 @@ def test_answers_are_read_without_what_stands_beside_them(
         (vllm({"content": None, "reasoning": "Hm, hm"}, "length", VLLM_USAGE), "cap_spent", True),
         (llama_cpp({"content": "", "reasoning_content": "Hm"}, "length"), "cap_spent", True),
         (llama_cpp({"content": ""}, "stop"), "empty_reply", False),
-        (llama_cpp({"content": None}, "tool_calls"), "empty_reply", False),
+        (llama_cpp({"content": None}, "tool_calls"), "tool_call", True),
         (vllm({"content": "half an ans"}, "abort", VLLM_USAGE), "broken_off", False),
         (vllm({"content": "half an ans"}, "error", VLLM_USAGE), "broken_off", False),
         (vllm({"content": None}, "content_filter", VLLM_USAGE), "content_filter", True),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.config.settings import Endpoint
-from lion.prompting import protocol
+from lion.prompting import protocol, replies
 from lion.prompting.protocol import Failure, Reply, Request, Usage
 from lion.records.rows import Message
 
@@ -114,11 +114,16 @@ def reply(**changes: Any) -> bytes:
         (b'{"choices": [{"message": null}]}', "malformed_reply"),
         (b'{"choices": [{"text": "old protocol"}]}', "malformed_reply"),
         (says("yes").body[:-10], "malformed_reply"),
-        (reply(message={"content": 3}), "malformed_reply"),
-        (reply(message={"content": [{"type": "text", "text": "x"}]}), "malformed_reply"),
-        (reply(message={"content": {"a": 1}}), "malformed_reply"),
-        (reply(finish_reason=3), "malformed_reply"),
-        (reply(finish_reason=["stop"]), "malformed_reply"),
+        (reply(message={"content": 3}), "unreadable_content"),
+        (reply(message={"content": {"a": 1}}), "unreadable_content"),
+        (reply(message={"content": [{"type": "text", "text": 3}]}), "unreadable_content"),
+        (reply(message={"content": [3]}), "unreadable_content"),
+        (reply(message={"content": [{"type": "thinking", "thinking": []}]}), "empty_reply"),
+        (reply(message={"content": []}), "empty_reply"),
+        (reply(finish_reason=3), "unreadable_content"),
+        (reply(finish_reason=["stop"]), "unreadable_content"),
+        (reply(error={"code": 502, "message": "provider gone"}), "broken_off"),
+        (b'{"error": {"message": "upstream is down"}}', "broken_off"),
         (reply(message={"content": "\ud800"}), "malformed_reply"),
         (says("").body, "empty_reply"),
         (says(" \n").body, "empty_reply"),
@@ -189,9 +194,9 @@ def test_only_the_billed_refusals_are_final() -> None:
 @pytest.mark.parametrize(
     ("told", "usage"),
     [
-        ({"prompt_tokens": 3, "completion_tokens": 0}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": 7}, Usage(3, 7)),
         ({"prompt_tokens": 3}, None),
-        ({"prompt_tokens": "3", "completion_tokens": 1}, None),
+        ({"prompt_tokens": "three", "completion_tokens": 1}, None),
         ({"prompt_tokens": -1, "completion_tokens": 1}, None),
         (None, None),
         ([], None),
@@ -207,3 +212,129 @@ def test_usage_is_what_the_server_counted_or_nothing(told: Any, usage: Usage | N
 
 def test_a_billed_failure_tells_its_tokens() -> None:
     assert protocol.usage(says(None, finish_reason="length", usage=(9, 512)).body) == Usage(9, 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "a "}, {"type": "text", "text": "b"}], "a b"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
+          {"type": "text", "text": "b"}], "b"),  # Mistral's magistral
+        ([{"type": "reasoning", "reasoning": "Hm"}, {"type": "output_text", "text": "b"}], "b"),
+        ([{"type": "redacted_thinking", "data": "x"}, {"text": "b"}], "b"),
+        (["a", {"type": "text", "text": "b"}], "ab"),
+        ([{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "b"}], "b"),
+    ],
+)  # fmt: skip
+def test_content_in_parts_is_joined(content: list[Any], text: str) -> None:
+    outcome = protocol.parse(reply(message={"content": content}))
+    assert isinstance(outcome, Reply)
+    assert outcome.text == text
+
+
+WHOLE = ("stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE")
+CUT = ("length", "MAX_TOKENS", "model_length", "model_context_window_exceeded")
+FILTERED = ("content_filter", "SAFETY", "RECITATION", "refusal", "sensitive")
+BROKEN = ("error", "abort", "network_error", "insufficient_system_resource", "timeout", "load")
+
+
+@pytest.mark.parametrize(
+    ("words", "ending"), [(WHOLE, "whole"), (CUT, "truncated"), (FILTERED, "filtered")]
+)
+def test_each_word_for_an_end_is_read(words: tuple[str, ...], ending: str) -> None:
+    for word in words:
+        outcome = protocol.parse(reply(finish_reason=word))
+        assert isinstance(outcome, Reply)
+        assert (outcome.ending, outcome.finish_reason) == (ending, word)
+
+
+def test_half_answers_that_the_server_gave_up_are_asked_again() -> None:
+    for word in BROKEN:
+        outcome = protocol.parse(reply(finish_reason=word))
+        assert isinstance(outcome, Failure)
+        assert (outcome.reason, protocol.is_final(outcome)) == ("broken_off", False)
+
+
+def test_a_word_of_no_table_is_not_taken_for_whole() -> None:
+    outcome = protocol.parse(reply(finish_reason="model_melted"))
+    assert isinstance(outcome, Reply)
+    assert outcome.ending == "unknown"
+    unstated = protocol.parse(reply(finish_reason=None))
+    assert isinstance(unstated, Reply)
+    assert unstated.ending == "unstated"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>Hm.\nSo.</think>\n\nFour.", "Four."),
+        ("  <thinking>Hm</thinking>Four.", "Four."),
+        ("[THINK]Hm[/THINK]Four.", "Four."),
+        ("Hm, two and two.\n</think>\n\nFour.", "Four."),  # the template wrote the first mark
+        ("Four.", "Four."),
+        ("The tag `</think>` closes thoughts.", "The tag `</think>` closes thoughts."),
+        ("Write <think> first.", "Write <think> first."),
+        ("  Four.\n", "  Four.\n"),
+    ],
+)
+def test_thoughts_before_an_answer_are_no_part_of_it(text: str, answer: str) -> None:
+    outcome = protocol.parse(says(text).body)
+    stripped = protocol.without_thoughts(outcome, "strip")
+    assert isinstance(stripped, Reply)
+    assert stripped.text == answer
+    assert protocol.without_thoughts(outcome, "keep") is outcome
+    refused = protocol.without_thoughts(outcome, "refuse")
+    assert isinstance(refused, Failure) == (text.strip() != answer.strip())
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "reason"), [("length", "cap_spent"), ("stop", "empty_reply")]
+)
+def test_thoughts_that_never_close_are_no_answer(finish_reason: str, reason: str) -> None:
+    outcome = protocol.parse(says("<think>Hm, so", finish_reason=finish_reason).body)
+    found = protocol.without_thoughts(outcome, "strip")
+    assert isinstance(found, Failure)
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"message": "No such model."}}, "No such model."),
+        ({"error": "pull it first"}, "pull it first"),
+        ({"message": "Unauthorized", "request_id": "x"}, "Unauthorized"),
+        ({"Message": "throttled"}, "throttled"),
+        ({"detail": "Not Found"}, "Not Found"),
+        ({"detail": [{"loc": ["body", "seed"], "msg": "extra field"}]}, "body.seed: extra field"),
+        ({"errors": [{"message": "a"}, {"message": "b"}]}, "a; b"),
+        ([{"error": {"message": "quota", "status": "RESOURCE_EXHAUSTED"}}], "quota"),
+        ({"error": {"message": "Provider returned error", "metadata": {"raw": "too long"}}},
+         "Provider returned error (too long)"),
+        ({"object": "error", "message": "max_tokens is too large", "code": 400},
+         "max_tokens is too large"),
+        ({}, None),
+        ({"error": None}, None),
+        (3, None),
+    ],
+)  # fmt: skip
+def test_a_servers_words_are_read_from_any_shape(body: Any, words: str | None) -> None:
+    assert replies.words_of(body) == words
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 3.0, "completion_tokens": "2"}, Usage(3, 2)),
+        ({"input_tokens": 3, "output_tokens": 2}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 0}, None),  # beside a text
+        ({"prompt_tokens": 0, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 2**63}, None),
+        ({"prompt_tokens": 1e300, "completion_tokens": 2}, None),
+        ({"prompt_tokens": True, "completion_tokens": 2}, None),
+        ({"prompt_tokens": float("inf"), "completion_tokens": 2}, None),
+        ({"prompt_tokens": [], "completion_tokens": 2}, None),
+    ],
+)
+def test_a_count_that_cannot_be_believed_is_none(usage: Any, expected: Usage | None) -> None:
+    document = {**json.loads(says("yes").body), "usage": usage}
+    assert protocol.usage(json.dumps(document).encode()) == expected

@@ -18,7 +18,13 @@ def _endpoint_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected `{EMBEDDED}` or an http(s) address")
-    if parts.username or parts.password or parts.query:
+    try:
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError as error:
+        raise ValueError(f"the address is not usable: {error}") from error
+    if parts.query and not (parts.username or parts.password):
+        raise ValueError("parameters stand in `query`; keys belong in the environment")
+    if parts.username or parts.password:
         raise ValueError("keys and passwords belong in the environment, not in the address")
     return value.rstrip("/")
 
@@ -28,6 +34,29 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 Mode = Literal["live", "batch"]
+Thinking = Literal["strip", "keep", "refuse"]
+Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+"""The name of a variable of the environment."""
+
+_SDK_WORDS = {
+    # parameters of the openai SDK's methods, which are no fields of the protocol
+    "extra_body": "write its fields into `request` itself",
+    "extra_headers": "use `headers`, whose values are names of environment variables",
+    "default_headers": "use `headers`, whose values are names of environment variables",
+    "extra_query": "use `query`",
+    "default_query": "use `query`",
+    "timeout": "use api.timeout",
+    "request_timeout": "use api.timeout",
+    "max_retries": "use api.tries",
+    "num_retries": "use api.tries",
+    "api_key": "use api_key_env, the name of an environment variable",
+    "api_base": "use base_url",
+    "base_url": "it stands beside `request`",
+    "organization": "use `headers`, as OpenAI-Organization: NAME_OF_A_VARIABLE",
+    "drop_params": "remove what the server does not know",
+    "stream_options": "replies are not streamed; remove it",
+}
+"""What people copy from code into `request`, and where it belongs."""
 
 
 class Section(BaseModel):
@@ -37,21 +66,32 @@ class Section(BaseModel):
 
 
 class Endpoint(Section):
-    """An OpenAI-compatible endpoint in one role; `request` is passed on as it is."""
+    """An OpenAI-compatible endpoint in one role; `request` is passed on as it is.
+
+    `headers` are further headers by name, each from a variable of the environment, so that no key
+    stands in a file. `query` are parameters of the address, as Azure's api-version. `thinking` says
+    what becomes of thoughts in the content of a reply.
+    """
 
     path: ClassVar[str] = "/chat/completions"
 
     base_url: EndpointUrl
     model: Annotated[str, Field(min_length=1)]
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    api_key_env: Variable | None
     send_seed: bool
     request: dict[str, Any]
+    headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Variable] = {}
+    query: dict[str, str] = {}
+    thinking: Thinking = "strip"
 
     @model_validator(mode="after")
     def _request_is_free_of_ours(self) -> Self:
         for key in ("messages", "input", "model", "seed", "stream", "n"):
             if key in self.request:
                 raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        for key, way in _SDK_WORDS.items():
+            if key in self.request:
+                raise ValueError(f"request.{key} is no field of the protocol: {way}")
         return self
 
 
@@ -88,9 +128,12 @@ class Served(Section):
     """A server that answers for the student; Lion names the model, so that it is the right one."""
 
     base_url: EndpointUrl
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None
+    api_key_env: Variable | None
     send_seed: bool
     request: dict[str, Any]
+    headers: dict[str, Variable] = {}
+    query: dict[str, str] = {}
+    thinking: Thinking = "strip"
 
     @model_validator(mode="after")
     def _is_an_endpoint(self) -> Self:

@@ -23,6 +23,7 @@ from lion.config.endpoint_settings import (
     Referee,
     Section,
     Served,
+    Thinking,
 )
 from lion.config.sections import (
     Answering,
@@ -82,6 +83,7 @@ __all__ = [
     "Split",
     "Student",
     "TaskSettings",
+    "Thinking",
     "Tune",
     "endpoints",
     "generations",

@@ -201,7 +201,8 @@ class Batching:
             detail = self.transport.without_key(failure.detail)
             return FailedCall(item.key, failure.reason, detail, _call(one, None, 0, reservation))
         usage, outcome = protocol.usage(line.reply), protocol.parse(line.reply)
-        call = _call(one, usage, self.purse.spent(usage), reservation)
+        charged, cost = self.purse.of_reply(item.body, usage)
+        call = _call(one, charged, cost, reservation)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             return FailedCall(item.key, outcome.reason, outcome.detail, call)
         return Entry(item.key, item.body, item.sample, line.reply, call)

@@ -91,6 +91,11 @@ class Account:
             self.completion_tokens += usage.completion
 
 
+_BELIEVED = 20
+"""How many times the tokens of a reservation a server's count may be: thoughts exceed the cap of
+some servers, and a chat template adds to a short prompt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Purse:
     """The money of one asker: its endpoint's prices under the project's cap.
@@ -129,6 +134,18 @@ class Purse:
                 "tokens or calls instead."
             )
         return Amount(1, len(body) + completion, cost or 0)
+
+    def of_reply(self, body: bytes, usage: Usage | None) -> tuple[Usage | None, int | None]:
+        """Return tokens and nanodollars of a reply.
+
+        Where the server's count is missing, or far above what the request allows, a cap counts what
+        was reserved: else it would never hold.
+        """
+        if self.is_capped and self.endpoint.base_url != EMBEDDED:
+            most = self.most(body)
+            if usage is None or usage.prompt + usage.completion > _BELIEVED * max(most.tokens, 1):
+                return (Usage(most.tokens, 0) if most.tokens else None), most.nanodollars or None
+        return usage, self.spent(usage)
 
     def spent(self, usage: Usage | None) -> int | None:
         """Return what a reply cost in nanodollars, or None where that cannot be told."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from lion.llm.ledger import Cap, Ledger, cap
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
 from lion.prompting import protocol
-from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.protocol import Failure, Outcome, Reply, Request
 from lion.stage_table import Role
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Asker:
         for chunk in _chunks(list(places)):
             for key, raw in self.ledger.look_up(chunk).items():
                 del places[key]
-                outcome = protocol.parse(raw)
+                outcome = self._read(raw)
                 if isinstance(outcome, Failure):
                     failed[key] = outcome
         allowed = distinct if max_failed is None else max_failed
@@ -146,6 +147,7 @@ class Asker:
 
     def _outcomes(self, asked: Asked) -> Iterator[Outcome]:
         counted: set[bytes] = set()
+        unknown: Counter[str] = Counter()
         for chunk in _chunks(asked.keys):
             replies = self.ledger.look_up(list(set(chunk)))
             for key in chunk:
@@ -156,7 +158,13 @@ class Asker:
                 if key not in counted:
                     counted.add(key)
                     self.account.count_usage(protocol.usage(raw))
-                yield protocol.parse(raw)
+                outcome = self._read(raw)
+                unknown.update(_unknown_ending(outcome))
+                yield outcome
+        _show(unknown)
+
+    def _read(self, raw: bytes) -> Outcome:
+        return protocol.without_thoughts(protocol.parse(raw), self.endpoint.thinking)
 
     def _item(self, request: Request) -> PreparedRequest:
         body = protocol.canonical(protocol.body(request, self.endpoint, self.random_seed))
@@ -188,6 +196,21 @@ class Asker:
 
 def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+
+
+def _unknown_ending(outcome: Outcome) -> list[str]:
+    """Return the word of a reply's end that stands in no table, as a list of one, else of none."""
+    if isinstance(outcome, Reply) and outcome.ending == "unknown":
+        return [protocol.valid_text(outcome.finish_reason)[:40]]
+    return []
+
+
+def _show(unknown: Counter[str]) -> None:
+    for word, count in unknown.most_common(3):
+        console.say(
+            f"{count:,} replies ended with finish_reason {word!r}, which no table knows: they are "
+            "not taken for whole. What it means goes into lion/prompting/replies.py."
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ import tenacity
 
 from lion import console
 from lion.config.settings import Api
-from lion.errors import BudgetError
+from lion.errors import BudgetError, EndpointError
 from lion.llm import budget
 from lion.llm.budget import Account, Purse
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.ledger_writer import Writer
 from lion.llm.lookup import PreparedRequest
 from lion.llm.rate_limit import Pace
+from lion.llm.slots import Slots
 from lion.llm.transport import (
     CallError,
+    DeniedError,
     EndpointRefusedError,
     RefusedError,
     RetryableError,
@@ -122,6 +125,7 @@ def stopping(timeout: float) -> str:
     )
 
 
+_TOO_SLOW = 3  # time-outs of a call that is alone in flight
 _BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
 
 
@@ -130,14 +134,19 @@ class RequestBatch:
     """What the workers of one `ask` share; where `ended` is set, nothing more is begun.
 
     Replies are in the ledger by the time they are counted here; only failures are held. `on_end`
-    wakes calls that wait for their turn. `answered` tells whether the endpoint ever answered.
+    wakes calls that wait for their turn. `answered` tells whether the endpoint ever answered,
+    `troubles` counts the calls that brought nothing by their reason, `denied_in_a_row` those that
+    were refused as forbidden or not found since the last reply.
     """
 
     queue: Iterator[PreparedRequest]
     writer: Writer
+    slots: Slots
     failed: dict[bytes, Failure] = field(default_factory=dict)
     on_end: Callable[["RequestBatch"], None] = lambda _: None
     answered: bool = False
+    troubles: Counter[str] = field(default_factory=Counter)
+    denied_in_a_row: int = 0
     settled: int = 0
     in_flight: int = 0
     ended: Exception | None = None
@@ -191,6 +200,13 @@ class Caller:
 
     async def _once(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Make one call and record it. Raises CallError where it brought no usable reply."""
+        await shared.slots.take()
+        try:
+            return await self._in_slot(item, shared)
+        finally:
+            shared.slots.give_back()
+
+    async def _in_slot(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         if shared.has_ended:
             return None
         began = await self.pace.start(len(item.body) // _BYTES_A_TOKEN)
@@ -202,7 +218,9 @@ class Caller:
         raw, headers = await self._send(item, shared, began, reservation)
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         self.pace.served(usage.prompt + usage.completion if usage else 0, headers)
-        call = self._call(began, usage, self.purse.spent(usage), reservation)
+        shared.slots.succeeded()
+        charged, cost = self.purse.of_reply(item.body, usage)
+        call = self._call(began, charged, cost, reservation)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             self.account.wasted += 1
             self.account.billed += 1
@@ -223,6 +241,8 @@ class Caller:
         try:
             return await self.transport.send(item.body)
         except CallError as error:
+            if isinstance(error, DeniedError) and not shared.answered:
+                shared.end(self.transport.misconfigured(error.failure))
             await self._record_failure(item, shared, error, began, reservation)
             raise
         except EndpointRefusedError as error:
@@ -260,12 +280,28 @@ class Caller:
             self.pace.refused(began, error.after)
         else:
             self.pace.passed()
+        self._note_timeout(error, shared, began)
         self.account.wasted += 1
         self.account.billed += error.billable
         usage, cost = self.purse.lost(item.body, billable=error.billable)
         call = self._call(began, usage, cost, reservation)
         failure = error.failure
         await shared.writer.put(FailedCall(item.key, failure.reason, failure.detail, call))
+
+    def _note_timeout(self, error: CallError, shared: RequestBatch, began: float) -> None:
+        """Have fewer calls in flight after a time-out; give up where one alone is too slow."""
+        shared.troubles[error.failure.reason] += 1
+        if error.failure.reason != "timeout":
+            return
+        shared.slots.timed_out(began)
+        if shared.slots.timeouts_alone >= _TOO_SLOW:
+            shared.end(
+                EndpointError(
+                    f"{self.transport.who}: no reply in {self.api.timeout:g} s, also with one call "
+                    f"at a time ({shared.troubles['timeout']:,} time-outs). Raise api.timeout, or "
+                    "have less written (`max_tokens` in `request`)."
+                )
+            )
 
     def _call(
         self, began: float, usage: Usage | None, cost: int | None, reservation: int | None

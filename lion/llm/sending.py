@@ -18,14 +18,19 @@ from lion.llm.ledger import Cap, Ledger
 from lion.llm.ledger_writer import Writer
 from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
+from lion.llm.quiet import watched
 from lion.llm.rate_limit import Pace
 from lion.llm.request_runner import Caller, RequestBatch, interruptible, stopping
+from lion.llm.slots import Slots
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 
 Progress = Callable[[int, int], None]
 _FIRST_REFUSALS = 8
+_DENIED = ("http_403", "http_404")
+"""Forbidden, not found: of one request where others are answered, as in moderation; of the key or
+the model where several in a row are."""
 _FIRST_IN_FLIGHT = 64
 """Calls in flight before the first reply, where no limit is known: each reply adds one more."""
 
@@ -93,12 +98,14 @@ class Sender:
         self._transport.open()
         async with Writer(self.ledger, self.cap) as writer:
             answered = self._answered or asked.answered
-            shared = RequestBatch(items, writer, asked.failed, self._ending, answered)
+            slots = Slots(min(self.api.concurrency, len(asked.missing)))
+            shared = RequestBatch(items, writer, slots, asked.failed, self._ending, answered)
             work = asyncio.create_task(self._work_all(shared, asked, advance))
             interrupt = partial(self._interrupt, shared)
             with interruptible(work, interrupt, self.api.timeout):
                 try:
-                    await work
+                    async with watched(shared, self.api):
+                        await work
                 except asyncio.CancelledError:
                     if not shared.has_ended:
                         raise
@@ -139,16 +146,20 @@ class Sender:
         if outcome is None:  # never sent: asking has ended
             return
         shared.settled += 1
+        outcome = protocol.without_thoughts(outcome, self.endpoint.thinking)
         if isinstance(outcome, Failure):  # those that are billed too
             shared.failed[item.key] = outcome
+            shared.denied_in_a_row += outcome.reason in _DENIED
         else:
             self._answered = shared.answered = True
+            shared.denied_in_a_row = 0
         advance(asked.known + shared.settled, asked.distinct)
         shared.end(self._reason_to_end(shared, asked))
 
     def _ending(self, shared: RequestBatch) -> None:
         """Wake what waits for its turn, and say what is waited for."""
         self._caller.pace.release()
+        shared.slots.open_all()
         if shared.in_flight and not isinstance(shared.ended, InterruptedRunError):
             console.say(stopping(self.api.timeout))
 
@@ -166,6 +177,9 @@ class Sender:
         One refused request may be at fault itself; the endpoint is given up only where the first
         few, or all there are, were refused.
         """
+        if shared.denied_in_a_row >= _FIRST_REFUSALS:  # a key that was revoked meanwhile
+            denied = next(one for one in reversed(asked.failed.values()) if one.reason in _DENIED)
+            return self._transport.misconfigured(denied)
         failed = asked.failed
         enough = len(failed) >= min(_FIRST_REFUSALS, asked.distinct)
         if enough and not shared.answered:

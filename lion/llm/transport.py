@@ -16,9 +16,11 @@ from typing import Any
 import httpx2
 import openai
 
+from lion import escape
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
-from lion.prompting import protocol
+from lion.llm.account_troubles import is_account_trouble
+from lion.prompting import protocol, replies
 from lion.prompting.protocol import Failure
 from lion.simulator import server
 
@@ -55,12 +57,27 @@ class RefusedError(CallError):
     """The server refuses this request for its content; asking again would not help."""
 
 
+class DeniedError(RefusedError):
+    """Forbidden or not found: the request, the key or the model may be at fault."""
+
+
 class EndpointRefusedError(EndpointError):
     """The server refuses whatever it is asked; `failure` is what it said of this request."""
 
     def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+_MODEL_IS_GONE = re.compile(
+    r"model.{0,80}(not exist|not found|unknown|decommissioned|deprecated|no longer)", re.IGNORECASE
+)
+_MODERATED = re.compile(
+    # OpenRouter: flagged by moderation; Azure: content management policy; OpenAI: safety system
+    r"moderat|flagged|content[ _](policy|filter|management)|safety|usage polic",
+    re.IGNORECASE,
+)
+"""What a server says of a request whose text it does not take."""
 
 
 class _UnreadableError(httpx2.TransportError):
@@ -146,10 +163,11 @@ class Transport:
     def misconfigured(self, failure: Failure) -> EndpointRefusedError:
         """Return the error of an endpoint that refuses whatever it is asked."""
         status = failure.reason.removeprefix("http_")
+        look = "base_url, model and request in params.yaml"
+        if status in ("401", "403"):
+            look = f"the key in ${self.endpoint.api_key_env or 'api_key_env'}"
         return EndpointRefusedError(
-            f"{self.who}: HTTP {status}: {failure.detail} "
-            "Look at base_url, model and request in params.yaml.",
-            failure,
+            f"{self.who}: HTTP {status}: {failure.detail} Look at {look}.", failure
         )
 
     @property
@@ -165,7 +183,11 @@ class Transport:
             self._client = openai.AsyncOpenAI(
                 base_url=self._address(),
                 api_key=_api_key(self.endpoint),
-                default_headers={"Accept-Encoding": ", ".join(_ENCODINGS)},
+                default_headers={
+                    "Accept-Encoding": ", ".join(_ENCODINGS),
+                    **_headers(self.endpoint),
+                },
+                default_query=dict(self.endpoint.query),
                 max_retries=0,  # the retries of `api` are the only ones: the SDK's hide 429s
                 http_client=openai.DefaultAioHttpClient(
                     limits=limits,
@@ -186,27 +208,27 @@ class Transport:
         status, words = error.status_code, self.without_key(_words(error))
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
-        if status == 429 and error.code == "insufficient_quota":
+        if is_account_trouble(status, error.response.text, _codes(error)):
             return EndpointRefusedError(
-                f"{self.who}: {words} Top up the account and run again.", failure
+                f"{self.who}: {words} Top up the account (or wait for its limit) and run again.",
+                failure,
             )
         if status == 429:
             return ThrottledError(failure, after)
         if status in RETRYABLE_STATUS or status >= 500:
             return RetryableError(failure, after)
-        if status in (401, 403):
-            variable = self.endpoint.api_key_env or "api_key_env"
-            return EndpointRefusedError(
-                f"{self.who}: {words} Look at the key in ${variable}.", failure
-            )
-        if status == 404:
+        if status == 401 or (status == 404 and _MODEL_IS_GONE.search(words)):
             return self.misconfigured(failure)
+        if status in (403, 404) and not _MODERATED.search(error.response.text):
+            return DeniedError(failure)
         return RefusedError(failure)
 
     def without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
-        key = os.environ.get(self.endpoint.api_key_env or "", "").strip()
-        return words.replace(key, "(the key)") if key else words
+        variables = (self.endpoint.api_key_env or "", *self.endpoint.headers.values())
+        for key in (os.environ.get(variable, "").strip() for variable in variables):
+            words = words.replace(key, "(the key)") if key else words
+        return words
 
 
 def _api_key(endpoint: Endpoint) -> str:
@@ -228,6 +250,29 @@ def _api_key(endpoint: Endpoint) -> str:
     return key
 
 
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    """Return the further headers, from the environment. Raises EndpointError for one not set."""
+    values = {
+        name: os.environ.get(variable, "").strip() for name, variable in endpoint.headers.items()
+    }
+    for name, value in values.items():
+        if not (value and value.isascii() and value.isprintable()):
+            raise EndpointError(
+                f"{endpoint.model} at {endpoint.base_url}: the header {name} has no value. Set the "
+                f"environment variable {endpoint.headers[name]} to printable ASCII."
+            )
+    return values
+
+
+def _codes(error: openai.APIStatusError) -> frozenset[str]:
+    """Return what an error's body says in `code`, `type` and `status`, inside `error` or not."""
+    body = error.body if isinstance(error.body, dict) else {}
+    inner = body.get("error")
+    parts = [body, inner] if isinstance(inner, dict) else [body]
+    values = [part.get(name) for part in parts for name in ("code", "type", "status")]
+    return frozenset(str(value) for value in values if isinstance(value, str | int))
+
+
 def _retry_after(headers: Any) -> float | None:
     """Return the seconds of a Retry-After header (number or date), None where there is none."""
     value = headers.get("retry-after")
@@ -244,9 +289,21 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _words(error: BaseException) -> str:
-    """Return the server's own words, on one line, clipped; without the status, told elsewhere."""
-    text = re.sub(r"^Error code: \d+(?: - )?", "", str(error))
-    return protocol.valid_text(" ".join(text.split())[:300]) or type(error).__name__
+    """Return the server's own words, on one line, clipped; whatever the shape of the body."""
+    text = str(error)
+    if isinstance(error, openai.APIStatusError):
+        text = _body_words(error.response) or error.response.reason_phrase or type(error).__name__
+    clean = escape.inert(protocol.valid_text(" ".join(text.split())[:300]))
+    return clean or type(error).__name__
+
+
+def _body_words(response: httpx2.Response) -> str | None:
+    """Return the words of an error's body: of JSON, of the title of a page, else its text."""
+    try:
+        return replies.words_of(response.json())
+    except ValueError:
+        title = re.search(r"<title[^>]*>(.*?)</title>", response.text, re.IGNORECASE | re.DOTALL)
+        return (title[1] if title else response.text).strip() or None
 
 
 def _is_timeout(error: BaseException | None) -> bool:

@@ -19,6 +19,7 @@ from lion.config.settings import Generate
 from lion.conversations import ONLY_FIELD, TaskTemplate
 from lion.errors import DataError
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
+from lion.prompting.replies import incomplete
 from lion.prompting.templates import Prompts, fence
 from lion.records.rows import Dropped, Kind, Message
 from lion.words import words
@@ -78,15 +79,15 @@ def candidate(outcome: Outcome, parent_id: str, settings: Generate) -> str | Dro
     text = _LABEL.sub("", outcome.text.strip()).strip()
     reason = _reject_reason(text, outcome.finish_reason, settings)
     if reason is not None:
-        return Dropped(STAGE, reason, id=parent_id, text=outcome.text)
+        detail = outcome.finish_reason if reason == "unknown_finish_reason" else None
+        return Dropped(STAGE, reason, id=parent_id, text=outcome.text, detail=detail)
     return text
 
 
 def _reject_reason(text: str, finish_reason: str, settings: Generate) -> str | None:
-    if finish_reason == "length":
-        return "truncated"
-    if finish_reason == "content_filter":  # other values (eos, null) are server-specific ends
-        return finish_reason
+    reason = incomplete(finish_reason)
+    if reason is not None:
+        return reason
     if not text or "\x00" in text:
         return "malformed"
     if len(words(text, "unicode")) < settings.min_words:
@@ -179,7 +180,7 @@ def _candidate(
 ) -> str | Dropped:
     if place > count:
         return Dropped(BOOTSTRAP_STAGE, "surplus", text=text)
-    whole = reply.finish_reason == "length" and place < tasks
+    whole = reply.ending == "truncated" and place < tasks
     task_reply = dataclasses.replace(
         reply, text=text, finish_reason="stop" if whole else reply.finish_reason
     )

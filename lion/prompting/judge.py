@@ -9,6 +9,7 @@ from typing import Literal
 
 from lion.prompting import judge_parser
 from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.replies import incomplete
 from lion.prompting.templates import Prompts, fence
 from lion.records.rows import ORDERS, Order, Review
 
@@ -59,9 +60,8 @@ def parse_review(
     """
     if isinstance(outcome, Failure):
         return Review(identity, order, None, None, outcome.reason, outcome.detail)
-    # a reply that the token cap cut off may end in the 1 of a 10
-    cut = outcome.finish_reason == "length"
-    scores = "truncated" if cut else _read(outcome.text, shown, form)
+    # a reply that was cut off may end in the 1 of a 10
+    scores = incomplete(outcome.finish_reason) or _read(outcome.text, shown, form)
     if isinstance(scores, str):
         return Review(identity, order, None, None, scores, outcome.text)
     first, second = scores

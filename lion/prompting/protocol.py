@@ -6,6 +6,7 @@ Pure: builds bodies and reads bytes. Sending is `api`'s, keeping is `ledger`'s.
 """
 
 import base64
+import dataclasses
 import hashlib
 import math
 import struct
@@ -15,7 +16,9 @@ from typing import Any
 
 import orjson
 
-from lion.config.settings import EmbeddingEndpoint, Endpoint
+from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
+from lion.prompting import replies
+from lion.prompting.replies import Ending
 from lion.records.rows import Message
 
 
@@ -57,6 +60,11 @@ class Reply:
     model: str
     usage: Usage | None
 
+    @property
+    def ending(self) -> Ending:
+        """How it ended, whatever the server's word."""
+        return replies.ending(self.finish_reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -67,9 +75,13 @@ class Failure:
 
 
 Outcome = Reply | Failure
-_FINAL = frozenset({"cap_spent", "content_filter", "refused"})
-_BROKEN_OFF = frozenset({"abort", "error"})
-"""Finish reasons of vLLM, SGLang and proxies for an answer that the server itself cut short."""
+_FINAL = frozenset({"cap_spent", "content_filter", "refused", "tool_call", "unreadable_content"})
+_WITHOUT_ANSWER: Mapping[Ending, str] = {
+    "truncated": "cap_spent",
+    "filtered": "content_filter",
+    "tool_call": "tool_call",
+}
+"""The failure of a reply without text, by its ending; else it is `empty_reply`."""
 
 
 def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, Any]:
@@ -123,40 +135,75 @@ def key_of(address: str, canonical_body: bytes, sample: int) -> bytes:
 def parse(raw: bytes) -> Outcome:
     """Read a reply's bytes. What is not a usable answer is a Failure with its reason.
 
-    Empty content is a failure: `refused` where the model says why; `cap_spent` with
-    `finish_reason: length` (a reasoning model that thought until its cap: billed, and asking again
-    would not help); else `empty_reply`, to be asked again. So is `broken_off`, half an answer that
-    the server gave up. Reasoning beside the answer, under whichever name, is no part of it. A reply
+    Empty content is a failure: `refused` where the model says why; `cap_spent` where the cap cut it
+    off (a reasoning model that thought until its cap: billed, and asking again would not help);
+    `tool_call`; else `empty_reply`, to be asked again. So is `broken_off`, half an answer that the
+    server gave up. Content of a shape that is no text is `unreadable_content`: asking again would
+    bring the same. Reasoning beside the answer, under whichever name, is no part of it. A reply
     with `data` in the place of `choices` is an embedding.
     """
     try:
         document = orjson.loads(raw)
         if "choices" not in document and "data" in document:
             return _embedding(document, raw)
+        if "choices" not in document and document.get("error"):
+            return Failure("broken_off", replies.words_of(document) or _clip(raw))
         choice = document["choices"][0]
-        content = choice["message"].get("content")
+        message = choice["message"]
+        content = message.get("content")
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
         return Failure("malformed_reply", _clip(raw))
-    finish_reason = choice.get("finish_reason") or "unknown"
-    if not isinstance(content, str | None) or not isinstance(finish_reason, str):
-        return Failure("malformed_reply", _clip(raw))
-    if finish_reason in _BROKEN_OFF:
-        return Failure("broken_off", f"finish_reason {finish_reason}")
-    if content is None or not content.strip():
-        refusal = choice["message"].get("refusal")
-        if isinstance(refusal, str) and refusal:
-            return Failure("refused", refusal[:200])
-        reason = {"length": "cap_spent", "content_filter": "content_filter"}.get(
-            finish_reason, "empty_reply"
-        )
-        return Failure(reason, f"finish_reason {finish_reason}")
+    finish_reason = choice.get("finish_reason") or replies.UNSTATED
+    text = replies.content_text(content)
+    if text is None or not isinstance(finish_reason, str):
+        return Failure("unreadable_content", _clip(raw))
+    failure = _failure(choice, text, finish_reason)
+    if failure is not None:
+        return failure
     model = document.get("model")
     return Reply(
-        text=content,
+        text=text,
         finish_reason=finish_reason,
         model=model if isinstance(model, str) else "unknown",
         usage=_usage(document),
     )
+
+
+def _failure(choice: dict[str, Any], text: str, finish_reason: str) -> Failure | None:
+    """Return why a choice has no usable answer, or None."""
+    words = f"finish_reason {valid_text(finish_reason)[:40]}"
+    ending = replies.ending(finish_reason)
+    if choice.get("error"):  # OpenRouter: the provider behind it gave up
+        return Failure("broken_off", (replies.words_of(choice) or words)[:200])
+    if ending == "broken_off":
+        return Failure("broken_off", words)
+    if ending == "tool_call":
+        return Failure("tool_call", words)
+    if text.strip():
+        return None
+    refusal = choice["message"].get("refusal")
+    if isinstance(refusal, str) and refusal:
+        return Failure("refused", refusal[:200])
+    return Failure(_WITHOUT_ANSWER.get(ending, "empty_reply"), words)
+
+
+def without_thoughts(outcome: Outcome, thinking: Thinking) -> Outcome:
+    """Return a reply without the thoughts in its content, or why nothing is left of it.
+
+    `keep` leaves them; `refuse` makes a reply with thoughts a failure, `thinking`. The ledger keeps
+    the whole reply.
+    """
+    if isinstance(outcome, Failure) or thinking == "keep":
+        return outcome
+    thoughts, answer = replies.split_thoughts(outcome.text)
+    if not thoughts:
+        return outcome
+    if thinking == "refuse":
+        return Failure("thinking", " ".join(thoughts.split())[:200])
+    if not answer.strip():
+        spent = outcome.ending == "truncated"
+        return Failure("cap_spent" if spent else "empty_reply", "thoughts and no answer")
+    return dataclasses.replace(outcome, text=answer)
 
 
 def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
@@ -197,25 +244,56 @@ def usage(raw: bytes) -> Usage | None:
 
 
 def _usage(document: dict[str, Any]) -> Usage | None:
-    told = document.get("usage")
-    if not isinstance(told, dict):
+    counts = document.get("usage")
+    if not isinstance(counts, dict):
         return None
-    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
-    if completion is None and "data" in document:  # an embedding, for which nothing is written
+    prompt = _tokens(counts, "prompt_tokens", "input_tokens")
+    completion = _tokens(counts, "completion_tokens", "output_tokens")
+    embedding = "data" in document  # for which nothing is written
+    if completion is None and embedding:
         completion = 0
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    if not prompt or completion is None:
         return None
-    if min(prompt, completion) < 0:
+    if completion == 0 and not embedding and _has_text(document):
         return None
-    cached = _part(told, "prompt_tokens_details", "cached_tokens", prompt)
-    reasoning = _part(told, "completion_tokens_details", "reasoning_tokens", completion)
+    cached = _part(counts, "prompt_tokens_details", "cached_tokens", prompt)
+    reasoning = _part(counts, "completion_tokens_details", "reasoning_tokens", completion)
     return Usage(prompt, completion, cached, reasoning)
 
 
-def _part(told: dict[str, Any], details: str, name: str, most: int) -> int:
-    """Return a part of a count, 0 where the server tells none that makes sense."""
-    found = told.get(details)
-    part = found.get(name) if isinstance(found, dict) else None
+_MOST_TOKENS = 2**31 - 1
+"""Counts above are no counts: no model reads or writes so much."""
+
+
+def _tokens(counts: dict[str, Any], *names: str) -> int | None:
+    """Return the first count of `names` that can be believed, None where there is none.
+
+    Some servers send a whole number as a float or as text.
+    """
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, bool) or value is None:
+            continue
+        try:
+            count = int(value) if float(value) == int(value) else -1
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if 0 <= count <= _MOST_TOKENS:
+            return count
+    return None
+
+
+def _has_text(document: dict[str, Any]) -> bool:
+    try:
+        return bool(replies.content_text(document["choices"][0]["message"]["content"]))
+    except (KeyError, IndexError, TypeError):
+        return False
+
+
+def _part(counts: dict[str, Any], details: str, name: str, most: int) -> int:
+    """Return a part of a count, 0 where the server sends none that makes sense."""
+    parts = counts.get(details)
+    part = parts.get(name) if isinstance(parts, dict) else None
     return part if isinstance(part, int) and 0 <= part <= most else 0
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.replies import incomplete
 from lion.prompting.templates import Prompts
 from lion.records.rows import Answer, Dropped, Instruction
 
@@ -31,10 +32,9 @@ def parse_answer(
     """
     if isinstance(outcome, Failure):
         return Dropped(STAGE, outcome.reason, id=instruction.id, detail=outcome.detail)
-    if outcome.finish_reason == "length" and truncated == "drop":
-        return Dropped(STAGE, "truncated", id=instruction.id, text=outcome.text)
-    if outcome.finish_reason == "content_filter":
-        return Dropped(STAGE, "content_filter", id=instruction.id, text=outcome.text)
+    reason = incomplete(outcome.finish_reason)
+    if reason is not None and (reason, truncated) != ("truncated", "keep"):
+        return Dropped(STAGE, reason, instruction.id, outcome.text, outcome.finish_reason)
     return Answer(instruction.id, outcome.text, outcome.finish_reason, outcome.model)
 
 

@@ -86,7 +86,10 @@ def _reply(
             if not replies:  # samples are used in ascending order
                 return None
             for key in keys:
-                outcome = protocol.parse(replies[key]) if key in replies else None
+                if key not in replies:
+                    continue
+                parsed = protocol.parse(replies[key])
+                outcome = protocol.without_thoughts(parsed, settings.generator.thinking)
                 if not isinstance(outcome, Reply):
                     continue
                 text = generator.candidate(outcome, parent.id, rules)

@@ -22,6 +22,7 @@ class Call:
     raw: bytes
     headers: Mapping[str, str]
     at: float  # seconds of the monotonic clock
+    query: str = ""  # of the address
 
     @cached_property
     def body(self) -> Any:

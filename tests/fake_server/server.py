@@ -44,7 +44,8 @@ class ChatServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Keep a request and answer it."""
         raw = await request.read()
-        call = Call(len(self.calls) + 1, raw, request.headers, time.monotonic())
+        query = request.rel_url.query_string
+        call = Call(len(self.calls) + 1, raw, request.headers, time.monotonic(), query)
         self.calls.append(call)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)

@@ -1,0 +1,257 @@
+"""Providers as they are: troubles of account, row and server, over a real socket."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import Open, ask_for, kept, texts
+from fake_server import Behaviour, Call, ChatServer, refuses, says
+
+from lion.errors import BudgetError, EndpointError
+from lion.llm import quiet
+from lion.llm.ledger import Cap, Ledger
+from lion.llm.slots import Slots
+from lion.prompting.protocol import Failure
+
+
+def answers(status: int, document: Any) -> Behaviour:
+    return Behaviour(status, json.dumps(document).encode(), billed=False)
+
+
+ACCOUNT = {
+    "OpenAI": refuses(429, "You exceeded your current quota.", code="insufficient_quota"),
+    "OpenAI, hard limit": refuses(400, "Billing hard limit has been reached."),
+    "Anthropic": answers(
+        400,
+        {"type": "error", "error": {"type": "invalid_request_error", "message":
+         "Your credit balance is too low to access the Anthropic API."}},
+    ),
+    "DeepSeek": answers(402, {"error": {"message": "Insufficient Balance", "code": None}}),
+    "OpenRouter": answers(402, {"error": {"message": "Insufficient credits", "code": 402}}),
+    "OpenRouter, a day": refuses(429, "Rate limit exceeded: free-models-per-day"),
+    "Groq, a day": refuses(429, "Rate limit reached for model `m` on tokens per day (TPD)"),
+    "Gemini, a day": answers(
+        429,
+        [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+          "You exceeded your current quota.", "details": [
+              {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}}],
+    ),
+    "z.ai": answers(429, {"error": {"code": "1113", "message": "recharge, please"}}),
+    "DashScope": answers(400, {"code": "Arrearage", "message": "Access denied."}),
+    "one-api": answers(403, {"error": {"code": "insufficient_user_quota", "message": "no"}}),
+    "Moonshot": answers(429, {"error": {"type": "exceeded_current_quota_error", "message": "x"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ACCOUNT)
+def test_an_account_that_cannot_pay_stops_the_run_and_drops_no_row(
+    provider: str, chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    chat_server.answer = lambda call: says("x") if call.number <= 6 else ACCOUNT[provider]
+    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match="Top up the account"):
+        asker.ask([ask_for(number) for number in range(10)], max_failed=9)
+    assert (len(chat_server.calls), kept(tmp_path)) == (7, 6)
+
+
+PATIENCE = {
+    "OpenAI": refuses(429, "Rate limit reached for requests per minute (RPM): limit 3"),
+    "Gemini": answers(
+        429,
+        [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+          "You exceeded your current quota.", "details": [
+              {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel"}]}}],
+    ),
+    "Anthropic": answers(529, {"type": "error", "error": {"type": "overloaded_error"}}),
+    "plain": refuses(429, "Too many requests"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", PATIENCE)
+def test_a_limit_that_passes_is_waited_for(
+    provider: str, chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: PATIENCE[provider] if call.number == 2 else says("x")
+    with opened(concurrency=1) as asker:
+        assert texts(asker.ask([ask_for(number) for number in range(3)])) == ["x"] * 3
+
+
+ROW = {
+    "OpenRouter": answers(
+        403, {"error": {"code": 403, "message": "the input was flagged by moderation"}}
+    ),
+    "Azure": refuses(400, "The response was filtered by the content management policy."),
+    "a gateway": refuses(403, "Forbidden by rule 7"),
+    "not found": refuses(404, "Not Found"),
+}
+
+
+@pytest.mark.parametrize("provider", ROW)
+def test_what_is_refused_among_answers_is_that_rows_failure(
+    provider: str, chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: ROW[provider] if call.question == "q2" else says("x")
+    with opened(concurrency=1) as asker:
+        found = asker.ask([ask_for(number) for number in range(6)])
+    failures = [place for place, one in enumerate(found) if isinstance(one, Failure)]
+    assert failures == [2]
+    assert len(chat_server.calls) == 6, "what trying again cannot change is not tried again"
+
+
+def test_a_key_that_is_revoked_meanwhile_stops_the_run(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: says("x") if call.number == 1 else refuses(403, "Forbidden")
+    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match="Look at the key"):
+        asker.ask([ask_for(number) for number in range(40)])
+    assert len(chat_server.calls) == 9
+
+
+def test_content_that_is_no_text_is_asked_for_once(chat_server: ChatServer, opened: Open) -> None:
+    document = json.loads(says("x").body)
+    document["choices"][0]["message"]["content"] = {"a": 1}
+    chat_server.answer = Behaviour(body=json.dumps(document).encode())
+    with opened() as asker:
+        (found,) = asker.ask([ask_for(1)])
+    assert isinstance(found, Failure)
+    assert found.reason == "unreadable_content"
+    assert len(chat_server.calls) == 1
+
+
+COUNTS: dict[str, object] = {
+    "none": None,
+    "negative": {"prompt_tokens": -1, "completion_tokens": -9},
+    "zero": {"prompt_tokens": 0, "completion_tokens": 0},
+    "above 2^63": {"prompt_tokens": 2**70, "completion_tokens": 3},
+    "absurd": {"prompt_tokens": 2**30, "completion_tokens": 3},
+    "text": {"prompt_tokens": "many", "completion_tokens": "few"},
+}
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_the_cap_holds_whatever_a_server_counts(
+    counts: str, chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    document = {**json.loads(says("Yes.").body), "usage": COUNTS[counts]}
+    chat_server.answer = Behaviour(body=json.dumps(document).encode())
+    cap = Cap(tokens=1000)
+    with (
+        opened(concurrency=4, request={"max_tokens": 50}, cap=cap) as asker,
+        pytest.raises(BudgetError),
+    ):
+        asker.ask([ask_for(number) for number in range(100)])
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        spent, reserved = ledger.spent()
+    assert 0 < spent.tokens <= 1000
+    assert reserved.calls == 0
+    assert kept(tmp_path) == len(chat_server.calls) < 10
+
+
+def test_headers_and_query_go_with_each_call_and_stay_out_of_the_ledger(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_KEY", "azure-secret-1")
+    chat_server.answer = lambda call: says(f"{len(call.headers['api-key'])} letters")
+    with opened(headers={"api-key": "AZURE_KEY"}, query={"api-version": "2024-10-21"}) as asker:
+        assert texts(asker.ask([ask_for(1)])) == ["14 letters"]
+    assert [call.query for call in chat_server.calls] == ["api-version=2024-10-21"]
+    assert b"azure-secret-1" not in (tmp_path / "ledger.sqlite").read_bytes()
+    monkeypatch.delenv("AZURE_KEY")
+    with (
+        opened(headers={"api-key": "AZURE_KEY"}) as asker,
+        pytest.raises(EndpointError, match="environment variable AZURE_KEY"),
+    ):
+        asker.ask([ask_for(2)])
+
+
+def test_a_header_that_a_server_repeats_is_blotted_out(
+    chat_server: ChatServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_KEY", "azure-secret-1")
+    chat_server.answer = refuses(401, "the key azure-secret-1 is wrong")
+    with (
+        opened(headers={"api-key": "AZURE_KEY"}) as asker,
+        pytest.raises(EndpointError, match=r"the key \(the key\) is wrong"),
+    ):
+        asker.ask([ask_for(1)])
+
+
+# --- slow servers ------------------------------------------------------------------------------
+
+
+def test_a_server_that_answers_few_calls_at_once_is_asked_fewer(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """Sixteen at once time out, two do not."""
+    busy = 0.0
+
+    def slowly(call: Call) -> Behaviour:
+        nonlocal busy
+        busy = max(busy, call.at) + 0.1  # one call after the other
+        return says(call.question, delay=busy - call.at)
+
+    chat_server.answer = slowly
+    with opened(concurrency=16, timeout=0.8, tries=8) as asker:
+        found = asker.ask([ask_for(number) for number in range(24)])
+    assert texts(found) == [f"q{number}" for number in range(24)]
+
+
+def test_a_server_that_answers_no_call_in_time_stops_the_run(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = says("x", delay=30)
+    with (
+        opened(concurrency=16, timeout=0.2, tries=50) as asker,
+        pytest.raises(EndpointError, match=r"Raise api\.timeout"),
+    ):
+        asker.ask([ask_for(number) for number in range(40)])
+    assert len(chat_server.calls) < 40
+
+
+def test_slots_are_fewer_after_time_outs_and_more_after_replies() -> None:
+    clock = iter(range(100))
+    slots = Slots(64, _clock=lambda: float(next(clock)))
+    slots.timed_out(began=-1.0)
+    assert slots.limit == 8, "none succeeded"
+    slots.timed_out(began=-1.0)
+    assert slots.limit == 8, "that call began before the cut"
+    for _ in range(8):
+        slots.succeeded()
+    assert slots.limit == 9
+    slots.succeeded()
+    slots.timed_out(began=50.0)
+    assert slots.limit == 4
+
+
+def test_who_waits_for_a_slot_is_woken_in_order() -> None:
+    async def run() -> list[int]:
+        slots, order = Slots(1), []
+
+        async def work(number: int) -> None:
+            await slots.take()
+            order.append(number)
+            await asyncio.sleep(0)
+            slots.give_back()
+
+        await asyncio.gather(*(work(number) for number in range(5)))
+        return order
+
+    assert asyncio.run(run()) == [0, 1, 2, 3, 4]
+
+
+def test_a_person_who_waits_is_told_why(
+    chat_server: ChatServer,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(quiet, "QUIET_SECONDS", 0.6)
+    slow = replace(says("x"), delay=3)
+    chat_server.answer = lambda call: slow if call.number <= 2 else says("x")
+    with opened(concurrency=2, timeout=1.0) as asker:
+        asker.ask([ask_for(number) for number in range(2)])
+    told = capsys.readouterr().err
+    assert "no reply for" in told
+    assert "calls in flight" in told
