@@ -79,6 +79,16 @@ def test_a_limit_that_passes_is_waited_for(
 
 
 ROW = {
+    "a prompt that is repeated": answers(
+        403,
+        {
+            "error": {
+                "code": 403,
+                "message": "flagged",
+                "metadata": {"flagged_input": "How many per day? My credit balance is too low"},
+            }
+        },
+    ),
     "OpenRouter": answers(
         403, {"error": {"code": 403, "message": "the input was flagged by moderation"}}
     ),

@@ -39,24 +39,28 @@ _WORDS = re.compile(
             r"account .{0,40}(suspended|in arrears|overdue|deactivated)",  # Moonshot, z.ai
             r"(monthly|spend(ing)?) (spend(ing)? )?limit (reached|exceeded|has been)",
             r"reached your specified .{0,20}usage limits?",  # Anthropic: a limit of one's own
-            r"per[- ]day\b|\b(RPD|TPD)\b|PerDay",  # Groq, OpenAI, OpenRouter, Gemini's quotaId
         )
     ),
     re.IGNORECASE,
 )
+_DAILY = re.compile(r"per[- ]day\b|\b(RPD|TPD)\b|PerDay", re.IGNORECASE)
+"""Limits of a day: Groq, OpenAI, OpenRouter, Gemini's quotaId."""
 _PASSES = re.compile(r"per[- ]?minute|per[- ]?second|\b(RPM|TPM)\b", re.IGNORECASE)
 """Limits that pass while one waits, as Gemini's quotaId `...PerMinute...`."""
 
 
-def is_account_trouble(status: int, body: str, codes: frozenset[str]) -> bool:
+def is_account_trouble(status: int, words: str, codes: frozenset[str]) -> bool:
     """Tell whether an error says that the account is exhausted, unpaid or closed.
 
-    `codes` are the error's `code`, `type` and `status`, `body` its text.
+    `codes` are the error's `code`, `type` and `status`, `words` its message and the names of its
+    quotas: not the whole body, which may repeat the prompt.
     """
     if status == 402:  # Payment Required: DeepSeek, OpenRouter, Perplexity
         return True
     if any(code.lower() in _CODES for code in codes):
         return True
-    if status < 400 or status >= 500 or (status == 429 and _PASSES.search(body)):
+    if status == 429 and _DAILY.search(words):
+        return True
+    if status < 400 or status >= 500 or (status == 429 and _PASSES.search(words)):
         return False
-    return _WORDS.search(body) is not None
+    return _WORDS.search(words) is not None

@@ -47,7 +47,7 @@ async def _watch(shared: RequestBatch, api: Api) -> None:
 
 
 def why_quiet(shared: RequestBatch, api: Api, waited: float, troubles: Counter[str]) -> str:
-    """Return what a person is told after `waited` seconds without a reply."""
+    """Return the sentence for a person after `waited` seconds without a reply."""
     start = f"no reply for {waited / 60:.0f} min, {shared.in_flight:,} calls in flight"
     if not troubles:
         return f"{start}: the server is slow (a call may take api.timeout = {api.timeout:g} s)"

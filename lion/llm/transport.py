@@ -69,6 +69,8 @@ class EndpointRefusedError(EndpointError):
         self.failure = failure
 
 
+_SHOWN = 300  # characters of a server's words
+_QUOTA = re.compile(r'"quotaId"\s*:\s*"([^"]*)"')  # Gemini: the limit by its span
 _MODEL_IS_GONE = re.compile(
     r"model.{0,80}(not exist|not found|unknown|decommissioned|deprecated|no longer)", re.IGNORECASE
 )
@@ -139,7 +141,7 @@ class Transport:
             return Failure("timeout", f"no reply in {self.api.timeout} s")
         cause = error.__cause__ or error
         unreadable = isinstance(error, _UnreadableError) or isinstance(cause, _UnreadableError)
-        return Failure("unreadable_reply" if unreadable else "connection", _words(cause))
+        return Failure("unreadable_reply" if unreadable else "connection", self._shown(cause))
 
     async def _bounded(self, response: httpx2.Response) -> None:
         """Let no more of a reply be read than fits: an endless one would fill the memory."""
@@ -205,10 +207,11 @@ class Transport:
         return self._stack.enter_context(server.running())
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, words = error.status_code, self.without_key(_words(error))
+        status, words = error.status_code, self._shown(error)
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
-        if is_account_trouble(status, error.response.text, _codes(error)):
+        quotas = " ".join(_QUOTA.findall(error.response.text))
+        if is_account_trouble(status, f"{words} {quotas}", _codes(error)):
             return EndpointRefusedError(
                 f"{self.who}: {words} Top up the account (or wait for its limit) and run again.",
                 failure,
@@ -219,9 +222,13 @@ class Transport:
             return RetryableError(failure, after)
         if status == 401 or (status == 404 and _MODEL_IS_GONE.search(words)):
             return self.misconfigured(failure)
-        if status in (403, 404) and not _MODERATED.search(error.response.text):
-            return DeniedError(failure)
-        return RefusedError(failure)
+        if status == 403 and _MODERATED.search(error.response.text):
+            return RefusedError(Failure("moderated", words))
+        return DeniedError(failure) if status in (403, 404) else RefusedError(failure)
+
+    def _shown(self, error: BaseException) -> str:
+        """Return an error's words, clipped after the key is blotted out."""
+        return self.without_key(_words(error))[:_SHOWN]
 
     def without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
@@ -289,11 +296,11 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _words(error: BaseException) -> str:
-    """Return the server's own words, on one line, clipped; whatever the shape of the body."""
+    """Return the server's own words, on one line; whatever the shape of the body."""
     text = str(error)
     if isinstance(error, openai.APIStatusError):
         text = _body_words(error.response) or error.response.reason_phrase or type(error).__name__
-    clean = escape.inert(protocol.valid_text(" ".join(text.split())[:300]))
+    clean = escape.inert(protocol.valid_text(" ".join(text.split())))
     return clean or type(error).__name__
 
 
@@ -301,7 +308,7 @@ def _body_words(response: httpx2.Response) -> str | None:
     """Return the words of an error's body: of JSON, of the title of a page, else its text."""
     try:
         return replies.words_of(response.json())
-    except ValueError:
+    except (ValueError, RecursionError):
         title = re.search(r"<title[^>]*>(.*?)</title>", response.text, re.IGNORECASE | re.DOTALL)
         return (title[1] if title else response.text).strip() or None
 

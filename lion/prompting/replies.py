@@ -188,4 +188,4 @@ def _upstream(error: dict[str, Any]) -> str | None:
     """Return what the provider behind OpenRouter said, whose own message says nothing."""
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    return f"({raw[:200]})" if isinstance(raw, str) and raw else None
+    return f"({raw})" if isinstance(raw, str) and raw else None

@@ -18,13 +18,15 @@ import re
 import sys
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.readers import formats
 from lion.readers.formats import Problem, SourceRow
@@ -48,9 +50,16 @@ class Loaded:
     rows: tuple[SourceRow, ...]
     problems: tuple[Problem, ...]
 
+    @property
+    def unread(self) -> Counter[str]:
+        """The number of rows with text under a key that is not read, by the key."""
+        return Counter(key for row in self.rows for key in row.unread)
 
-def read_rows(path: Path) -> Loaded:
+
+def read_rows(path: Path, task: TaskTemplate | None = None) -> Loaded:
     """Read the instructions of `path`: `.parquet`, `.csv`, `.tsv`, else JSON.
+
+    Rows of a declared `task` may bring its fields alone.
 
     The first character, not the name, distinguishes an array from lines. Blank lines are skipped.
     Raises DataError where the file cannot be read, or where a broken array makes the next row's
@@ -60,7 +69,8 @@ def read_rows(path: Path) -> Loaded:
     problems: list[Problem] = []
     file = str(path)
     for line, value in _objects(path):
-        for outcome in [value] if isinstance(value, Problem) else formats.rows(value, file, line):
+        outcomes = [value] if isinstance(value, Problem) else formats.rows(value, file, line, task)
+        for outcome in outcomes:
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -166,7 +176,9 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
         if line.isspace():
             continue
         try:
-            yield number, orjson.loads(line)
+            value = orjson.loads(line)
+            repeated = _repeated_key(line, value)
+            yield number, value if repeated is None else _repeats(path, number, repeated)
             continue
         except orjson.JSONDecodeError:
             pass  # the standard library accepts more, and reports the position of the error
@@ -176,6 +188,23 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
             yield number, Problem(str(path), number, f"not UTF-8 at byte {error.start + 1}")
         except (ValueError, RecursionError) as error:
             yield number, Problem(str(path), number, f"broken JSON: {_fault(error)}")
+
+
+def _repeated_key(text: bytes, value: object) -> str | None:
+    """Return a key that stands twice in an object: parsers keep the last and lose the others."""
+    if not isinstance(value, dict) or text.count(b'":') + text.count(b'" :') <= len(value):
+        return None
+    repeated: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        repeated.extend(key for key, count in Counter(key for key, _ in items).items() if count > 1)
+
+    json.loads(text, object_pairs_hook=pairs)
+    return repeated[0] if repeated else None
+
+
+def _repeats(path: Path, line: int, key: str) -> Problem:
+    return Problem(str(path), line, f"the key {key!r:.40} stands twice; keep one of them")
 
 
 def _document(path: Path, content: bytes) -> tuple[int, Any]:
@@ -256,10 +285,13 @@ def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, An
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
     last_line = 1
     try:
+        reader.fieldnames = _header(path, reader.fieldnames or [])
         for row in reader:
             line, last_line = last_line + 1, reader.line_num
             if None in row:
                 yield line, Problem(str(path), line, "more cells than the header has")
+            elif None in row.values():
+                yield line, Problem(str(path), line, "fewer cells than the header has")
             elif any(_ESCAPED.search(cell or "") for cell in row.values()):
                 yield line, Problem(str(path), line, "not UTF-8")
             else:
@@ -269,6 +301,19 @@ def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, An
             f"{path}:{last_line + 1}: broken CSV: {error}; the rows from here on cannot be told "
             "apart: mend the file"
         ) from error
+
+
+def _header(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of a header. Raises DataError for one without a name, and for a repeated."""
+    stripped = [name.strip() for name in names]
+    if len(stripped) == 1 and ";" in stripped[0]:
+        raise DataError(f"{path}:1: cells are separated by `;`; save the file with commas")
+    for place, name in enumerate(stripped, start=1):
+        if not name:
+            raise DataError(f"{path}:1: column {place} has no name; name it or remove it")
+        if name in stripped[: place - 1]:
+            raise DataError(f"{path}:1: the column {name!r} stands twice; keep one of them")
+    return stripped
 
 
 def _parquet(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:

@@ -5,12 +5,16 @@ with `examples`), AGIEval (`passage`, `question`, `options`) and the 80 question
 (`question_id`, `text`).
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from lion.conversations import TaskTemplate
 from lion.errors import DataError
+from lion.readers.choices import answer_label, read_options
+from lion.readers.field_names import unread, with_known_names
 from lion.records.rows import Message, read_messages
 
 Turns = tuple[Message, ...]
@@ -33,8 +37,8 @@ class SourceRow(NamedTuple):
 
     `messages` are canonical and end with a user's turn. `expected` is the reference answer, None
     where it is absent or empty; `classification` is whether the answer is one of a few labels,
-    None where the file does not say. `line` is the first line of the row, from 1; in Parquet, which
-    has no lines, the row's number.
+    None where the file does not say. `unread` are keys with text that are not read. `line` is the
+    first line of the row, from 1; in Parquet, which has no lines, the row's number.
     """
 
     messages: Turns
@@ -43,6 +47,7 @@ class SourceRow(NamedTuple):
     file: str
     line: int
     classification: bool | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +63,51 @@ class Problem:
         return f"{self.file}:{self.line}: {self.what}"
 
 
-def rows(value: object, file: str, line: int) -> Iterator[SourceRow | Problem]:
-    """Yield the rows of a value that begins at `line` of `file`, or their problems."""
+def rows(
+    value: object, file: str, line: int, task: TaskTemplate | None = None
+) -> Iterator[SourceRow | Problem]:
+    """Yield the rows of a value that begins at `line` of `file`, or their problems.
+
+    Rows of a declared `task` bring its fields, or a whole conversation of it.
+    """
     try:
-        instances = _instances(value, file)
+        instances = _instances(_of_task(value, task), file)
     except DataError as error:
         yield Problem(file, line, str(error))
         return
     for where, instance in instances:
         try:
-            yield _row(instance, file, line)
+            row = _row(instance, file, line)
+            _refuse_other_task(row, task)
+            yield row
         except DataError as error:
             yield Problem(file, line, f"{where}{error}")
+
+
+def _of_task(value: object, task: TaskTemplate | None) -> object:
+    """Return a row of fields as the conversation of its task; other values unchanged."""
+    if task is None or not isinstance(value, dict) or not task.has_fields(value):
+        return value
+    others = {key: part for key, part in value.items() if key not in task.fields}
+    return {**_with_text_answer(others), "messages": task.render(value)}
+
+
+def _with_text_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose answer is text: an object or a list is written as JSON."""
+    return {
+        key: json.dumps(value, ensure_ascii=False)
+        if key in (*_ANSWERS, "output", "response", "completion") and isinstance(value, dict | list)
+        else value
+        for key, value in row.items()
+    }
+
+
+def _refuse_other_task(row: SourceRow, task: TaskTemplate | None) -> None:
+    if task is not None and task.read(row.messages) is None:
+        raise DataError(
+            f"neither the fields of the task ({', '.join(task.fields)}) nor one of its "
+            "conversations (see `task` in params.yaml)"
+        )
 
 
 def _instances(value: object, file: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -117,7 +155,7 @@ def _examples(examples: list[Any], task: str) -> list[tuple[str, Mapping[str, An
 
 
 def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
-    value = _as_instruction(value, file)
+    value = _with_choices(_as_instruction(with_known_names(value), file))
     shapes = [key for key in _SHAPES if value.get(key) is not None]
     if len(shapes) != 1:
         keys = ", ".join(shapes or list(value)[:8]) or "nothing"
@@ -126,8 +164,11 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     for key in _TOOLS:
         if value.get(key):
             raise DataError(f"{key}: instructions with tools cannot be used")
+    turns = [*_history(value), *turns]
     system = _optional(value, "system")
     if system:
+        if turns and isinstance(turns[0], dict) and turns[0].get("role") == "system":
+            raise DataError("system: the conversation begins with a system turn already")
         turns = [{"role": "system", "content": system}, *turns]
     messages = tuple(read_messages(turns))
     # An exam's key of the reference answer has precedence over the answer of the conversation.
@@ -139,7 +180,38 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     _refuse_surrogates(expected)
     _refuse_surrogates(category)
     kind = _classification(value)
-    return SourceRow(messages, expected, category and category.strip(), file, line, kind)
+    others = tuple(unread(value))
+    return SourceRow(messages, expected, category and category.strip(), file, line, kind, others)
+
+
+def _history(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the turns before an instruction: LLaMA-Factory's pairs of question and answer."""
+    history = value.get("history")
+    if history in (None, [], ""):
+        return []
+    if not isinstance(history, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 for pair in history
+    ):
+        raise DataError(f"history: pairs [question, answer] are expected, found {history!r:.60}")
+    return [
+        {"role": role, "content": text}
+        for pair in history
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _with_choices(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a question with choices as an instruction that shows them; other values unchanged."""
+    options = read_options(value)
+    if options is None or value.get("instruction") is None:
+        return value
+    answers = {key: value[key] for key in _ANSWERS if key in value}
+    rest = {key: part for key, part in value.items() if key not in (*answers, "choices")}
+    return {
+        **rest,
+        "instruction": f"{value['instruction']}\n{options.lines()}",
+        "expected": answer_label(value, options, tuple(answers)),
+    }
 
 
 def _classification(value: Mapping[str, Any]) -> bool | None:
@@ -159,9 +231,13 @@ def _as_instruction(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
         return value
     if any(value.get(key) is not None for key in _SHAPES):
         return value
+    if isinstance(value.get("question"), dict):  # CommonsenseQA's first release
+        return {**value, "instruction": value["question"].get("stem")}
     if value.get("question") is not None:
-        task = {"category": _task(file)} if "options" in value else {}
-        return {**task, **value, "instruction": _question(value)}
+        bring_letters = value.get("choices") is not None and read_options(value) is None
+        is_exam = "options" in value or value.get("choices") is not None
+        task = {"category": _task(file)} if is_exam else {}
+        return {**task, **value, "instruction": _question(value, with_options=bring_letters)}
     if value.get("text") is not None:
         return {**value, "instruction": value["text"]}
     return value
@@ -172,11 +248,9 @@ def _task(file: str) -> str:
     return PurePath(file).name.split(".")[0]
 
 
-def _question(value: Mapping[str, Any]) -> str:
+def _question(value: Mapping[str, Any], *, with_options: bool) -> str:
     """Return passage, question and options of an item of AGIEval, each on lines of its own."""
-    options = value.get("options")
-    if options is None:
-        options = []
+    options = value.get("choices") if with_options else []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise DataError(f"options: a list of texts is expected, found {options!r:.60}")
     question = _optional(value, "question")

@@ -1,0 +1,96 @@
+"""Questions with choices: the options with letters go into the question, the answer is a letter.
+
+MMLU, MMLU-Pro, ARC, CommonsenseQA, OpenBookQA and HellaSwag by their own shapes. Pure.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import Any, NamedTuple
+
+from lion.errors import DataError
+
+_LETTERED = re.compile(r"\s*\(?[A-Z][).:]")  # AGIEval's options bring their letters
+
+
+class Options(NamedTuple):
+    """Texts and their labels, in order."""
+
+    labels: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def lines(self) -> str:
+        """Return the options as they stand in a question, a line each."""
+        pairs = zip(self.labels, self.texts, strict=True)
+        return "\n".join(["Options:", *(f"({label}) {text}" for label, text in pairs)])
+
+
+def read_options(row: Mapping[str, Any]) -> Options | None:
+    """Return the choices of a row, None where it has none or they bring letters of their own.
+
+    Raises DataError for choices of another shape.
+    """
+    value = row.get("choices")
+    question = row.get("question")
+    if value is None and isinstance(question, dict):  # CommonsenseQA's first release
+        value = question.get("choices")
+    if value is None:
+        columns = [row.get(letter) for letter in "ABCD"]  # MMLU's own files with a header
+        value = columns if all(isinstance(text, str) for text in columns) else None
+    if value is None:
+        return None
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        if all(map(_LETTERED.match, value)):
+            return None
+        return Options(tuple(ascii_uppercase[: len(value)]), tuple(value))
+    return _labelled(value)
+
+
+def _labelled(value: object) -> Options:
+    if isinstance(value, dict) and isinstance(value.get("text"), list):  # ARC, OpenBookQA
+        labels, texts = value.get("label"), value["text"]
+    elif isinstance(value, dict):  # {"A": "...", "B": "..."}
+        labels, texts = list(value), list(value.values())
+    elif isinstance(value, list) and all(isinstance(option, dict) for option in value):
+        labels = [option.get("label") for option in value]
+        texts = [option.get("text") for option in value]
+    else:
+        raise DataError(f"choices: a list of texts is expected, found {value!r:.60}")
+    whole = isinstance(labels, list) and len(labels) == len(texts) > 1
+    if not whole or not all(isinstance(part, str) for part in [*(labels or []), *texts]):
+        raise DataError(f"choices: texts with a label each are expected, found {value!r:.60}")
+    return Options(tuple(labels or []), tuple(texts))
+
+
+def answer_label(row: Mapping[str, Any], options: Options, keys: Sequence[str]) -> str | None:
+    """Return the label of the right option, None where the row names none.
+
+    It may be given as a label, as a text or as an index from 0. Raises DataError where it is none
+    of them.
+    """
+    for key in (*keys, "answer_index"):
+        value = row.get(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        label = _label(value, options)
+        if label is None:
+            raise DataError(
+                f"{key}: {value!r:.60} is no option; a label ({', '.join(options.labels)}), the "
+                "text of an option or its index from 0 is expected"
+            )
+        return label
+    return None
+
+
+def _label(value: object, options: Options) -> str | None:
+    if isinstance(value, str):
+        bare = value.strip().strip("()").rstrip(".)")
+        if bare in options.labels:
+            return bare
+        texts = [text.strip() for text in options.texts]
+        if value.strip() in texts:
+            return options.labels[texts.index(value.strip())]
+        value = int(bare) if bare.isdecimal() else None  # HellaSwag writes the index as text
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options.labels):
+        return options.labels[value]
+    return None
