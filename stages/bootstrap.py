@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lion.config import project
 from lion.config.settings import BootstrapSettings
+from lion.conversations import TaskTemplate
 from lion.generation import seed_pool
 from lion.generation.bootstrap import Bootstrapped, BootstrappedTask, bootstrap
 from lion.generation.filters import decontamination, quality
@@ -24,7 +25,8 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     entry = settings.bootstrap[work.iteration]
     # Not the exam that `seed` writes, which runs later: the file itself.
-    _, exams = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, [])
+    task = TaskTemplate.declared(settings.task)
+    _, exams = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, [], task)
     exams += seed_pool.further_exams(settings.decontaminate, settings.exams)
     seeds, dropped = _seeds(work, entry, exams)
     filters = settings.bootstrap_filters(work.iteration)
@@ -58,12 +60,13 @@ def _seeds(
     """Return the usable tasks of the user's files, and what was dropped of them."""
     settings = work.settings
     source = settings.seed.model_copy(update={"source": entry.seeds, "answers": "ask"})
-    rows, dropped = seed_pool.base_pool(source, settings.random_seed)
+    task = TaskTemplate.declared(settings.task)
+    rows, dropped = seed_pool.base_pool(source, settings.random_seed, task)
     tokens = quality.token_counter(settings.quality, settings.student)
-    rows, flawed = seed_pool.usable(rows, settings.quality, tokens)
-    guard = decontamination.guard(exams, settings.decontaminate)
-    clean, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated)
-    labelled = _labelled(entry)
+    rows, flawed = seed_pool.usable(rows, settings.quality, tokens, task)
+    guard = decontamination.guard(exams, settings.decontaminate, task)
+    clean, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)
+    labelled = _labelled(entry, task)
     seeds = [
         BootstrappedTask(row.id, row.messages, row.id in labelled, (), row.category, row.expected)
         for row in clean
@@ -71,12 +74,12 @@ def _seeds(
     return seeds, [*dropped, *flawed, *leaked]
 
 
-def _labelled(entry: BootstrapSettings) -> set[str]:
+def _labelled(entry: BootstrapSettings, task: TaskTemplate | None) -> set[str]:
     """Return the ids of the rows of the seeds' files that are classification tasks."""
     return {
         instruction_id(row.messages)
         for name in entry.seeds
-        for row in files.read_rows(Path(name)).rows
+        for row in files.read_rows(Path(name), task).rows
         if row.classification
     }
 

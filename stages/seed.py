@@ -18,11 +18,11 @@ from lion.records.rows import Verdict, reasons
 def main(work: stage.Work) -> str:
     """Write data/0/train_pool.jsonl and its verdicts (none yet), the exams and data/base."""
     settings = work.settings
-    rows, dropped = seed_pool.base_pool(settings.seed, settings.random_seed)
-    tokens = quality.token_counter(settings.quality, settings.student)
     task = TaskTemplate.declared(settings.task)
+    rows, dropped = seed_pool.base_pool(settings.seed, settings.random_seed, task)
+    tokens = quality.token_counter(settings.quality, settings.student)
     rows, flawed = seed_pool.usable(rows, settings.quality, tokens, task)
-    rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows)
+    rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows, task)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate, task)
     pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)

@@ -10,8 +10,8 @@ import pytest
 from fixtures import Configure, Workplace
 from huggingface_hub import constants
 
-from lion.config.settings import Settings
-from lion.conversations import transcript
+from lion.config.settings import Settings, TaskSettings
+from lion.conversations import TaskTemplate, transcript
 from lion.errors import DataError
 from lion.generation import seed_pool
 from lion.generation.filters.decontamination import guard
@@ -279,3 +279,35 @@ def test_a_kept_answer_that_is_badly_encoded_drops_its_row(
         assert [row.reason for row in dropped] == reasons
         assert len(kept) + len(dropped) == 2
     assert seed_pool.usable(found[:1], settings.quality, None)[1] == []
+
+
+def test_rows_of_a_declared_task_bring_its_fields_alone(
+    tmp_path: Path, configure: Configure
+) -> None:
+    """A shared prompt hides no row from the exam's guard, and makes none look like another."""
+    prompt = "Turn the ticket into one line of JSON with label and urgency, and nothing else. " * 4
+    task = TaskTemplate.declared(
+        TaskSettings.model_validate(
+            {
+                "fields": ["ticket"],
+                "messages": [{"role": "user", "content": f"{prompt}\n\n$ticket"}],
+                "good": None,
+            }
+        )
+    )
+    tickets = [f"Printer number {number} is broken, please help." for number in range(60)]
+    path = tmp_path / "tickets.jsonl"
+    lines = [json.dumps({"ticket": ticket, "expected": {"label": "defect"}}) for ticket in tickets]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    settings = configure({})
+    seed = settings.seed.model_copy(update={"source": [str(path)], "holdout": 20})
+    rows, dropped = seed_pool.base_pool(seed, 0, task)
+    assert (len(rows), dropped) == (60, [])
+    exam_settings = settings.exam.model_copy(update={"file": None})
+    pool, exam = seed_pool.base_exam(exam_settings, seed, 0, rows, task)
+    rules = settings.decontaminate.model_copy(update={"ngram": 13})
+    kept, leaked = seed_pool.clean(pool, guard(exam, rules, task), "drop", task)
+    assert (len(kept), len(leaked), len(exam)) == (40, 0, 20)
+    assert exam[0].expected == '{"label": "defect"}'
+    bare = [row.messages[0]["content"] for row in pool]
+    assert all(guard(exam, rules).find_overlap(text) for text in bare), "the prompt is 13 words"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from lion import pools
+from lion import console, pools
 from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
 from lion.conversations import TaskTemplate, transcript, variable_part
 from lion.errors import DataError
@@ -29,7 +29,9 @@ _SHOWN = 10  # problems that one message lists
 OnProblem = Literal["error", "drop"]
 
 
-def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list[Dropped]]:
+def base_pool(
+    settings: Seed, random_seed: int, task: TaskTemplate | None = None
+) -> tuple[list[Instruction], list[Dropped]]:
     """Return the base pool and what was dropped from it. Raises DataError."""
     if settings.source == EMBEDDED:
         tasks = task_families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
@@ -37,7 +39,7 @@ def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list
     rows: list[SourceRow] = []
     dropped: list[Dropped] = []
     for name in settings.source:
-        new_rows, bad_rows = _read(Path(name), settings.on_bad_row, "seed.on_bad_row")
+        new_rows, bad_rows = _read(Path(name), settings.on_bad_row, "seed.on_bad_row", task)
         rows += new_rows
         dropped += bad_rows
     unique, repeated = files.split_duplicates(rows)
@@ -50,7 +52,11 @@ def base_pool(settings: Seed, random_seed: int) -> tuple[list[Instruction], list
 
 
 def base_exam(
-    settings: Exam, seed: Seed, random_seed: int, pool: Sequence[Instruction]
+    settings: Exam,
+    seed: Seed,
+    random_seed: int,
+    pool: Sequence[Instruction],
+    task: TaskTemplate | None = None,
 ) -> tuple[list[Instruction], list[Instruction]]:
     """Return the base pool without the exam's rows, and the exam. Raises DataError."""
     if settings.file is None:
@@ -59,7 +65,7 @@ def base_exam(
     if settings.file == EMBEDDED:
         tasks = task_families.exam(settings.size, random_seed=random_seed)
         return list(pool), [_from_task(task, "exam") for task in tasks]
-    rows, _ = _read(Path(settings.file), "error", "")
+    rows, _ = _read(Path(settings.file), "error", "", task)
     examined: dict[str, Instruction] = {}
     for row in rows:
         item = _instruction(row, "exam")
@@ -164,9 +170,11 @@ def write_student(
 
 
 def _read(
-    path: Path, on_bad_row: OnProblem, parameter: str
+    path: Path, on_bad_row: OnProblem, parameter: str, task: TaskTemplate | None = None
 ) -> tuple[Sequence[SourceRow], list[Dropped]]:
-    loaded = files.read_rows(path)
+    loaded = files.read_rows(path, task)
+    for key, count in loaded.unread.most_common(5):
+        console.say(f"{path}: the text under {key!r} of {count:,} rows is not read")
     if loaded.problems and on_bad_row == "error":
         lines = [f"  {problem}" for problem in loaded.problems[:_SHOWN]]
         more = len(loaded.problems) - _SHOWN

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lion.config import project
 from lion.config.settings import EMBEDDED, Settings
+from lion.conversations import TaskTemplate
 from lion.discrimination import scorers
 from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
@@ -22,12 +23,13 @@ def bootstrap_problems(settings: Settings) -> Iterator[str]:
         )
     elif not sown and not Path(settings.seed.watch).exists():
         yield f"seed.watch: there is no {settings.seed.watch}; name a path that is there, as seeds"
+    task = TaskTemplate.declared(settings.task)
     for entry in settings.bootstrap.values():
         yield from _grown_pool_problems(settings, grown)
         rows = 0
         for name in entry.seeds:
-            yield from file_problems("bootstrap.0.seeds", name, settings.seed.on_bad_row)
-            rows += _row_count(name)
+            yield from file_problems("bootstrap.0.seeds", name, settings.seed.on_bad_row, task)
+            rows += _row_count(name, task)
         if rows >= entry.size:
             yield f"bootstrap.0.size: {entry.size}, but there are {rows} seeds already; raise it"
 
@@ -44,9 +46,9 @@ def _grown_pool_problems(settings: Settings, grown: str) -> Iterator[str]:
         )
 
 
-def _row_count(name: str) -> int:
+def _row_count(name: str, task: TaskTemplate | None) -> int:
     try:
-        return len(files.read_rows(Path(name)).rows)
+        return len(files.read_rows(Path(name), task).rows)
     except LionError:
         return 0  # `file_problems` reports it
 
@@ -84,16 +86,16 @@ def source_problems(settings: Settings) -> Iterator[str]:
     if settings.seed.source == EMBEDDED:
         yield from _too_few_parents(settings, settings.seed.size)
         return
-    rows = 0
+    rows, task = 0, TaskTemplate.declared(settings.task)
     for name in settings.seed.source:
         if settings.bootstrap and Path(name) == project.BOOTSTRAPPED:
             rows += settings.bootstrap[project.BASE].size
             continue  # bootstrap writes this file
-        problems = list(file_problems("seed.source", name, settings.seed.on_bad_row))
+        problems = list(file_problems("seed.source", name, settings.seed.on_bad_row, task))
         yield from problems
         if problems:
             return
-        loaded = files.read_rows(Path(name)).rows
+        loaded = files.read_rows(Path(name), task).rows
         rows += len(loaded)
         bare = [row.line for row in loaded if row.expected is None]
         if bare and settings.seed.answers == "keep":
@@ -134,15 +136,15 @@ def exam_problems(settings: Settings) -> Iterator[str]:
         yield from file_problems("decontaminate.against", further, "error")
     if settings.exam.file in (None, EMBEDDED):
         return
-    name = str(settings.exam.file)
-    problems = list(file_problems("exam.file", name, "error"))
+    name, task = str(settings.exam.file), TaskTemplate.declared(settings.task)
+    problems = list(file_problems("exam.file", name, "error", task))
     yield from problems
     if settings.seed.holdout:
         yield "seed.holdout: rows are held out only where exam.file is null; set it to 0"
     kind = settings.exam.scorer.kind
     if problems or kind in ("referee", "json_schema"):
         return
-    rows = files.read_rows(Path(name)).rows
+    rows = files.read_rows(Path(name), task).rows
     bare = [row.line for row in rows if row.expected is None]
     if bare:
         yield (
@@ -191,13 +193,15 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
         )
 
 
-def file_problems(parameter: str, name: str, on_bad_row: str) -> Iterator[str]:
+def file_problems(
+    parameter: str, name: str, on_bad_row: str, task: TaskTemplate | None = None
+) -> Iterator[str]:
     """Yield problems of the file `name`, which `parameter` names.
 
     Bad rows are problems where `on_bad_row` is `error`.
     """
     try:
-        loaded = files.read_rows(Path(name))
+        loaded = files.read_rows(Path(name), task)
     except LionError as error:
         yield f"{parameter}: {error}"
         return
