@@ -98,6 +98,10 @@ ROWS: dict[str, tuple[Any, list[dict[str, str]], str | None]] = {
         {"question": "Largest?", "options": {"A": "Mars", "B": "Jupiter"}, "answer": "Jupiter"},
         turns("Largest?\nOptions:\n(A) Mars\n(B) Jupiter"), "B",
     ),
+    "AGIEval, letters without marks": (
+        {"passage": None, "question": "x?", "options": ["A Bern", "C Rome", "B Oslo"], "label": "B"},
+        turns("x?\nOptions:\nA Bern\nC Rome\nB Oslo"), "B",
+    ),
     "AGIEval keeps its letters": (
         {"passage": None, "question": "x?", "options": ["(A)2", "(B)4"], "label": "B"},
         turns("x?\nOptions:\n(A)2\n(B)4"), "B",

@@ -124,6 +124,8 @@ def reply(**changes: Any) -> bytes:
         (reply(finish_reason=["stop"]), "unreadable_content"),
         (reply(error={"code": 502, "message": "provider gone"}), "broken_off"),
         (b'{"error": {"message": "upstream is down"}}', "broken_off"),
+        (says("half").body[:-1] + b', "error": {"message": "provider gone"}}', "broken_off"),
+        (b'{"error": ' * 900 + b"1" + b"}" * 900, "broken_off"),
         (reply(message={"content": "\ud800"}), "malformed_reply"),
         (says("").body, "empty_reply"),
         (says(" \n").body, "empty_reply"),
@@ -255,6 +257,68 @@ def test_half_answers_that_the_server_gave_up_are_asked_again() -> None:
         assert (outcome.reason, protocol.is_final(outcome)) == ("broken_off", False)
 
 
+@pytest.mark.parametrize(
+    ("own", "native", "ending"),
+    [
+        ("stop", "MAX_TOKENS", "truncated"),
+        (None, "SAFETY", "filtered"),
+        ("stop", "end_turn", "whole"),
+        ("stop", "a new word", "whole"),
+        ("length", "stop", "truncated"),
+        ("FINISH_REASON_MAX_TOKENS", None, "truncated"),
+        ("content-filter", None, "filtered"),
+    ],
+)
+def test_the_word_of_the_provider_behind_a_router_counts(
+    own: str | None, native: str | None, ending: str
+) -> None:
+    outcome = protocol.parse(reply(finish_reason=own, native_finish_reason=native))
+    assert isinstance(outcome, Reply)
+    assert outcome.ending == ending
+
+
+ENDS = st.sampled_from(
+    [*replies.ENDINGS, "STOP", "FINISH_REASON_SAFETY", "melted", None, "", 3, []]
+)
+CONTENTS = st.one_of(
+    st.none(),
+    st.text(max_size=9),
+    st.sampled_from(["<think>Hm</think>Four.", "<think>Hm", "Hm\n</think>\nFour.", 3, {"a": 1}]),
+    st.lists(
+        st.sampled_from(
+            [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": []}, "b", 3, None,
+             {"type": "text"}, {"type": "image_url", "image_url": {}}, {"text": "c"}]
+        ),
+        max_size=3,
+    ),
+)  # fmt: skip
+COUNTS = st.sampled_from([None, -1, 0, 3, 3.0, "3", True, 2**70, 1e400, "many", [], {}])
+ERRORS = st.sampled_from([None, "text", {"message": "gone"}, {"code": 502}, [], {"a": {"b": []}}])
+
+
+@given(ENDS, ENDS, CONTENTS, COUNTS, COUNTS, ERRORS, ERRORS)
+def test_what_providers_send_is_an_answer_or_a_reason(
+    own: Any, native: Any, content: Any, prompt: Any, completion: Any, inner: Any, outer: Any
+) -> None:
+    """Drawn from a grammar of real shapes: no exception, and no half answer taken for whole."""
+    choice = {"message": {"content": content}, "finish_reason": own, "error": inner}
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    document = {"choices": [{**choice, "native_finish_reason": native}], "usage": usage}
+    raw = json.dumps({**document, "error": outer}).encode()
+    for thinking in ("strip", "keep", "refuse"):
+        outcome = protocol.without_thoughts(protocol.parse(raw), thinking)
+        assert isinstance(outcome, Failure | Reply)
+        if isinstance(outcome, Reply) and replies.incomplete(outcome.finish_reason) is None:
+            assert not inner
+            assert not outer
+            assert {replies.ending(word) for word in (own, native) if word} <= {
+                "whole", "unknown", "tool_call"
+            }  # fmt: skip
+            assert outcome.text.strip()
+    counts = protocol.usage(raw)
+    assert counts is None or 0 < counts.prompt < 2**31
+
+
 def test_a_word_of_no_table_is_not_taken_for_whole() -> None:
     outcome = protocol.parse(reply(finish_reason="model_melted"))
     assert isinstance(outcome, Reply)
@@ -271,6 +335,15 @@ def test_a_word_of_no_table_is_not_taken_for_whole() -> None:
         ("  <thinking>Hm</thinking>Four.", "Four."),
         ("[THINK]Hm[/THINK]Four.", "Four."),
         ("Hm, two and two.\n</think>\n\nFour.", "Four."),  # the template wrote the first mark
+        ("<THINK>Hm</THINK>Four.", "Four."),
+        ('<think type="short">Hm</think>Four.', "Four."),
+        ("<think>Hm</think>\n<think>So</think>Four.", "Four."),
+        ("◁think▷Hm◁/think▷Four.", "Four."),
+        ("<seed:think>Hm</seed:think>Four.", "Four."),
+        (
+            "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Four.",
+            "Four.",
+        ),
         ("Four.", "Four."),
         ("The tag `</think>` closes thoughts.", "The tag `</think>` closes thoughts."),
         ("Write <think> first.", "Write <think> first."),

@@ -65,24 +65,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Endpoint(Section):
-    """An OpenAI-compatible endpoint in one role; `request` is passed on as it is.
+class Connection(Section):
+    """A server, and what every request to it brings; `request` is passed on as it is.
 
     `headers` are further headers by name, each from a variable of the environment, so that no key
     stands in a file. `query` are parameters of the address, as Azure's api-version. `thinking` says
     what becomes of thoughts in the content of a reply.
     """
 
-    path: ClassVar[str] = "/chat/completions"
-
     base_url: EndpointUrl
-    model: Annotated[str, Field(min_length=1)]
     api_key_env: Variable | None
     send_seed: bool
     request: dict[str, Any]
     headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Variable] = {}
     query: dict[str, str] = {}
     thinking: Thinking = "strip"
+
+
+class Endpoint(Connection):
+    """An OpenAI-compatible endpoint in one role."""
+
+    path: ClassVar[str] = "/chat/completions"
+
+    model: Annotated[str, Field(min_length=1)]
 
     @model_validator(mode="after")
     def _request_is_free_of_ours(self) -> Self:
@@ -124,16 +129,8 @@ class Referee(Endpoint):
         return self
 
 
-class Served(Section):
+class Served(Connection):
     """A server that answers for the student; Lion names the model, so that it is the right one."""
-
-    base_url: EndpointUrl
-    api_key_env: Variable | None
-    send_seed: bool
-    request: dict[str, Any]
-    headers: dict[str, Variable] = {}
-    query: dict[str, str] = {}
-    thinking: Thinking = "strip"
 
     @model_validator(mode="after")
     def _is_an_endpoint(self) -> Self:

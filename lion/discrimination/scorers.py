@@ -1,8 +1,8 @@
 """Is an answer right? One marker per kind of scorer, for rows that carry a checkable answer.
 
 An answer that cannot be read is a wrong answer, with a reason; a row that cannot be marked is not
-marked, with a reason, and never counts as wrong. Does not count (see `measures`), and does not ask
-the referee, whose judgement is no mark.
+marked, with a reason, and never counts as wrong. Does not count (see `statistics`), and does not
+ask the referee, whose judgement is no mark.
 """
 
 import importlib

@@ -2,7 +2,7 @@
 
 gap = mean over the two orders of (teacher score - student score); gap >= tau is hard (Lion,
 section 3.2). An instruction without the reviews that it needs is undecided, with the reason: no
-number. Which it needs, `frugal` says: by default both orders.
+number. Which reviews it needs, `review` says: by default both orders.
 """
 
 from collections import Counter
@@ -146,7 +146,7 @@ def _side(gap: float, tau: float) -> Difficulty:
 
 
 def _number(score: float | None) -> float:
-    if score is None:  # a review without a reason has both scores: `scores` makes no other
+    if score is None:  # a review without a reason has both scores: `judge_parser` makes no other
         raise ValueError("a review without a reason must have scores")
     return score
 

@@ -1,7 +1,7 @@
 """The Batch API as OpenAI's servers speak it: a file of requests, a batch of it, files of replies.
 
 Limits, statuses and lines as in OpenAI's API reference (Files, Batches). Keeps nothing and decides
-nothing (see `batching`).
+nothing (see `batch_api`).
 """
 
 import asyncio

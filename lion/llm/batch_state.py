@@ -1,7 +1,7 @@
 """What was sent in batches and has not come back: remembered in the ledger's file.
 
 Every step is on disk before the next one is taken, so that a crash never hides a batch that is
-paid for. Knows keys, bytes and the provider's names, and asks nobody (see `batching`).
+paid for. Knows keys, bytes and the provider's names, and asks nobody (see `batch_api`).
 """
 
 import secrets

@@ -1,6 +1,7 @@
 """Sending what the ledger lacks: many requests in flight, and when to stop.
 
-One request is `calling`'s, one call `transport`'s, how fast is `limits`', batches are `batching`'s.
+One request is `request_runner`'s, one call `transport`'s, the pace `rate_limit`'s; batches are
+`batch_api`'s.
 """
 
 import asyncio

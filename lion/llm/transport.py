@@ -1,6 +1,6 @@
 """One call to an endpoint, through the openai SDK; every error of the SDK is translated here.
 
-Keeps nothing and retries nothing (see `api`).
+Keeps nothing and retries nothing (see `request_runner`).
 """
 
 import asyncio
@@ -190,7 +190,7 @@ class Transport:
                     **_headers(self.endpoint),
                 },
                 default_query=dict(self.endpoint.query),
-                max_retries=0,  # the retries of `api` are the only ones: the SDK's hide 429s
+                max_retries=0,  # those of `request_runner` are the only ones: the SDK's hide 429s
                 http_client=openai.DefaultAioHttpClient(
                     limits=limits,
                     timeout=self.api.timeout,

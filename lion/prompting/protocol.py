@@ -2,7 +2,7 @@
 
 Chat completions, and embeddings where the endpoint is of these.
 
-Pure: builds bodies and reads bytes. Sending is `api`'s, keeping is `ledger`'s.
+Pure: builds bodies and reads bytes. Sending and keeping are those of `lion.llm`.
 """
 
 import base64
@@ -146,14 +146,14 @@ def parse(raw: bytes) -> Outcome:
         document = orjson.loads(raw)
         if "choices" not in document and "data" in document:
             return _embedding(document, raw)
-        if "choices" not in document and document.get("error"):
+        if document.get("error"):  # also beside a choice that was broken off
             return Failure("broken_off", replies.words_of(document) or _clip(raw))
         choice = document["choices"][0]
         message = choice["message"]
         content = message.get("content")
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
         return Failure("malformed_reply", _clip(raw))
-    finish_reason = choice.get("finish_reason") or replies.UNSTATED
+    finish_reason = _finish_reason(choice)
     text = replies.content_text(content)
     if text is None or not isinstance(finish_reason, str):
         return Failure("unreadable_content", _clip(raw))
@@ -167,6 +167,19 @@ def parse(raw: bytes) -> Outcome:
         model=model if isinstance(model, str) else "unknown",
         usage=_usage(document),
     )
+
+
+def _finish_reason(choice: dict[str, Any]) -> Any:
+    """Return why a choice ended: the word of the provider behind OpenRouter where it says more."""
+    own, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+    says_little = replies.ending(str(own or replies.UNSTATED)) in _SAY_LITTLE
+    if says_little and isinstance(native, str) and replies.ending(native) in _SAY_MORE:
+        return native
+    return own or replies.UNSTATED
+
+
+_SAY_LITTLE: tuple[Ending, ...] = ("whole", "unstated")
+_SAY_MORE: tuple[Ending, ...] = ("truncated", "filtered", "broken_off")
 
 
 def _failure(choice: dict[str, Any], text: str, finish_reason: str) -> Failure | None:

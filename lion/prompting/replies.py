@@ -21,7 +21,6 @@ _WORDS: Mapping[Ending, tuple[str, ...]] = {
         "end_turn",  # Anthropic's stop_reason
         "complete",  # Cohere v2
         "completed",  # OpenAI's Responses API, status
-        "finish_reason_stop",  # Vertex AI's enumeration by its long name
     ),
     "truncated": (
         "length",  # OpenAI, Ollama's done_reason, llama.cpp, vLLM
@@ -32,7 +31,6 @@ _WORDS: Mapping[Ending, tuple[str, ...]] = {
         "max_context_length",  # OpenRouter's native reasons
         "error_limit",  # Cohere v1
         "limit",  # llama.cpp's stop_type
-        "finish_reason_max_tokens",
     ),
     "filtered": (
         "content_filter",  # OpenAI, Azure
@@ -48,7 +46,6 @@ _WORDS: Mapping[Ending, tuple[str, ...]] = {
         "language",
         "image_safety",
         "error_toxic",  # Cohere v1
-        "finish_reason_safety",
     ),
     "broken_off": (
         "error",  # Mistral, OpenRouter, Cohere v2
@@ -62,7 +59,7 @@ _WORDS: Mapping[Ending, tuple[str, ...]] = {
         "pause_turn",  # Anthropic: a long turn that the server paused
         "other",  # Gemini
         "malformed_function_call",  # Gemini
-        "finish_reason_unspecified",  # Gemini
+        "unspecified",  # Gemini
         "user_cancel",  # Cohere v1
     ),
     "tool_call": (
@@ -82,10 +79,14 @@ UNSTATED = "unknown"
 
 
 def ending(finish_reason: str) -> Ending:
-    """Return how a reply with this `finish_reason` ended."""
+    """Return how a reply with this `finish_reason` ended.
+
+    Vertex AI writes the words of its enumeration with the prefix FINISH_REASON_.
+    """
     if finish_reason == UNSTATED:
         return "unstated"
-    return ENDINGS.get(finish_reason.strip().lower(), "unknown")
+    word = finish_reason.strip().lower().replace("-", "_")
+    return ENDINGS.get(word.removeprefix("finish_reason_"), "unknown")
 
 
 # Parts of content that are text of the answer: OpenAI and Mistral `text`, OpenAI's Responses
@@ -121,14 +122,22 @@ def _part_text(part: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-_TAGS = (
-    ("<think>", "</think>"),  # DeepSeek R1, Qwen3, and those trained after them
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),  # Gemini's OpenAI endpoint
-    ("<reasoning>", "</reasoning>"),
-    ("[THINK]", "[/THINK]"),  # Magistral
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-)
+_MARKS = tuple(
+    (re.compile(start, re.IGNORECASE), re.compile(end, re.IGNORECASE))
+    for start, end in (
+        (r"<think\b[^>]*>", r"</think>"),  # DeepSeek R1, Qwen3, and those trained after them
+        (r"<thinking\b[^>]*>", r"</thinking>"),
+        (r"<thought>", r"</thought>"),  # Gemini's OpenAI endpoint
+        (r"<reasoning>", r"</reasoning>"),
+        (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+        (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
+        (r"◁think▷", r"◁/think▷"),  # Kimi-VL
+        (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+        # gpt-oss where the server does not read its channels
+        (r"(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>",
+         r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"),
+    )
+)  # fmt: skip
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
@@ -137,12 +146,17 @@ def split_thoughts(text: str) -> tuple[str, str]:
     Thoughts stand before the answer, between marks. Templates that write the first mark into the
     prompt leave only the closing one (DeepSeek R1). Thoughts that never close are all of the text.
     """
-    for start, end in _TAGS:
-        if text.lstrip().startswith(start):
-            thoughts, closing, answer = text.partition(end)
-            return thoughts + closing, answer.lstrip()
-        alone = re.search(rf"^{re.escape(end)}[ \t]*$", text, re.MULTILINE)
-        if alone is not None and start not in text[: alone.start()]:
+    for start, end in _MARKS:
+        opening = start.match(text, len(text) - len(text.lstrip()))
+        if opening is not None:
+            closing = end.search(text, opening.end())
+            if closing is None:
+                return text, ""
+            # some models think again before they answer
+            again, answer = split_thoughts(text[closing.end() :])
+            return text[: closing.end()] + again, answer.lstrip()
+        alone = re.search(rf"^{end.pattern}[ \t]*$", text, re.MULTILINE | re.IGNORECASE)
+        if alone is not None and start.search(text, 0, alone.start()) is None:
             return text[: alone.end()], text[alone.end() :].lstrip()
     return "", text
 
@@ -159,22 +173,24 @@ _INCOMPLETE: Mapping[Ending, str] = {
 }
 
 
-def words_of(document: object) -> str | None:
+def words_of(document: object, depth: int = 5) -> str | None:
     """Return a server's own words in an error's body, whatever its shape; None where it has none.
 
     {"error": {"message"}} (OpenAI), {"error": "text"} (Ollama, TGI), {"message"} (Mistral, Cohere),
     {"Message"} (AWS), {"detail"} as text or as a list of {"msg", "loc"} (FastAPI, vLLM),
-    {"errors": [...]}, [{"error": ...}] (Gemini).
+    {"errors": [...]}, [{"error": ...}] (Gemini). No deeper than `depth`.
     """
+    if depth == 0:
+        return None
     if isinstance(document, str):
         return document.strip() or None
     if isinstance(document, list):
-        texts = [text for text in map(words_of, document[:3]) if text]
-        return "; ".join(texts) or None
+        texts = [words_of(part, depth - 1) for part in document[:3]]
+        return "; ".join(filter(None, texts)) or None
     if not isinstance(document, dict):
         return None
     for key in ("error", "message", "Message", "msg", "detail", "errors", "error_msg", "title"):
-        text = words_of(document.get(key))
+        text = words_of(document.get(key), depth - 1)
         if text is None:
             continue
         where = document.get("loc")

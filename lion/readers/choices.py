@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from lion.errors import DataError
 
-_LETTERED = re.compile(r"\s*\(?[A-Z][).:]")  # AGIEval's options bring their letters
+_LETTER = re.compile(r"\s*\(?([A-Z])[).:?\s]")
+_MARKED = re.compile(r"\s*\([A-Z]\)")
 
 
 class Options(NamedTuple):
@@ -40,10 +41,21 @@ def read_options(row: Mapping[str, Any]) -> Options | None:
     if value is None:
         return None
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
-        if all(map(_LETTERED.match, value)):
+        if _bring_letters(value):
             return None
         return Options(tuple(ascii_uppercase[: len(value)]), tuple(value))
     return _labelled(value)
+
+
+def _bring_letters(texts: Sequence[str]) -> bool:
+    """Tell whether options begin with their letters, as AGIEval's do.
+
+    Mostly `(A)`, in some rows `A ` or `A?`; in two rows some of the letters are lost.
+    """
+    if sum(_MARKED.match(text) is not None for text in texts) >= len(texts) / 2:
+        return True
+    letters = [match[1] if (match := _LETTER.match(text)) else "" for text in texts]
+    return sorted(letters) == list(ascii_uppercase[: len(texts)])
 
 
 def _labelled(value: object) -> Options:

@@ -124,7 +124,7 @@ class Instruction(Record, frozen=True, omit_defaults=True):
 
     `parent` is the id of the instruction it was generated from, `iteration` the iteration that
     brought it. `expected` is a reference answer that the user's file or the exam brought,
-    `category` its task. `domain` is what it is about (see `domains`), `nearest` the id of the
+    `category` its task. `domain` is what it is about (see `topic_labels`), `nearest` the id of the
     instruction that was nearest to it when it was kept, with their ROUGE-L F, 0 to 1; `closest` the
     same by the cosine of embeddings, -1 to 1. `answer` is the teacher's, present in a Cache Pool.
     """
