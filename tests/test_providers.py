@@ -114,7 +114,10 @@ def test_a_key_that_is_revoked_meanwhile_stops_the_run(
     chat_server: ChatServer, opened: Open
 ) -> None:
     chat_server.answer = lambda call: says("x") if call.number == 1 else refuses(403, "Forbidden")
-    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match="Look at the key"):
+    with (
+        opened(concurrency=1) as asker,
+        pytest.raises(EndpointError, match=r"Forbidden\. Look at the key"),
+    ):
         asker.ask([ask_for(number) for number in range(40)])
     assert len(chat_server.calls) == 9
 

@@ -167,9 +167,10 @@ class Transport:
         status = failure.reason.removeprefix("http_")
         look = "base_url, model and request in params.yaml"
         if status in ("401", "403"):
-            look = f"the key in ${self.endpoint.api_key_env or 'api_key_env'}"
+            variable = self.endpoint.api_key_env
+            look = f"the key in ${variable}" if variable else "the key: api_key_env is null"
         return EndpointRefusedError(
-            f"{self.who}: HTTP {status}: {failure.detail} Look at {look}.", failure
+            f"{self.who}: HTTP {status}: {_sentence(failure.detail)} Look at {look}.", failure
         )
 
     @property
@@ -213,7 +214,8 @@ class Transport:
         quotas = " ".join(_QUOTA.findall(error.response.text))
         if is_account_trouble(status, f"{words} {quotas}", _codes(error)):
             return EndpointRefusedError(
-                f"{self.who}: {words} Top up the account (or wait for its limit) and run again.",
+                f"{self.who}: {_sentence(words)} Top up the account (or wait for its limit) and run "
+                "again.",
                 failure,
             )
         if status == 429:
@@ -302,6 +304,11 @@ def _words(error: BaseException) -> str:
         text = _body_words(error.response) or error.response.reason_phrase or type(error).__name__
     clean = escape.inert(protocol.valid_text(" ".join(text.split())))
     return clean or type(error).__name__
+
+
+def _sentence(words: str) -> str:
+    """Return a server's words with the full stop that they may lack."""
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _body_words(response: httpx2.Response) -> str | None:
