@@ -214,8 +214,8 @@ class Transport:
         quotas = " ".join(_QUOTA.findall(error.response.text))
         if is_account_trouble(status, f"{words} {quotas}", _codes(error)):
             return EndpointRefusedError(
-                f"{self.who}: {_sentence(words)} Top up the account (or wait for its limit) and run "
-                "again.",
+                f"{self.who}: {_sentence(words)} Top up the account (or wait for its limit) and "
+                "run again.",
                 failure,
             )
         if status == 429:
