@@ -84,7 +84,7 @@ def ours(
         timeout=timeout,
         tries=8,
         max_wait=20.0,
-        patience=900.0,
+        max_request_seconds=900.0,
         requests_per_minute=float(weather.REQUESTS_A_MINUTE) if told else None,
         tokens_per_minute=float(weather.TOKENS_A_MINUTE) if told else None,
         mode=Modes(teacher="live", referee="live", generator="live"),

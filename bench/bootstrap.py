@@ -58,12 +58,12 @@ def params(url: str, size: int, limit: float, classification: float) -> dict[str
             "per_call": 8,
             "from_seeds": 6,
             "from_made": 2,
-            "round": 16,
+            "requests_per_round": 16,
             "generate": {"novelty": limit, "tokens": "unicode"},
         }
     }
     pool = "data/0/bootstrapped.jsonl"
-    document["seed"] |= {"source": [pool], "watch": pool}
+    document["seed"] |= {"source": [pool], "depends_on": pool}
     document["decontaminate"] = {"whole": True, "ngram": 13}
     for role in ("teacher", "referee", "generator"):
         document[role] |= {"base_url": url, "api_key_env": None}

@@ -37,7 +37,7 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
         timeout=30.0,
         tries=4,
         max_wait=5.0,
-        patience=60.0,
+        max_request_seconds=60.0,
         requests_per_minute=None,
         tokens_per_minute=None,
         mode=Modes(teacher="live", referee="live", generator="live"),

@@ -83,10 +83,10 @@ class Arm:
 
 def arms(limit: int) -> dict[str, list[Arm]]:
     """Return the ways to judge under each referee, full judging first."""
-    sample = {"review.limit": limit, "review.favour": 3.0}
-    margin = {"review.margin": 2.0}
+    sample = {"review.limit": limit, "review.uncertain_weight": 3.0}
+    margin = {"review.second_order_margin": 2.0}
     unasked = {"review.same_answer": "skip"}
-    frugal = {**sample, **margin, **unasked, "review.audit": 0.1}
+    frugal = {**sample, **margin, **unasked, "review.audit_rate": 0.1}
     ways = {"full": FULL, "full, another seed": {"random_seed": 1_000_003}}
     single = {"same answers unasked": unasked, "one order far from tau": margin, "sample": sample}
     return {

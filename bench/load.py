@@ -54,7 +54,7 @@ def asker(options: argparse.Namespace) -> None:
         timeout=30.0,
         tries=4,
         max_wait=5.0,
-        patience=600.0,
+        max_request_seconds=600.0,
         requests_per_minute=None,
         tokens_per_minute=None,
         mode=Modes(teacher="live", referee="live", generator="live"),

@@ -47,7 +47,7 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
             "timeout": 60.0,
             "tries": 3,
             "max_wait": 0.05,
-            "patience": 60.0,
+            "max_request_seconds": 60.0,
             "requests_per_minute": None,
             "tokens_per_minute": None,
             "mode": Modes(teacher="live", referee="live", generator="live"),

@@ -36,7 +36,7 @@ TINY: Mapping[str, Any] = {
     "split.tau": 7.0,  # the student is hardly trained: at 1.0 everything would be hard
     "generate.hard": 12,
     "generate.easy": 6,
-    "generate.round": 16,
+    "generate.requests_per_round": 16,
     "tune.steps": 6,
     "base.tune.steps": 10,
     "evaluate.quality": 10,

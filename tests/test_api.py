@@ -208,7 +208,7 @@ def test_a_plea_for_patience_is_no_try_and_is_heard_for_a_time(
     with opened(tries=2) as asker:
         assert texts(asker.ask([ask_for(1)])) == ["now"]
     chat_server.answer = refuses(429)
-    with opened(tries=2, patience=0.5) as asker:
+    with opened(tries=2, max_request_seconds=0.5) as asker:
         assert texts(asker.ask([ask_for(2)])) == ["! http_429"]
     assert kept(tmp_path) == 1
 
@@ -498,7 +498,7 @@ def test_a_key_that_the_server_repeats_is_in_no_message(
     monkeypatch.setenv("SOME_KEY", key)
     chat_server.answer = refuses(status, f"Bad key {key} in 'Bearer {key}'.")
     told = ""
-    with opened(api_key_env="SOME_KEY", tries=1, patience=0.2) as asker:
+    with opened(api_key_env="SOME_KEY", tries=1, max_request_seconds=0.2) as asker:
         try:
             told = repr(asker.ask([ask_for(1)]))
         except AskError as error:

@@ -586,7 +586,7 @@ def test_the_plan_tells_price_and_time_of_batches(workplace: Workplace) -> None:
         "generator.base_url": "http://localhost:9/v1",
         "generator.model": "m-1",
         "api.mode.generator": "batch",
-        "generate.round": 20,
+        "generate.requests_per_round": 20,
     }
     settings = batch_params(workplace, "http://localhost:9/v1", **changes)
     remaining = {"teach@0", "generate@1", "evaluate@1"}

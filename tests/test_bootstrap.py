@@ -57,7 +57,7 @@ def changes(url: str, size: int, entry: Mapping[str, Any] | None = None) -> dict
         "per_call": 5,
         "from_seeds": 2,
         "from_made": 1,
-        "round": 4,
+        "requests_per_round": 4,
         "generate": {"novelty": 0.7},
         **(entry or {}),
     }
@@ -65,7 +65,7 @@ def changes(url: str, size: int, entry: Mapping[str, Any] | None = None) -> dict
     return {
         "bootstrap": {"0": grown},
         "seed.source": [POOL],
-        "seed.watch": POOL,
+        "seed.depends_on": POOL,
         "exam.size": 40,
         "generate.hard": 10,
         "generate.easy": 10,
@@ -267,10 +267,10 @@ def test_a_bootstrap_that_is_whole_has_no_problem(start: Start) -> None:
         ({"seed.source": ["inputs/mine.jsonl"]}, "seed.source: not data/0/bootstrapped.jsonl"),
         ({"bootstrap": {}}, "while bootstrap makes none"),
         (
-            {"bootstrap": {}, "seed.source": "embedded", "seed.watch": "gone"},
-            "seed.watch: there is no gone",
+            {"bootstrap": {}, "seed.source": "embedded", "seed.depends_on": "gone"},
+            "seed.depends_on: there is no gone",
         ),
-        ({"seed.watch": "seeds"}, "seed.watch: set data/0/bootstrapped.jsonl"),
+        ({"seed.depends_on": "seeds"}, "seed.depends_on: set data/0/bootstrapped.jsonl"),
         ({"seed.answers": "keep"}, "seed.answers: `keep`, but bootstrap makes tasks without"),
         ({"exam.file": None, "seed.holdout": 5}, "seed.holdout: rows of a pool that bootstrap"),
         ({"entry": {"size": 5}}, "bootstrap.0.size: 5, but there are 5 seeds already"),
@@ -318,7 +318,12 @@ def test_dvc_runs_it_before_seed_and_again_where_its_size_changes(
     """A real `dvc repro`; that an empty dict makes no stage is claimed in test_contract."""
     chat_server.answer = composed
     mine = Project.of_working_tree(tmp_path / "project", "ci")
-    entry = {"seeds": ["seeds/seeds.jsonl"], "per_call": 8, "from_seeds": 6, "round": 8}
+    entry = {
+        "seeds": ["seeds/seeds.jsonl"],
+        "per_call": 8,
+        "from_seeds": 6,
+        "requests_per_round": 8,
+    }
     mine.edit({**changes(chat_server.url, 230, entry), "student.model": "student"})
     (mine.root / "student").mkdir()
     for name, text in (("config.json", '{"eos_token_id": 1}'), ("tokenizer.json", "{}")):

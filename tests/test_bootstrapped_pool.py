@@ -22,7 +22,7 @@ ENTRY: dict[str, Any] = {
     "per_call": 4,
     "from_seeds": 3,
     "from_made": 2,
-    "round": 8,
+    "requests_per_round": 8,
     "generate": {"novelty": 0.7},
 }
 
@@ -83,13 +83,13 @@ def test_seeds_count_towards_size_and_balance(
 def test_a_round_asks_for_each_kind_by_what_it_lacks(pool: Any) -> None:
     draws = pool(seeds(2, 8), size=400).choose([])
     kinds = [draw.kind for draw in draws]
-    assert len(draws) <= ENTRY["round"] + 1
+    assert len(draws) <= ENTRY["requests_per_round"] + 1
     assert 0 < kinds.count("classification") < kinds.count("open")
     assert len({(draw.kind, draw.sample) for draw in draws}) == len(draws)
 
 
 def test_the_last_round_asks_for_little_more_than_is_wanted(pool: Any) -> None:
-    made = pool(seeds(10, 27), round=100)
+    made = pool(seeds(10, 27), requests_per_round=100)
     assert [draw.kind for draw in made.choose([])] == ["open"]
 
 
@@ -112,7 +112,7 @@ def test_where_no_seed_is_of_a_kind_the_others_stand_in(pool: Any) -> None:
 
 def test_conversations_are_kept_and_not_shown(pool: Any) -> None:
     talk = task(99, turns=2)
-    made = pool([*seeds(2, 4), talk], round=50, size=400)
+    made = pool([*seeds(2, 4), talk], requests_per_round=50, size=400)
     assert all(talk not in draw.source for draw in made.choose([]))
     assert made.choose(["classification"])
 

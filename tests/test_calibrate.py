@@ -208,7 +208,10 @@ def test_a_second_referee_is_looked_at_and_planned_for(configure: Configure, des
             {"calibrate.iterations": ["9"], "calibrate.anchors": "exam"},
             "calibrate.iterations: there is no iteration '9'",
         ),
-        ({"split.tau_noise": 2.0, "review.margin": 1.0}, "split.tau_noise: with it every order"),
+        (
+            {"split.tau_noise": 2.0, "review.second_order_margin": 1.0},
+            "split.tau_noise: with it every order",
+        ),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(

@@ -390,7 +390,7 @@ def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplac
     assert student.disk_needed(full, ask_hub=False) == student.DiskNeed(
         students=2 * students * 1000, staying=2 * students * 1000, states=2 * 3 * 2 * 1000
     )
-    last = workplace.params({"student.model": "student", "hardware.keep": "last"})
+    last = workplace.params({"student.model": "student", "hardware.keep_students": "last"})
     assert student.disk_needed(last, ask_hub=False).staying == 2 * 1000
     adapters = workplace.params({"student.model": "student", "tune.method": "lora"})
     assert student.disk_needed(adapters, ask_hub=False) == student.DiskNeed(

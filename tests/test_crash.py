@@ -18,7 +18,7 @@ from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
 from lion.prompting.protocol import Request
 endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_seed=True, request={})
-api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, patience=600.0,
+api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, max_request_seconds=600.0,
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
 with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:

@@ -84,7 +84,7 @@ def test_the_weights_add_up_to_all_responses(
     rules: Any, differing: int, same: int, limit: int, favour: float
 ) -> None:
     """Each stratum is represented where the limit allows it, and the limit is used up."""
-    found = drawn(rows(differing + same, same), rules(limit=limit, favour=favour))
+    found = drawn(rows(differing + same, same), rules(limit=limit, uncertain_weight=favour))
     assert len(found) == min(limit, differing + same)
     if limit >= 2:
         assert sum(row.weight for row in found) == pytest.approx(differing + same)
@@ -99,7 +99,9 @@ def test_the_uncertain_are_drawn_more_often(rules: Any) -> None:
         if number % 6 in known
         for gap in (known[number % 6],)
     )
-    found = drawn(rows(600), rules(limit=210, favour=3.0, margin=1.5), before=before)
+    found = drawn(
+        rows(600), rules(limit=210, uncertain_weight=3.0, second_order_margin=1.5), before=before
+    )
     counts = Counter(int(row.id) % 6 for row in found)
     settled, uncertain = counts[0] + counts[1], sum(counts[number] for number in (2, 3, 4, 5))
     assert (settled, uncertain) == (30, 180)  # 200 of the ones, 400 of the others, 1 : 3
@@ -115,7 +117,7 @@ def test_a_sample_tells_the_hard_share_of_all(rules: Any) -> None:
             Verdict(row.id, 9, 1, 8.0, "hard", None, weight=row.weight)
             if row.id in hard
             else Verdict(row.id, 9, 9, 0.0, "easy", None, weight=row.weight)
-            for row in drawn(rows(300, 150), rules(limit=60, favour=5.0), seed)
+            for row in drawn(rows(300, 150), rules(limit=60, uncertain_weight=5.0), seed)
         ]
         weighted.append(measures(found).hard_share)
         plain.append(fmean(row.difficulty == "hard" for row in found))
@@ -126,7 +128,9 @@ def test_a_sample_tells_the_hard_share_of_all(rules: Any) -> None:
 def test_the_first_order_is_drawn_by_lot_once_for_all_iterations(rules: Any) -> None:
     """By lot, lest a judge's favour for a place shift all gaps; once, for the ledger's sake."""
     first, later = (
-        review.select(rows(400), (), 1.0, rules(margin=1.0), random_seed=0, depth=depth)
+        review.select(
+            rows(400), (), 1.0, rules(second_order_margin=1.0), random_seed=0, depth=depth
+        )
         for depth in (1, 2)
     )
     assert first == later
@@ -149,14 +153,19 @@ def test_the_second_order_is_asked_within_the_margin(
     rules: Any, gap: float | None, orders: int
 ) -> None:
     """Two points around tau 1; a first review without scores calls for no second."""
-    assert len(review.orders(settled(rules(margin=2.0), gap))) == orders
+    assert len(review.orders(settled(rules(second_order_margin=2.0), gap))) == orders
 
 
 def test_an_audit_asks_its_share_of_what_is_left_out(rules: Any) -> None:
-    found = [settled(rules(margin=2.0, audit=0.2), 8.0, f"{number}") for number in range(1000)]
+    found = [
+        settled(rules(second_order_margin=2.0, audit_rate=0.2), 8.0, f"{number}")
+        for number in range(1000)
+    ]
     audited = [row for row in found if row.audited]
     assert 150 < len(audited) < 250
     assert {review.orders(row) for row in audited} == {ORDERS}
     assert {row.basis for row in found} == {"one_order"}
-    assert not settled(rules(margin=2.0, audit=1.0), 1.0).audited  # in both orders anyway
-    assert not settled(rules(margin=2.0, audit=1.0), None).audited
+    assert not settled(
+        rules(second_order_margin=2.0, audit_rate=1.0), 1.0
+    ).audited  # in both orders anyway
+    assert not settled(rules(second_order_margin=2.0, audit_rate=1.0), None).audited

@@ -34,7 +34,7 @@ def work(workplace: Workplace, chat_server: ChatServer) -> Work:
             },
             "generate.hard": 12,
             "generate.easy": 8,
-            "generate.round": 16,
+            "generate.requests_per_round": 16,
             "generate.max_dropped": 0.1,
             "generate.min_acceptance": 0.5,
             "api.tries": 1,

@@ -233,7 +233,7 @@ def test_a_surplus_candidate_does_not_hinder_a_later_one(pool: Made) -> None:
 def test_a_round_asks_for_a_tenth_more_and_no_more_than_a_round(
     pool: Made, wanted: int, size: int, asked: int
 ) -> None:
-    assert len(list(pool(hard=wanted, round=size).draws("hard"))) == asked
+    assert len(list(pool(hard=wanted, requests_per_round=size).draws("hard"))) == asked
 
 
 def test_without_parents_nothing_is_asked(pool: Made) -> None:
@@ -253,7 +253,7 @@ def test_parents_are_drawn_by_the_seed_alone(pool: Made) -> None:
 
 
 def test_parents_are_drawn_uniformly(pool: Made) -> None:
-    here = pool(hard=3000, round=3300)
+    here = pool(hard=3000, requests_per_round=3300)
     drawn = [draw.source.id for draw in here.draws("hard")]
     for parent in CACHE[:3]:
         assert abs(drawn.count(parent.id) - 1100) < 5 * (3300 * 2 / 9) ** 0.5
@@ -304,16 +304,16 @@ def test_the_nearest_one_is_recorded_of_what_is_kept(pool: Made) -> None:
 
 def test_parents_can_be_drawn_by_their_gaps(pool: Made) -> None:
     """Gaps 0, 1 and 2: weights 1, 2 and 3."""
-    here = pool(hard=3000, round=3300, choice="gap")
+    here = pool(hard=3000, requests_per_round=3300, choice="gap")
     drawn = Counter(draw.source.id for draw in here.draws("hard"))
     for number, one in enumerate(CACHE[:3]):
         share = (number + 1) / 6
         assert abs(drawn[one.id] - 3300 * share) < 5 * (3300 * share * (1 - share)) ** 0.5
 
 
-def test_a_seed_has_at_most_per_seed_descendants(pool: Made) -> None:
+def test_a_seed_has_at_most_so_many_descendants(pool: Made) -> None:
     """Children of its children count, and those that the Cache Pool has already."""
-    here = pool(per_seed=2)
+    here = pool(max_descendants=2)
     assert here.admit("hard", CACHE[0], task(7))
     child = here.kept[0]
     assert here.admit("hard", child, task(8))
@@ -348,7 +348,7 @@ def test_the_funnel_tells_also_what_did_not_happen(pool: Made) -> None:
 
 
 def test_progress_weighs_hard_parents_alone(pool: Made) -> None:
-    here = pool(choice="progress", hard=3000, easy=3000, round=3000)
+    here = pool(choice="progress", hard=3000, easy=3000, requests_per_round=3000)
     here.choice.progress = {CACHE[0].id: 3.0, CACHE[1].id: 1.0, CACHE[2].id: 0.0}
     hard = Counter(draw.source.id for draw in here.draws("hard"))
     easy = Counter(draw.source.id for draw in here.draws("easy"))
@@ -366,7 +366,7 @@ def test_one_prompt_for_both_kinds_never_asks_the_same_twice(pool: Made) -> None
 
 
 def test_balanced_draws_evenly_over_domains(pool: Made) -> None:
-    here = pool(feedback="balanced", hard=3000, round=3000)
+    here = pool(feedback="balanced", hard=3000, requests_per_round=3000)
     labels = ["write poem", "write poem", "write song"]
     rows = [replace(row, domain=label) for row, label in zip(CACHE, labels, strict=False)]
     here.parents = {"hard": rows, "easy": CACHE[3:]}

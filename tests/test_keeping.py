@@ -1,4 +1,4 @@
-"""`hardware.keep`: students make room and come back; what others name stays."""
+"""`hardware.keep_students`: students make room and come back; what others name stays."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_a_student_makes_room_and_the_run_goes_on_without_it(
     project = finished.project.copy(tmp_path / "project")
     student, last = (project.root / "data" / name / "student" for name in ("0", "1"))
     weights = (student / "model.safetensors").read_bytes()
-    project.edit({"hardware.keep": "last"})
+    project.edit({"hardware.keep_students": "last"})
     before = cached(project)
 
     told = project.run("lion.cli", "make-room", "--dry-run")
@@ -75,7 +75,7 @@ def test_a_student_that_nothing_could_bring_back_is_left_alone(
     finished: Finished, tmp_path: Path
 ) -> None:
     project = finished.project.copy(tmp_path / "project")
-    project.edit({"hardware.keep": "last"})
+    project.edit({"hardware.keep_students": "last"})
     mine = project.root / "data" / "0" / "student" / "notes.txt"
     mine.write_text("by hand", encoding="utf-8")
     told = project.run("lion.cli", "make-room")

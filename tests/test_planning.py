@@ -71,7 +71,7 @@ def test_a_scorer_in_the_referees_place_asks_nobody(workplace: Workplace) -> Non
 
 def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) -> None:
     """Nobody knows which gaps lie near tau before an iteration has shown it."""
-    rules = {"review.limit": 40, "review.margin": 1.0, "review.same_answer": "skip"}
+    rules = {"review.limit": 40, "review.second_order_margin": 1.0, "review.same_answer": "skip"}
     settings = workplace.params({**SMALL, **rules})
     need = planned(settings)["review@2", "referee"]
     assert (need.calls, need.reckoned) == (2 * 40, "at_most")
@@ -86,7 +86,9 @@ def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> Non
     """They follow from the first ones' replies: a day for each, at most."""
     batch = {**SMALL, "api.mode.referee": "batch", "api.batch_least": 1}
     full = planned(workplace.params(batch))["review@2", "referee"]
-    frugal = planned(workplace.params({**batch, "review.margin": 1.0}))["review@2", "referee"]
+    frugal = planned(workplace.params({**batch, "review.second_order_margin": 1.0}))[
+        "review@2", "referee"
+    ]
     assert (full.mode, frugal.seconds) == ("batch", 2 * full.seconds)
 
 

@@ -186,7 +186,7 @@ def _params(url: str, folder: Path) -> dict[str, Any]:
         "generate.novelty": LIMIT,
         "generate.tokens": "reference",
         "generate.ascii_start": True,
-        "generate.round": 32,
+        "generate.requests_per_round": 32,
         "generate.min_acceptance": 0.0,  # a last round of two may well keep none
         "tune": tiny.tune_settings(steps=8, batch_size=8, max_length=256, replay=1.0).model_dump(),
         "base.tune": {},

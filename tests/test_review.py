@@ -102,7 +102,7 @@ def test_by_default_every_response_is_judged_in_both_orders(desk: Desk) -> None:
 def test_far_from_tau_one_order_decides_as_both_do(desk: Desk) -> None:
     desk.run("1", [f"{FAR} {number}" for number in range(30)])
     full = [(row.id, row.difficulty) for row in desk.verdicts()]
-    paid = desk.run("1", [f"{FAR} {number} again" for number in range(30)], margin=2.0)
+    paid = desk.run("1", [f"{FAR} {number} again" for number in range(30)], second_order_margin=2.0)
     assert paid == 30
     assert [(row.id, row.difficulty) for row in desk.verdicts()] == full
     assert {(row.gap, row.basis) for row in desk.verdicts()} == {
@@ -113,14 +113,14 @@ def test_far_from_tau_one_order_decides_as_both_do(desk: Desk) -> None:
 
 
 def test_near_tau_both_orders_are_asked(desk: Desk) -> None:
-    paid = desk.run("1", [f"{NEAR} {number}" for number in range(30)], margin=2.0)
+    paid = desk.run("1", [f"{NEAR} {number}" for number in range(30)], second_order_margin=2.0)
     assert paid == 60
     assert {(row.gap, row.basis) for row in desk.verdicts()} == {(1.0, "both_orders")}
 
 
 def test_the_teachers_own_answer_is_not_asked(desk: Desk) -> None:
     """Its verdict is easy with gap 0, and says what it rests on; it has no scores."""
-    paid = desk.run("1", [RIGHT, f"{RIGHT}\n", FAR], same_answer="skip", margin=2.0)
+    paid = desk.run("1", [RIGHT, f"{RIGHT}\n", FAR], same_answer="skip", second_order_margin=2.0)
     assert paid == 10
     same = [row for row in desk.verdicts() if row.basis == "same_answer"]
     assert len(same) == 20
@@ -130,7 +130,7 @@ def test_the_teachers_own_answer_is_not_asked(desk: Desk) -> None:
 
 def test_a_same_answer_that_is_asked_is_one_request(desk: Desk) -> None:
     """Its two orders are asked at once, so that they are counted, and paid, as one."""
-    assert desk.run("1", [RIGHT], margin=2.0) == 30
+    assert desk.run("1", [RIGHT], second_order_margin=2.0) == 30
     used = desk.asked().referee
     assert used is not None and used.requests == 30
     assert {(row.gap, row.basis) for row in desk.verdicts()} == {(0.0, "both_orders")}
@@ -139,7 +139,7 @@ def test_a_same_answer_that_is_asked_is_one_request(desk: Desk) -> None:
 def test_an_audit_tells_the_agreement(desk: Desk) -> None:
     """With a margin of 0, a first order of gap 2 or 0 misleads where the mean is 1."""
     words = [f"{NEAR} {number}" for number in range(30)]
-    desk.run("1", words, margin=0.0, audit=1.0)
+    desk.run("1", words, second_order_margin=0.0, audit_rate=1.0)
     selections = jsonl.read(project.data("1", "selection.jsonl"), Selection)
     right = sum(row.first == "teacher_first" for row in selections)  # gap 2, hard as the mean
     assert 0 < right < 30
@@ -151,7 +151,7 @@ def test_an_audit_tells_the_agreement(desk: Desk) -> None:
 def test_an_unchanged_answer_is_not_paid_for_again(desk: Desk) -> None:
     """Its request is the one of the iteration before: the ledger has the reply."""
     words = [f"{FAR} {number}" for number in range(30)]
-    rules = {"margin": 2.0}
+    rules = {"second_order_margin": 2.0}
     assert desk.run("1", words, **rules) == 30
     assert desk.run("2", [*words[:29], f"{NEAR} at last"], **rules) == 2
     assert [row.gap for row in desk.verdicts("2")][:29] == [row.gap for row in desk.verdicts("1")][
@@ -160,8 +160,8 @@ def test_an_unchanged_answer_is_not_paid_for_again(desk: Desk) -> None:
 
 
 def test_a_sample_favours_what_was_near_tau_before(desk: Desk) -> None:
-    desk.run("1", [NEAR, FAR, FAR], margin=2.0)
-    desk.run("2", [NEAR, FAR, FAR], margin=2.0, limit=15, favour=4.0)
+    desk.run("1", [NEAR, FAR, FAR], second_order_margin=2.0)
+    desk.run("2", [NEAR, FAR, FAR], second_order_margin=2.0, limit=15, uncertain_weight=4.0)
     drawn = {row.id for row in desk.verdicts("2")}
     near = {row.id for row in desk.rows[::3]}
     assert (len(drawn & near), len(drawn - near)) == (10, 5)
@@ -171,7 +171,7 @@ def test_a_sample_favours_what_was_near_tau_before(desk: Desk) -> None:
 
 def test_a_first_review_without_scores_asks_for_no_second(desk: Desk) -> None:
     desk.server.answer = says("I would rather not say.")
-    changes = {"margin": 2.0, "max_dropped": 1.0}
+    changes = {"second_order_margin": 2.0, "max_dropped": 1.0}
     paid = desk.run("1", [f"{FAR} {number}" for number in range(30)], **changes)
     assert paid == 30
     assert {(row.difficulty, row.gap, row.reason) for row in desk.verdicts()} == {

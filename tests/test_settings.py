@@ -90,6 +90,36 @@ def test_no_parameter_has_a_default_in_code(document: dict[str, Any]) -> None:
         assert f"{name}: missing; every parameter stands in params.yaml" in problems(changed)
 
 
+RENAMED = [
+    ("seed.watch", "seed.depends_on"),
+    ("review.favour", "review.uncertain_weight"),
+    ("review.margin", "review.second_order_margin"),
+    ("review.audit", "review.audit_rate"),
+    ("generate.per_seed", "generate.max_descendants"),
+    ("generate.round", "generate.requests_per_round"),
+    ("api.patience", "api.max_request_seconds"),
+    ("hardware.keep", "hardware.keep_students"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED)
+def test_an_old_name_is_refused_with_the_new_one(
+    document: dict[str, Any], old: str, new: str
+) -> None:
+    section, _, key = new.partition(".")
+    changed = override(document, {old: document[section][key]})
+    del changed[section][key]
+    assert problems(changed) == [f"{old}: renamed to {new}; change the name in params.yaml"]
+
+
+def test_an_old_name_in_an_override_is_refused_with_the_new_one(document: dict[str, Any]) -> None:
+    changed = override(document, {"iterations.1.generate": {"round": 8}})
+    assert problems(changed) == [
+        "iterations.1.generate.round: renamed to iterations.1.generate.requests_per_round; "
+        "change the name in params.yaml"
+    ]
+
+
 @pytest.mark.parametrize("document_", [None, [], "text", 3])
 def test_what_is_no_mapping_is_refused(document_: object) -> None:
     assert problems(document_) == ["the file: a mapping of sections is expected"]

@@ -231,7 +231,10 @@ def test_the_referees_part_of_an_accepted_hard_instruction_is_told(
 def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(lines: list[Line]) -> None:
     """Half of the verdicts rest on one order; all ten audited agree: Wilson's 72.2 % for them."""
     assert lines[1].reviews is not None
-    for audited, told in ((10, "100.0 % (86.1 to 100.0)"), (0, "is not known (review.audit: 0)")):
+    for audited, told in (
+        (10, "100.0 % (86.1 to 100.0)"),
+        (0, "is not known (review.audit_rate: 0)"),
+    ):
         audit = Audited(decided=98, unchecked=49, audited=audited, agreeing=audited)
         changed = replace(lines[1], reviews=replace(lines[1].reviews, audit=audit))
         (text,) = table.judging([changed])

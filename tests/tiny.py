@@ -231,7 +231,7 @@ def tune_settings(**changes: Any) -> Tune:
 def hardware(**changes: Any) -> Hardware:
     """Return the section `hardware` with `changes`, those of `launcher` among them."""
     launcher = {"processes": 1, "machines": 1, "main_address": None, "config": None, "start": []}
-    values = {"micro_batch": None, "packing": "auto", "save_every": None, "keep": "all"}
+    values = {"micro_batch": None, "packing": "auto", "save_every": None, "keep_students": "all"}
     for name, value in changes.items():
         (launcher if name in launcher else values)[name] = value
     return Hardware.model_validate({**values, "launcher": launcher})

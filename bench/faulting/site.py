@@ -52,13 +52,13 @@ _GROWN = {
     "per_call": 5,
     "from_seeds": 2,
     "from_made": 1,
-    "round": 8,
+    "requests_per_round": 8,
     "generate": {"novelty": 0.7},
 }
 _BOOTSTRAP: Mapping[str, Any] = {
     "bootstrap": {"0": _GROWN},
     "seed.source": ["data/0/bootstrapped.jsonl"],
-    "seed.watch": "data/0/bootstrapped.jsonl",
+    "seed.depends_on": "data/0/bootstrapped.jsonl",
     "generator.model": "composer-1",
     "calibrate.iterations": [],
     "exams.students": [],

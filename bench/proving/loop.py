@@ -36,7 +36,7 @@ ROLES: tuple[PromptRole, ...] = ("teacher", "referee", "generator")
 PROMPTS = {role: templates.load(ROOT / "prompts" / role, role) for role in ROLES}
 PLAIN = {"uniform": "one-way", "uniform-mixed": "same mix"}
 """The arm that a feedback has at equal steps, where it is not called as the feedback is."""
-FRUGAL = {"limit": 300, "margin": 1.0, "same_answer": "skip"}
+FRUGAL = {"limit": 300, "second_order_margin": 1.0, "same_answer": "skip"}
 
 
 @dataclass(slots=True)

@@ -26,7 +26,8 @@ COMMANDS = {
     "run": LazyCommand("run:run_command", "Check, run the pipeline, print the table."),
     "check": LazyCommand("check:check_command", "Find what would stop a run."),
     "make-room": LazyCommand(
-        "make_room:make_room_command", "Remove the students that `hardware.keep` does not keep."
+        "make_room:make_room_command",
+        "Remove the students that `hardware.keep_students` does not keep.",
     ),
     "table": LazyCommand("table:table_command", "Print the iterations side by side."),
     "profile": LazyCommand("profile:profile_command", "List the profiles, or switch to one."),

@@ -1,4 +1,4 @@
-"""`lion make-room`: remove the students that `hardware.keep` does not keep on this machine.
+"""`lion make-room`: remove the students that `hardware.keep_students` does not keep.
 
 A student's folder is removed from the workspace, and from DVC's cache the files that no other
 output of this workspace names. dvc.lock still has the hashes: `dvc repro --allow-missing` goes on
@@ -46,7 +46,7 @@ class EvaluatedStudent:
 @click.command("make-room")
 @click.option("--dry-run", is_flag=True, help="Only say what it would free.")
 def make_room_command(dry_run: bool) -> None:
-    """Remove students from the workspace and from DVC's cache, as `hardware.keep` says.
+    """Remove students from the workspace and from DVC's cache, as `hardware.keep_students` says.
 
     \b
     lion make-room --dry-run
@@ -60,10 +60,10 @@ def make_room_command(dry_run: bool) -> None:
 
 
 def remove_students(dry_run: bool) -> None:
-    """Remove the students that `hardware.keep` does not keep, and print the freed bytes."""
+    """Remove what `hardware.keep_students` does not keep, and print the freed bytes."""
     settings = project.load_settings()
     lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
-    names = superseded(settings.hardware.keep, evaluated(lines))
+    names = superseded(settings.hardware.keep_students, evaluated(lines))
     for student in free_disk(names, dry_run=dry_run):
         verb = "would free" if dry_run else "freed"
         console.say(f"student {student.iteration}: {verb} {student.freed / 1e9:,.3f} GB")

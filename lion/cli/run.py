@@ -35,7 +35,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     with console.error_boundary():
         if dvc_project.mend_lock():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
-        keeps_all = checked_settings(offline=False).hardware.keep == "all"
+        keeps_all = checked_settings(offline=False).hardware.keep_students == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
     command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]
     started = time.time()

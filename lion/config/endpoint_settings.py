@@ -160,7 +160,7 @@ class Api(Section):
     timeout: Annotated[float, Field(gt=0)]
     tries: Positive
     max_wait: Annotated[float, Field(gt=0)]
-    patience: Annotated[float, Field(gt=0)]
+    max_request_seconds: Annotated[float, Field(gt=0)]
     requests_per_minute: Annotated[float, Field(gt=0)] | None
     tokens_per_minute: Annotated[float, Field(gt=0)] | None
     mode: Modes

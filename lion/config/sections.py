@@ -64,15 +64,15 @@ class BootstrapSettings(Section):
     per_call: Positive
     from_seeds: Positive
     from_made: Count
-    round: Positive
+    requests_per_round: Positive
     generate: dict[str, Any]
 
 
 class Seed(Section):
-    """Where the base pool comes from; `watch` is a path that the stage depends on as well."""
+    """Where the base pool comes from; `depends_on` is a path that the stage depends on as well."""
 
     source: Literal["embedded"] | list[str]
-    watch: Annotated[str, Field(min_length=1)]
+    depends_on: Annotated[str, Field(min_length=1)]
     size: Positive
     skew: Annotated[float, Field(ge=0)]
     answers: Literal["ask", "keep"]
@@ -147,8 +147,8 @@ class Generate(Section):
     min_words: Count
     choice: Literal["uniform", "gap", "progress"]
     per_parent: Positive | None
-    per_seed: Positive | None
-    round: Positive
+    max_descendants: Positive | None
+    requests_per_round: Positive
     min_acceptance: Share
     max_dropped: Share
 
@@ -200,18 +200,19 @@ class Exam(Section):
 class ReviewSettings(Section):
     """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
 
-    A gap within `margin` of tau is uncertain: there the second order is asked (null: everywhere),
-    and the sample of `limit` responses favours it. A scorer is free: it judges everything. Each
-    order is judged `samples` times and averaged (multiple evidence; Wang et al., ACL 2024).
+    A gap within `second_order_margin` of tau is uncertain: there the second order is asked (null:
+    everywhere), and the sample of `limit` responses favours it. A scorer is free: it judges
+    everything. Each order is judged `samples` times and averaged (multiple evidence; Wang et al.,
+    ACL 2024).
     """
 
     judge: Literal["referee", "scorer"]
     samples: Positive
     limit: Positive | None
-    favour: Annotated[float, Field(ge=1)]
-    margin: Annotated[float, Field(ge=0)] | None
+    uncertain_weight: Annotated[float, Field(ge=1)]
+    second_order_margin: Annotated[float, Field(ge=0)] | None
     same_answer: Literal["ask", "skip"]
-    audit: Share
+    audit_rate: Share
     max_dropped: Share
 
 
@@ -374,5 +375,5 @@ class Hardware(Section):
     micro_batch: Positive | None
     packing: Literal["auto", "always", "never"]
     save_every: Positive | None
-    keep: Literal["all", "best", "last"]
+    keep_students: Literal["all", "best", "last"]
     launcher: Launcher

@@ -93,6 +93,18 @@ __all__ = [
 
 ITERATION_NAME = re.compile(r"^[0-9][0-9a-z_-]*\Z")
 ROLES: tuple[Literal["teacher", "referee", "generator"], ...] = ("teacher", "referee", "generator")
+# parameters that have another name today, by the end of their dotted name
+RENAMED = {
+    "seed.watch": "depends_on",
+    "review.favour": "uncertain_weight",
+    "review.margin": "second_order_margin",
+    "review.audit": "audit_rate",
+    "generate.per_seed": "max_descendants",
+    "generate.round": "requests_per_round",
+    "bootstrap.0.round": "requests_per_round",
+    "api.patience": "max_request_seconds",
+    "hardware.keep": "keep_students",
+}
 # values of these keys may be secrets by mistake: messages do not repeat them
 _SECRET = ("base_url", "api_key_env")
 
@@ -287,8 +299,10 @@ def _override_problems(settings: Settings) -> list[str]:
 
 def _noise_problems(settings: Settings) -> list[str]:
     """Tau that follows from the noise needs it, and the gaps, in both orders everywhere."""
-    if settings.split.tau_noise and settings.review.margin is not None:
-        return ["split.tau_noise: with it every order is asked; set review.margin: null"]
+    if settings.split.tau_noise and settings.review.second_order_margin is not None:
+        return [
+            "split.tau_noise: with it every order is asked; set review.second_order_margin: null"
+        ]
     return []
 
 
@@ -321,19 +335,33 @@ def _hint(value: object) -> str:
     return ""
 
 
+def _new_name(name: str) -> str | None:
+    """Return today's dotted name of a parameter that was renamed, else None."""
+    for old, new in RENAMED.items():
+        if f".{name}".endswith(f".{old}"):
+            return f"{name.rpartition('.')[0]}.{new}"
+    return None
+
+
 def _describe(error: ValidationError, place: str) -> list[str]:
-    """One line per problem: dotted name, what is expected, what was found."""
+    """Return one line per problem: dotted name, what is expected, what was found."""
     lines = []
-    for problem in error.errors(include_url=False):
-        parts = [place] if place else []
-        parts += [str(part) for part in problem["loc"]]
-        name = ".".join(parts)
+    problems = [
+        (".".join([*([place] if place else []), *map(str, problem["loc"])]), problem)
+        for problem in error.errors(include_url=False)
+    ]
+    renamed = {name: new for name, _ in problems if (new := _new_name(name))}
+    for name, problem in problems:
         message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == "missing" and name in renamed.values():
+            continue  # the line of the old name says it
+        if name in renamed:
+            message = f"renamed to {renamed[name]}; change the name in params.yaml"
+        elif problem["type"] == "extra_forbidden":
             message = "no such parameter"
         elif problem["type"] == "missing":
             message = "missing; every parameter stands in params.yaml"
-        elif not isinstance(problem["input"], dict) and parts[-1] not in _SECRET:
+        elif not isinstance(problem["input"], dict) and name.rpartition(".")[2] not in _SECRET:
             message += f", found {problem['input']!r:.60}"
             message += _hint(problem["input"])
         lines.append(f"{name}: {message}")

@@ -52,8 +52,8 @@ def select(
     """Return the responses that get a verdict, in their order; each may come to need more later.
 
     Two strata: settled are answers that are the teacher's own, and rows whose gap in the iteration
-    `before` lay further than `margin` from tau; all others are uncertain. Where `limit` does not
-    allow for all, a row's weight is its stratum's size over the number drawn of it.
+    `before` lay further than `second_order_margin` from tau; all others are uncertain. Where
+    `limit` does not allow for all, a row weighs its stratum's size over the number drawn of it.
     """
     skipped = {
         identity for identity, alike in responses if alike and settings.same_answer == "skip"
@@ -101,7 +101,7 @@ def settle(
     if _near(first.gap, tau, settings):
         return replace(selection, basis="both_orders")
     lot = pools.rng_for(random_seed=random_seed, purpose=f"audit/{selection.id}", depth=depth)
-    return replace(selection, audited=lot.random() < settings.audit)
+    return replace(selection, audited=lot.random() < settings.audit_rate)
 
 
 def orders(selection: Selection) -> tuple[Order, ...]:
@@ -115,11 +115,11 @@ def orders(selection: Selection) -> tuple[Order, ...]:
 
 def _basis(alike: bool, settings: ReviewSettings) -> Basis:
     """Return what is asked at once; of the same answer both orders, which are one request."""
-    return "both_orders" if settings.margin is None or alike else "one_order"
+    return "both_orders" if settings.second_order_margin is None or alike else "one_order"
 
 
 def _near(gap: float, tau: float, settings: ReviewSettings) -> bool:
-    return settings.margin is None or abs(gap - tau) <= settings.margin
+    return settings.second_order_margin is None or abs(gap - tau) <= settings.second_order_margin
 
 
 def _settled(row: Verdict, tau: float, settings: ReviewSettings) -> bool:
@@ -141,7 +141,7 @@ def _allot(settings: ReviewSettings, uncertain: int, settled: int) -> tuple[int,
     limit = settings.limit
     if limit is None or limit >= uncertain + settled:
         return uncertain, settled
-    favoured = settings.favour * uncertain
+    favoured = settings.uncertain_weight * uncertain
     count = round(limit * favoured / (favoured + settled))
     least, most = max(limit - settled, min(1, uncertain)), min(uncertain, limit - min(1, settled))
     count = max(least, min(count, most))

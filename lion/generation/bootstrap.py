@@ -110,7 +110,7 @@ class BootstrappedPool:
         draws = []
         for kind, count in wanted.items():
             needed = ceil(1.1 * count / self.settings.per_call)
-            share = max(1, round(self.settings.round * count / total)) if count else 0
+            share = max(1, round(self.settings.requests_per_round * count / total)) if count else 0
             draws += [self._draw(kind) for _ in range(min(needed, share))]
         return draws
 

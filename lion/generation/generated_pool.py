@@ -52,9 +52,10 @@ class ParentChoice:
 
     def is_full(self, parent: Instruction) -> bool:
         """Return whether a parent has its maximum of children, or its seed of descendants."""
-        per_parent, per_seed = self.settings.per_parent, self.settings.per_seed
+        per_parent, max_descendants = self.settings.per_parent, self.settings.max_descendants
         return (per_parent is not None and self._children[parent.id] >= per_parent) or (
-            per_seed is not None and self._descendants[self._seed_of(parent.id)] >= per_seed
+            max_descendants is not None
+            and self._descendants[self._seed_of(parent.id)] >= max_descendants
         )
 
     def count(self, child: str, parent: str, by: int = 1) -> None:
@@ -144,13 +145,13 @@ class GeneratedPool:
         """Return the draws of one round of `kind`: a parent with its sample index per request.
 
         A round requests the missing rows and a tenth more, at most `round` requests. A parent with
-        `per_parent` children, or whose seed has `per_seed` descendants, is not drawn again.
+        `per_parent` children, or whose seed has `max_descendants` descendants, is not drawn again.
         """
         parents = [row for row in self.parents[kind] if not self.choice.is_full(row)]
         wanted = self.wanted(kind)
         if not parents or wanted <= 0:
             return []
-        count = min(self.settings.round, wanted + (wanted + 9) // 10)
+        count = min(self.settings.requests_per_round, wanted + (wanted + 9) // 10)
         return [self._numbered(kind, self.choice.draw(parents)) for _ in range(count)]
 
     def compared(self, draw: Draw[Kind, Instruction], candidate: str) -> str:

@@ -39,7 +39,7 @@ from lion.prompting.protocol import Failure, Outcome, Usage
 class Tries:
     """The tries of one request: `api.tries` calls, not counting a server's plea for patience.
 
-    And no longer than `api.patience` seconds in all, whatever the calls say. None is begun where
+    And no longer than `api.max_request_seconds` in all, whatever the calls say. None is begun where
     `has_ended`; `nap` sleeps between them.
     """
 
@@ -65,7 +65,7 @@ class Tries:
         self._throttled += isinstance(_error(state), ThrottledError)
         return (
             self.has_ended()
-            or (state.seconds_since_start or 0.0) > self.api.patience
+            or (state.seconds_since_start or 0.0) > self.api.max_request_seconds
             or state.attempt_number - self._throttled >= self.api.tries
         )
 

@@ -200,7 +200,7 @@ def _reviews_each(settings: Settings) -> float | None:
 
 def _full(settings: Settings) -> bool:
     """Return whether every drawn response is judged in both orders."""
-    return settings.review.margin is None and settings.review.same_answer == "ask"
+    return settings.review.second_order_margin is None and settings.review.same_answer == "ask"
 
 
 def _reckoned(settings: Settings, stage: str) -> Reckoned:
@@ -259,10 +259,12 @@ def _need(
 def _rounds(settings: Settings, stage: str, calls: int) -> int:
     """Return how many rounds a stage asks in, each after the replies to the last."""
     if stage.startswith("bootstrap@"):
-        return ceil(calls / settings.bootstrap[project.BASE].round)
+        return ceil(calls / settings.bootstrap[project.BASE].requests_per_round)
     if stage.startswith("generate@"):
-        return ceil(calls / settings.generate.round)
-    return 2 if stage.startswith("review@") and settings.review.margin is not None else 1
+        return ceil(calls / settings.generate.requests_per_round)
+    return (
+        2 if stage.startswith("review@") and settings.review.second_order_margin is not None else 1
+    )
 
 
 def _mode(settings: Settings, role: str, calls: int) -> Mode:

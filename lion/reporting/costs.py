@@ -34,7 +34,7 @@ def disk_sentence(need: DiskNeed) -> str:
     return (
         f"Disk: {need.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
         f"{need.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
-        f"{need.staying / 1e9:,.1f} GB stay after the run (hardware.keep)."
+        f"{need.staying / 1e9:,.1f} GB stay after the run (hardware.keep_students)."
     )
 
 

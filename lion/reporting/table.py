@@ -158,7 +158,7 @@ def judging(lines: Sequence[Line]) -> list[str]:
     each = DASH if nanodollars is None else dollars(nanodollars // hard, unpriced)
     audits = [verdicts.Audit(**asdict(review.audit)) for review in reviews]
     agreement = verdicts.agreement(sum(audits[1:], start=audits[0]))
-    agree = "is not known (review.audit: 0)" if agreement is None else share(agreement.value)
+    agree = "is not known (review.audit_rate: 0)" if agreement is None else share(agreement.value)
     if agreement is not None:
         agree = f"{agree}{_between(_bounds(agreement), 100)}"
     return [

@@ -21,8 +21,9 @@ def bootstrap_problems(settings: Settings) -> Iterator[str]:
             f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
             f"{'none' if sown else 'it'}. Set both, or neither."
         )
-    elif not sown and not Path(settings.seed.watch).exists():
-        yield f"seed.watch: there is no {settings.seed.watch}; name a path that is there, as seeds"
+    elif not sown and not Path(settings.seed.depends_on).exists():
+        path = settings.seed.depends_on
+        yield f"seed.depends_on: there is no {path}; name a path that exists, as seeds"
     task = TaskTemplate.declared(settings.task)
     for entry in settings.bootstrap.values():
         yield from _grown_pool_problems(settings, grown)
@@ -35,8 +36,8 @@ def bootstrap_problems(settings: Settings) -> Iterator[str]:
 
 
 def _grown_pool_problems(settings: Settings, grown: str) -> Iterator[str]:
-    if settings.seed.watch != grown:
-        yield f"seed.watch: set {grown}, or DVC would not see that bootstrap writes it"
+    if settings.seed.depends_on != grown:
+        yield f"seed.depends_on: set {grown}, or DVC would not see that bootstrap writes it"
     if settings.seed.answers == "keep":
         yield "seed.answers: `keep`, but bootstrap makes tasks without answers. Set ask."
     if settings.exam.file is None and settings.seed.holdout:
@@ -67,7 +68,7 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
-    yield from _outside(paths, [folder, Path(settings.seed.watch)])
+    yield from _outside(paths, [folder, Path(settings.seed.depends_on)])
     for entry in settings.bootstrap.values():
         yield from _outside(entry.seeds, [folder, project.SEEDS])
 

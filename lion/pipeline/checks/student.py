@@ -169,7 +169,7 @@ _STATES = 2  # the previous state is kept until the next is written
 class DiskNeed:
     """Bytes of all students (workspace and DVC's cache), and of one training's states.
 
-    `staying` is the part of `students` that `hardware.keep` leaves after the run. All are 0 where
+    `staying` is the part of `students` that `hardware.keep_students` leaves after the run. All are 0 where
     the student's size is unknown (`embedded`, a hub that does not answer).
     """
 
@@ -187,7 +187,9 @@ def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     if full and settings.hardware.save_every is not None:
         states = _STATES * _OF_STATE * weights * _HALVES[settings.student.dtype]
     ends = {*settings.iterations, "0"} - {entry.previous for entry in settings.iterations.values()}
-    staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[settings.hardware.keep]
+    staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[
+        settings.hardware.keep_students
+    ]
     staying = min(staying, full)
     return DiskNeed(students=2 * full * weights, staying=2 * staying * weights, states=states)
 
