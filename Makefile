@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# stages, DVC and tests start many processes: each would compile every module anew
+export PYTHONDONTWRITEBYTECODE :=
 
 LOWEST := .venv-lowest
 # a process a core, four at most: each holds torch

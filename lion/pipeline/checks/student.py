@@ -169,8 +169,8 @@ _STATES = 2  # the previous state is kept until the next is written
 class DiskNeed:
     """Bytes of all students (workspace and DVC's cache), and of one training's states.
 
-    `staying` is the part of `students` that `hardware.keep_students` leaves after the run. All are 0 where
-    the student's size is unknown (`embedded`, a hub that does not answer).
+    `staying` is the part of `students` that `hardware.keep_students` leaves after the run. All are
+    0 where the student's size is unknown (`embedded`, a hub that does not answer).
     """
 
     students: int
