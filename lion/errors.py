@@ -54,7 +54,7 @@ class EndpointError(AskError):
 
 
 class MissingRepliesError(AskError):
-    """A client that may not send anything was asked for `missing` replies that nobody paid yet."""
+    """A client that may send nothing lacks `missing` replies: the ledger has not paid for them."""
 
     def __init__(self, missing: int) -> None:
         super().__init__(f"{missing} replies are not in the ledger")

@@ -90,7 +90,7 @@ def _sentence(grown: Bootstrapped) -> str:
         f"{len(grown.dropped):,} dropped"
     )
     lacking = [f"{count:,} {kind} too few" for kind, count in grown.short.items() if count]
-    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
+    return f"{counted}; acceptance too low: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

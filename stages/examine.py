@@ -1,4 +1,4 @@
-"""examine: a student sits BBH and AGIEval, where params say so."""
+"""examine: a student takes BBH and AGIEval, where params say so."""
 
 from lion import console
 from lion.evaluation import multiple_choice

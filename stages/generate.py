@@ -66,7 +66,7 @@ def _sentence(generated: Generated) -> str:
     hard, easy = (generated.funnels[kind]["kept"] for kind in KINDS)
     counted = f"{hard:,} new hard, {easy:,} new easy, {len(generated.dropped):,} dropped"
     lacking = [f"{count:,} {kind} too few" for kind, count in generated.short.items() if count]
-    return f"{counted}; the well is dry: {', '.join(lacking)}" if lacking else counted
+    return f"{counted}; acceptance too low: {', '.join(lacking)}" if lacking else counted
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_a_dry_well_is_told_and_what_was_found_is_kept(
 
     chat_server.answer = repeats
     told = bootstrap.main(start())
-    assert "the well is dry: 13 classification too few, 21 open too few" in told
+    assert "acceptance too low: 13 classification too few, 21 open too few" in told
     assert measured().short == {
         "classification": 13,
         "open": 21,

@@ -94,7 +94,7 @@ def test_a_few_failed_calls_are_dropped_and_made_up_for(
 
 def test_a_well_that_is_dry_is_said_to_be(work: Work, chat_server: ChatServer) -> None:
     chat_server.answer = says("Always the very same new instruction")
-    assert "the well is dry: 11 hard too few, 8 easy too few" in generate.main(work)
+    assert "acceptance too low: 11 hard too few, 8 easy too few" in generate.main(work)
 
 
 def test_words_of_other_servers_for_an_end_are_no_flaw(work: Work, chat_server: ChatServer) -> None:
@@ -205,7 +205,7 @@ def test_a_well_that_gives_nothing_is_dry_whatever_params_accept(
     filters = work.settings.generate.model_copy(update={"min_acceptance": 0.0})
     chat_server.answer = says("Always the very same new instruction")
     settings = work.settings.model_copy(update={"generate": filters})
-    assert "the well is dry" in generate.main(Work("generate", "1", settings))
+    assert "acceptance too low" in generate.main(Work("generate", "1", settings))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_vicunas_own_reviews_come_to_the_published_sums() -> None:
     """583.0 and 704.0, from the file's scores and from our reading of all eighty texts."""
     reviews = VICUNA / "reviews/review_alpaca-13b_vicuna-13b.jsonl"
     found = json.loads(run(VICUNA / "question.jsonl", reviews, "--json"))
-    for reading in ("told", "read"):
+    for reading in ("stated", "read"):
         one = found[reading]
         assert (one["candidate_points_sum"], one["reference_points_sum"], one["rows"]) == (
             583.0,
@@ -58,7 +58,7 @@ def test_every_difference_between_file_and_text_is_told(tmp_path: Path) -> None:
     found = json.loads(run(questions, reviews, "--json"))
     assert [one["question"] for one in found["differences"]] == ["1", "2"]
     assert found["unread"] == ["2", "3"]
-    assert (found["told"]["rows"], found["read"]["rows"]) == (3, 2)  # -1 is no score
+    assert (found["stated"]["rows"], found["read"]["rows"]) == (3, 2)  # -1 is no score
     assert "question 2: the file (8.0, 7.0), its text no_scores" in run(questions, reviews)
 
 

@@ -104,7 +104,7 @@ def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
             key = protocol.key(settings.teacher, body, asked.sample)
             ledger.write([Entry(key, body, asked.sample, b"{}", Call("embedded"))])
     need = planned(settings)["teach@0", "teacher"]
-    assert (need.calls, need.known) == (70, 30)
+    assert (need.calls, need.in_ledger) == (70, 30)
 
 
 def test_the_gates_of_generation_are_planned(workplace: Workplace) -> None:

@@ -82,7 +82,7 @@ def _checkpoint(work: Work, folder: Path) -> Respondent:
     return Respondent(folder, name, settings, work, work.unfinished, work.progress)
 
 
-@exam_group.command("reasoning", short_help="Let a student sit BBH or AGIEval.")
+@exam_group.command("reasoning", short_help="Give a student the BBH or AGIEval exam.")
 @click.argument("folders", type=_Folder, nargs=-1, required=True)
 @click.option("--student", type=_Folder, required=True, help="A checkpoint's folder.")
 @click.option(
@@ -102,7 +102,7 @@ def reasoning_command(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Let --student sit the official files in FOLDERS, zero-shot; print each task beside chance.
+    """Give --student the official files in FOLDERS, zero-shot; print each task beside chance.
 
     Prompt format and precision are those of params.yaml's `student`.
     """

@@ -15,7 +15,7 @@ from lion.reporting import costs
 @click.command("plan")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def plan_command(as_json: bool) -> None:
-    """Print what `dvc repro` would ask, with calls, tokens, money and time. Asks nobody.
+    """Print what `dvc repro` would ask, with calls, tokens, money and time. Sends no request.
 
     Exact up to the first stage whose replies are not in the ledger, estimated behind it. An unknown
     price is shown as unknown, not as 0; prices.yaml adds what the price package lacks.

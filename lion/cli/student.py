@@ -40,7 +40,7 @@ def chosen_student(iteration: str | None) -> tuple[Settings, str, Path]:
 @click.option("--beside", type=click.Choice(["teacher"]), help="Show its answer, too (paid).")
 @click.option("--temperature", type=click.FloatRange(0), help="0: greedy; else as in params.yaml.")
 def chat_command(iteration: str | None, beside: str | None, temperature: float | None) -> None:
-    """Talk to a student in the terminal; an empty line starts anew, Ctrl-D ends.
+    """Talk to a student in the terminal; an empty line starts a new one, Ctrl-D ends.
 
     \b
     lion chat
@@ -53,7 +53,7 @@ def chat_command(iteration: str | None, beside: str | None, temperature: float |
 
         warmth = settings.answering.temperature if temperature is None else temperature
         talker = chat.Talker(folder, settings, warmth)
-        console.say(f"student {name}; an empty line starts anew, Ctrl-D ends")
+        console.say(f"student {name}; an empty line starts a new chat, Ctrl-D ends")
         with chat.teacher(settings) if beside else nullcontext() as teacher:
             chat.talk(_listen, console.say, talker, teacher)
 

@@ -1,6 +1,6 @@
 """Starts a module in several processes: `hardware.launcher` as `accelerate launch`.
 
-No distributed code: what one process is told here, accelerate tells all. Decides nothing that is
+No distributed code: accelerate starts each process with equal arguments. Decides nothing that is
 learnt (the batches are the same however many processes share them).
 """
 

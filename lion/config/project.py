@@ -55,7 +55,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def load_settings(path: Path = PARAMS) -> "Settings":
     """Read and validate params.yaml. Raises SettingsError."""
     from lion.config.settings import (
-        read_settings,  # its library takes a while: what reads none waits not
+        read_settings,  # imported lazily: pydantic is slow to import
     )
 
     try:

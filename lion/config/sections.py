@@ -130,7 +130,7 @@ class NearDuplicates(Section):
 
 
 class Generate(Section):
-    """New instructions: of which parents, how many, how novel, and when the well is dry.
+    """New instructions: of which parents, how many, how novel, and which acceptance is too low.
 
     `safety`: the referee is asked of each that is kept whether it is safe.
     """
@@ -261,7 +261,7 @@ class Evaluate(Section):
 
 
 class Exams(Section):
-    """BBH and AGIEval: which students sit them, where the official files lie, how they are marked.
+    """BBH and AGIEval: which students take them, where the official files lie, how they are marked.
 
     first_letter: the first option letter in the answer, as the paper; stated: one that is clearly
     meant; likelihood: the likeliest letter, without an answer.
@@ -275,7 +275,9 @@ class Exams(Section):
     @model_validator(mode="after")
     def _has_what_to_sit(self) -> Self:
         if self.students and not self.folders:
-            raise ValueError("`students` sit the exams of `folders`: name one, or set students: []")
+            raise ValueError(
+                "`students` take the exams of `folders`: name one, or set students: []"
+            )
         return self
 
 
@@ -303,7 +305,7 @@ class Answering(Section):
 
 
 class Respond(Section):
-    """The student sits the Cache Pool; `limit` rows of it, or all of it where null."""
+    """The student answers `limit` rows of the Cache Pool, or all of it where null."""
 
     limit: Positive | None
 

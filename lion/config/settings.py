@@ -261,7 +261,7 @@ def _with_text_keys(document: dict[str, Any]) -> tuple[list[str], dict[str, Any]
     """Return the problems of iterations' names, and the document with names that are text.
 
     An unquoted name is a number in YAML, and DVC then makes no stage of it. The rest of the
-    document is still looked at, so that all problems are told at once.
+    document is still read, so that one message lists all problems.
     """
     iterations = document.get("iterations")
     if not isinstance(iterations, dict):
@@ -283,12 +283,11 @@ def _override_problems(settings: Settings) -> list[str]:
         ("base.tune", Tune, settings.tune, settings.base.tune)
     ]
     for name, entry in settings.bootstrap.items():
-        at = f"bootstrap.{name}.generate"
-        places.append((at, Generate, settings.generate, entry.generate))
+        places.append((f"bootstrap.{name}.generate", Generate, settings.generate, entry.generate))
     for name, iteration in settings.iterations.items():
-        at = f"iterations.{name}"
-        places.append((f"{at}.tune", Tune, settings.tune, iteration.tune))
-        places.append((f"{at}.generate", Generate, settings.generate, iteration.generate))
+        prefix = f"iterations.{name}"
+        places.append((f"{prefix}.tune", Tune, settings.tune, iteration.tune))
+        places.append((f"{prefix}.generate", Generate, settings.generate, iteration.generate))
     for place, model, defaults, override in places:
         try:
             model.model_validate({**defaults.model_dump(), **override})

@@ -109,7 +109,7 @@ def tau(settings: Split, noise: float | None) -> float:
 def within(verdicts: Sequence[Verdict], limit: float, noise: float | None) -> float | None:
     """Return the share of decided verdicts, 0 to 1, whose gap lies within `noise` of tau, `limit`.
 
-    Means over the responses that the verdicts stand for. Judged anew, up to half of those at the
+    Means over the responses that the verdicts stand for. Judged again, up to half of those at the
     middle of that band would turn. None where the noise is not known, or nothing was decided.
     """
     decided = [(row.gap, row.weight) for row in verdicts if row.gap is not None]

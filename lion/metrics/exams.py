@@ -172,19 +172,19 @@ class OpenExamMetrics(Metrics, frozen=True):
 
 
 class Disagreement(Metrics, frozen=True):
-    """A review whose file tells other scores than its text; text: scores, or why there are none."""
+    """A review whose file states other scores than its text, or a text without readable scores."""
 
     question: str
-    told: tuple[float, float] | None
+    stated: tuple[float, float] | None
     read: tuple[float, float] | str
 
 
 class ReviewsRead(Metrics, frozen=True):
-    """`lion exam reviews`: what the scores of a file come to as it tells them, and as read anew."""
+    """`lion exam reviews`: the totals of a file's own scores, and of those read from its texts."""
 
     questions: int
     candidate: int
-    told: OpenEnded | None
+    stated: OpenEnded | None
     read: OpenEnded | None
     differences: tuple[Disagreement, ...]
     unread: tuple[str, ...]

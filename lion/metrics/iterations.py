@@ -214,7 +214,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
 def usage_by_role(name: str, read: Read = files.read_if) -> dict[Role, list[RoleUsage]]:
     """Return what the stages of an iteration asked, by role, in the order of the stages.
 
-    What only the base asks anew is counted there alone.
+    What the base alone asks is counted there.
     """
     used: dict[Role, list[RoleUsage]] = {}
     for stage in STAGES.values():

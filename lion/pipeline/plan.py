@@ -52,7 +52,7 @@ class Need:
     role: str
     calls: int
     reckoned: Reckoned
-    known: int
+    in_ledger: int
     prompt_tokens: int
     completion_tokens: int
     basis: Basis
@@ -246,7 +246,7 @@ def _need(
         role=role,
         calls=calls,
         reckoned=reckoned,
-        known=in_ledger,
+        in_ledger=in_ledger,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
         basis=basis,

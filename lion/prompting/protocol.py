@@ -39,7 +39,7 @@ class Usage:
     """Tokens of one reply, as the server counted them.
 
     `cached` are those of the prompt that the server knew, `reasoning` those of the completion that
-    nobody sees.
+    the reply does not show.
     """
 
     prompt: int
@@ -50,7 +50,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: text, why it ended, which model, and its tokens (None: not told).
+    """What came back: text, why it ended, which model, and its tokens (None: unknown).
 
     Of an embedding `text` are its numbers: float32, little-endian, in base64.
     """
@@ -95,16 +95,16 @@ def body(request: Request, endpoint: Endpoint, random_seed: int) -> dict[str, An
             "model": endpoint.model,
             "input": request.messages[-1]["content"],
         }
-    made: dict[str, Any] = {
+    body: dict[str, Any] = {
         **endpoint.request,
         "model": endpoint.model,
         "messages": list(request.messages),
     }
     if request.response_format is not None:
-        made["response_format"] = dict(request.response_format)
+        body["response_format"] = dict(request.response_format)
     if endpoint.send_seed:
-        made["seed"] = sample_seed(random_seed, request.sample)
-    return made
+        body["seed"] = sample_seed(random_seed, request.sample)
+    return body
 
 
 def sample_seed(random_seed: int, sample: int) -> int:
@@ -223,8 +223,7 @@ def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
     """Read one embedding, a list of numbers or float32 in base64, and the model's name."""
     try:
         (entry,) = document["data"]
-        found = entry["embedding"]
-        packed = _packed(found)
+        packed = _packed(entry["embedding"])
         numbers = struct.unpack(f"<{len(packed) // 4}f", packed)
     except (KeyError, TypeError, ValueError, OverflowError, struct.error):
         return Failure("malformed_reply", _clip(raw))
@@ -239,11 +238,11 @@ def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
     )
 
 
-def _packed(found: Any) -> bytes:
+def _packed(embedding: Any) -> bytes:
     """Return the numbers as float32; so they are already where they come in base64."""
-    if isinstance(found, str):
-        return base64.b64decode(found, validate=True)
-    numbers = list(found)
+    if isinstance(embedding, str):
+        return base64.b64decode(embedding, validate=True)
+    numbers = list(embedding)
     return struct.pack(f"<{len(numbers)}f", *numbers)
 
 

@@ -66,23 +66,23 @@ ABOUT = frozenset(
         "answer_text", "rejected", "other", "src", "origin", "iteration", "nearest", "closest",
     }
 )  # fmt: skip
-"""Keys that nobody misses: names, sources, labels, and answers beside the one that is read."""
+"""Keys that need not be read: names, sources, labels, answers beside the one that is read."""
 
 
 def with_known_names(row: Row) -> dict[str, Any]:
     """Return a row with the names that are read. Raises DataError where two names clash."""
-    known = {key.strip(): value for key, value in row.items()}
-    if len(known) < len(row):
+    renamed = {key.strip(): value for key, value in row.items()}
+    if len(renamed) < len(row):
         raise DataError(f"two keys differ by white space alone: {', '.join(sorted(row))[:80]}")
-    if any(known.get(key) is not None for key in ("question", "messages", "conversations")):
+    if any(renamed.get(key) is not None for key in ("question", "messages", "conversations")):
         names = {name: others for name, others in NAMES.items() if name != "instruction"}
     else:
         names = dict(NAMES)
     for name, others in names.items():
         for other in others:
-            if _is_empty(known.get(name)) and not _is_empty(known.get(other)):
-                known[name] = known.pop(other)
-    return known
+            if _is_empty(renamed.get(name)) and not _is_empty(renamed.get(other)):
+                renamed[name] = renamed.pop(other)
+    return renamed
 
 
 def unread(row: Row) -> Iterator[str]:

@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` once it is complete and synced.
 
     A reader sees the old file or the new one, never a part of it. What a killed writer of `path`
-    left is removed: nobody but one process at a time may write it.
+    left is removed: one process at a time may write it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in leftovers(path):

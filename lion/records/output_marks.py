@@ -15,14 +15,14 @@ from pathlib import Path
 
 _OUTPUTS = ("data", "metrics", "report")
 _DVC_LOCK = Path(".dvc/tmp/lock")
-_LONGEST_WAIT = 600.0  # seconds; whoever holds the lock for longer is told of by DVC itself
+_LONGEST_WAIT = 600.0  # seconds; DVC itself names a process that holds the lock for longer
 _Mark = tuple[tuple[str, int, int, int], ...]
 _marks: dict[Path, _Mark] = {}
 _held: dict[Path, int] = {}
 
 
 def forget() -> None:
-    """Begin anew: a stage starts."""
+    """Forget all marks: a stage starts."""
     _marks.clear()
 
 

@@ -219,7 +219,7 @@ class Verdict(Record, frozen=True):
     """What the reviews of an instruction together say of it.
 
     gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
-    numbers. `basis` tells which orders were seen: of the same answer nobody gave scores, and its
+    numbers. `basis` tells which orders were seen: the same answer has no scores, and its
     gap is 0. `weight` is the number of responses that this one stands for.
     """
 

@@ -44,7 +44,7 @@ def of_reviews(
     return ReviewsRead(
         questions=len(questions),
         candidate=candidate,
-        told=stated,
+        stated=stated,
         read=parsed,
         differences=tuple(
             Disagreement(review.key, review.recorded, review.read)
@@ -77,9 +77,9 @@ def _compared(
 
 def reviews_table(reviews: ReviewsRead) -> RenderableType:
     """Return both readings side by side, by category, and every difference."""
-    readings = {"the file's scores": reviews.told, "read in the texts": reviews.read}
+    readings = {"the file's scores": reviews.stated, "read in the texts": reviews.read}
     differences = [
-        f"question {difference.question}: the file {difference.told}, its text {difference.read}"
+        f"question {difference.question}: the file {difference.stated}, its text {difference.read}"
         for difference in reviews.differences
     ]
     return Group(_readings(readings), *(differences or ["no difference between the two"]))

@@ -62,7 +62,7 @@ class InstructionTrace:
     instruction: Instruction
     domain: str | None
     ancestors: tuple[Instruction, ...]
-    made: Generation | None
+    generation: Generation | None
     rounds: tuple[IterationTrace, ...]
     children: tuple[Instruction, ...]
     notes: tuple[str, ...]
@@ -90,7 +90,7 @@ def trace(place: Place, prefix: str) -> InstructionTrace:
         instruction=own,
         domain=row.get("domain"),
         ancestors=ancestors,
-        made=generation,
+        generation=generation,
         rounds=tuple(_iteration(tree, name, own.id, settings) for name in chain),
         children=tuple(
             jsonl.parsed(child, Instruction)
@@ -206,8 +206,8 @@ def _parts(traced: InstructionTrace) -> Iterator[RenderableType]:
     if traced.ancestors:
         yield _title("It came from")
         yield from (_short(ancestor) for ancestor in traced.ancestors)
-    if traced.made is not None:
-        yield from _generation_parts(traced.made)
+    if traced.generation is not None:
+        yield from _generation_parts(traced.generation)
     if own.answer is not None:
         yield _title(f"The teacher's answer ({own.answer.model or 'from the file'})")
         yield _text(own.answer.text)
