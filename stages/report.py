@@ -10,8 +10,8 @@ from pathlib import Path
 import polars
 
 from lion import console
+from lion import iterations as summary
 from lion.config import project
-from lion.metrics import iterations as summary
 from lion.pipeline import dvc_project, revisions, stage
 from lion.records import jsonl
 from lion.reporting import table

@@ -13,13 +13,14 @@ from fake_server import Behaviour, Call, ChatServer, embeds, refuses, says
 from fixtures import ROOT, Workplace
 from pipeline import Project
 
+from lion import iterations
 from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import DataError, TooManyDroppedError
 from lion.generation import seed_pool
 from lion.generation.filters import decontamination
 from lion.llm.prices import Prices
-from lion.metrics import files, iterations
+from lion.metrics import files
 from lion.metrics.pools import BootstrapMetrics
 from lion.pipeline import plan
 from lion.pipeline.checks.offline import without_keys

@@ -17,9 +17,9 @@ from lion.config import settings as config
 from lion.config.settings import Scorer
 from lion.discrimination import calibrate as calibration
 from lion.errors import DataError, SettingsError
+from lion.iterations import lines
 from lion.llm.prices import Prices
 from lion.metrics import files
-from lion.metrics.iterations import lines
 from lion.metrics.judging import CalibrateMetrics, CalibrationMetrics, Stop
 from lion.pipeline import plan
 from lion.pipeline.checks.offline import offline_problems

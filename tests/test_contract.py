@@ -275,7 +275,7 @@ LAYERS = (
     "lion/config",
     "lion/metrics",
     "lion/stage_table.py",
-    "lion/metrics/iterations.py",
+    "lion/iterations.py",
     "lion",
     "lion/student",
     "lion/prompting",

@@ -18,7 +18,7 @@ DECIDING: Mapping[str, set[str]] = {
     "lion/generation": {"seed", "generate"},
     "lion/generation/teach.py": {"seed", "generate", "teach"},
     "lion/inference": {"respond", "evaluate"},
-    "lion/metrics/iterations.py": {"report"},
+    "lion/iterations.py": {"report"},
     "lion/pools.py": {
         "seed", "teach", "tune", "evaluate", "respond", "review", "generate"
     },

@@ -15,10 +15,10 @@ from pipeline import Project
 from rich.console import Console
 from running import Finished
 
+from lion import iterations
 from lion.config.settings import read_settings
 from lion.discrimination import scorers
-from lion.metrics import iterations
-from lion.metrics.iterations import Line
+from lion.iterations import Line
 from lion.metrics.judging import Audited
 from lion.reporting import table
 

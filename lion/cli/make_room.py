@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from lion import console
+from lion import console, iterations
 from lion.config import project
-from lion.metrics import iterations
-from lion.metrics.iterations import Line
+from lion.iterations import Line
 from lion.pipeline import dvc_project
 
 if TYPE_CHECKING:

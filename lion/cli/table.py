@@ -2,9 +2,8 @@
 
 import click
 
-from lion import console
+from lion import console, iterations
 from lion.config import project
-from lion.metrics import iterations
 from lion.reporting import table
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from lion import __version__
+from lion import __version__, iterations
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Settings
 from lion.errors import ModelError
-from lion.metrics import iterations
-from lion.metrics.iterations import Line
+from lion.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
 from lion.reporting import numbers

@@ -13,8 +13,8 @@ import polars as pl
 from lion.config import project
 from lion.escape import DASH
 from lion.escape import line as one_line
+from lion.iterations import Line
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
-from lion.metrics.iterations import Line
 from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, CalibrationMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import EstimateMetrics

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import polars as pl
 
+from lion import iterations
 from lion.config import project
 from lion.errors import DataError
-from lion.metrics import iterations
+from lion.iterations import Line
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
-from lion.metrics.iterations import Line
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree

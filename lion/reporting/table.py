@@ -1,6 +1,6 @@
 """The table of iterations that `lion run` and `lion table` print.
 
-The figures come from `metrics.iterations`.
+The figures come from `lion.iterations`.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from rich.text import Text
 
 from lion.discrimination import verdicts
 from lion.escape import DASH
+from lion.iterations import Judge, Line
 from lion.llm.prices import NANO
-from lion.metrics.iterations import Judge, Line
 from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
 
