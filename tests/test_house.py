@@ -162,7 +162,7 @@ LIMITS: dict[str, tuple[Callable[[], Places], int, str]] = {
     ),
     "banned words in docstrings and comments": (
         banned_words,
-        44,
+        36,
         "Use the field's word, and a plain sentence: subject, verb, object.",
     ),
 }

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lion.llm.rate_limit import Bucket, Pace
+from lion.llm.rate_limit import AdaptiveRateLimiter, TokenBucket
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def starts(pace: Pace, clock: Clock, count: int, tokens: int = 10) -> list[float]:
+def starts(pace: AdaptiveRateLimiter, clock: Clock, count: int, tokens: int = 10) -> list[float]:
     """Return when `count` calls may start, one asking after the other."""
 
     async def run() -> list[float]:
@@ -39,13 +39,13 @@ def starts(pace: Pace, clock: Clock, count: int, tokens: int = 10) -> list[float
 
 def test_without_a_limit_nothing_waits() -> None:
     clock = Clock()
-    assert starts(Pace(None, None, clock), clock, 1000) == [0.0] * 1000
+    assert starts(AdaptiveRateLimiter(None, None, clock), clock, 1000) == [0.0] * 1000
 
 
 def test_a_limit_of_requests_is_kept_and_used() -> None:
     """Over any second no more than the rate and the burst; in the long run all of it."""
     clock = Clock()
-    found = starts(Pace(600, None, clock), clock, 200)
+    found = starts(AdaptiveRateLimiter(600, None, clock), clock, 200)
     assert found[-1] == pytest.approx(20, rel=0.05)
     for begin in found:
         assert sum(begin <= one < begin + 1 for one in found) <= 10 * 1.5 + 1
@@ -53,13 +53,13 @@ def test_a_limit_of_requests_is_kept_and_used() -> None:
 
 def test_a_limit_of_tokens_is_kept() -> None:
     clock = Clock()
-    found = starts(Pace(None, 6000, clock), clock, 100, tokens=20)
+    found = starts(AdaptiveRateLimiter(None, 6000, clock), clock, 100, tokens=20)
     assert found[-1] == pytest.approx(20, rel=0.05)
 
 
 def test_a_429_cuts_the_rate_to_what_was_served() -> None:
     clock = Clock()
-    pace = Pace(None, None, clock)
+    pace = AdaptiveRateLimiter(None, None, clock)
     for _ in range(100):
         clock.now += 0.02
         pace.served(10, {})
@@ -70,7 +70,7 @@ def test_a_429_cuts_the_rate_to_what_was_served() -> None:
 
 def test_calls_that_began_before_the_cut_say_nothing_new() -> None:
     clock = Clock()
-    pace = Pace(6000, None, clock)
+    pace = AdaptiveRateLimiter(6000, None, clock)
     for _ in range(200):
         clock.now += 0.01
         pace.served(10, {})
@@ -83,7 +83,7 @@ def test_calls_that_began_before_the_cut_say_nothing_new() -> None:
 
 def test_quiet_seconds_raise_the_rate_up_to_the_limit_told() -> None:
     clock = Clock()
-    pace = Pace(600, None, clock)
+    pace = AdaptiveRateLimiter(600, None, clock)
     clock.now = 1.0
     for _ in range(3):
         pace.refused(clock.now, None)
@@ -97,7 +97,7 @@ def test_quiet_seconds_raise_the_rate_up_to_the_limit_told() -> None:
 
 def test_where_all_are_refused_all_wait() -> None:
     clock = Clock()
-    pace = Pace(None, None, clock)
+    pace = AdaptiveRateLimiter(None, None, clock)
     for _ in range(3):
         pace.refused(clock.now, 7.0)
     assert starts(pace, clock, 1) == [pytest.approx(7.0, abs=0.01)]
@@ -116,14 +116,14 @@ def test_where_all_are_refused_all_wait() -> None:
 def test_limits_are_learnt_from_headers(
     limit: str, left: str, reset: str, rate: float | None
 ) -> None:
-    pace = Pace(None, None, Clock())
+    pace = AdaptiveRateLimiter(None, None, Clock())
     names = {"limit": limit, "remaining": left, "reset": reset}
     pace.served(10, {f"x-ratelimit-{name}-requests": value for name, value in names.items()})
     assert pace.rate == (None if rate is None else pytest.approx(rate))
 
 
 def test_a_limit_told_in_params_is_not_overruled() -> None:
-    pace = Pace(60, None, Clock())
+    pace = AdaptiveRateLimiter(60, None, Clock())
     headers = {"limit": "6000", "remaining": "5999", "reset": "10ms"}
     pace.served(10, {f"x-ratelimit-{name}-requests": value for name, value in headers.items()})
     assert pace.rate == 1.0
@@ -131,7 +131,7 @@ def test_a_limit_told_in_params_is_not_overruled() -> None:
 
 def test_a_bucket_never_holds_more_than_its_burst() -> None:
     clock = Clock()
-    bucket = Bucket(100, clock)
+    bucket = TokenBucket(100, clock)
     clock.now = 1000.0
     assert bucket.wait() == 0
     assert bucket.level == 50

@@ -133,13 +133,13 @@ def test_an_interrupt_exits_130(workplace: Workplace) -> None:
     assert workplace.path.exists()
 
 
-def test_what_an_asker_did_is_recorded(workplace: Workplace, chat_server: ChatServer) -> None:
+def test_what_a_client_did_is_recorded(workplace: Workplace, chat_server: ChatServer) -> None:
     from lion.prompting.protocol import Request
 
     settings = workplace.params({"teacher.base_url": chat_server.url, "teacher.api_key_env": None})
     work = stage.Work("teach", "1", settings)
-    with work.open("teacher", settings.teacher) as asker:
-        asker.ask([Request(({"role": "user", "content": "a"},))])
+    with work.open("teacher", settings.teacher) as client:
+        client.complete([Request(({"role": "user", "content": "a"},))])
     assert work.happened["teacher"].calls == 1
     assert work.happened["teacher"].needed == 1
     assert project.ledger().is_file()

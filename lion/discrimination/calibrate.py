@@ -78,7 +78,7 @@ class _Judged:
         wanted, share = pairwise.in_both_orders(pairs), self.settings.evaluate.max_dropped
         with self.clients.open(role, referee) as client:
             reviews = pairwise.ask(client, wanted, self.templates, referee.form, share)
-            return reviews, client.account.versioned()
+            return reviews, client.usage.versioned()
 
 
 def second_sample(

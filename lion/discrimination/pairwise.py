@@ -64,7 +64,7 @@ def ask(
         )
         for pair, order, sample in numbered
     ]
-    outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
+    outcomes = client.complete(requests, max_failed=allowed_failures(max_dropped, len(requests)))
     return [
         replace(
             judge.parse_review(pair.id, order, outcome, (pair.teacher, pair.student.text), form),

@@ -193,7 +193,7 @@ def review(
         with clients.open("referee", settings.referee) as client:
             judge = _Judge(client, templates, settings, depth)
             selections, reviews = judge.review(pairs, before)
-            referee = client.account.versioned()
+            referee = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
     longer = {pair.id: len(pair.teacher) - len(pair.student.text) for pair in pairs}

@@ -83,8 +83,8 @@ def _teacher(
     requests = [teacher.answer_request(row, templates) for row in exam]
     share = settings.evaluate.max_dropped
     with clients.open("teacher", settings.teacher) as client:
-        outcomes = client.ask(requests, max_failed=allowed_failures(share, len(exam)))
-        usage = client.account.versioned()
+        outcomes = client.complete(requests, max_failed=allowed_failures(share, len(exam)))
+        usage = client.usage.versioned()
     answers = [teacher.parse_answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
     dropped = [replace(row, stage="evaluate") for row in answers if isinstance(row, Dropped)]
     check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
@@ -104,7 +104,7 @@ def _quality(
     share = settings.evaluate.max_dropped
     with clients.open("referee", settings.referee) as client:
         reviews = pairwise.ask(client, wanted, templates, settings.referee.form, share)
-        usage = client.account.versioned()
+        usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
     quality = exam_quality(reviews, settings.evaluate, settings.random_seed)

@@ -179,7 +179,7 @@ class OpenExam:
             wanted = [(pair, order) for pair in pairs for order in orders]
             form = "scores_first" if scores_first else settings.referee.form
             reviews = pairwise.ask(client, wanted, self.templates["referee"], form, share)
-            usage = client.account.versioned()
+            usage = client.usage.versioned()
         dropped = pairwise.dropped(reviews, "exam")
         check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
         evaluate = settings.evaluate
@@ -225,7 +225,7 @@ class OpenExam:
         rows = self._instructions()
         requests = [teacher.answer_request(row, self.templates["teacher"]) for row in rows]
         with self.clients.open("teacher", self.settings.teacher) as client:
-            outcomes = client.ask(requests, max_failed=0)
+            outcomes = client.complete(requests, max_failed=0)
         answers = [teacher.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
         failed = [row for row in answers if isinstance(row, Dropped)]
         check_dropped(failed, 0.0, len(answers), "an exam's reference")

@@ -180,8 +180,8 @@ class Rounds(Generic[K, S]):
         least = self.pool.filter.settings.min_acceptance
         monitors = {kind: YieldMonitor(least) for kind in self.pool.funnel}
         while draws := self.pool.choose(closed):
-            left = max(0, self.allowed - self.client.account.failed)
-            outcomes = self.client.ask([self.request(draw) for draw in draws], max_failed=left)
+            left = max(0, self.allowed - self.client.usage.failed)
+            outcomes = self.client.complete([self.request(draw) for draw in draws], max_failed=left)
             tried, kept = self._filter_round(draws, outcomes)
             closed += [kind for kind in tried if monitors[kind].is_too_low(tried[kind], kept[kind])]
 
@@ -189,7 +189,7 @@ class Rounds(Generic[K, S]):
         """Return the usage so far."""
         near = self.pool.filter.near
         return GenerationUsage(
-            self.client.account.versioned(),
+            self.client.usage.versioned(),
             None if near is None else near.used(),
             None if self.safety is None else self.safety.used(),
         )

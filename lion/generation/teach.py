@@ -43,8 +43,8 @@ def teach(
     requests = [teacher.answer_request(row, templates) for row in unanswered]
     limit = allowed_failures(rules.max_dropped, len(unanswered))
     with clients.open("teacher", settings.teacher) as client:
-        outcomes = client.ask(requests, max_failed=limit)
-        usage = client.account.versioned()
+        outcomes = client.complete(requests, max_failed=limit)
+        usage = client.usage.versioned()
     answers = {
         row.id: teacher.parse_answer(row, outcome, rules.truncated)
         for row, outcome in zip(unanswered, outcomes, strict=True)

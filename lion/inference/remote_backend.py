@@ -48,7 +48,7 @@ def answers(
     ]
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:
-            outcomes = client.ask(requests, max_failed=None)
+            outcomes = client.complete(requests, max_failed=None)
     except EndpointError as error:
         raise EndpointError(
             f"{error} The stage needs {name} at {served.base_url}: run "

@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from lion import console
 from lion.config.settings import Api
 from lion.errors import BatchesPendingError, BusyError, EndpointError
-from lion.llm import batch_provider, budget
-from lion.llm.batch_provider import BatchLine, BatchState, Provider
-from lion.llm.batch_state import PREPARED, Submission, Submitted
-from lion.llm.budget import Account, Purse
+from lion.llm import batch_client, budget
+from lion.llm.batch_client import BatchClient, BatchLine, BatchState
+from lion.llm.batch_store import PREPARED, BatchStore, Submission
+from lion.llm.budget import CostEstimator, UsageStats
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
-from lion.llm.lookup import PreparedRequest
+from lion.llm.request_set import PreparedRequest
 from lion.llm.transport import Transport
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Usage
@@ -35,7 +35,7 @@ Make = Callable[[bytes], PreparedRequest]
 
 
 @dataclass(slots=True)
-class Batching:
+class BatchRunner:
     """The batches of one endpoint and model, of whichever stage.
 
     Raises EndpointError where the provider refuses, AskError where the ledger cannot be used.
@@ -43,17 +43,17 @@ class Batching:
 
     api: Api
     transport: Transport
-    purse: Purse
+    purse: CostEstimator
     ledger: Ledger
     stage: str = ""
-    account: Account = field(default_factory=Account)
-    _book: Submitted = field(init=False)
-    _provider: Provider = field(init=False)
+    usage: UsageStats = field(default_factory=UsageStats)
+    _book: BatchStore = field(init=False)
+    _provider: BatchClient = field(init=False)
 
     def __post_init__(self) -> None:
         """Name the two sides: what we remember, and what the provider has."""
-        self._book = Submitted(self.ledger)
-        self._provider = Provider(self.transport, self.api)
+        self._book = BatchStore(self.ledger)
+        self._provider = BatchClient(self.transport, self.api)
 
     async def bring(self, keys: Sequence[bytes], make: Make, distinct: int) -> None:
         """Keep what batches did for `keys`, and submit what is worth another one.
@@ -126,10 +126,10 @@ class Batching:
 
         A queue that was full lately takes half as much as it refused, one batch at a time.
         """
-        refused = self._book.queue_refused(self.purse.endpoint, batch_provider.QUEUE_FULL)
+        refused = self._book.queue_refused(self.purse.endpoint, batch_client.QUEUE_FULL)
         if refused is not None and at_work:
             return []
-        most = batch_provider.MOST_REQUESTS if refused is None else max(1, refused // 2)
+        most = batch_client.MOST_REQUESTS if refused is None else max(1, refused // 2)
         made: list[BatchState] = []
         for piece in _pieces((make(key) for key in keys), most):
             count = self._prepare(piece)
@@ -152,7 +152,7 @@ class Batching:
         code, told = state.errors[0] if state.errors else ("unknown", "no reason is told.")
         words = self.transport.without_key(told)
         self._book.undo(one.token, f"{code}: {words}")
-        if code == batch_provider.QUEUE_FULL:
+        if code == batch_client.QUEUE_FULL:
             console.say(f"{self.transport.who}: the queue for batches was full: {words}")
             return []
         return [
@@ -171,7 +171,7 @@ class Batching:
                 await self._provider.download(file, path)
                 with path.open("rb") as lines:
                     while chunk := list(islice(lines, _LINES)):
-                        read = (batch_provider.read_line(raw) for raw in chunk)
+                        read = (batch_client.read_line(raw) for raw in chunk)
                         self._settle(one, [line for line in read if line is not None])
         finally:
             path.unlink(missing_ok=True)
@@ -209,12 +209,12 @@ class Batching:
 
     def _count(self, entry: Entry | FailedCall) -> None:
         """Count a call; its seconds are a queue's, and would spoil the latencies."""
-        self.account.calls += 1
-        self.account.nanodollars += entry.call.nanodollars or 0
-        self.account.unpriced += entry.call.nanodollars is None
+        self.usage.calls += 1
+        self.usage.nanodollars += entry.call.nanodollars or 0
+        self.usage.unpriced += entry.call.nanodollars is None
         if isinstance(entry, FailedCall):
-            self.account.wasted += 1
-            self.account.billed += entry.call.nanodollars != 0
+            self.usage.wasted += 1
+            self.usage.billed += entry.call.nanodollars != 0
 
     def _pending(self, waiting: int, at_work: Sequence[BatchState]) -> BatchesPendingError:
         done = sum(state.done + state.failed for state in at_work)
@@ -257,8 +257,8 @@ def _pieces(items: Iterator[PreparedRequest], most: int) -> Iterator[list[Prepar
     piece: list[PreparedRequest] = []
     size = 0
     for item in items:
-        line = len(item.body) + batch_provider.FRAME
-        if piece and (len(piece) >= most or size + line > batch_provider.MOST_BYTES):
+        line = len(item.body) + batch_client.FRAME
+        if piece and (len(piece) >= most or size + line > batch_client.MOST_BYTES):
             yield piece
             piece, size = [], 0
         piece.append(item)

@@ -1,4 +1,4 @@
-"""What an asker did: what follows from the inputs, and what really happened."""
+"""What a client did: what follows from the inputs, and what really happened."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from lion.prompting.protocol import Usage
 
 
 @dataclass(slots=True)
-class Account:
-    """What an asker did. `needed` and the tokens follow from the inputs; the rest happened.
+class UsageStats:
+    """What a client did. `needed` and the tokens follow from the inputs; the rest happened.
 
     `needed`: requests, duplicates once. Tokens: of the replies used, whoever paid for them
     and when; `untold`: replies whose server counted no tokens. `wasted`: calls that brought
@@ -97,8 +97,8 @@ some servers, and a chat template adds to a short prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """The money of one asker: its endpoint's prices under the project's cap.
+class CostEstimator:
+    """The money of one client: its endpoint's prices under the project's cap.
 
     `batch` where calls are made in batches, for which there may be a price of its own.
     """

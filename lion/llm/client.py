@@ -14,22 +14,22 @@ from lion.config import project
 from lion.config.settings import Api, Endpoint, Mode, Settings
 from lion.errors import MissingRepliesError
 from lion.llm import garbage
-from lion.llm.budget import Account
+from lion.llm.budget import UsageStats
 from lion.llm.ledger import Cap, Ledger, cap
-from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
+from lion.llm.request_set import PreparedRequest, RequestSet
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
 from lion.stage_table import Role
 
 if TYPE_CHECKING:
-    from lion.llm.sending import Sender
+    from lion.llm.sender import Sender
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Asker:
+class LLMClient:
     """A client of one endpoint, with the ledger before it. Use as a context manager.
 
     Raises EndpointError where the server refuses for good, AskError where the ledger cannot be
@@ -45,7 +45,7 @@ class Asker:
     stage: str = ""
     prices: Prices = field(default_factory=lambda: Prices({}))
     cap: Cap = field(default_factory=Cap)
-    account: Account = field(default_factory=Account)
+    usage: UsageStats = field(default_factory=UsageStats)
     mode: Mode = "live"
     sends: bool = True
     _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
@@ -70,15 +70,17 @@ class Asker:
         finally:
             self._runner.__exit__(kind, error, trace)
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+    def complete(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
         """Return one outcome per request, in their order.
 
         Known replies come from the ledger, the others from the endpoint. Raises TooManyDroppedError
         as soon as more than `max_failed` distinct requests failed for good: nothing more is paid.
         """
-        return list(self.each(requests, max_failed))
+        return list(self.complete_each(requests, max_failed))
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:
+    def complete_each(
+        self, requests: Sequence[Request], max_failed: int | None = None
+    ) -> Iterator[Outcome]:
         """Ask all, as `ask` does, then return the outcomes one by one, read from the ledger.
 
         So that memory grows by a key a request and no more: `requests` may make each when indexed.
@@ -97,17 +99,17 @@ class Asker:
             items = (self._item(requests[place]) for place in asked.missing)
             with garbage.rarely():
                 self._runner.run(self._sender.send(items, asked, self._advance))
-        self.account.seconds += time.monotonic() - started
-        self.account.failed += len(asked.failed)
+        self.usage.seconds += time.monotonic() - started
+        self.usage.failed += len(asked.failed)
         return self._outcomes(asked)
 
     def probe(self, request: Request) -> Outcome:
         """Ask once, past the ledger and without retrying, to learn whether the endpoint answers."""
         return self._runner.run(self._sender.probe(self._item(request)))
 
-    def look_for_batches(self) -> None:
+    def check_batch_api(self) -> None:
         """Raise EndpointError where the endpoint has no Batch API; costs nothing."""
-        self._runner.run(self._sender.look_for_batches())
+        self._runner.run(self._sender.check_batch_api())
 
     def _bring(self, requests: Sequence[Request]) -> None:
         """Let batches bring what they can. Raises BatchesPendingError where they are at work."""
@@ -121,9 +123,9 @@ class Asker:
             return self._item(requests[places[key]])
 
         self._runner.run(self._sender.bring(missing, make, len(places)))
-        self.account.hits -= len(self.ledger.known(missing))  # fetched now: calls, and no hits
+        self.usage.hits -= len(self.ledger.known(missing))  # fetched now: calls, and no hits
 
-    def _look_up(self, requests: Sequence[Request], max_failed: int | None) -> Asked:
+    def _look_up(self, requests: Sequence[Request], max_failed: int | None) -> RequestSet:
         """Find out which of `requests` are known, each once."""
         keys = [self._item(request).key for request in requests]
         places: dict[bytes, int] = {}
@@ -140,12 +142,12 @@ class Asker:
         who = f"{self.endpoint.model} at {self.endpoint.base_url}"
         missing = list(places.values())
         self._answered = self._answered or len(missing) < distinct
-        asked = Asked(who, keys, distinct, missing, failed, allowed, self._answered)
-        self.account.needed += distinct
-        self.account.hits += asked.known
+        asked = RequestSet(who, keys, distinct, missing, failed, allowed, self._answered)
+        self.usage.needed += distinct
+        self.usage.hits += asked.known
         return asked
 
-    def _outcomes(self, asked: Asked) -> Iterator[Outcome]:
+    def _outcomes(self, asked: RequestSet) -> Iterator[Outcome]:
         counted: set[bytes] = set()
         unknown: Counter[str] = Counter()
         for chunk in _chunks(asked.keys):
@@ -157,7 +159,7 @@ class Asker:
                     continue
                 if key not in counted:
                     counted.add(key)
-                    self.account.count_usage(protocol.usage(raw))
+                    self.usage.count_usage(protocol.usage(raw))
                 outcome = self._read(raw)
                 unknown.update(_unknown_ending(outcome))
                 yield outcome
@@ -176,7 +178,7 @@ class Asker:
     def _sender(self) -> "Sender":
         """What sends, made when the first reply is missing."""
         if self._made is None:
-            from lion.llm.sending import Sender  # openai: 0.4 s, not needed by a full ledger
+            from lion.llm.sender import Sender  # openai: 0.4 s, not needed by a full ledger
 
             self._made = Sender(
                 self.endpoint,
@@ -185,7 +187,7 @@ class Asker:
                 self.stage,
                 self.prices,
                 self.cap,
-                self.account,
+                self.usage,
             )
         return self._made
 
@@ -214,12 +216,12 @@ def _show(unknown: Counter[str]) -> None:
 
 
 @contextmanager
-def opened(settings: Settings, role: Role, endpoint: Endpoint, stage: str) -> Iterator[Asker]:
-    """Yield an asker of `endpoint` for `stage` (such as `teach@1`), with a progress bar."""
+def opened(settings: Settings, role: Role, endpoint: Endpoint, stage: str) -> Iterator[LLMClient]:
+    """Yield a client of `endpoint` for `stage` (such as `teach@1`), with a progress bar."""
     with (
         Ledger(project.ledger()) as ledger,
         console.progress(f"{stage}: {role}") as update,
-        Asker(
+        LLMClient(
             endpoint,
             settings.api,
             ledger,
@@ -229,9 +231,9 @@ def opened(settings: Settings, role: Role, endpoint: Endpoint, stage: str) -> It
             prices=Prices.load(project.PRICES),
             cap=cap(settings.budget),
             mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
-        ) as asker,
+        ) as client,
     ):
-        yield asker
+        yield client
 
 
 _CHUNK = 1000

@@ -145,7 +145,7 @@ def export_replies(path: Path, out: Path) -> int:
     raise DataError(f"{out}: .jsonl or .parquet is expected")
 
 
-def take_in(ledger: Ledger, source: Path) -> tuple[int, int]:
+def import_replies(ledger: Ledger, source: Path) -> tuple[int, int]:
     """Add a colleague's ledger or export; return how many replies were new and how many known.
 
     Their calls are not ours: nothing is added to what was spent. Raises DataError before anything

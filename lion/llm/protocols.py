@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lion.config.settings import Endpoint
-from lion.llm.budget import Account
+from lion.llm.budget import UsageStats
 from lion.prompting.protocol import Outcome, Request
 from lion.stage_table import Role
 
@@ -17,16 +17,18 @@ from lion.stage_table import Role
 class Client(Protocol):
     """An endpoint in one role. `account` counts what was asked of it so far."""
 
-    account: Account
+    usage: UsageStats
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+    def complete(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
         """Return one outcome per request, in their order.
 
         Raises TooManyDroppedError where more than `max_failed` distinct requests failed for good.
         """
         ...
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:
+    def complete_each(
+        self, requests: Sequence[Request], max_failed: int | None = None
+    ) -> Iterator[Outcome]:
         """Yield the outcomes one by one, as `ask` returns them."""
         ...
 

@@ -30,7 +30,7 @@ _FEW = 10
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """Units that flow in at `rate` a second, up to `_BURST` seconds of them and at least one."""
 
     rate: float
@@ -59,7 +59,7 @@ class Bucket:
         self.level -= units
 
 
-class Pace:
+class AdaptiveRateLimiter:
     """Lets calls start, one after the other in the order in which they ask, as fast as allowed.
 
     `requests` and `tokens` are limits a minute, None where none is known.
@@ -70,8 +70,8 @@ class Pace:
     ) -> None:
         self._clock = clock
         self._most = requests / 60 if requests else None
-        self._requests = Bucket(self._most, clock) if self._most else None
-        self._tokens = Bucket(tokens / 60, clock) if tokens else None
+        self._requests = TokenBucket(self._most, clock) if self._most else None
+        self._tokens = TokenBucket(tokens / 60, clock) if tokens else None
         self._tokens_told = tokens is not None
         self._served: deque[float] = deque()
         self._usual = 0.0  # tokens of a call, a running mean
@@ -181,7 +181,7 @@ class Pace:
         measured = max(1.0, len(self._served)) / max(span, _LEAST_SPAN)
         rate = _CUT * min(measured, self.rate or measured)
         if self._requests is None:
-            self._requests = Bucket(rate, self._clock)
+            self._requests = TokenBucket(rate, self._clock)
         self._requests.rate = rate
         self._cut_at = self._risen_at = now
         self._was_cut = True
@@ -196,11 +196,11 @@ class Pace:
             told = _told_rate(headers, "requests")
             if told is not None:
                 self._most = told
-                self._requests = self._requests or Bucket(told, self._clock)
+                self._requests = self._requests or TokenBucket(told, self._clock)
         if self._tokens is None:
             told = _told_rate(headers, "tokens")
             if told is not None:
-                self._tokens = Bucket(told, self._clock)
+                self._tokens = TokenBucket(told, self._clock)
 
 
 def _told_rate(headers: Mapping[str, str], kind: str) -> float | None:

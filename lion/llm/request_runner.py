@@ -16,12 +16,12 @@ from lion import console
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm import budget
-from lion.llm.budget import Account, Purse
+from lion.llm.budget import CostEstimator, UsageStats
+from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger import Call, Entry, FailedCall, Ledger
 from lion.llm.ledger_writer import Writer
-from lion.llm.lookup import PreparedRequest
-from lion.llm.rate_limit import Pace
-from lion.llm.slots import Slots
+from lion.llm.rate_limit import AdaptiveRateLimiter
+from lion.llm.request_set import PreparedRequest
 from lion.llm.transport import (
     CallError,
     DeniedError,
@@ -36,7 +36,7 @@ from lion.prompting.protocol import Failure, Outcome, Usage
 
 
 @dataclass(slots=True)
-class Tries:
+class RetryPolicy:
     """The tries of one request: `api.tries` calls, not counting a server's plea for patience.
 
     And no longer than `api.max_request_seconds` in all, whatever the calls say. None is begun where
@@ -141,7 +141,7 @@ class RequestBatch:
 
     queue: Iterator[PreparedRequest]
     writer: Writer
-    slots: Slots
+    slots: ConcurrencyLimiter
     failed: dict[bytes, Failure] = field(default_factory=dict)
     on_end: Callable[["RequestBatch"], None] = lambda _: None
     answered: bool = False
@@ -173,20 +173,20 @@ class RequestBatch:
 
 
 @dataclass(slots=True)
-class Caller:
-    """Makes the calls of one asker and keeps their account."""
+class RequestRunner:
+    """Makes the calls of one client and keeps their account."""
 
     api: Api
     transport: Transport
-    pace: Pace
-    purse: Purse
+    pace: AdaptiveRateLimiter
+    purse: CostEstimator
     ledger: Ledger
     stage: str
-    account: Account
+    usage: UsageStats
 
     async def settle(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Return the outcome after the last try, durable by now; None where it was never sent."""
-        tries = Tries(self.api, lambda: shared.has_ended, shared.nap)
+        tries = RetryPolicy(self.api, lambda: shared.has_ended, shared.nap)
         try:
             async for attempt in tries.policy(self._count_retry):
                 with attempt:
@@ -196,7 +196,7 @@ class Caller:
         return None
 
     def _count_retry(self, _: object) -> None:
-        self.account.retries += 1
+        self.usage.retries += 1
 
     async def _once(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
         """Make one call and record it. Raises CallError where it brought no usable reply."""
@@ -222,8 +222,8 @@ class Caller:
         charged, cost = self.purse.of_reply(item.body, usage)
         call = self._call(began, charged, cost, reservation)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
-            self.account.wasted += 1
-            self.account.billed += 1
+            self.usage.wasted += 1
+            self.usage.billed += 1
             await shared.writer.put(FailedCall(item.key, outcome.reason, outcome.detail, call))
             raise RetryableError(outcome)
         await shared.writer.put(Entry(item.key, item.body, item.sample, raw, call))
@@ -236,7 +236,7 @@ class Caller:
 
         Where the endpoint refuses whatever it is asked, nothing more is begun from here on.
         """
-        self.account.calls += 1
+        self.usage.calls += 1
         shared.in_flight += 1
         try:
             return await self.transport.send(item.body)
@@ -276,13 +276,13 @@ class Caller:
         reservation: int | None,
     ) -> None:
         if isinstance(error, ThrottledError):
-            self.account.throttled += 1
+            self.usage.throttled += 1
             self.pace.refused(began, error.after)
         else:
             self.pace.passed()
         self._note_timeout(error, shared, began)
-        self.account.wasted += 1
-        self.account.billed += error.billable
+        self.usage.wasted += 1
+        self.usage.billed += error.billable
         usage, cost = self.purse.lost(item.body, billable=error.billable)
         call = self._call(began, usage, cost, reservation)
         failure = error.failure
@@ -307,7 +307,7 @@ class Caller:
         self, began: float, usage: Usage | None, cost: int | None, reservation: int | None
     ) -> Call:
         seconds = time.monotonic() - began
-        self.account.count_call(seconds, cost)
+        self.usage.count_call(seconds, cost)
         prompt, completion = (usage.prompt, usage.completion) if usage else (None, None)
         endpoint = self.purse.endpoint
         who = (endpoint.base_url, endpoint.model, self.stage)

@@ -139,11 +139,11 @@ class Work:
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
         """Yield a client of `endpoint` with a progress bar; record what it did."""
-        with opened(self.settings, role, endpoint, self.name) as asker:
+        with opened(self.settings, role, endpoint, self.name) as client:
             try:
-                yield asker
+                yield client
             finally:
-                self.happened[role] = asker.account.happened()
+                self.happened[role] = client.usage.happened()
 
 
 def run(stage: str, main: Callable[[Work], str]) -> None:

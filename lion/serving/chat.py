@@ -16,7 +16,7 @@ from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.escape import inert
 from lion.inference.hf_backend import device
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger, cap
 from lion.llm.prices import Prices
 from lion.prompting import teacher as teachers
@@ -80,7 +80,7 @@ def teacher(settings: Settings) -> Iterator[Reply]:
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with (
         Ledger(project.ledger()) as ledger,
-        Asker(
+        LLMClient(
             settings.teacher,
             settings.api,
             ledger,
@@ -88,12 +88,12 @@ def teacher(settings: Settings) -> Iterator[Reply]:
             stage="chat",
             prices=Prices.load(project.PRICES),
             cap=cap(settings.budget),
-        ) as asker,
+        ) as client,
     ):
 
         def reply(messages: list[Message]) -> str:
             row = Instruction.new(messages, origin="seed", iteration=project.BASE)
-            [outcome] = asker.ask([teachers.answer_request(row, templates)])
+            [outcome] = client.complete([teachers.answer_request(row, templates)])
             if isinstance(outcome, Failure):
                 return f"(no answer: {outcome.reason}: {outcome.detail})"
             return outcome.text

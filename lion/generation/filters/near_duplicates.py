@@ -97,12 +97,14 @@ class EndpointEncoder:
     def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
         """Return the vector of each text, or why there is none. Raises as the client does."""
         requests = [Request(({"role": "user", "content": text},)) for text in texts]
-        left = max(0, self.allowed - self.client.account.failed)
-        return [_decoded(outcome) for outcome in self.client.each(requests, max_failed=left)]
+        left = max(0, self.allowed - self.client.usage.failed)
+        return [
+            _decoded(outcome) for outcome in self.client.complete_each(requests, max_failed=left)
+        ]
 
     def used(self) -> RoleUsage:
         """Return requests and tokens."""
-        return self.client.account.versioned()
+        return self.client.usage.versioned()
 
 
 @dataclass(slots=True)

@@ -69,13 +69,13 @@ class Safety:
     def rejected(self, rows: Sequence[Checked]) -> dict[str, RejectReason]:
         """Return the reasons of the rows to drop, by id. Raises as the client does."""
         requests = [safety_request(transcript(row.messages), self.templates) for row in rows]
-        left = max(0, self.allowed - self.client.account.failed)
-        reasons = map(verdict, self.client.ask(requests, max_failed=left))
+        left = max(0, self.allowed - self.client.usage.failed)
+        reasons = map(verdict, self.client.complete(requests, max_failed=left))
         return {row.id: why for row, why in zip(rows, reasons, strict=True) if why is not None}
 
     def used(self) -> RoleUsage:
         """Return requests and tokens."""
-        return self.client.account.versioned()
+        return self.client.usage.versioned()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lion.config.settings import Endpoint
 from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
-from lion.llm.lookup import PreparedRequest
+from lion.llm.request_set import PreparedRequest
 
 PREPARED = "prepared"
 """Written down, and perhaps uploaded; whether the provider made a batch of it is not known."""
@@ -51,7 +51,7 @@ class Submission:
         )
 
 
-class Submitted:
+class BatchStore:
     """The batches in a ledger. Every method raises AskError where the file cannot be used."""
 
     def __init__(self, ledger: Ledger) -> None:

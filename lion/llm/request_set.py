@@ -16,11 +16,11 @@ class PreparedRequest:
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestSet:
     """The requests of one `ask`: a key each, and the places of those that nobody answered yet.
 
     `failed` are the billed refusals that are known: asking again would not help. `answered` tells
-    whether the ledger has a reply of `who` to any request of this asker.
+    whether the ledger has a reply of `who` to any request of this client.
     """
 
     who: str

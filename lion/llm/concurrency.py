@@ -14,7 +14,7 @@ _FAR_FEWER = 8  # where no call succeeded since the last time
 
 
 @dataclass(slots=True)
-class Slots:
+class ConcurrencyLimiter:
     """Slots for calls in flight, at most `most`; `limit` are open now."""
 
     most: int

@@ -16,7 +16,7 @@ from openai.types import Batch
 
 from lion.config.settings import Api
 from lion.errors import EndpointError
-from lion.llm.request_runner import Tries
+from lion.llm.request_runner import RetryPolicy
 from lion.llm.transport import CallError, Transport
 from lion.prompting.protocol import Failure
 
@@ -68,7 +68,7 @@ class BatchLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class BatchClient:
     """The files and batches of one endpoint. Every method raises EndpointError for good."""
 
     transport: Transport
@@ -130,7 +130,7 @@ class Provider:
         await self._do(call)
 
     async def _do(self, call: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
-        tries = Tries(self.api, lambda: False, asyncio.sleep)
+        tries = RetryPolicy(self.api, lambda: False, asyncio.sleep)
         try:
             async for attempt in tries.policy(lambda _: None):
                 with attempt, self.transport.client() as client:

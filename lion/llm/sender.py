@@ -12,17 +12,17 @@ from functools import partial
 from lion import console
 from lion.config.settings import Api, Endpoint
 from lion.errors import InterruptedRunError, LionError
-from lion.llm.batch_api import Batching, Make
-from lion.llm.batch_provider import Provider
-from lion.llm.budget import Account, Purse
+from lion.llm.batch_api import BatchRunner, Make
+from lion.llm.batch_client import BatchClient
+from lion.llm.budget import CostEstimator, UsageStats
+from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.ledger_writer import Writer
-from lion.llm.lookup import Asked, PreparedRequest
 from lion.llm.prices import Prices
-from lion.llm.quiet import watched
-from lion.llm.rate_limit import Pace
-from lion.llm.request_runner import Caller, RequestBatch, interruptible, stopping
-from lion.llm.slots import Slots
+from lion.llm.rate_limit import AdaptiveRateLimiter
+from lion.llm.request_runner import RequestBatch, RequestRunner, interruptible, stopping
+from lion.llm.request_set import PreparedRequest, RequestSet
+from lion.llm.stall_report import watched
 from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
@@ -38,7 +38,7 @@ _FIRST_IN_FLIGHT = 64
 
 @dataclass(slots=True)
 class Sender:
-    """What sends the requests of one asker, and keeps its account. Raises as `Asker` does."""
+    """What sends the requests of one client, and keeps its account. Raises as `LLMClient` does."""
 
     endpoint: Endpoint
     api: Api
@@ -46,22 +46,22 @@ class Sender:
     stage: str
     prices: Prices
     cap: Cap
-    account: Account
+    usage: UsageStats
     _transport: Transport = field(init=False)
-    _caller: Caller = field(init=False)
+    _caller: RequestRunner = field(init=False)
     _answered: bool = False
 
     def __post_init__(self) -> None:
         """Prepare; the client is made at the first call."""
         self._transport = Transport(self.endpoint, self.api)
-        self._caller = Caller(
+        self._caller = RequestRunner(
             self.api,
             self._transport,
-            Pace(self.api.requests_per_minute, self.api.tokens_per_minute),
-            Purse(self.endpoint, self.prices, self.cap),
+            AdaptiveRateLimiter(self.api.requests_per_minute, self.api.tokens_per_minute),
+            CostEstimator(self.endpoint, self.prices, self.cap),
             self.ledger,
             self.stage,
-            self.account,
+            self.usage,
         )
 
     async def close(self) -> None:
@@ -70,36 +70,38 @@ class Sender:
 
     async def probe(self, item: PreparedRequest) -> Outcome:
         """Send one request, once."""
-        self.account.calls += 1
+        self.usage.calls += 1
         try:
             raw, _ = await self._transport.send(item.body)
         except CallError as error:
             return error.failure
         return protocol.parse(raw)
 
-    async def look_for_batches(self) -> None:
+    async def check_batch_api(self) -> None:
         """Raise EndpointError where there is no Batch API."""
-        await Provider(self._transport, self.api).look()
+        await BatchClient(self._transport, self.api).look()
 
     async def bring(self, missing: Sequence[bytes], make: Make, distinct: int) -> None:
         """Let batches bring what they can of `missing` (see `Batching.bring`)."""
         self._transport.open()
-        batching = Batching(
+        batching = BatchRunner(
             self.api,
             self._transport,
-            Purse(self.endpoint, self.prices, self.cap, batch=True),
+            CostEstimator(self.endpoint, self.prices, self.cap, batch=True),
             self.ledger,
             self.stage,
-            self.account,
+            self.usage,
         )
         await batching.bring(missing, make, distinct)
 
-    async def send(self, items: Iterator[PreparedRequest], asked: Asked, advance: Progress) -> None:
+    async def send(
+        self, items: Iterator[PreparedRequest], asked: RequestSet, advance: Progress
+    ) -> None:
         """Ask for what is missing, and tell `advance` (settled, all)."""
         self._transport.open()
         async with Writer(self.ledger, self.cap) as writer:
             answered = self._answered or asked.answered
-            slots = Slots(min(self.api.concurrency, len(asked.missing)))
+            slots = ConcurrencyLimiter(min(self.api.concurrency, len(asked.missing)))
             shared = RequestBatch(items, writer, slots, asked.failed, self._ending, answered)
             work = asyncio.create_task(self._work_all(shared, asked, advance))
             interrupt = partial(self._interrupt, shared)
@@ -113,7 +115,7 @@ class Sender:
         if shared.ended is not None:
             raise shared.ended
 
-    async def _work_all(self, shared: RequestBatch, asked: Asked, advance: Progress) -> None:
+    async def _work_all(self, shared: RequestBatch, asked: RequestSet, advance: Progress) -> None:
         """Start workers: all that may be in flight where a limit is known, else more by and by."""
         most = min(self.api.concurrency, len(asked.missing))
         first = most if self._caller.pace.rate else min(most, _FIRST_IN_FLIGHT)
@@ -132,7 +134,7 @@ class Sender:
                 group.create_task(work())
 
     async def _settle_safely(
-        self, item: PreparedRequest, shared: RequestBatch, asked: Asked, advance: Progress
+        self, item: PreparedRequest, shared: RequestBatch, asked: RequestSet, advance: Progress
     ) -> None:
         """Settle one request; whatever ends it ends the asking, once the others are kept."""
         try:
@@ -141,7 +143,7 @@ class Sender:
             shared.end(error)
 
     async def _settle(
-        self, item: PreparedRequest, shared: RequestBatch, asked: Asked, advance: Progress
+        self, item: PreparedRequest, shared: RequestBatch, asked: RequestSet, advance: Progress
     ) -> None:
         outcome = await self._caller.settle(item, shared)
         if outcome is None:  # never sent: asking has ended
@@ -172,7 +174,7 @@ class Sender:
             )
         )
 
-    def _reason_to_end(self, shared: RequestBatch, asked: Asked) -> LionError | None:
+    def _reason_to_end(self, shared: RequestBatch, asked: RequestSet) -> LionError | None:
         """Return why no further request is sent, or None.
 
         One refused request may be at fault itself; the endpoint is given up only where the first
