@@ -12,6 +12,7 @@ from asking import Open, ask_for, held_until, in_turn, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import AskError, EndpointError, TooManyDroppedError
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import RoleUsage
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure
@@ -302,7 +303,7 @@ def test_what_is_in_flight_when_asking_ends_is_kept(chat_server: ChatServer, ope
     )
     requests = [ask_for(number) for number in range(20)]
     with opened(concurrency=4) as client, pytest.raises(TooManyDroppedError):
-        client.complete(requests, max_failed=0)
+        client.complete(requests, DropLimit(0))
     assert len(chat_server.calls) == 4
     with opened() as again:
         assert again.ledger.count() == 3
@@ -401,8 +402,8 @@ def test_too_many_failures_stop_early_and_keep_what_was_answered(
     chat_server.answer = lambda call: refuses(400, "flagged") if call.question in bad else says("x")
     requests = [ask_for(number) for number in range(200)]
     with opened(concurrency=2) as client, pytest.raises(TooManyDroppedError) as caught:
-        client.complete(requests, max_failed=2)
-    assert "3 requests failed, 2 are allowed" in str(caught.value)
+        client.complete(requests, DropLimit(2))
+    assert "3 of 200 requests dropped (http_400 3), max_dropped allows 2" in str(caught.value)
     assert "http_400: " in str(caught.value)
     answered = len([question for question in chat_server.questions if question not in bad])
     assert len(chat_server.calls) < 20
@@ -417,7 +418,7 @@ def test_too_many_failures_stop_early_and_keep_what_was_answered(
 def test_allowed_failures_do_not_stop(chat_server: ChatServer, opened: Open) -> None:
     chat_server.answer = lambda call: says(None if call.question in ("q1", "q4") else "x")
     with opened(tries=1) as client:
-        found = client.complete([ask_for(number) for number in range(6)], max_failed=2)
+        found = client.complete([ask_for(number) for number in range(6)], DropLimit(2))
     assert texts(found) == ["x", "! empty_reply", "x", "x", "! empty_reply", "x"]
 
 
@@ -426,9 +427,9 @@ def test_billed_failures_stop_early(chat_server: ChatServer, opened: Open) -> No
     chat_server.answer = says(None, finish_reason="length")
     with (
         opened(concurrency=2) as client,
-        pytest.raises(TooManyDroppedError, match=r"4 requests failed.*cap_spent"),
+        pytest.raises(TooManyDroppedError, match=r"4 of 100 .*cap_spent 4.*max_tokens"),
     ):
-        client.complete([ask_for(number) for number in range(100)], max_failed=3)
+        client.complete([ask_for(number) for number in range(100)], DropLimit(3))
     assert len(chat_server.calls) <= 5
 
 
@@ -436,10 +437,10 @@ def test_known_failures_count_too(chat_server: ChatServer, opened: Open) -> None
     """A second run must not be more lenient than the first, with billed failures in the ledger."""
     chat_server.answer = says(None, finish_reason="length")
     with opened() as client, pytest.raises(TooManyDroppedError):
-        client.complete([ask_for(number) for number in range(50)], max_failed=2)
+        client.complete([ask_for(number) for number in range(50)], DropLimit(2))
     seen = len(chat_server.calls)
     with opened() as client, pytest.raises(TooManyDroppedError):
-        client.complete([ask_for(number) for number in range(50)], max_failed=2)
+        client.complete([ask_for(number) for number in range(50)], DropLimit(2))
     assert len(chat_server.calls) == seen
 
 

@@ -22,7 +22,7 @@ from lion.config.settings import Endpoint
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
 from lion.generation import seed_pool
 from lion.llm import batch_api, batch_client, ledger_maintenance
-from lion.llm.batch_api import alone
+from lion.llm.batch_api import batches_lock
 from lion.llm.batch_store import BatchStore
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Amount, Cap, Ledger
@@ -435,7 +435,8 @@ def test_a_reply_that_was_lost_on_its_way_makes_no_second_batch(
 
 def test_one_process_at_a_time_submits(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_api, "_PATIENCE", 0.05)
-    with opened() as client, alone(client.ledger), pytest.raises(BusyError, match=r"batches.lock"):
+    held = pytest.raises(BusyError, match=r"batches\.lock")
+    with opened() as client, batches_lock(client.ledger), held:
         client.complete(questions(1))
 
 
@@ -461,7 +462,7 @@ def test_no_more_is_submitted_than_the_budget_allows(server: BatchServer, opened
 def test_money_is_set_aside_at_the_price_of_a_batch(server: BatchServer, opened: Open) -> None:
     """At most: a token a byte of the request, and the cap of ten, at half the price."""
     with opened(cap=Cap(nanodollars=10**9)) as client:
-        body = len(client._item(questions(1)[0]).body)
+        body = len(client._prepare(questions(1)[0]).body)
         with pytest.raises(BatchesPendingError):
             client.complete(questions(2))
         most = (body * 1000 + 10 * 2000) // 2

@@ -14,6 +14,7 @@ from polling import wait_until
 
 from lion.errors import AskError, BudgetError, EndpointError, LionError, TooManyDroppedError
 from lion.llm.ledger import Cap, Ledger
+from lion.llm.request_set import DropLimit
 
 IN_FLIGHT = 64
 REFUSED = "q39"
@@ -63,7 +64,7 @@ def test_what_is_in_flight_at_a_refusal_is_kept(
         opened(concurrency=IN_FLIGHT, cap=Cap(calls=10_000)) as client,
         pytest.raises(error, match=words),
     ):
-        client.complete(requests, max_failed=0)
+        client.complete(requests, DropLimit(0))
     assert len(chat_server.calls) == IN_FLIGHT
     assert kept(tmp_path) == answered(chat_server) == IN_FLIGHT - 1
     assert no_reservation_is_left(tmp_path)
@@ -228,7 +229,7 @@ def test_a_writer_that_ends_tells_all_who_wait(
     async def ends(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("lion.llm.ledger_writer.Writer._write", ends)
+    monkeypatch.setattr("lion.llm.ledger_writer.LedgerWriter._write", ends)
     chat_server.answer = held_until(IN_FLIGHT, lambda _: says("x"))
     with opened(concurrency=IN_FLIGHT) as client, pytest.raises(AskError, match="cannot keep"):
         client.complete([ask_for(number) for number in range(200)])
@@ -240,7 +241,7 @@ def test_a_pace_that_fails_tells_all_who_wait(
     async def ends(_: object) -> None:
         raise ValueError("a fault of the pace")
 
-    monkeypatch.setattr("lion.llm.rate_limit.Pace._give_all", ends)
+    monkeypatch.setattr("lion.llm.rate_limit.AdaptiveRateLimiter._give_all", ends)
     with opened(requests_per_minute=1.0) as client, pytest.raises(ValueError, match="of the pace"):
         client.complete([ask_for(number) for number in range(20)])
 

@@ -14,6 +14,7 @@ from lion.errors import BudgetError, EndpointError
 from lion.llm import stall_report
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger import Cap, Ledger
+from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure
 
 
@@ -52,7 +53,7 @@ def test_an_account_that_cannot_pay_stops_the_run_and_drops_no_row(
 ) -> None:
     chat_server.answer = lambda call: says("x") if call.number <= 6 else ACCOUNT[provider]
     with opened(concurrency=1) as client, pytest.raises(EndpointError, match="Top up the account"):
-        client.complete([ask_for(number) for number in range(10)], max_failed=9)
+        client.complete([ask_for(number) for number in range(10)], DropLimit(9))
     assert (len(chat_server.calls), kept(tmp_path)) == (7, 6)
 
 
@@ -226,15 +227,15 @@ def test_a_server_that_answers_no_call_in_time_stops_the_run(
 def test_slots_are_fewer_after_time_outs_and_more_after_replies() -> None:
     clock = iter(range(100))
     slots = ConcurrencyLimiter(64, _clock=lambda: float(next(clock)))
-    slots.timed_out(began=-1.0)
+    slots.record_timeout(started=-1.0)
     assert slots.limit == 8, "none succeeded"
-    slots.timed_out(began=-1.0)
+    slots.record_timeout(started=-1.0)
     assert slots.limit == 8, "that call began before the cut"
     for _ in range(8):
-        slots.succeeded()
+        slots.record_success()
     assert slots.limit == 9
-    slots.succeeded()
-    slots.timed_out(began=50.0)
+    slots.record_success()
+    slots.record_timeout(started=50.0)
     assert slots.limit == 4
 
 
@@ -243,10 +244,10 @@ def test_who_waits_for_a_slot_is_woken_in_order() -> None:
         slots, order = ConcurrencyLimiter(1), []
 
         async def work(number: int) -> None:
-            await slots.take()
+            await slots.acquire()
             order.append(number)
             await asyncio.sleep(0)
-            slots.give_back()
+            slots.release()
 
         await asyncio.gather(*(work(number) for number in range(5)))
         return order
@@ -260,7 +261,7 @@ def test_a_person_who_waits_is_told_why(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(stall_report, "QUIET_SECONDS", 0.6)
+    monkeypatch.setattr(stall_report, "STALL_SECONDS", 0.6)
     slow = replace(says("x"), delay=3)
     chat_server.answer = lambda call: slow if call.number <= 2 else says("x")
     with opened(concurrency=2, timeout=1.0) as client:

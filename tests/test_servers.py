@@ -253,7 +253,7 @@ def test_transformers_serve_is_asked_like_any_other(
         assert {one.finish_reason for one in replies} <= {"length", "stop"}
         assert all(one.usage and one.usage.completion <= 8 for one in replies)
         assert all(one.usage and one.usage.prompt > 8 for one in replies)
-        assert client.usage.untold == 0
+        assert client.usage.replies_without_usage == 0
         with LLMClient(endpoint, api, ledger, 0) as later:
             assert later.complete(asked) == found
             assert later.usage.calls == 0

@@ -162,7 +162,10 @@ def test_dropped_rows_are_written_with_their_number(workplace: Workplace) -> Non
         (2, 100, 0.02, False),
         (3, 100, 0.02, True),
         (1, 10, 0.0, True),
-        (1, 49, 0.02, True),
+        (1, 3, 0.02, True),  # a quarter at most, however small the run
+        (1, 4, 0.02, False),
+        (2, 8, 0.02, False),
+        (3, 49, 0.02, True),
         (29, 100, 0.29, False),
         (7, 100, 0.07, False),
         (100, 100, 1.0, False),

@@ -15,7 +15,7 @@ from lion.config import project
 from lion.config.settings import Api
 from lion.errors import AskError, DataError
 from lion.escape import DASH
-from lion.llm.batch_api import BatchRunner, alone
+from lion.llm.batch_api import BatchRunner, batches_lock
 from lion.llm.batch_client import BatchClient, BatchState
 from lion.llm.batch_store import BatchStore, Submission
 from lion.llm.budget import CostEstimator
@@ -74,7 +74,7 @@ def forget_batch(name: str) -> None:
 
     For a batch that the provider does not know any more, or of an account that is gone.
     """
-    with console.error_boundary(), Ledger(project.ledger()) as ledger, alone(ledger):
+    with console.error_boundary(), Ledger(project.ledger()) as ledger, batches_lock(ledger):
         book = BatchStore(ledger)
         matches = [
             submission for submission in book.open() if name in (submission.batch, submission.token)
@@ -107,15 +107,15 @@ async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState
 async def _fetch_all(ledger: Ledger, api: Api) -> int:
     """Fetch once from every endpoint and model; return the count of batches still open."""
     prices, left = Prices.load(project.PRICES), 0
-    with alone(ledger):
+    with batches_lock(ledger):
         for who in {
             (submission.endpoint, submission.model): submission.who
             for submission in BatchStore(ledger).open()
         }.values():
             transport = Transport(who, api)
             try:
-                purse = CostEstimator(who, prices, Cap(), batch=True)
-                left += len(await BatchRunner(api, transport, purse, ledger).fetch())
+                estimator = CostEstimator(who, prices, Cap(), batch=True)
+                left += len(await BatchRunner(api, transport, estimator, ledger).fetch())
             finally:
                 await transport.close()
     return left

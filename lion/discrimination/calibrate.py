@@ -77,7 +77,8 @@ class _Judged:
             return [], None
         wanted, share = pairwise.in_both_orders(pairs), self.settings.evaluate.max_dropped
         with self.clients.open(role, referee) as client:
-            reviews = pairwise.ask(client, wanted, self.templates, referee.form, share)
+            limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
+            reviews = pairwise.ask(client, wanted, self.templates, referee.form, limit)
             return reviews, client.usage.versioned()
 
 

@@ -1,4 +1,4 @@
-"""How many calls are in flight at once: fewer after time-outs, more again as calls succeed.
+"""The number of calls in flight: lowered after time-outs, raised again as calls succeed.
 
 A slow server answers a few calls in the time in which it would answer none of many.
 """
@@ -9,17 +9,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_FEWER = 2  # after a time-out among successes: half of the calls
-_FAR_FEWER = 8  # where no call succeeded since the last time
+_CUT = 2  # after a time-out among successes, half of the calls go on
+_DEEP_CUT = 8  # where no call succeeded since the last cut
 
 
 @dataclass(slots=True)
 class ConcurrencyLimiter:
-    """Slots for calls in flight, at most `most`; `limit` are open now."""
+    """Slots for calls in flight: `limit` of them now, at most `maximum`.
 
-    most: int
+    `consecutive_timeouts_alone` counts time-outs of a call that had the server to itself.
+    """
+
+    maximum: int
     limit: int = field(init=False)
-    timeouts_alone: int = 0
+    consecutive_timeouts_alone: int = 0
     _clock: Callable[[], float] = time.monotonic
     _used: int = 0
     _cut_at: float = float("-inf")
@@ -28,9 +31,9 @@ class ConcurrencyLimiter:
 
     def __post_init__(self) -> None:
         """Open all slots."""
-        self.limit = self.most
+        self.limit = self.maximum
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait for a slot and take it."""
         while self._used >= self.limit:
             turn = asyncio.get_running_loop().create_future()
@@ -38,32 +41,32 @@ class ConcurrencyLimiter:
             await turn
         self._used += 1
 
-    def give_back(self) -> None:
-        """Free a slot, and wake those for whom there is one."""
+    def release(self) -> None:
+        """Free a slot, and wake the calls for which there is a slot now."""
         self._used -= 1
         self._wake(self.limit - self._used)
 
-    def open_all(self) -> None:
-        """Let every call that waits go on: its asking has ended, nothing is sent."""
-        self.limit = max(self.most, self._used + len(self._waiting))
+    def release_all(self) -> None:
+        """Let every waiting call go on: its batch stops, and it is not sent."""
+        self.limit = max(self.maximum, self._used + len(self._waiting))
         self._wake(len(self._waiting))
 
-    def succeeded(self) -> None:
-        """Take note of a call that was answered: as many as there are slots open one more."""
-        self.timeouts_alone = 0
+    def record_success(self) -> None:
+        """Count an answered call; one more slot opens after as many as there are slots."""
+        self.consecutive_timeouts_alone = 0
         self._succeeded += 1
-        if self._succeeded >= self.limit and self.limit < self.most:
+        if self._succeeded >= self.limit and self.limit < self.maximum:
             self._succeeded = 0
             self.limit += 1
             self._wake(1)
 
-    def timed_out(self, began: float) -> None:
-        """Take note of a time-out; calls that began before the last cut say nothing new."""
-        if began < self._cut_at:
+    def record_timeout(self, started: float) -> None:
+        """Lower the limit after a time-out, once for all calls that started before the last cut."""
+        if started < self._cut_at:
             return
         if self.limit == 1:
-            self.timeouts_alone += 1
-        self.limit = max(1, self.limit // (_FEWER if self._succeeded else _FAR_FEWER))
+            self.consecutive_timeouts_alone += 1
+        self.limit = max(1, self.limit // (_CUT if self._succeeded else _DEEP_CUT))
         self._succeeded = 0
         self._cut_at = self._clock()
 

@@ -1,4 +1,4 @@
-"""A sentence for a person who waits: why no reply came for two minutes, and what would help."""
+"""Sentences for a person who waits: why no reply came for two minutes, and what would help."""
 
 import asyncio
 from collections import Counter
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 
 from lion import console
 from lion.config.settings import Api
-from lion.llm.request_runner import RequestBatch
+from lion.llm.request_batch import RequestBatch
 
-QUIET_SECONDS = 120.0
+STALL_SECONDS = 120.0
 """The first sentence comes after this time without a reply; the next after twice as long."""
 
 _ADVICE = {
@@ -21,36 +21,38 @@ _ADVICE = {
 
 
 @asynccontextmanager
-async def watched(shared: RequestBatch, api: Api) -> AsyncIterator[None]:
-    """Say from time to time why nothing comes, until the block ends."""
-    watching = asyncio.create_task(_watch(shared, api))
+async def report_stalls(batch: RequestBatch, api: Api) -> AsyncIterator[None]:
+    """Say from time to time why no reply comes, until the block ends."""
+    watch = asyncio.create_task(_watch(batch, api))
     try:
         yield
     finally:
-        watching.cancel()
+        watch.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await watch
 
 
-async def _watch(shared: RequestBatch, api: Api) -> None:
-    quiet, waited = QUIET_SECONDS, 0.0
-    settled, before = shared.settled, Counter[str]()
+async def _watch(batch: RequestBatch, api: Api) -> None:
+    interval, waited = STALL_SECONDS, 0.0
+    settled, before = batch.settled, Counter[str]()
     while True:
-        await asyncio.sleep(QUIET_SECONDS / 12)
-        waited += QUIET_SECONDS / 12
-        if shared.settled != settled:
-            settled, before = shared.settled, Counter(shared.troubles)
-            quiet, waited = QUIET_SECONDS, 0.0
-        elif waited >= quiet:
-            console.say(why_quiet(shared, api, waited, shared.troubles - before))
-            quiet *= 2
+        await asyncio.sleep(STALL_SECONDS / 12)
+        waited += STALL_SECONDS / 12
+        if batch.settled != settled:
+            settled, before = batch.settled, Counter(batch.failure_reasons)
+            interval, waited = STALL_SECONDS, 0.0
+        elif waited >= interval:
+            console.say(stall_sentence(batch, api, waited, batch.failure_reasons - before))
+            interval *= 2
 
 
-def why_quiet(shared: RequestBatch, api: Api, waited: float, troubles: Counter[str]) -> str:
-    """Return the sentence for a person after `waited` seconds without a reply."""
-    start = f"no reply for {waited / 60:.0f} min, {shared.in_flight:,} calls in flight"
-    if not troubles:
+def stall_sentence(batch: RequestBatch, api: Api, waited: float, failures: Counter[str]) -> str:
+    """Return the sentence after `waited` seconds without a reply; `failures` since then."""
+    start = f"no reply for {waited / 60:.0f} min, {batch.in_flight:,} calls in flight"
+    if not batch.in_flight and not failures:
+        return f"{start}: the limits allow no call now (requests or tokens per minute, or a day)"
+    if not failures:
         return f"{start}: the server is slow (a call may take api.timeout = {api.timeout:g} s)"
-    counted = ", ".join(f"{reason} {count:,}" for reason, count in troubles.most_common(3))
-    advice = _ADVICE.get(troubles.most_common(1)[0][0], "the server refuses or breaks off")
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in failures.most_common(3))
+    advice = _ADVICE.get(failures.most_common(1)[0][0], "the server refuses or breaks off")
     return f"{start}; {counted}: {advice.format(timeout=api.timeout)}"

@@ -19,7 +19,7 @@ from lion import console
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, LionError, SettingsError
-from lion.llm.client import opened
+from lion.llm.client import open_client
 from lion.metrics import files as metrics_files
 from lion.metrics.files import Happened, RunRecord
 from lion.metrics.units import Metrics
@@ -139,7 +139,7 @@ class Work:
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
         """Yield a client of `endpoint` with a progress bar; record what it did."""
-        with opened(self.settings, role, endpoint, self.name) as client:
+        with open_client(self.settings, role, endpoint, self.name) as client:
             try:
                 yield client
             finally:

@@ -17,7 +17,7 @@ from lion.errors import DataError
 from lion.escape import inert
 from lion.inference.hf_backend import device
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Ledger, cap
+from lion.llm.ledger import Ledger, budget_cap
 from lion.llm.prices import Prices
 from lion.prompting import teacher as teachers
 from lion.prompting import templates as prompts
@@ -87,7 +87,7 @@ def teacher(settings: Settings) -> Iterator[Reply]:
             settings.random_seed,
             stage="chat",
             prices=Prices.load(project.PRICES),
-            cap=cap(settings.budget),
+            cap=budget_cap(settings.budget),
         ) as client,
     ):
 

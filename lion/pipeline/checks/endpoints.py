@@ -21,7 +21,7 @@ from lion.errors import BudgetError, LionError
 from lion.generation.filters.near_duplicates import encoder_problems
 from lion.llm.budget import CostEstimator
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Ledger, cap
+from lion.llm.ledger import Ledger, budget_cap
 from lion.llm.prices import Prices
 from lion.prompting import judge_parser
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
@@ -80,7 +80,7 @@ def budget_problems(settings: Settings) -> Iterator[str]:
     problems = set()
     for _, endpoint in endpoints(settings):
         try:
-            CostEstimator(endpoint, prices, cap(settings.budget)).most(b"")
+            CostEstimator(endpoint, prices, budget_cap(settings.budget)).upper_bound(b"")
         except BudgetError as error:
             problems.add(str(error))
     yield from sorted(problems)
