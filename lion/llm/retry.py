@@ -14,7 +14,7 @@ from lion.llm.transport import RetryableError, ThrottledError
 class RetryPolicy:
     """The attempts of one request: `api.tries` calls, those answered with 429 not counted.
 
-    All attempts and waits together take `api.max_request_seconds` seconds at most. No attempt begins where
+    All attempts and waits together take `api.max_request_seconds` at most. No attempt begins where
     `is_stopping`; `sleep` waits between them.
     """
 
