@@ -72,9 +72,9 @@ class Questions(Sequence[Any]):
 def ours(
     url: str, count: int, in_flight: int, *, timeout: float = 10.0, told: bool = False
 ) -> None:
-    """Ask with Lion's asker: ledger, limits and accounts on."""
+    """Ask with Lion's client: ledger, limits and accounts on."""
     from lion.config.settings import Api, Endpoint, Modes
-    from lion.llm.client import Asker
+    from lion.llm.client import LLMClient
     from lion.llm.ledger import Ledger
     from lion.prompting.protocol import Reply
 
@@ -94,15 +94,15 @@ def ours(
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger(Path(folder) / "ledger.sqlite") as ledger,
-        Asker(asked, api, ledger, 0) as asker,
+        LLMClient(asked, api, ledger, 0) as client,
     ):
         began = time.monotonic()
-        outcomes = asker.each(Questions(count))
+        outcomes = client.complete_each(Questions(count))
         seconds = time.monotonic() - began
-        assert sum(isinstance(one, Reply) for one in outcomes) + asker.account.failed == count
+        assert sum(isinstance(one, Reply) for one in outcomes) + client.usage.failed == count
         account = {
-            **asdict(asker.account.happened()),
-            **asdict(asker.account.versioned()),
+            **asdict(client.usage.happened()),
+            **asdict(client.usage.versioned()),
             "asking": seconds,
         }
         print(json.dumps(account), file=sys.stderr)

@@ -27,7 +27,7 @@ from fake_server import process as servers
 def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     """Ask everything and write the answers; say when asking begins."""
     from lion.config.settings import Api, Endpoint, Modes
-    from lion.llm.client import Asker
+    from lion.llm.client import LLMClient
     from lion.llm.ledger import Ledger
     from lion.prompting.protocol import Reply, Request
 
@@ -47,9 +47,9 @@ def ask(url: str, ledger: Path, out: Path, count: int, in_flight: int) -> None:
     requests = [
         Request(({"role": "user", "content": f"question {number}"},)) for number in range(count)
     ]
-    with Ledger(ledger) as opened, Asker(asked, api, opened, 0) as asker:
+    with Ledger(ledger) as opened, LLMClient(asked, api, opened, 0) as client:
         print("asking", flush=True)
-        outcomes = asker.ask(requests)
+        outcomes = client.complete(requests)
     texts = [one.text if isinstance(one, Reply) else one.reason for one in outcomes]
     out.write_text("\n".join(texts), encoding="utf-8")
 

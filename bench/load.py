@@ -1,10 +1,10 @@
-"""Measures load: a million requests through the asker, and twenty iterations in a row.
+"""Measures load: a million requests through the client, and twenty iterations in a row.
 
-    python bench/load.py asker                     # 1,000,000 requests, 256 in flight, 50 ms
-    python bench/load.py asker --requests 100000 --wire
+    python bench/load.py client                    # 1,000,000 requests, 256 in flight, 50 ms
+    python bench/load.py client --requests 100000 --wire
     python bench/load.py soak                      # 20 iterations of a tiny loop, about 20 minutes
 
-`asker` has ledger, limits and accounts on; by default a coroutine stands for the server and the
+`client` has ledger, limits and accounts on; by default a coroutine stands for the server and the
 wire (about 4 in 5 of a call's CPU), with --wire a server on loopback answers. Memory is read as
 replies arrive, and every request must have a reply in the ledger. `soak` runs the profile `ci`,
 made smaller, one iteration after the other, and tells what each added. The last line is one JSON
@@ -38,13 +38,13 @@ MOST_OF_THE_FIRST = 1.5  # times the median of the first five iterations
 _MEGABYTE = 1 << 20
 
 
-# --- the asker -------------------------------------------------------------------------------
+# --- the client -------------------------------------------------------------------------------
 
 
-def asker(options: argparse.Namespace) -> None:
+def client(options: argparse.Namespace) -> None:
     """Ask, and print memory at every tenth."""
     from lion.config.settings import Api, Endpoint, Modes
-    from lion.llm.client import Asker
+    from lion.llm.client import LLMClient
     from lion.llm.ledger import Ledger
     from lion.prompting.protocol import Reply
 
@@ -75,11 +75,11 @@ def asker(options: argparse.Namespace) -> None:
         asked = Endpoint(base_url=url, model="m", api_key_env=None, send_seed=True, request={})
         with (
             Ledger(Path(folder) / "ledger.sqlite") as ledger,
-            Asker(asked, api, ledger, 0, progress=note) as opened,
+            LLMClient(asked, api, ledger, 0, progress=note) as opened,
         ):
-            outcomes = opened.each(Questions(count))
+            outcomes = opened.complete_each(Questions(count))
             answered = sum(isinstance(one, Reply) for one in outcomes)
-            kept, account = ledger.count(), opened.account.happened()
+            kept, account = ledger.count(), opened.usage.happened()
     first, half, last = (marks[max(1, count // 10) * tenth] for tenth in (1, 5, 10))
     print(f"{answered:,} answered, {kept:,} in the ledger, {account.calls:,} calls")
     print(f"memory: {first:.0f} MB after a tenth, {half:.0f} after half, {last:.0f} after all")
@@ -192,14 +192,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("claim", choices=("asker", "soak"))
+    parser.add_argument("claim", choices=("client", "soak"))
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
     parser.add_argument("--wire", action="store_true", help="a server on loopback, twice the CPU")
     parser.add_argument("--iterations", type=int, default=20)
     options = parser.parse_args()
-    {"asker": asker, "soak": soak}[options.claim](options)
+    {"client": client, "soak": soak}[options.claim](options)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import errno
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -42,6 +43,7 @@ _WAYS_OUT = {
 }
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+_WAIT_NOTICE, _WAIT_NOTICE_AGAIN = 5.0, 120.0  # seconds of a wait before a sentence
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -96,9 +98,33 @@ def _lines(label: str) -> Iterator[Update]:
     yield update
 
 
+@contextmanager
+def waiting(sentence: str | Callable[[], str]) -> Iterator[None]:
+    """Say `sentence` where the block takes more than some seconds, and again every two minutes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        interval = _WAIT_NOTICE
+        while not ended.wait(interval):
+            say(sentence() if callable(sentence) else sentence)
+            interval = _WAIT_NOTICE_AGAIN
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def say(sentence: str) -> None:
-    """Write one line to stderr: it may hold what a model wrote, so it is no markup and inert."""
-    stderr.print(inert(sentence), markup=False, soft_wrap=True)
+    """Write one line to stderr: it may hold what a model wrote, so it is no markup and inert.
+
+    A closed stderr is passed over: it must not end what is at work.
+    """
+    with suppress(OSError):
+        stderr.print(inert(sentence), markup=False, soft_wrap=True)
 
 
 def _explain(message: str, advice: str) -> None:

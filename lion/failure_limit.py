@@ -1,4 +1,4 @@
-"""How many rows or calls of a phase may fail before the phase does. Pure."""
+"""The number of rows or calls of a phase that may be dropped before the phase stops. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from lion.errors import TooManyDroppedError
 from lion.records.rows import Dropped
 
+_FEW = 2
+"""Rows that may always be dropped, where they are at most a quarter: a small run does not stop for
+one row. A share of 0 allows none."""
+
 
 def allowed_failures(share: float, count: int) -> int:
-    """Return how many of `count` rows may fail."""
-    return int(share * count + 1e-9)  # 0.29 * 100 is a little less than 29
+    """Return how many of `count` rows may be dropped: `share` (0 to 1) of them, or a few."""
+    if share == 0:
+        return 0
+    return max(int(share * count + 1e-9), min(_FEW, count // 4))  # 0.29 * 100 is below 29
 
 
 def check_dropped(dropped: Sequence[Dropped], share: float, count: int, parameter: str) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of asking share: an asker of the loopback server, and short words for replies."""
+"""What the tests of asking share: a client of the loopback server, and short words for replies."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import pytest
 from fake_server import Behaviour, Call, ChatServer
 
 from lion.config.settings import Api, Endpoint, Modes
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Cap, Ledger
 from lion.prompting.protocol import Outcome, Reply, Request
 
@@ -28,10 +28,10 @@ def texts(outcomes: list[Outcome]) -> list[str]:
 
 @pytest.fixture
 def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
-    """Return what opens an asker of the server, with changes of endpoint and api, on one ledger."""
+    """Return what opens a client of the server, with changes of endpoint and api, on one ledger."""
 
     @contextmanager
-    def made(random_seed: int = 0, **changes: Any) -> Iterator[Asker]:
+    def made(random_seed: int = 0, **changes: Any) -> Iterator[LLMClient]:
         endpoint = {
             "base_url": chat_server.url,
             "model": "m-1",
@@ -60,9 +60,9 @@ def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
         api |= {key: value for key, value in changes.items() if key in api}
         with (
             Ledger(tmp_path / "ledger.sqlite") as ledger,
-            Asker(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as asker,
+            LLMClient(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as client,
         ):
-            yield asker
+            yield client
 
     return made
 

@@ -15,7 +15,7 @@ from pipeline import ROOT
 from lion.config import project
 from lion.errors import LionError
 from lion.evaluation import open_exam
-from lion.llm import batch_provider, ledger_maintenance
+from lion.llm import batch_client, ledger_maintenance
 from lion.llm.ledger import Ledger
 from lion.prompting import judge_parser, protocol
 from lion.readers import files, official_exams
@@ -76,7 +76,7 @@ def _replies(content: bytes) -> None:
 
 
 def _batch_lines(content: bytes) -> None:
-    batch_provider.read_line(content)
+    batch_client.read_line(content)
 
 
 def _exams(content: bytes) -> None:
@@ -87,13 +87,13 @@ def _exams(content: bytes) -> None:
 
 
 def _ledger(content: bytes) -> None:
-    def take_in(path: Path) -> None:
+    def import_replies(path: Path) -> None:
         with Ledger(path.with_name("ledger.sqlite")) as ledger:
-            ledger_maintenance.take_in(ledger, path)
+            ledger_maintenance.import_replies(ledger, path)
 
-    _file(content, "export.jsonl", take_in)
-    _file(content, "export.parquet", take_in)
-    _file(content, "export.sqlite", take_in)
+    _file(content, "export.jsonl", import_replies)
+    _file(content, "export.parquet", import_replies)
+    _file(content, "export.sqlite", import_replies)
 
 
 _REPLY = (

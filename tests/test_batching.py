@@ -21,10 +21,10 @@ from lion.config import project
 from lion.config.settings import Endpoint
 from lion.errors import BatchesPendingError, BudgetError, BusyError, EndpointError
 from lion.generation import seed_pool
-from lion.llm import batch_api, batch_provider, ledger_maintenance
-from lion.llm.batch_api import alone
-from lion.llm.batch_state import Submitted
-from lion.llm.client import Asker
+from lion.llm import batch_api, batch_client, ledger_maintenance
+from lion.llm.batch_api import batches_lock
+from lion.llm.batch_store import BatchStore
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline import plan
@@ -59,10 +59,10 @@ def texts(outcomes: list[Outcome]) -> list[str]:
 
 @pytest.fixture
 def opened(server: BatchServer, tmp_path: Path, configure: Configure) -> Open:
-    """Return what opens an asker in batch mode, with changes of endpoint and api, on one ledger."""
+    """Return what opens a client in batch mode, with changes of endpoint and api, on one ledger."""
 
     @contextmanager
-    def made(mode: str = "batch", name: str = "ledger", **changes: Any) -> Iterator[Asker]:
+    def made(mode: str = "batch", name: str = "ledger", **changes: Any) -> Iterator[LLMClient]:
         cap = changes.pop("cap", Cap())
         endpoint: dict[str, Any] = {
             "base_url": changes.pop("base_url", server.url),
@@ -75,7 +75,7 @@ def opened(server: BatchServer, tmp_path: Path, configure: Configure) -> Open:
         settings = configure({f"api.{key}": value for key, value in (api | changes).items()})
         with (
             Ledger(tmp_path / f"{name}.sqlite") as ledger,
-            Asker(
+            LLMClient(
                 Endpoint(**endpoint),
                 settings.api,
                 ledger,
@@ -84,17 +84,17 @@ def opened(server: BatchServer, tmp_path: Path, configure: Configure) -> Open:
                 prices=PRICES,
                 cap=cap,
                 mode=mode,  # type: ignore[arg-type]  # as params have it
-            ) as asker,
+            ) as client,
         ):
-            yield asker
+            yield client
 
     return made
 
 
 def submit(opened: Open, requests: list[Request], **changes: Any) -> str:
     """Ask once and leave; return the message."""
-    with opened(**changes) as asker, pytest.raises(BatchesPendingError) as left:
-        asker.ask(requests)
+    with opened(**changes) as client, pytest.raises(BatchesPendingError) as left:
+        client.complete(requests)
     return str(left.value)
 
 
@@ -113,14 +113,14 @@ def test_a_run_submits_and_leaves_and_a_later_one_has_the_replies(
     assert "Run `dvc repro` again after 2026-09-22 14:13 UTC" in told
     assert submit(opened, requests) == told
     server.end()
-    with opened() as asker:
-        found = asker.ask(requests)
+    with opened() as client:
+        found = client.complete(requests)
     assert (len(server.batches), server.calls) == (1, [])
     assert set(server.done.values()) == {1}
-    assert (asker.account.calls, asker.account.hits, asker.account.needed) == (31, 0, 31)
+    assert (client.usage.calls, client.usage.hits, client.usage.needed) == (31, 0, 31)
     with opened(mode="live", name="other") as live:
-        assert live.ask(requests) == found
-        assert live.account.versioned() == asker.account.versioned()
+        assert live.complete(requests) == found
+        assert live.usage.versioned() == client.usage.versioned()
     assert kept(tmp_path / "ledger.sqlite") == kept(tmp_path / "other.sqlite")
 
 
@@ -137,12 +137,12 @@ def test_a_batch_costs_what_a_batch_costs(server: BatchServer, opened: Open) -> 
     """5 and 3 tokens each, at half of 1 and 2 dollars a million; counted for the stage."""
     submit(opened, questions(4))
     server.end()
-    with opened() as asker:
-        asker.ask(questions(4))
+    with opened() as client:
+        client.complete(questions(4))
         each = (5 * 1000 + 3 * 2000) // 2
-        assert asker.account.nanodollars == 4 * each
-        assert asker.ledger.spent() == (Amount(4, 32, 4 * each, 0), Amount())
-        rows = asker.ledger._connection.execute("SELECT DISTINCT stage, outcome FROM calls")
+        assert client.usage.nanodollars == 4 * each
+        assert client.ledger.spent() == (Amount(4, 32, 4 * each, 0), Amount())
+        rows = client.ledger._connection.execute("SELECT DISTINCT stage, outcome FROM calls")
         assert rows.fetchall() == [("teach@0", "answered")]
 
 
@@ -153,23 +153,23 @@ def test_what_has_not_ended_is_waited_for(server: BatchServer, opened: Open, sta
     submit(opened, questions(3))
     server.batches["batch_1"]["status"] = status
     submit(opened, questions(3))
-    with opened() as asker:
-        assert [one.status for one in Submitted(asker.ledger).open()] == [status]
+    with opened() as client:
+        assert [one.status for one in BatchStore(client.ledger).open()] == [status]
     assert len(server.batches) == 1
 
 
 def test_files_keep_to_the_providers_limits(
     server: BatchServer, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_provider, "MOST_REQUESTS", 7)
+    monkeypatch.setattr(batch_client, "MOST_REQUESTS", 7)
     assert "3 batches are at work, 0 of 20 done" in submit(opened, questions(20))
     assert [len(server.asked(name)) for name in server.batches] == [7, 7, 6]
-    monkeypatch.setattr(batch_provider, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(batch_client, "MOST_BYTES", 2_000)
     submit(opened, questions(40))
     assert all(len(server.files[f"file-{number}"]) <= 2_000 for number in (4, 5, 6, 7))
     server.end()
-    with opened() as asker:
-        assert texts(asker.ask(questions(40))) == [f"to: q{number}" for number in range(40)]
+    with opened() as client:
+        assert texts(client.complete(questions(40))) == [f"to: q{number}" for number in range(40)]
     assert set(server.done.values()) == {1}
 
 
@@ -184,9 +184,9 @@ def test_what_nobody_wants_any_more_is_kept_all_the_same(server: BatchServer, op
     submit(opened, questions(5))
     submit(opened, questions(5), request={"max_tokens": 20})
     server.end()
-    with opened(request={"max_tokens": 20}) as asker:
-        asker.ask(questions(5))
-        assert asker.ledger.count() == 10
+    with opened(request={"max_tokens": 20}) as client:
+        client.complete(questions(5))
+        assert client.ledger.count() == 10
 
 
 # --- the tail --------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ def test_what_a_batch_left_over_is_asked_live(
 ) -> None:
     submit(opened, questions(10))
     server.end(status, only=even)
-    with opened(batch_least=6) as asker:
-        assert texts(asker.ask(questions(10))) == [f"to: q{number}" for number in range(10)]
-        assert asker.ledger.spent()[0].calls == 15  # ten in the batch, five of them for nothing
-        failed = asker.ledger._connection.execute("SELECT DISTINCT outcome FROM calls")
+    with opened(batch_least=6) as client:
+        assert texts(client.complete(questions(10))) == [f"to: q{number}" for number in range(10)]
+        assert client.ledger.spent()[0].calls == 15  # ten in the batch, five of them for nothing
+        failed = client.ledger._connection.execute("SELECT DISTINCT outcome FROM calls")
         assert {one for (one,) in failed} == {"answered", f"batch_{status}"}
     assert sorted(server.questions) == ["q1", "q3", "q5", "q7", "q9"]
     assert len(server.batches) == 1
@@ -216,8 +216,8 @@ def test_a_batch_that_brought_nothing_at_all_is_left_over_whole(
 ) -> None:
     submit(opened, questions(3))
     server.batches["batch_1"]["status"] = "cancelled"  # no file at all
-    with opened(batch_least=4) as asker:
-        assert texts(asker.ask(questions(3))) == ["to: q0", "to: q1", "to: q2"]
+    with opened(batch_least=4) as client:
+        assert texts(client.complete(questions(3))) == ["to: q0", "to: q1", "to: q2"]
 
 
 def test_refusals_and_breakdowns_of_single_requests_are_asked_again_live(
@@ -227,9 +227,9 @@ def test_refusals_and_breakdowns_of_single_requests_are_asked_again_live(
     server.answer = lambda call: answers.pop(call.question, says("yes"))
     submit(opened, questions(5))
     server.end()
-    with opened(batch_least=4) as asker:
-        assert texts(asker.ask(questions(5))) == ["yes"] * 5
-        rows = asker.ledger._connection.execute(
+    with opened(batch_least=4) as client:
+        assert texts(client.complete(questions(5))) == ["yes"] * 5
+        rows = client.ledger._connection.execute(
             "SELECT outcome, detail, nanodollars FROM calls WHERE outcome != 'answered' ORDER BY 1"
         )
         each = (5 * 1000 + 3 * 2000) // 2
@@ -238,7 +238,7 @@ def test_refusals_and_breakdowns_of_single_requests_are_asked_again_live(
             ("http_400", "bad words", 0),
             ("http_500", "down", 0),
         ]
-        assert (asker.account.wasted, asker.account.billed) == (3, 1)
+        assert (client.usage.wasted, client.usage.billed) == (3, 1)
 
 
 def test_a_large_rest_is_a_batch_again_and_then_live(server: BatchServer, opened: Open) -> None:
@@ -247,20 +247,20 @@ def test_a_large_rest_is_a_batch_again_and_then_live(server: BatchServer, opened
     server.end("expired", only=even)
     assert "10 requests wait" in submit(opened, questions(20))
     server.end("expired", only=lambda question: question == "q1")
-    with opened() as asker:
-        assert texts(asker.ask(questions(20))) == [f"to: q{number}" for number in range(20)]
+    with opened() as client:
+        assert texts(client.complete(questions(20))) == [f"to: q{number}" for number in range(20)]
     assert [len(server.asked(name)) for name in server.batches] == [20, 10]
     assert len(server.calls) == 9
     assert "q1" not in server.questions
 
 
 def test_a_few_new_rows_are_not_worth_a_day(server: BatchServer, opened: Open) -> None:
-    with opened(batch_least=5) as asker:
-        asker.ask(questions(4))
+    with opened(batch_least=5) as client:
+        client.complete(questions(4))
     submit(opened, questions(40), batch_tail=0.1)
     server.end()
-    with opened(batch_tail=0.1) as asker:
-        asker.ask(questions(44))
+    with opened(batch_tail=0.1) as client:
+        client.complete(questions(44))
     assert (len(server.batches), len(server.calls)) == (1, 8)
 
 
@@ -274,9 +274,9 @@ def test_lines_that_are_no_replies_of_ours_are_passed_over(
     foreign = json.dumps({"custom_id": "ab" * 32, "response": None, "error": "odd"}).encode()
     raw = [b"not json", b"[]", b'{"custom_id": "no hex"}', foreign, lines[0], lines[0], lines[1]]
     server.files[batch["output_file_id"]] = b"\n".join([*raw, lines[2][:-9], b""])
-    with opened(batch_least=3) as asker:
-        assert texts(asker.ask(questions(4))) == [f"to: q{number}" for number in range(4)]
-        assert asker.account.calls == 6
+    with opened(batch_least=3) as client:
+        assert texts(client.complete(questions(4))) == [f"to: q{number}" for number in range(4)]
+        assert client.usage.calls == 6
     assert len(server.calls) == 2
 
 
@@ -290,32 +290,32 @@ def test_a_batch_that_fails_is_told_in_the_providers_words(
     changes: dict[str, Any] = {"api_key_env": "SOME_KEY", "cap": Cap(calls=5)}
     submit(opened, questions(4), **changes)
     server.fail("model_not_found", "No model m-1 for sk-very-secret.")
-    with opened(**changes) as asker:
+    with opened(**changes) as client:
         with pytest.raises(EndpointError, match=r"batch_1 of 4 .* model_not_found: No model") as e:
-            asker.ask(questions(4))
+            client.complete(questions(4))
         assert "sk-very-secret" not in str(e.value)
-        assert asker.ledger.spent() == (Amount(), Amount())
+        assert client.ledger.spent() == (Amount(), Amount())
     submit(opened, questions(4), **changes)  # mended: nothing of it counts as tried
     server.end()
-    with opened(**changes) as asker:
-        assert len(asker.ask(questions(4))) == 4
+    with opened(**changes) as client:
+        assert len(client.complete(questions(4))) == 4
 
 
 def test_a_full_queue_takes_half_as_much_one_batch_at_a_time(
     server: BatchServer, opened: Open
 ) -> None:
     submit(opened, questions(20))
-    server.fail(batch_provider.QUEUE_FULL, "Enqueued token limit reached.")
+    server.fail(batch_client.QUEUE_FULL, "Enqueued token limit reached.")
     assert "20 requests wait" in submit(opened, questions(20))
-    server.fail(batch_provider.QUEUE_FULL, "Enqueued token limit reached.")
+    server.fail(batch_client.QUEUE_FULL, "Enqueued token limit reached.")
     for _ in range(2):
         submit(opened, questions(20))
     assert [len(server.asked(name)) for name in server.batches] == [20, 10, 5]
     for _ in range(4):
         server.end()
-        with opened() as asker:
+        with opened() as client:
             try:
-                found = texts(asker.ask(questions(20)))
+                found = texts(client.complete(questions(20)))
             except BatchesPendingError:
                 found = []
     assert found == [f"to: q{number}" for number in range(20)]
@@ -327,10 +327,10 @@ def test_a_server_without_batches_is_a_clear_error(
     chat_server: ChatServer, opened: Open, tmp_path: Path
 ) -> None:
     with (
-        opened(base_url=chat_server.url) as asker,
+        opened(base_url=chat_server.url) as client,
         pytest.raises(EndpointError, match=r"no /v1/files \(HTTP 404\): .* api.mode .* to live"),
     ):
-        asker.ask(questions(3))
+        client.complete(questions(3))
     assert tmp_path.exists()
 
 
@@ -346,7 +346,7 @@ _ASKING = """
 import sys
 from pathlib import Path
 import yaml
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Cap, Ledger
 from lion.config.settings import Endpoint, read_settings
 from lion.prompting.protocol import Request
@@ -357,8 +357,8 @@ endpoint = Endpoint(base_url=url, model="m-1", api_key_env=None, send_seed=True,
                     request={"max_tokens": 10})
 asked = [Request(({"role": "user", "content": f"q{n}"},)) for n in range(600)]
 with Ledger(Path(path)) as ledger:
-    with Asker(endpoint, api, ledger, 0, mode="batch", cap=Cap(calls=702)) as asker:
-        asker.ask(asked)
+    with LLMClient(endpoint, api, ledger, 0, mode="batch", cap=Cap(calls=702)) as client:
+        client.complete(asked)
 """
 
 
@@ -395,9 +395,9 @@ def test_nothing_is_submitted_twice_whenever_the_asking_is_killed(
         submit(opened, requests, cap=cap)
         server.end()
     broken.clear()
-    with opened(cap=cap, batch_least=9) as asker:
-        assert texts(asker.ask(requests)) == [f"q{number}" for number in range(600)]
-        spent, reserved = asker.ledger.spent()
+    with opened(cap=cap, batch_least=9) as client:
+        assert texts(client.complete(requests)) == [f"q{number}" for number in range(600)]
+        spent, reserved = client.ledger.spent()
     assert (spent.calls, spent.tokens, reserved) == (602, 4800, Amount())
     assert len(server.batches) == 2
     assert (len(server.done), set(server.done.values())) == (600, {1})
@@ -435,8 +435,9 @@ def test_a_reply_that_was_lost_on_its_way_makes_no_second_batch(
 
 def test_one_process_at_a_time_submits(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_api, "_PATIENCE", 0.05)
-    with opened() as asker, alone(asker.ledger), pytest.raises(BusyError, match=r"batches.lock"):
-        asker.ask(questions(1))
+    held = pytest.raises(BusyError, match=r"batches\.lock")
+    with opened() as client, batches_lock(client.ledger), held:
+        client.complete(questions(1))
 
 
 # --- the budget ------------------------------------------------------------------------------
@@ -447,31 +448,31 @@ def test_no_more_is_submitted_than_the_budget_allows(server: BatchServer, opened
     assert len(server.asked("batch_1")) == 6
     submit(opened, questions(10), cap=Cap(calls=6))
     server.end()
-    with opened(cap=Cap(calls=6)) as asker:
+    with opened(cap=Cap(calls=6)) as client:
         with pytest.raises(BudgetError, match=r"6 calls, 48 tokens"):
-            asker.ask(questions(10))
-        assert asker.ledger.count() == 6
+            client.complete(questions(10))
+        assert client.ledger.count() == 6
     submit(opened, questions(10), cap=Cap(calls=10))
     server.end()
-    with opened(cap=Cap(calls=10)) as asker:
-        assert len(asker.ask(questions(10))) == 10
+    with opened(cap=Cap(calls=10)) as client:
+        assert len(client.complete(questions(10))) == 10
     assert set(server.done.values()) == {1}
 
 
 def test_money_is_set_aside_at_the_price_of_a_batch(server: BatchServer, opened: Open) -> None:
     """At most: a token a byte of the request, and the cap of ten, at half the price."""
-    with opened(cap=Cap(nanodollars=10**9)) as asker:
-        body = len(asker._item(questions(1)[0]).body)
+    with opened(cap=Cap(nanodollars=10**9)) as client:
+        body = len(client._prepare(questions(1)[0]).body)
         with pytest.raises(BatchesPendingError):
-            asker.ask(questions(2))
+            client.complete(questions(2))
         most = (body * 1000 + 10 * 2000) // 2
-        assert asker.ledger.spent() == (Amount(), Amount(2, 2 * (body + 10), 2 * most))
-        assert asker.ledger.prune() == 0  # what is at work stays set aside
-        assert asker.ledger.spent()[1].calls == 2
+        assert client.ledger.spent() == (Amount(), Amount(2, 2 * (body + 10), 2 * most))
+        assert client.ledger.prune() == 0  # what is at work stays set aside
+        assert client.ledger.spent()[1].calls == 2
     server.end()
-    with opened(cap=Cap(nanodollars=10**9)) as asker:
-        asker.ask(questions(2))
-        assert asker.ledger.spent()[1] == Amount()
+    with opened(cap=Cap(nanodollars=10**9)) as client:
+        client.complete(questions(2))
+        assert client.ledger.spent()[1] == Amount()
 
 
 # --- what a person sees ----------------------------------------------------------------------
@@ -544,10 +545,10 @@ def test_what_no_stage_waits_for_is_fetched_or_forgotten(
     for first in (0, 3):
         with (
             Ledger(project.ledger()) as ledger,
-            Asker(settings.teacher, settings.api, ledger, 0, mode="batch") as asker,
+            LLMClient(settings.teacher, settings.api, ledger, 0, mode="batch") as client,
             pytest.raises(BatchesPendingError),
         ):
-            asker.ask(questions(3, first))
+            client.complete(questions(3, first))
     del server.batches["batch_1"]  # long ago, or another key
     shown = lion("batch")
     assert shown.exit_code == 1

@@ -304,7 +304,7 @@ def layer(path: str) -> int:
 INSIDE_FUNCTIONS = {
     # (importer, imported): why it does not stand at the top. What else keeps a quick command quick
     # is the table of `lion.cli`, whose limits are in test_startup
-    ("lion/llm/client.py", "lion/llm/sending.py"): "openai, until the first reply is missing",
+    ("lion/llm/client.py", "lion/llm/sender.py"): "openai, until the first reply is missing",
     (
         "lion/generation/seed_pool.py",
         "lion/simulator/tiny_student.py",

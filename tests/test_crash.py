@@ -13,7 +13,7 @@ from polling import wait_until
 _ASKING = """
 import sys
 from pathlib import Path
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
 from lion.prompting.protocol import Request
@@ -21,9 +21,10 @@ endpoint = Endpoint(base_url=sys.argv[1], model="m-1", api_key_env=None, send_se
 api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, max_request_seconds=600.0,
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
-with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
+with Ledger(Path(sys.argv[2])) as ledger, LLMClient(endpoint, api, ledger, 0) as client:
     print("asking", flush=True)
-    outcomes = asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(600)])
+    requests = [Request(({"role": "user", "content": f"q{n}"},)) for n in range(600)]
+    outcomes = client.complete(requests)
     print([one.text for one in outcomes])
 """
 _KILLS = 2

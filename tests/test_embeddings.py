@@ -16,7 +16,7 @@ from lion.config.settings import EmbeddingEndpoint, NearDuplicates
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.generation.filters import near_duplicates
 from lion.generation.filters.near_duplicates import Encoder, EndpointEncoder
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Price, Prices
 from lion.prompting import protocol
@@ -41,9 +41,9 @@ def open_(configure: Configure, chat_server: ChatServer, tmp_path: Path) -> Iter
 
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
 
-        def made(cap: Cap | None = None, prices: Prices | None = None) -> Asker:
+        def made(cap: Cap | None = None, prices: Prices | None = None) -> LLMClient:
             told = {"cap": cap or Cap(), "prices": prices or Prices({})}
-            return Asker(server(chat_server.url), api, ledger, 0, **told)
+            return LLMClient(server(chat_server.url), api, ledger, 0, **told)
 
         yield made
 
@@ -85,11 +85,11 @@ def test_problems_are_found_without_loading(folder: Path, tmp_path: Path) -> Non
 
 def test_an_endpoint_is_asked_for_each_text_once(chat_server: ChatServer, open_: Any) -> None:
     chat_server.answer = counted
-    with open_() as asker:
-        asked = EndpointEncoder(asker, 0)
+    with open_() as client:
+        asked = EndpointEncoder(client, 0)
         found = asked.embed(TEXTS)
         again = asked.embed(TEXTS[::-1])
-        assert len(chat_server.calls) == asker.ledger.count() == 3
+        assert len(chat_server.calls) == client.ledger.count() == 3
     assert [vector.tolist() for vector in found] == [[12, 3], [53, 11], [9, 5]]
     assert [vector.tolist() for vector in again] == [[9, 5], [53, 11], [12, 3]]
     assert {call.raw for call in chat_server.calls} == {
@@ -105,19 +105,19 @@ def test_money_is_reckoned_and_capped_as_for_other_calls(
     """Nothing is written, so no cap on what is written is asked for."""
     chat_server.answer = counted
     prices = Prices({"e-1": Price(input=1.0, output=100.0)})
-    with open_(Cap(calls=2), prices) as asker, pytest.raises(BudgetError, match="reached"):
-        EndpointEncoder(asker, 0).embed(TEXTS)
+    with open_(Cap(calls=2), prices) as client, pytest.raises(BudgetError, match="reached"):
+        EndpointEncoder(client, 0).embed(TEXTS)
     assert len(chat_server.calls) == 2
-    assert asker.account.nanodollars == 2 * 4 * 1000
+    assert client.usage.nanodollars == 2 * 4 * 1000
 
 
 def test_too_many_failures_end_the_asking(chat_server: ChatServer, open_: Any) -> None:
     chat_server.answer = lambda call: counted(call) if call.number % 2 else refuses(400, "Long.")
-    with open_() as asker:
-        found = EndpointEncoder(asker, 1).embed(TEXTS)
+    with open_() as client:
+        found = EndpointEncoder(client, 1).embed(TEXTS)
         assert [type(one) for one in found].count(Failure) == 1
         with pytest.raises(TooManyDroppedError):
-            EndpointEncoder(asker, 1).embed([f"{text}!" for text in TEXTS])
+            EndpointEncoder(client, 1).embed([f"{text}!" for text in TEXTS])
 
 
 @pytest.mark.parametrize("numbers", [[0.5, -2.0, 3.25], [1e30, 1.0, 0.0]])

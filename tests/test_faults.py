@@ -66,16 +66,16 @@ def test_a_lie_is_asked_again_and_never_kept(
         return lie if call.question == "q1" or first else says("honest")
 
     chat_server.answer = answer
-    with opened(timeout=1.0 if reason == "timeout" else 60.0, tries=2) as asker:
-        assert texts(asker.ask([ask_for(0), ask_for(1)])) == ["honest", f"! {reason}"]
+    with opened(timeout=1.0 if reason == "timeout" else 60.0, tries=2) as client:
+        assert texts(client.complete([ask_for(0), ask_for(1)])) == ["honest", f"! {reason}"]
     assert kept(tmp_path) == 1
 
 
 def test_an_endless_reply_does_not_fill_the_memory(chat_server: ChatServer, opened: Open) -> None:
     chat_server.answer = Behaviour(body=b" " * (1 << 20), endless=True)
     before = psutil.Process().memory_info().rss
-    with opened(timeout=3.0, tries=1) as asker:
-        asker.ask([ask_for(number) for number in range(4)])
+    with opened(timeout=3.0, tries=1) as client:
+        client.complete([ask_for(number) for number in range(4)])
     assert psutil.Process().memory_info().rss - before < 300 << 20
 
 
@@ -85,7 +85,7 @@ _ASKING = """
 import sys
 from pathlib import Path
 from lion import console
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
 from lion.prompting.protocol import Request
@@ -94,8 +94,8 @@ api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, max_request_second
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
 with console.error_boundary():
-    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
-        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(300)])
+    with Ledger(Path(sys.argv[2])) as ledger, LLMClient(endpoint, api, ledger, 0) as client:
+        client.complete([Request(({"role": "user", "content": f"q{n}"},)) for n in range(300)])
 """
 
 

@@ -162,11 +162,11 @@ LIMITS: dict[str, tuple[Callable[[], Places], int, str]] = {
     ),
     "banned words in docstrings and comments": (
         banned_words,
-        24,
+        0,
         "Use the field's word, and a plain sentence: subject, verb, object.",
     ),
 }
-GENERIC_SHARE = 0.8  # per cent of all bindings
+GENERIC_SHARE = 0.1  # per cent of all bindings
 
 
 @pytest.mark.parametrize("figure", LIMITS)

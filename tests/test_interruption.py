@@ -15,7 +15,7 @@ _ASKING = """
 import sys
 from pathlib import Path
 from lion import console
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
 from lion.prompting.protocol import Request
@@ -24,8 +24,8 @@ api = Api(concurrency=4, timeout=60.0, tries=3, max_wait=1.0, max_request_second
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
 with console.error_boundary():
-    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
-        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
+    with Ledger(Path(sys.argv[2])) as ledger, LLMClient(endpoint, api, ledger, 0) as client:
+        client.complete([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
 """
 
 

@@ -291,7 +291,7 @@ def test_a_ledger_of_format_2_is_taken_over(tmp_path: Path) -> None:
             "DROP TABLE batches; DROP TABLE batched; PRAGMA user_version=2;"
         )
     with Ledger(path) as ledger:
-        assert ledger.known([key(1), key(2)]) == {key(1)}
+        assert ledger.stored_keys([key(1), key(2)]) == {key(1)}
         assert ledger.spent()[0].calls == 1
         assert ledger._connection.execute("SELECT count(*) FROM batched").fetchone() == (0,)
 

@@ -14,8 +14,9 @@ from fixtures import Workplace
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
 from lion.discrimination import review as review_phase
-from lion.llm.budget import Account
 from lion.llm.ledger import Ledger
+from lion.llm.request_set import NO_LIMIT, DropLimit
+from lion.llm.usage import UsageStats
 from lion.loop import Loop, State
 from lion.pipeline.rehearsal import rehearse
 from lion.pipeline.stage import Work
@@ -49,12 +50,16 @@ class Scripted:
 class Speaker:
     script: Scripted
     role: str
-    account: Account = field(default_factory=Account)
+    usage: UsageStats = field(default_factory=UsageStats)
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
-        return list(self.each(requests, max_failed))
+    def complete(self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT) -> list[Outcome]:
+        return list(self.complete_each(requests, limit))
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:  # noqa: ARG002 - none fails
+    def complete_each(
+        self,
+        requests: Sequence[Request],
+        limit: DropLimit = NO_LIMIT,  # noqa: ARG002 - none fails
+    ) -> Iterator[Outcome]:
         for number, request in enumerate(requests):
             self.script.asked.setdefault(self.role, []).append(request)
             text = self.script.words[self.role].format(number=number * 7)

@@ -90,11 +90,11 @@ def test_a_colleagues_replies_are_taken_in(
         ours = entry(1, "ours")
         mine.write([ours])
         spent = mine.spent()
-        assert ledger_maintenance.take_in(mine, source) == (1, 1)
+        assert ledger_maintenance.import_replies(mine, source) == (1, 1)
         assert mine.spent() == spent
         found = mine.look_up([entry(1).key, entry(2).key])
         assert found == {entry(1).key: ours.reply, entry(2).key: entry(2).reply}
-        assert ledger_maintenance.take_in(mine, source) == (0, 2)
+        assert ledger_maintenance.import_replies(mine, source) == (0, 2)
     assert ledger_maintenance.ledger_problems(tmp_path / "mine.sqlite") == []
     assert ledger.count() == 2
 
@@ -129,7 +129,7 @@ def test_a_file_of_somebody_that_cannot_be_used_adds_nothing(
         file.write(json.dumps({"format": 1, **line}) + "\n")
     with Ledger(tmp_path / "mine.sqlite") as mine:
         with pytest.raises(DataError, match=f"row 3: {told}"):
-            ledger_maintenance.take_in(mine, source)
+            ledger_maintenance.import_replies(mine, source)
         assert mine.count() == 0
     assert ledger.count() == 2
 
@@ -142,7 +142,7 @@ def test_a_ledger_whose_keys_lie_is_refused(ledger: Ledger, path: Path, tmp_path
     assert ledger.count() == 2
     with Ledger(tmp_path / "mine.sqlite") as mine:
         with pytest.raises(DataError, match="does not belong"):
-            ledger_maintenance.take_in(mine, path)
+            ledger_maintenance.import_replies(mine, path)
         assert mine.count() == 0
 
 

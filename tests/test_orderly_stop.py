@@ -14,6 +14,7 @@ from polling import wait_until
 
 from lion.errors import AskError, BudgetError, EndpointError, LionError, TooManyDroppedError
 from lion.llm.ledger import Cap, Ledger
+from lion.llm.request_set import DropLimit
 
 IN_FLIGHT = 64
 REFUSED = "q39"
@@ -60,10 +61,10 @@ def test_what_is_in_flight_at_a_refusal_is_kept(
     chat_server.answer = one_refused(trouble)  # type: ignore[assignment]
     requests = [ask_for(number) for number in range(200)]
     with (
-        opened(concurrency=IN_FLIGHT, cap=Cap(calls=10_000)) as asker,
+        opened(concurrency=IN_FLIGHT, cap=Cap(calls=10_000)) as client,
         pytest.raises(error, match=words),
     ):
-        asker.ask(requests, max_failed=0)
+        client.complete(requests, DropLimit(0))
     assert len(chat_server.calls) == IN_FLIGHT
     assert kept(tmp_path) == answered(chat_server) == IN_FLIGHT - 1
     assert no_reservation_is_left(tmp_path)
@@ -77,10 +78,10 @@ def test_what_is_in_flight_when_the_budget_is_reached_is_kept(
         lambda call: says(call.question, delay=0.0 if call.question == "q0" else 0.5),
     )
     with (
-        opened(concurrency=IN_FLIGHT, cap=Cap(calls=IN_FLIGHT)) as asker,
+        opened(concurrency=IN_FLIGHT, cap=Cap(calls=IN_FLIGHT)) as client,
         pytest.raises(BudgetError),
     ):
-        asker.ask([ask_for(number) for number in range(200)])
+        client.complete([ask_for(number) for number in range(200)])
     assert kept(tmp_path) == len(chat_server.calls) == IN_FLIGHT
 
 
@@ -93,8 +94,8 @@ def test_the_first_reason_is_told(chat_server: ChatServer, opened: Open) -> None
         return replace(refuses(401, "second"), delay=0.3)
 
     chat_server.answer = held_until(8, answer)
-    with opened(concurrency=8) as asker, pytest.raises(EndpointError, match="first"):
-        asker.ask([ask_for(number) for number in range(50)])
+    with opened(concurrency=8) as client, pytest.raises(EndpointError, match="first"):
+        client.complete([ask_for(number) for number in range(50)])
     assert len(chat_server.calls) == 8
 
 
@@ -109,8 +110,11 @@ def test_a_call_in_flight_is_waited_for_no_longer_than_its_timeout(
         return says("x", delay=60.0 if call.question == "q1" else 0.2)
 
     chat_server.answer = held_until(4, answer)
-    with opened(concurrency=4, timeout=1.0) as asker, pytest.raises(EndpointError, match="bad key"):
-        asker.ask([ask_for(number) for number in range(50)])
+    with (
+        opened(concurrency=4, timeout=1.0) as client,
+        pytest.raises(EndpointError, match="bad key"),
+    ):
+        client.complete([ask_for(number) for number in range(50)])
     assert len(chat_server.calls) == 4
     assert kept(tmp_path) == 2
 
@@ -125,9 +129,9 @@ def test_a_fault_in_what_is_told_of_progress_keeps_what_is_in_flight(
         if done:
             raise ValueError("a fault")
 
-    with opened(concurrency=IN_FLIGHT) as asker, pytest.raises(ValueError, match="a fault"):
-        asker.progress = broken
-        asker.ask([ask_for(number) for number in range(200)])
+    with opened(concurrency=IN_FLIGHT) as client, pytest.raises(ValueError, match="a fault"):
+        client.progress = broken
+        client.complete([ask_for(number) for number in range(200)])
     assert kept(tmp_path) == len(chat_server.calls) == IN_FLIGHT
 
 
@@ -137,10 +141,10 @@ def test_a_call_that_waits_for_its_turn_is_not_sent_after_the_stop(
     """With one call a minute allowed, nobody waits a minute to learn of a refused key."""
     chat_server.answer = refuses(401, "bad key")
     with (
-        opened(concurrency=8, requests_per_minute=1.0) as asker,
+        opened(concurrency=8, requests_per_minute=1.0) as client,
         pytest.raises(EndpointError, match="bad key"),
     ):
-        asker.ask([ask_for(number) for number in range(8)])
+        client.complete([ask_for(number) for number in range(8)])
     assert len(chat_server.calls) <= 2
 
 
@@ -148,7 +152,7 @@ _ASKING = """
 import sys
 from pathlib import Path
 from lion import console
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.config.settings import Api, Endpoint, Modes
 from lion.prompting.protocol import Request
@@ -157,8 +161,8 @@ api = Api(concurrency=64, timeout=60.0, tries=3, max_wait=1.0, max_request_secon
           requests_per_minute=None, tokens_per_minute=None, batch_least=1, batch_tail=0.0,
           mode=Modes(teacher="live", referee="live", generator="live"))
 with console.error_boundary():
-    with Ledger(Path(sys.argv[2])) as ledger, Asker(endpoint, api, ledger, 0) as asker:
-        asker.ask([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
+    with Ledger(Path(sys.argv[2])) as ledger, LLMClient(endpoint, api, ledger, 0) as client:
+        client.complete([Request(({"role": "user", "content": f"q{n}"},)) for n in range(1000)])
 """
 
 
@@ -211,8 +215,8 @@ def test_one_entry_that_cannot_be_written_leaves_its_neighbours(
 
     monkeypatch.setattr(Ledger, "write", refusing)
     chat_server.answer = held_until(IN_FLIGHT, lambda _: says("x"))
-    with opened(concurrency=IN_FLIGHT) as asker, pytest.raises(AskError, match="too large"):
-        asker.ask([ask_for(number) for number in range(IN_FLIGHT)])
+    with opened(concurrency=IN_FLIGHT) as client, pytest.raises(AskError, match="too large"):
+        client.complete([ask_for(number) for number in range(IN_FLIGHT)])
     assert kept(tmp_path) == IN_FLIGHT - 1
 
 
@@ -225,10 +229,10 @@ def test_a_writer_that_ends_tells_all_who_wait(
     async def ends(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("lion.llm.ledger_writer.Writer._write", ends)
+    monkeypatch.setattr("lion.llm.ledger_writer.LedgerWriter._write", ends)
     chat_server.answer = held_until(IN_FLIGHT, lambda _: says("x"))
-    with opened(concurrency=IN_FLIGHT) as asker, pytest.raises(AskError, match="cannot keep"):
-        asker.ask([ask_for(number) for number in range(200)])
+    with opened(concurrency=IN_FLIGHT) as client, pytest.raises(AskError, match="cannot keep"):
+        client.complete([ask_for(number) for number in range(200)])
 
 
 def test_a_pace_that_fails_tells_all_who_wait(
@@ -237,9 +241,9 @@ def test_a_pace_that_fails_tells_all_who_wait(
     async def ends(_: object) -> None:
         raise ValueError("a fault of the pace")
 
-    monkeypatch.setattr("lion.llm.rate_limit.Pace._give_all", ends)
-    with opened(requests_per_minute=1.0) as asker, pytest.raises(ValueError, match="of the pace"):
-        asker.ask([ask_for(number) for number in range(20)])
+    monkeypatch.setattr("lion.llm.rate_limit.AdaptiveRateLimiter._give_all", ends)
+    with opened(requests_per_minute=1.0) as client, pytest.raises(ValueError, match="of the pace"):
+        client.complete([ask_for(number) for number in range(20)])
 
 
 HALVES = {
@@ -260,8 +264,8 @@ def test_half_an_emoji_in_an_error_fails_its_row_alone(
 ) -> None:
     trouble = Behaviour(status, HALVES[name])
     chat_server.answer = one_refused(trouble)  # type: ignore[assignment]
-    with opened(concurrency=IN_FLIGHT, tries=1) as asker:
-        outcomes = asker.ask([ask_for(number) for number in range(100)])
-    assert asker.account.failed == 1
+    with opened(concurrency=IN_FLIGHT, tries=1) as client:
+        outcomes = client.complete([ask_for(number) for number in range(100)])
+    assert client.usage.failed == 1
     outcomes[39].detail.encode()  # valid Unicode
     assert kept(tmp_path) == 99

@@ -54,7 +54,7 @@ def test_the_billing_counts_words_and_pays_once(settings: Settings) -> None:
     request = Request(({"role": "user", "content": "reverse a b c letter by letter"},))
     for _ in range(2):  # also in a later iteration
         with billing.open("teacher", settings.teacher) as client:
-            first, again = client.ask([request, request])
+            first, again = client.complete([request, request])
     assert isinstance(first, Reply)
     assert first == again
     assert first.text == "c b a"

@@ -11,9 +11,10 @@ from asking import Open, ask_for, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import BudgetError, EndpointError
-from lion.llm import quiet
+from lion.llm import stall_report
+from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger import Cap, Ledger
-from lion.llm.slots import Slots
+from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure
 
 
@@ -51,8 +52,8 @@ def test_an_account_that_cannot_pay_stops_the_run_and_drops_no_row(
     provider: str, chat_server: ChatServer, opened: Open, tmp_path: Path
 ) -> None:
     chat_server.answer = lambda call: says("x") if call.number <= 6 else ACCOUNT[provider]
-    with opened(concurrency=1) as asker, pytest.raises(EndpointError, match="Top up the account"):
-        asker.ask([ask_for(number) for number in range(10)], max_failed=9)
+    with opened(concurrency=1) as client, pytest.raises(EndpointError, match="Top up the account"):
+        client.complete([ask_for(number) for number in range(10)], DropLimit(9))
     assert (len(chat_server.calls), kept(tmp_path)) == (7, 6)
 
 
@@ -74,8 +75,8 @@ def test_a_limit_that_passes_is_waited_for(
     provider: str, chat_server: ChatServer, opened: Open
 ) -> None:
     chat_server.answer = lambda call: PATIENCE[provider] if call.number == 2 else says("x")
-    with opened(concurrency=1) as asker:
-        assert texts(asker.ask([ask_for(number) for number in range(3)])) == ["x"] * 3
+    with opened(concurrency=1) as client:
+        assert texts(client.complete([ask_for(number) for number in range(3)])) == ["x"] * 3
 
 
 ROW = {
@@ -103,8 +104,8 @@ def test_what_is_refused_among_answers_is_that_rows_failure(
     provider: str, chat_server: ChatServer, opened: Open
 ) -> None:
     chat_server.answer = lambda call: ROW[provider] if call.question == "q2" else says("x")
-    with opened(concurrency=1) as asker:
-        found = asker.ask([ask_for(number) for number in range(6)])
+    with opened(concurrency=1) as client:
+        found = client.complete([ask_for(number) for number in range(6)])
     failures = [place for place, one in enumerate(found) if isinstance(one, Failure)]
     assert failures == [2]
     assert len(chat_server.calls) == 6, "what trying again cannot change is not tried again"
@@ -115,10 +116,10 @@ def test_a_key_that_is_revoked_meanwhile_stops_the_run(
 ) -> None:
     chat_server.answer = lambda call: says("x") if call.number == 1 else refuses(403, "Forbidden")
     with (
-        opened(concurrency=1) as asker,
+        opened(concurrency=1) as client,
         pytest.raises(EndpointError, match=r"Forbidden\. Look at the key"),
     ):
-        asker.ask([ask_for(number) for number in range(40)])
+        client.complete([ask_for(number) for number in range(40)])
     assert len(chat_server.calls) == 9
 
 
@@ -126,8 +127,8 @@ def test_content_that_is_no_text_is_asked_for_once(chat_server: ChatServer, open
     document = json.loads(says("x").body)
     document["choices"][0]["message"]["content"] = {"a": 1}
     chat_server.answer = Behaviour(body=json.dumps(document).encode())
-    with opened() as asker:
-        (found,) = asker.ask([ask_for(1)])
+    with opened() as client:
+        (found,) = client.complete([ask_for(1)])
     assert isinstance(found, Failure)
     assert found.reason == "unreadable_content"
     assert len(chat_server.calls) == 1
@@ -151,10 +152,10 @@ def test_the_cap_holds_whatever_a_server_counts(
     chat_server.answer = Behaviour(body=json.dumps(document).encode())
     cap = Cap(tokens=1000)
     with (
-        opened(concurrency=4, request={"max_tokens": 50}, cap=cap) as asker,
+        opened(concurrency=4, request={"max_tokens": 50}, cap=cap) as client,
         pytest.raises(BudgetError),
     ):
-        asker.ask([ask_for(number) for number in range(100)])
+        client.complete([ask_for(number) for number in range(100)])
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         spent, reserved = ledger.spent()
     assert 0 < spent.tokens <= 1000
@@ -167,16 +168,16 @@ def test_headers_and_query_go_with_each_call_and_stay_out_of_the_ledger(
 ) -> None:
     monkeypatch.setenv("AZURE_KEY", "azure-secret-1")
     chat_server.answer = lambda call: says(f"{len(call.headers['api-key'])} letters")
-    with opened(headers={"api-key": "AZURE_KEY"}, query={"api-version": "2024-10-21"}) as asker:
-        assert texts(asker.ask([ask_for(1)])) == ["14 letters"]
+    with opened(headers={"api-key": "AZURE_KEY"}, query={"api-version": "2024-10-21"}) as client:
+        assert texts(client.complete([ask_for(1)])) == ["14 letters"]
     assert [call.query for call in chat_server.calls] == ["api-version=2024-10-21"]
     assert b"azure-secret-1" not in (tmp_path / "ledger.sqlite").read_bytes()
     monkeypatch.delenv("AZURE_KEY")
     with (
-        opened(headers={"api-key": "AZURE_KEY"}) as asker,
+        opened(headers={"api-key": "AZURE_KEY"}) as client,
         pytest.raises(EndpointError, match="environment variable AZURE_KEY"),
     ):
-        asker.ask([ask_for(2)])
+        client.complete([ask_for(2)])
 
 
 def test_a_header_that_a_server_repeats_is_blotted_out(
@@ -185,10 +186,10 @@ def test_a_header_that_a_server_repeats_is_blotted_out(
     monkeypatch.setenv("AZURE_KEY", "azure-secret-1")
     chat_server.answer = refuses(401, "the key azure-secret-1 is wrong")
     with (
-        opened(headers={"api-key": "AZURE_KEY"}) as asker,
+        opened(headers={"api-key": "AZURE_KEY"}) as client,
         pytest.raises(EndpointError, match=r"the key \(the key\) is wrong"),
     ):
-        asker.ask([ask_for(1)])
+        client.complete([ask_for(1)])
 
 
 # --- slow servers ------------------------------------------------------------------------------
@@ -206,8 +207,8 @@ def test_a_server_that_answers_few_calls_at_once_is_asked_fewer(
         return says(call.question, delay=busy - call.at)
 
     chat_server.answer = slowly
-    with opened(concurrency=16, timeout=0.8, tries=8) as asker:
-        found = asker.ask([ask_for(number) for number in range(24)])
+    with opened(concurrency=16, timeout=0.8, tries=8) as client:
+        found = client.complete([ask_for(number) for number in range(24)])
     assert texts(found) == [f"q{number}" for number in range(24)]
 
 
@@ -216,37 +217,37 @@ def test_a_server_that_answers_no_call_in_time_stops_the_run(
 ) -> None:
     chat_server.answer = says("x", delay=30)
     with (
-        opened(concurrency=16, timeout=0.2, tries=50) as asker,
+        opened(concurrency=16, timeout=0.2, tries=50) as client,
         pytest.raises(EndpointError, match=r"Raise api\.timeout"),
     ):
-        asker.ask([ask_for(number) for number in range(40)])
+        client.complete([ask_for(number) for number in range(40)])
     assert len(chat_server.calls) < 40
 
 
 def test_slots_are_fewer_after_time_outs_and_more_after_replies() -> None:
     clock = iter(range(100))
-    slots = Slots(64, _clock=lambda: float(next(clock)))
-    slots.timed_out(began=-1.0)
+    slots = ConcurrencyLimiter(64, _clock=lambda: float(next(clock)))
+    slots.record_timeout(started=-1.0)
     assert slots.limit == 8, "none succeeded"
-    slots.timed_out(began=-1.0)
+    slots.record_timeout(started=-1.0)
     assert slots.limit == 8, "that call began before the cut"
     for _ in range(8):
-        slots.succeeded()
+        slots.record_success()
     assert slots.limit == 9
-    slots.succeeded()
-    slots.timed_out(began=50.0)
+    slots.record_success()
+    slots.record_timeout(started=50.0)
     assert slots.limit == 4
 
 
 def test_who_waits_for_a_slot_is_woken_in_order() -> None:
     async def run() -> list[int]:
-        slots, order = Slots(1), []
+        slots, order = ConcurrencyLimiter(1), []
 
         async def work(number: int) -> None:
-            await slots.take()
+            await slots.acquire()
             order.append(number)
             await asyncio.sleep(0)
-            slots.give_back()
+            slots.release()
 
         await asyncio.gather(*(work(number) for number in range(5)))
         return order
@@ -260,11 +261,11 @@ def test_a_person_who_waits_is_told_why(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(quiet, "QUIET_SECONDS", 0.6)
+    monkeypatch.setattr(stall_report, "STALL_SECONDS", 0.6)
     slow = replace(says("x"), delay=3)
     chat_server.answer = lambda call: slow if call.number <= 2 else says("x")
-    with opened(concurrency=2, timeout=1.0) as asker:
-        asker.ask([ask_for(number) for number in range(2)])
+    with opened(concurrency=2, timeout=1.0) as client:
+        client.complete([ask_for(number) for number in range(2)])
     told = capsys.readouterr().err
     assert "no reply for" in told
     assert "calls in flight" in told

@@ -24,7 +24,7 @@ from polling import wait_until
 
 from lion.config.settings import Endpoint
 from lion.errors import EndpointError
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Reply, Request, Usage
@@ -246,19 +246,19 @@ def test_transformers_serve_is_asked_like_any_other(
     api = configure({"api.concurrency": 2, "api.batch_least": 1, "api.batch_tail": 0.0}).api
     asked = [Request(({"role": "user", "content": f"What is {n} plus 2?"},)) for n in range(4)]
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        with Asker(endpoint, api, ledger, 0) as asker:
-            found = asker.ask(asked)
+        with LLMClient(endpoint, api, ledger, 0) as client:
+            found = client.complete(asked)
         replies = [one for one in found if isinstance(one, Reply)]
         assert len(replies) >= 3  # random weights may write white space alone
         assert {one.finish_reason for one in replies} <= {"length", "stop"}
         assert all(one.usage and one.usage.completion <= 8 for one in replies)
         assert all(one.usage and one.usage.prompt > 8 for one in replies)
-        assert asker.account.untold == 0
-        with Asker(endpoint, api, ledger, 0) as later:
-            assert later.ask(asked) == found
-            assert later.account.calls == 0
+        assert client.usage.replies_without_usage == 0
+        with LLMClient(endpoint, api, ledger, 0) as later:
+            assert later.complete(asked) == found
+            assert later.usage.calls == 0
         with (
-            Asker(endpoint, api, ledger, 1, mode="batch") as asker,
+            LLMClient(endpoint, api, ledger, 1, mode="batch") as client,
             pytest.raises(EndpointError, match=r"no /v1/files \(HTTP 404\)"),
         ):
-            asker.ask(asked)
+            client.complete(asked)

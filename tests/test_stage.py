@@ -133,13 +133,13 @@ def test_an_interrupt_exits_130(workplace: Workplace) -> None:
     assert workplace.path.exists()
 
 
-def test_what_an_asker_did_is_recorded(workplace: Workplace, chat_server: ChatServer) -> None:
+def test_what_a_client_did_is_recorded(workplace: Workplace, chat_server: ChatServer) -> None:
     from lion.prompting.protocol import Request
 
     settings = workplace.params({"teacher.base_url": chat_server.url, "teacher.api_key_env": None})
     work = stage.Work("teach", "1", settings)
-    with work.open("teacher", settings.teacher) as asker:
-        asker.ask([Request(({"role": "user", "content": "a"},))])
+    with work.open("teacher", settings.teacher) as client:
+        client.complete([Request(({"role": "user", "content": "a"},))])
     assert work.happened["teacher"].calls == 1
     assert work.happened["teacher"].needed == 1
     assert project.ledger().is_file()
@@ -162,7 +162,10 @@ def test_dropped_rows_are_written_with_their_number(workplace: Workplace) -> Non
         (2, 100, 0.02, False),
         (3, 100, 0.02, True),
         (1, 10, 0.0, True),
-        (1, 49, 0.02, True),
+        (1, 3, 0.02, True),  # a quarter at most, however small the run
+        (1, 4, 0.02, False),
+        (2, 8, 0.02, False),
+        (3, 49, 0.02, True),
         (29, 100, 0.29, False),
         (7, 100, 0.07, False),
         (100, 100, 1.0, False),

@@ -124,7 +124,7 @@ def test_names_are_completed() -> None:
 
 
 def test_what_is_looked_for_would_be_found() -> None:
-    assert "openai" in loaded("import lion.llm.sending")
+    assert "openai" in loaded("import lion.llm.sender")
 
 
 def cpu_seconds(*command: str) -> tuple[str, float]:

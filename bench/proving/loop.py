@@ -157,7 +157,7 @@ def base_pool(settings: Settings, seed: int) -> list[Instruction]:
     rows, _ = seed_pool.base_pool(settings.seed, seed)
     requests = [teacher.answer_request(row, PROMPTS["teacher"]) for row in rows]
     with MockBilling(seed).open("teacher", settings.teacher) as client:
-        replies = client.ask(requests)
+        replies = client.complete(requests)
     found = [teacher.parse_answer(row, one, "drop") for row, one in zip(rows, replies, strict=True)]
     return [
         topic_labels.labelled(teacher.taught(row, one))

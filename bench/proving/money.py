@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lion.config.settings import Endpoint
-from lion.llm.budget import Account
+from lion.llm.request_set import NO_LIMIT, DropLimit
+from lion.llm.usage import UsageStats
 from lion.prompting.protocol import Outcome, Reply, Request, Usage, sample_seed
 from lion.simulator import server
 from lion.stage_table import Role
@@ -67,12 +68,16 @@ class BilledClient:
 
     role: str
     billing: MockBilling
-    account: Account = field(default_factory=Account)
+    usage: UsageStats = field(default_factory=UsageStats)
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+    def complete(self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT) -> list[Outcome]:
         """Return the replies, in order; none fails."""
-        return list(self.each(requests, max_failed))
+        return list(self.complete_each(requests, limit))
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:  # noqa: ARG002 - none fails
+    def complete_each(
+        self,
+        requests: Sequence[Request],
+        limit: DropLimit = NO_LIMIT,  # noqa: ARG002 - none fails
+    ) -> Iterator[Outcome]:
         """Yield the replies, in order."""
         return (self.billing.reply(self.role, request) for request in requests)

@@ -15,10 +15,10 @@ from lion.config import project
 from lion.config.settings import Api
 from lion.errors import AskError, DataError
 from lion.escape import DASH
-from lion.llm.batch_api import Batching, alone
-from lion.llm.batch_provider import BatchState, Provider
-from lion.llm.batch_state import Submission, Submitted
-from lion.llm.budget import Purse
+from lion.llm.batch_api import BatchRunner, batches_lock
+from lion.llm.batch_client import BatchClient, BatchState
+from lion.llm.batch_store import BatchStore, Submission
+from lion.llm.budget import CostEstimator
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.prices import Prices
 from lion.llm.transport import Transport
@@ -74,8 +74,8 @@ def forget_batch(name: str) -> None:
 
     For a batch that the provider does not know any more, or of an account that is gone.
     """
-    with console.error_boundary(), Ledger(project.ledger()) as ledger, alone(ledger):
-        book = Submitted(ledger)
+    with console.error_boundary(), Ledger(project.ledger()) as ledger, batches_lock(ledger):
+        book = BatchStore(ledger)
         matches = [
             submission for submission in book.open() if name in (submission.batch, submission.token)
         ]
@@ -88,13 +88,15 @@ def forget_batch(name: str) -> None:
 async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState | None, str]]:
     """Return every open batch with its provider's state, or with the error of asking for it."""
     states: list[tuple[Submission, BatchState | None, str]] = []
-    for submission in Submitted(ledger).open():
+    for submission in BatchStore(ledger).open():
         if submission.batch is None:
             states.append((submission, None, ""))
             continue
         transport = Transport(submission.who, api)
         try:
-            states.append((submission, await Provider(transport, api).state(submission.batch), ""))
+            states.append(
+                (submission, await BatchClient(transport, api).state(submission.batch), "")
+            )
         except AskError as error:
             states.append((submission, None, str(error)))
         finally:
@@ -105,15 +107,15 @@ async def _states(ledger: Ledger, api: Api) -> list[tuple[Submission, BatchState
 async def _fetch_all(ledger: Ledger, api: Api) -> int:
     """Fetch once from every endpoint and model; return the count of batches still open."""
     prices, left = Prices.load(project.PRICES), 0
-    with alone(ledger):
+    with batches_lock(ledger):
         for who in {
             (submission.endpoint, submission.model): submission.who
-            for submission in Submitted(ledger).open()
+            for submission in BatchStore(ledger).open()
         }.values():
             transport = Transport(who, api)
             try:
-                purse = Purse(who, prices, Cap(), batch=True)
-                left += len(await Batching(api, transport, purse, ledger).fetch())
+                estimator = CostEstimator(who, prices, Cap(), batch=True)
+                left += len(await BatchRunner(api, transport, estimator, ledger).fetch())
             finally:
                 await transport.close()
     return left

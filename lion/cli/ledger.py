@@ -62,7 +62,7 @@ def import_ledgers(sources: Sequence[Path]) -> None:
     """Add colleagues' ledgers or exports: what they paid for is not paid again."""
     with console.error_boundary(), Ledger(project.ledger()) as opened:
         for source in sources:
-            new, present = ledger_maintenance.take_in(opened, source)
+            new, present = ledger_maintenance.import_replies(opened, source)
             console.say(f"{source}: {new:,} new replies, {present:,} known already")
 
 

@@ -1,7 +1,6 @@
 """`lion run`: check, run the pipeline, print the table and write the page."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,8 +10,10 @@ import click
 from lion import console
 from lion.cli.check import checked_settings
 from lion.cli.make_room import remove_students
+from lion.cli.supervision import run_child
 from lion.cli.table import print_table
 from lion.config import project
+from lion.errors import InterruptedRunError
 from lion.metrics import files
 from lion.metrics.files import RunRecord
 from lion.pipeline import dvc_project, revisions
@@ -30,7 +31,7 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     lion run evaluate@2
 
     Ends with the code of the stage that stopped, which `dvc repro` does not pass on: 3 at the
-    budget, 75 where batches are at work, 130 when interrupted.
+    budget, 75 where batches are at work, 130 when interrupted. A SIGTERM stops it as Ctrl-C does.
     """
     with console.error_boundary():
         if dvc_project.mend_lock():
@@ -39,7 +40,9 @@ def run_command(dvc_arguments: tuple[str, ...]) -> None:
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
     command = [sys.executable, "-m", "dvc", "repro", *missing, *dvc_arguments]
     started = time.time()
-    code = subprocess.run(command, env=_environment(), check=False).returncode  # noqa: S603 - dvc, with the user's own arguments
+    code, interrupted = run_child(command, _environment())
+    if interrupted:
+        sys.exit(_stopped_with(started) or InterruptedRunError.exit_code)
     if code == 0:
         print_table(as_json=False)
         _write_page()

@@ -77,8 +77,9 @@ class _Judged:
             return [], None
         wanted, share = pairwise.in_both_orders(pairs), self.settings.evaluate.max_dropped
         with self.clients.open(role, referee) as client:
-            reviews = pairwise.ask(client, wanted, self.templates, referee.form, share)
-            return reviews, client.account.versioned()
+            limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
+            reviews = pairwise.ask(client, wanted, self.templates, referee.form, limit)
+            return reviews, client.usage.versioned()
 
 
 def second_sample(

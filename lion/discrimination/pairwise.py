@@ -15,7 +15,9 @@ from lion.discrimination import scorers
 from lion.errors import DataError
 from lion.failure_limit import allowed_failures
 from lion.llm.protocols import Client
+from lion.llm.request_set import DropLimit
 from lion.prompting import judge
+from lion.prompting.protocol import Outcome
 from lion.prompting.templates import Prompts
 from lion.records.rows import ORDERS, Answer, Dropped, Instruction, Order, Review
 
@@ -45,17 +47,34 @@ def in_both_orders(pairs: Sequence[Pair]) -> list[tuple[Pair, Order]]:
     return [(pair_, order) for pair_ in pairs for order in ORDERS]
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewLimit:
+    """The share of reviews that may have no scores, 0 to 1; `parameter` is its name in params.yaml.
+
+    `before` are reviews that count as well.
+    """
+
+    share: float
+    parameter: str
+    before: Sequence[Review] = ()
+
+    def allowed(self, count: int) -> int:
+        """Return how many of `count` further reviews may have no scores."""
+        unscored = sum(row.reason is not None for row in self.before)
+        return max(0, allowed_failures(self.share, len(self.before) + count) - unscored)
+
+
 def ask(
     client: Client,
     wanted: Sequence[tuple[Pair, Order]],
     templates: Prompts,
     form: judge.Form,
-    max_dropped: float,
+    limit: ReviewLimit,
     samples: int = 1,
 ) -> list[Review]:
     """Return `samples` reviews per pair and order, in their order.
 
-    Raises TooManyDroppedError where more than the share `max_dropped` of the calls fail for good.
+    Raises TooManyDroppedError as soon as more reviews have no scores than `limit` allows.
     """
     numbered = [(*each, sample) for each in wanted for sample in range(samples)]
     requests = [
@@ -64,14 +83,21 @@ def ask(
         )
         for pair, order, sample in numbered
     ]
-    outcomes = client.ask(requests, max_failed=allowed_failures(max_dropped, len(requests)))
-    return [
-        replace(
-            judge.parse_review(pair.id, order, outcome, (pair.teacher, pair.student.text), form),
-            sample=sample,
-        )
-        for (pair, order, sample), outcome in zip(numbered, outcomes, strict=True)
-    ]
+
+    def parsed(index: int, outcome: Outcome) -> Review:
+        pair, order, sample = numbered[index]
+        shown = (pair.teacher, pair.student.text)
+        return replace(judge.parse_review(pair.id, order, outcome, shown, form), sample=sample)
+
+    outcomes = client.complete(
+        requests,
+        DropLimit(
+            limit.allowed(len(requests)),
+            lambda index, outcome: parsed(index, outcome).reason,
+            limit.parameter,
+        ),
+    )
+    return [parsed(index, outcome) for index, outcome in enumerate(outcomes)]
 
 
 def by_scorer(pairs: Sequence[Pair], scorer: Scorer) -> list[Review]:

@@ -193,7 +193,7 @@ def review(
         with clients.open("referee", settings.referee) as client:
             judge = _Judge(client, templates, settings, depth)
             selections, reviews = judge.review(pairs, before)
-            referee = client.account.versioned()
+            referee = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
     longer = {pair.id: len(pair.teacher) - len(pair.student.text) for pair in pairs}
@@ -229,23 +229,27 @@ class _Judge:
             depth=self.depth,
         )
         at_once = [(by_id[row.id], order) for row in drawn for order in orders(row)]
-        reviews = self._ask(at_once)
+        reviews = self._ask(at_once, {})
         selections = [self._settled(row, reviews) for row in drawn]
         wanted = [(row.id, order) for row in selections for order in orders(row)]
         later = [(by_id[id], order) for id, order in wanted if (id, order) not in reviews]
-        reviews |= self._ask(later)
+        reviews |= self._ask(later, reviews)
         return selections, [row for key in wanted for row in reviews[key]]
 
-    def _ask(self, wanted: Sequence[tuple[Pair, Order]]) -> _Reviews:
-        """Return the samples of each review that is wanted, by id and order."""
+    def _ask(self, wanted: Sequence[tuple[Pair, Order]], before: _Reviews) -> _Reviews:
+        """Return the samples of each review that is wanted, by id and order.
+
+        Those without scores in `before` count against `review.max_dropped`, too.
+        """
         rules = self.settings.review
+        earlier = [row for rows in before.values() for row in rows]
         keyed: _Reviews = {}
         for row in pairwise.ask(
             self.client,
             wanted,
             self.templates,
             self.settings.referee.form,
-            rules.max_dropped,
+            pairwise.ReviewLimit(rules.max_dropped, "review.max_dropped", earlier),
             rules.samples,
         ):
             keyed.setdefault((row.id, row.order), []).append(row)

@@ -16,6 +16,7 @@ from lion.discrimination import pairwise, scorers, verdicts
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
@@ -82,9 +83,14 @@ def _teacher(
     """
     requests = [teacher.answer_request(row, templates) for row in exam]
     share = settings.evaluate.max_dropped
+    limit = DropLimit(
+        allowed_failures(share, len(exam)),
+        lambda index, outcome: teacher.drop_reason(exam[index], outcome, "keep"),
+        "evaluate.max_dropped",
+    )
     with clients.open("teacher", settings.teacher) as client:
-        outcomes = client.ask(requests, max_failed=allowed_failures(share, len(exam)))
-        usage = client.account.versioned()
+        outcomes = client.complete(requests, limit)
+        usage = client.usage.versioned()
     answers = [teacher.parse_answer(*pair, "keep") for pair in zip(exam, outcomes, strict=True)]
     dropped = [replace(row, stage="evaluate") for row in answers if isinstance(row, Dropped)]
     check_dropped(dropped, share, len(exam), "evaluate.max_dropped")
@@ -103,8 +109,9 @@ def _quality(
     wanted = pairwise.in_both_orders([pairwise.pair(row, by_id[row.id]) for row in rows])
     share = settings.evaluate.max_dropped
     with clients.open("referee", settings.referee) as client:
-        reviews = pairwise.ask(client, wanted, templates, settings.referee.form, share)
-        usage = client.account.versioned()
+        limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
+        reviews = pairwise.ask(client, wanted, templates, settings.referee.form, limit)
+        usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
     quality = exam_quality(reviews, settings.evaluate, settings.random_seed)

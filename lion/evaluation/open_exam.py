@@ -18,6 +18,7 @@ from lion.errors import DataError
 from lion.failure_limit import check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.exams import OpenEnded, OpenExamMetrics
 from lion.metrics.units import PercentEstimate
 from lion.prompting import judge_parser, teacher
@@ -178,8 +179,9 @@ class OpenExam:
         with self.clients.open("referee", settings.referee) as client:
             wanted = [(pair, order) for pair in pairs for order in orders]
             form = "scores_first" if scores_first else settings.referee.form
-            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, share)
-            usage = client.account.versioned()
+            limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
+            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, limit)
+            usage = client.usage.versioned()
         dropped = pairwise.dropped(reviews, "exam")
         check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
         evaluate = settings.evaluate
@@ -225,7 +227,7 @@ class OpenExam:
         rows = self._instructions()
         requests = [teacher.answer_request(row, self.templates["teacher"]) for row in rows]
         with self.clients.open("teacher", self.settings.teacher) as client:
-            outcomes = client.ask(requests, max_failed=0)
+            outcomes = client.complete(requests, DropLimit(0, parameter="an exam's reference"))
         answers = [teacher.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
         failed = [row for row in answers if isinstance(row, Dropped)]
         check_dropped(failed, 0.0, len(answers), "an exam's reference")

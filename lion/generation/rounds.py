@@ -17,8 +17,10 @@ from lion.generation.filters.novelty import Neighbour, Novelty
 from lion.generation.filters.quality import Count, RejectReason
 from lion.generation.filters.safety import Checked, Safety
 from lion.llm.protocols import Client
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import Embedded, RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.replies import incomplete
 from lion.records.rows import Dropped
 
 
@@ -159,8 +161,8 @@ class GenerationUsage:
 class Rounds(Generic[K, S]):
     """The loop that fills a pool: `request` builds the request of a draw, `candidates` parses it.
 
-    At most `allowed` calls may fail in total. `safety` filters the kept rows, where params ask for
-    it.
+    At most `allowed` calls may fail, or be cut off, in total. `safety` filters the kept rows, where
+    params ask for it.
     """
 
     pool: GrowingPool[K, S]
@@ -180,16 +182,33 @@ class Rounds(Generic[K, S]):
         least = self.pool.filter.settings.min_acceptance
         monitors = {kind: YieldMonitor(least) for kind in self.pool.funnel}
         while draws := self.pool.choose(closed):
-            left = max(0, self.allowed - self.client.account.failed)
-            outcomes = self.client.ask([self.request(draw) for draw in draws], max_failed=left)
+            outcomes = self.client.complete(list(map(self.request, draws)), self._limit(draws))
             tried, kept = self._filter_round(draws, outcomes)
             closed += [kind for kind in tried if monitors[kind].is_too_low(tried[kind], kept[kind])]
+
+    def _limit(self, draws: Sequence[Draw[K, S]]) -> DropLimit:
+        """Return the limit of a round: calls that failed or whose only candidates are cut off.
+
+        What the filters drop does not count.
+        """
+
+        def reason(index: int, outcome: Outcome) -> str | None:
+            if isinstance(outcome, Failure):
+                return outcome.reason
+            cut = incomplete(outcome.finish_reason)
+            if cut is None:
+                return None
+            usable = any(isinstance(text, str) for text in self.candidates(draws[index], outcome))
+            return None if usable else cut
+
+        left = max(0, self.allowed - self.client.usage.dropped)
+        return DropLimit(left, reason, "generate.max_dropped")
 
     def usage(self) -> GenerationUsage:
         """Return the usage so far."""
         near = self.pool.filter.near
         return GenerationUsage(
-            self.client.account.versioned(),
+            self.client.usage.versioned(),
             None if near is None else near.used(),
             None if self.safety is None else self.safety.used(),
         )

@@ -10,6 +10,7 @@ from lion import pools
 from lion.config.settings import Settings
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.llm.protocols import Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import RoleUsage
 from lion.prompting import teacher
 from lion.prompting.templates import Prompts
@@ -41,10 +42,14 @@ def teach(
     rules = settings.teach
     unanswered = [row for row in new if row.answer is None]
     requests = [teacher.answer_request(row, templates) for row in unanswered]
-    limit = allowed_failures(rules.max_dropped, len(unanswered))
+    limit = DropLimit(
+        allowed_failures(rules.max_dropped, len(new)),
+        lambda index, outcome: teacher.drop_reason(unanswered[index], outcome, rules.truncated),
+        "teach.max_dropped",
+    )
     with clients.open("teacher", settings.teacher) as client:
-        outcomes = client.ask(requests, max_failed=limit)
-        usage = client.account.versioned()
+        outcomes = client.complete(requests, limit)
+        usage = client.usage.versioned()
     answers = {
         row.id: teacher.parse_answer(row, outcome, rules.truncated)
         for row, outcome in zip(unanswered, outcomes, strict=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError
 from lion.llm.protocols import Clients
+from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
 from lion.student import checkpoint as students
@@ -48,7 +49,7 @@ def answers(
     ]
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:
-            outcomes = client.ask(requests, max_failed=None)
+            outcomes = client.complete(requests, DropLimit(0, _no_answer, "a served student"))
     except EndpointError as error:
         raise EndpointError(
             f"{error} The stage needs {name} at {served.base_url}: run "
@@ -61,6 +62,13 @@ def _served(settings: Settings) -> Served:
     if settings.student.endpoint is None:
         raise ModelError("student.endpoint is null. Name a server there.")
     return settings.student.endpoint
+
+
+def _no_answer(_: int, outcome: Outcome) -> str | None:
+    """Return the reason of a failure that is no empty answer."""
+    if isinstance(outcome, Failure) and outcome.reason not in _EMPTY:
+        return outcome.reason
+    return None
 
 
 def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:

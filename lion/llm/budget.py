@@ -1,106 +1,40 @@
-"""What an asker did: what follows from the inputs, and what really happened."""
+"""The most that a call can cost, and what a reply is charged, under the project's cap.
 
-from collections import Counter
-from dataclasses import dataclass, field
+What is set aside for calls in flight is `reservations`'.
+"""
+
+from dataclasses import dataclass
 
 from lion.config.settings import EMBEDDED, Endpoint
 from lion.errors import BudgetError
 from lion.llm.ledger import Amount, Cap, Ledger
 from lion.llm.prices import Prices
-from lion.metrics.files import Happened
-from lion.metrics.units import RoleUsage
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 
-
-@dataclass(slots=True)
-class Account:
-    """What an asker did. `needed` and the tokens follow from the inputs; the rest happened.
-
-    `needed`: requests, duplicates once. Tokens: of the replies used, whoever paid for them
-    and when; `untold`: replies whose server counted no tokens. `wasted`: calls that brought
-    nothing, of which the server refused `throttled` (429) and may have charged `billed`.
-    `latencies`: seconds of the calls.
-    """
-
-    needed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    untold: int = 0
-    failed: int = 0
-    hits: int = 0
-    calls: int = 0
-    retries: int = 0
-    wasted: int = 0
-    throttled: int = 0
-    billed: int = 0
-    nanodollars: int = 0
-    unpriced: int = 0
-    seconds: float = 0.0
-    latencies: Counter[float] = field(default_factory=Counter)
-
-    def versioned(self) -> RoleUsage:
-        """Return what follows from the inputs: fit for a metric under version control."""
-        return RoleUsage(
-            requests=self.needed,
-            failed=self.failed,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            replies_without_usage=self.untold,
-        )
-
-    def happened(self) -> Happened:
-        """Return what really happened, for the record of the run."""
-        return Happened(
-            needed=self.needed,
-            hits=self.hits,
-            calls=self.calls,
-            retries=self.retries,
-            wasted=self.wasted,
-            throttled=self.throttled,
-            billed=self.billed,
-            nanodollars=self.nanodollars,
-            unpriced=self.unpriced,
-            seconds=self.seconds,
-            p50_seconds=self.percentile(50),
-            p90_seconds=self.percentile(90),
-            p99_seconds=self.percentile(99),
-        )
-
-    def percentile(self, share: int) -> float:
-        """Return the latency below which `share` per cent of the calls lie, to two digits."""
-        left = share / 100 * self.latencies.total()
-        for seconds in sorted(self.latencies):
-            left -= self.latencies[seconds]
-            if left <= 0:
-                return seconds
-        return 0.0
-
-    def count_call(self, seconds: float, nanodollars: int | None) -> None:
-        """Add one call: how long it took, to two digits, and what it cost where that is known."""
-        self.latencies[float(f"{seconds:.2g}")] += 1
-        self.nanodollars += nanodollars or 0
-        self.unpriced += nanodollars is None
-
-    def count_usage(self, usage: Usage | None) -> None:
-        """Add one reply's tokens."""
-        if usage is None:
-            self.untold += 1
-        else:
-            self.prompt_tokens += usage.prompt
-            self.completion_tokens += usage.completion
-
-
-_BELIEVED = 20
-"""How many times the tokens of a reservation a server's count may be: thoughts exceed the cap of
+BELIEVED = 20.0
+"""How many times the upper bound of a call a server's count is believed: thoughts exceed the cap of
 some servers, and a chat template adds to a short prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """The money of one asker: its endpoint's prices under the project's cap.
+class Charge:
+    """Tokens and nanodollars of a call, each None where unknown.
 
-    `batch` where calls are made in batches, for which there may be a price of its own.
+    `ratio` is the server's count over the upper bound, the larger of tokens and money; None where
+    the count is missing or above `BELIEVED`.
+    """
+
+    usage: Usage | None
+    nanodollars: int | None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimator:
+    """The costs of one client's calls: its endpoint's prices under the project's cap.
+
+    `batch` where calls are made in batches, which may have a price of their own.
     """
 
     endpoint: Endpoint
@@ -110,11 +44,17 @@ class Purse:
 
     @property
     def is_capped(self) -> bool:
-        """Whether anything has to be set aside before a call."""
+        """Whether anything has to be reserved before a call."""
         return self.cap != Cap()
 
-    def most(self, body: bytes) -> Amount:
-        """Return the most that a call can use: a token is a byte at least.
+    @property
+    def caps_amounts(self) -> bool:
+        """Whether tokens or money are capped: a call may then be charged its upper bound."""
+        amounts = (self.cap.tokens, self.cap.nanodollars)
+        return amounts != (None, None) and self.endpoint.base_url != EMBEDDED
+
+    def upper_bound(self, body: bytes) -> Amount:
+        """Return the most that a call may use: a token is a byte at least.
 
         Raises BudgetError where that is unknown and a cap depends on it.
         """
@@ -127,7 +67,7 @@ class Purse:
                 f"budget: {who} has no cap on what it writes, so the most that a call can cost is "
                 "unknown. Set max_completion_tokens or max_tokens in `request`."
             )
-        cost = self.prices.cost(self.endpoint, Usage(len(body), completion), batch=self.batch)
+        cost = self.price(Usage(len(body), completion))
         if cost is None and self.cap.nanodollars is not None:
             raise BudgetError(
                 f"budget.usd: the price of {who} is unknown. Write it into prices.yaml, or cap "
@@ -135,36 +75,52 @@ class Purse:
             )
         return Amount(1, len(body) + completion, cost or 0)
 
-    def of_reply(self, body: bytes, usage: Usage | None) -> tuple[Usage | None, int | None]:
-        """Return tokens and nanodollars of a reply.
+    def charge_reply(self, body: bytes, usage: Usage | None, reserved: Amount | None) -> Charge:
+        """Return what a reply is charged, never more than was `reserved` for it.
 
-        Where the server's count is missing, or far above what the request allows, a cap counts what
-        was reserved: else it would never hold.
+        A count that is missing, or more than `BELIEVED` times the upper bound, is charged the upper
+        bound; else the cap would never hold.
         """
-        if self.is_capped and self.endpoint.base_url != EMBEDDED:
-            most = self.most(body)
-            if usage is None or usage.prompt + usage.completion > _BELIEVED * max(most.tokens, 1):
-                return (Usage(most.tokens, 0) if most.tokens else None), most.nanodollars or None
-        return usage, self.spent(usage)
+        cost = self.price(usage)
+        if not self.caps_amounts:
+            return Charge(usage, cost)
+        bound = self.upper_bound(body)
+        reserved = reserved or bound
+        if usage is None:
+            return _charged(bound, None)
+        tokens = usage.prompt + usage.completion
+        ratio = max(_ratio(tokens, bound.tokens), _ratio(cost or 0, bound.nanodollars))
+        if ratio > BELIEVED:
+            return _charged(bound, None)
+        if tokens > reserved.tokens or (cost or 0) > reserved.nanodollars:
+            return _charged(reserved, ratio)
+        return Charge(usage, cost, ratio)
 
-    def spent(self, usage: Usage | None) -> int | None:
-        """Return what a reply cost in nanodollars, or None where that cannot be told."""
-        return self.prices.cost(self.endpoint, usage, batch=self.batch)
+    def charge_failure(self, body: bytes, *, billable: bool) -> Charge:
+        """Return what a failed call is charged: its upper bound where the server may have worked.
 
-    def lost(self, body: bytes, *, billable: bool) -> tuple[Usage | None, int | None]:
-        """Return tokens and nanodollars of a call that failed: the most it can have cost.
-
-        Nothing where the server did not work for it; None where nobody knows.
+        Nothing where it did not; None where no cap makes a bound known.
         """
         if not billable or self.endpoint.base_url == EMBEDDED:
-            return None, 0
-        if not self.is_capped:
-            return None, None
-        most = self.most(body)
-        return (Usage(most.tokens, 0) if most.tokens else None), most.nanodollars or None
+            return Charge(None, 0)
+        if not self.caps_amounts:
+            return Charge(None, None)
+        return _charged(self.upper_bound(body), None)
+
+    def price(self, usage: Usage | None) -> int | None:
+        """Return the price of a reply in nanodollars, or None where it is unknown."""
+        return self.prices.cost(self.endpoint, usage, batch=self.batch)
 
 
-def reached(ledger: Ledger) -> BudgetError:
+def _charged(amount: Amount, ratio: float | None) -> Charge:
+    return Charge(Usage(amount.tokens, 0), amount.nanodollars or None, ratio)
+
+
+def _ratio(count: int, bound: int) -> float:
+    return count / bound if bound else 0.0
+
+
+def budget_reached(ledger: Ledger) -> BudgetError:
     """Return the error that says what was spent and how to go on."""
     spent, reserved = ledger.spent()
     return BudgetError(

@@ -1,4 +1,4 @@
-"""A client as stages and commands use it: params' endpoint and budget, the project's ledger."""
+"""The client of stages and commands: an endpoint of params.yaml, with the ledger before it."""
 
 import asyncio
 import time
@@ -13,27 +13,26 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Api, Endpoint, Mode, Settings
 from lion.errors import MissingRepliesError
-from lion.llm import garbage
-from lion.llm.budget import Account
-from lion.llm.ledger import Cap, Ledger, cap
-from lion.llm.lookup import Asked, PreparedRequest
+from lion.llm.ledger import Cap, Ledger, budget_cap
 from lion.llm.prices import Prices
+from lion.llm.request_set import NO_LIMIT, DropLimit, PreparedRequest, RequestSet
+from lion.llm.usage import UsageStats
 from lion.prompting import protocol
-from lion.prompting.protocol import Failure, Outcome, Reply, Request
+from lion.prompting.protocol import Outcome, Reply, Request
 from lion.stage_table import Role
 
 if TYPE_CHECKING:
-    from lion.llm.sending import Sender
+    from lion.llm.sender import Sender
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Asker:
+class LLMClient:
     """A client of one endpoint, with the ledger before it. Use as a context manager.
 
     Raises EndpointError where the server refuses for good, AskError where the ledger cannot be
-    used, BudgetError where `cap` is reached. One that never `sends` raises MissingRepliesError
+    used, BudgetError where `cap` is reached. With `sends=False` it raises MissingRepliesError
     where the ledger lacks a reply.
     """
 
@@ -43,17 +42,17 @@ class Asker:
     random_seed: int
     progress: Progress | None = None
     stage: str = ""
+    role: Role | None = None
     prices: Prices = field(default_factory=lambda: Prices({}))
     cap: Cap = field(default_factory=Cap)
-    account: Account = field(default_factory=Account)
+    usage: UsageStats = field(default_factory=UsageStats)
     mode: Mode = "live"
     sends: bool = True
     _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
-    _made: "Sender | None" = None
-    _answered: bool = False
+    _open_sender: "Sender | None" = None
 
     def __enter__(self) -> Self:
-        """Open an event loop; the client is made when the first reply is missing."""
+        """Open an event loop; the sender is created when the first reply is missing."""
         self._runner.__enter__()
         return self
 
@@ -65,129 +64,131 @@ class Asker:
     ) -> None:
         """Close connections, loop and, where there is one, the embedded teacher."""
         try:
-            if self._made is not None:
-                self._runner.run(self._made.close())
+            if self._open_sender is not None:
+                self._runner.run(self._open_sender.close())
         finally:
             self._runner.__exit__(kind, error, trace)
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+    def complete(self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT) -> list[Outcome]:
         """Return one outcome per request, in their order.
 
-        Known replies come from the ledger, the others from the endpoint. Raises TooManyDroppedError
-        as soon as more than `max_failed` distinct requests failed for good: nothing more is paid.
+        Replies come from the ledger where it has them, else from the endpoint. Raises
+        TooManyDroppedError as soon as more distinct requests are dropped than `limit` allows: no
+        further call is made.
         """
-        return list(self.each(requests, max_failed))
+        return list(self.complete_each(requests, limit))
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:
-        """Ask all, as `ask` does, then return the outcomes one by one, read from the ledger.
+    def complete_each(
+        self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT
+    ) -> Iterator[Outcome]:
+        """Complete all requests, as `complete` does, then yield the outcomes from the ledger.
 
-        So that memory grows by a key a request and no more: `requests` may make each when indexed.
+        Holds one key per request; `requests` may build each when indexed.
         """
         started = time.monotonic()
         if self.mode == "batch":
-            self._bring(requests)
-        asked = self._look_up(requests, max_failed)
-        if asked.missing and not self.sends:
-            raise MissingRepliesError(len(asked.missing))
-        self._advance(asked.known, asked.distinct)
-        too_many = asked.too_many()
+            self._complete_in_batches(requests)
+        wanted = self._look_up(requests, limit)
+        try:
+            self._complete_missing(wanted, requests)
+        finally:
+            self.usage.seconds += time.monotonic() - started
+            self.usage.failed += len(wanted.failed)
+            self.usage.dropped += len(wanted.dropped)
+        return self._outcomes(wanted)
+
+    def _complete_missing(self, wanted: RequestSet, requests: Sequence[Request]) -> None:
+        if wanted.missing and not self.sends:
+            raise MissingRepliesError(len(wanted.missing))
+        self._advance(wanted.stored, wanted.distinct)
+        too_many = wanted.too_many()
         if too_many is not None:
             raise too_many
-        if asked.missing:
-            items = (self._item(requests[place]) for place in asked.missing)
-            with garbage.rarely():
-                self._runner.run(self._sender.send(items, asked, self._advance))
-        self.account.seconds += time.monotonic() - started
-        self.account.failed += len(asked.failed)
-        return self._outcomes(asked)
+        if wanted.missing:
+            queue = (self._prepare(requests[index], index) for index in wanted.missing)
+            self._runner.run(self._sender.send(queue, wanted, self._advance))
 
     def probe(self, request: Request) -> Outcome:
-        """Ask once, past the ledger and without retrying, to learn whether the endpoint answers."""
-        return self._runner.run(self._sender.probe(self._item(request)))
+        """Send one request past the ledger, without a retry."""
+        return self._runner.run(self._sender.probe(self._prepare(request)))
 
-    def look_for_batches(self) -> None:
+    def check_batch_api(self) -> None:
         """Raise EndpointError where the endpoint has no Batch API; costs nothing."""
-        self._runner.run(self._sender.look_for_batches())
+        self._runner.run(self._sender.check_batch_api())
 
-    def _bring(self, requests: Sequence[Request]) -> None:
-        """Let batches bring what they can. Raises BatchesPendingError where they are at work."""
-        places = {self._item(request).key: place for place, request in enumerate(requests)}
-        known = self.ledger.known(list(places))
-        missing = [key for key in places if key not in known]
+    def _complete_in_batches(self, requests: Sequence[Request]) -> None:
+        """Complete what batches can. Raises BatchesPendingError where some are at work."""
+        indices = {self._prepare(request).key: index for index, request in enumerate(requests)}
+        stored = self.ledger.stored_keys(list(indices))
+        missing = [key for key in indices if key not in stored]
         if not missing:
             return
 
-        def make(key: bytes) -> PreparedRequest:
-            return self._item(requests[places[key]])
+        def build(key: bytes) -> PreparedRequest:
+            return self._prepare(requests[indices[key]])
 
-        self._runner.run(self._sender.bring(missing, make, len(places)))
-        self.account.hits -= len(self.ledger.known(missing))  # fetched now: calls, and no hits
+        sender = self._sender
+        self._runner.run(sender.complete_in_batches(missing, build, len(indices)))
+        fetched = self.ledger.stored_keys(missing)
+        self.usage.hits -= len(fetched)  # counted as calls, so they are no hits
 
-    def _look_up(self, requests: Sequence[Request], max_failed: int | None) -> Asked:
-        """Find out which of `requests` are known, each once."""
-        keys = [self._item(request).key for request in requests]
-        places: dict[bytes, int] = {}
-        for place, key in enumerate(keys):
-            places.setdefault(key, place)
-        distinct, failed = len(places), {}
-        for chunk in _chunks(list(places)):
+    def _look_up(self, requests: Sequence[Request], limit: DropLimit) -> RequestSet:
+        """Return which of `requests` the ledger lacks, each key once."""
+        keys = [self._prepare(request).key for request in requests]
+        indices: dict[bytes, int] = {}
+        for index, key in enumerate(keys):
+            indices.setdefault(key, index)
+        wanted = RequestSet(self.endpoint, self.role, keys, len(indices), [], limit)
+        for chunk in _chunks(list(indices)):
             for key, raw in self.ledger.look_up(chunk).items():
-                del places[key]
-                outcome = self._read(raw)
-                if isinstance(outcome, Failure):
-                    failed[key] = outcome
-        allowed = distinct if max_failed is None else max_failed
-        who = f"{self.endpoint.model} at {self.endpoint.base_url}"
-        missing = list(places.values())
-        self._answered = self._answered or len(missing) < distinct
-        asked = Asked(who, keys, distinct, missing, failed, allowed, self._answered)
-        self.account.needed += distinct
-        self.account.hits += asked.known
-        return asked
+                wanted.add(key, indices.pop(key), self._read(raw))
+        wanted.missing = list(indices.values())
+        self.usage.needed += wanted.distinct
+        self.usage.hits += wanted.stored
+        return wanted
 
-    def _outcomes(self, asked: Asked) -> Iterator[Outcome]:
+    def _outcomes(self, wanted: RequestSet) -> Iterator[Outcome]:
         counted: set[bytes] = set()
         unknown: Counter[str] = Counter()
-        for chunk in _chunks(asked.keys):
+        for chunk in _chunks(wanted.keys):
             replies = self.ledger.look_up(list(set(chunk)))
             for key in chunk:
                 raw = replies.get(key)
                 if raw is None:
-                    yield asked.failed[key]
+                    yield wanted.failed[key]
                     continue
                 if key not in counted:
                     counted.add(key)
-                    self.account.count_usage(protocol.usage(raw))
+                    self.usage.count_usage(protocol.usage(raw))
                 outcome = self._read(raw)
-                unknown.update(_unknown_ending(outcome))
+                unknown.update(_unknown_finish_reason(outcome))
                 yield outcome
-        _show(unknown)
+        _warn_of(unknown)
 
     def _read(self, raw: bytes) -> Outcome:
         return protocol.without_thoughts(protocol.parse(raw), self.endpoint.thinking)
 
-    def _item(self, request: Request) -> PreparedRequest:
+    def _prepare(self, request: Request, index: int = 0) -> PreparedRequest:
         body = protocol.canonical(protocol.body(request, self.endpoint, self.random_seed))
-        return PreparedRequest(
-            protocol.key(self.endpoint, body, request.sample), body, request.sample
-        )
+        key = protocol.key(self.endpoint, body, request.sample)
+        return PreparedRequest(key, body, request.sample, index)
 
     @property
     def _sender(self) -> "Sender":
-        """What sends, made when the first reply is missing."""
-        if self._made is None:
-            from lion.llm.sending import Sender  # openai: 0.4 s, not needed by a full ledger
+        """The sender, created when the first reply is missing."""
+        if self._open_sender is None:
+            from lion.llm.sender import Sender  # openai: 0.4 s, not needed by a full ledger
 
-            self._made = Sender(
+            self._open_sender = Sender(
                 self.endpoint,
                 self.api,
                 self.ledger,
                 self.stage,
                 self.prices,
                 self.cap,
-                self.account,
+                self.usage,
             )
-        return self._made
+        return self._open_sender
 
     def _advance(self, done: int, total: int) -> None:
         if self.progress is not None:
@@ -198,14 +199,14 @@ def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
 
 
-def _unknown_ending(outcome: Outcome) -> list[str]:
-    """Return the word of a reply's end that stands in no table, as a list of one, else of none."""
+def _unknown_finish_reason(outcome: Outcome) -> list[str]:
+    """Return a reply's finish_reason where no table has it, as a list of one, else of none."""
     if isinstance(outcome, Reply) and outcome.ending == "unknown":
         return [protocol.valid_text(outcome.finish_reason)[:40]]
     return []
 
 
-def _show(unknown: Counter[str]) -> None:
+def _warn_of(unknown: Counter[str]) -> None:
     for word, count in unknown.most_common(3):
         console.say(
             f"{count:,} replies ended with finish_reason {word!r}, which no table knows: they are "
@@ -214,25 +215,28 @@ def _show(unknown: Counter[str]) -> None:
 
 
 @contextmanager
-def opened(settings: Settings, role: Role, endpoint: Endpoint, stage: str) -> Iterator[Asker]:
-    """Yield an asker of `endpoint` for `stage` (such as `teach@1`), with a progress bar."""
+def open_client(
+    settings: Settings, role: Role, endpoint: Endpoint, stage: str
+) -> Iterator[LLMClient]:
+    """Yield a client of `endpoint` for `stage` (such as `teach@1`), with a progress bar."""
     with (
         Ledger(project.ledger()) as ledger,
         console.progress(f"{stage}: {role}") as update,
-        Asker(
+        LLMClient(
             endpoint,
             settings.api,
             ledger,
             settings.random_seed,
             progress=update,
             stage=stage,
+            role=role,
             prices=Prices.load(project.PRICES),
-            cap=cap(settings.budget),
+            cap=budget_cap(settings.budget),
             mode=getattr(settings.api.mode, role, "live"),  # a served student has no Batch API
-        ) as asker,
+        ) as client,
     ):
-        yield asker
+        yield client
 
 
 _CHUNK = 1000
-"""Requests that are looked up together."""
+"""Keys that are looked up together."""

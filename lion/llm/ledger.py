@@ -5,6 +5,7 @@ it used, the failed ones too, which are never read back as answers: they stay re
 bytes and amounts, not what they mean.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,7 +90,7 @@ _SPEND = (
     " nanodollars = nanodollars + ?, unpriced = unpriced + ?"
 )
 _INTERRUPTED = " WHERE id NOT IN (SELECT reservation FROM batched WHERE reservation IS NOT NULL)"
-# format 2 knew no batches; format 1 kept failed calls alone, and told neither tokens nor money
+# format 2 has no batches; format 1 kept only failed calls, without tokens and money
 _FROM_1 = """
 INSERT INTO calls (key, endpoint, model, stage, outcome, detail, seconds, at)
     SELECT key, endpoint, '', '', reason, detail, 0, at FROM failures;
@@ -104,7 +105,7 @@ DROP TABLE failures;
 class Call:
     """One call as it happened: who was asked for which stage, and what it used and cost.
 
-    Tokens are None where the server did not tell; `nanodollars` None where the price is unknown.
+    Tokens are None where the server did not count; `nanodollars` None where the price is unknown.
     `reservation` is what `reserve` returned, to be settled by this call.
     """
 
@@ -141,17 +142,38 @@ class FailedCall:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Calls, tokens and money together; `unpriced` calls are those whose money is unknown."""
+    """Calls, tokens and money together; `unpriced` calls are those whose price is unknown."""
 
     calls: int = 0
     tokens: int = 0
     nanodollars: int = 0
     unpriced: int = 0
 
+    def __add__(self, other: "Amount") -> "Amount":
+        """Return the sums."""
+        return Amount(
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            self.nanodollars + other.nanodollars,
+            self.unpriced + other.unpriced,
+        )
+
+    def times(self, factor: float) -> "Amount":
+        """Return `factor` times the tokens and the money of the same calls, rounded up."""
+        tokens, money = math.ceil(factor * self.tokens), math.ceil(factor * self.nanodollars)
+        return Amount(self.calls, tokens, money, self.unpriced)
+
+    def at_most(self, left: "Cap") -> "Amount":
+        """Return the smaller of the tokens and the money, each, of this and what is `left`."""
+        tokens = self.tokens if left.tokens is None else min(self.tokens, left.tokens)
+        money = self.nanodollars
+        money = money if left.nanodollars is None else min(money, left.nanodollars)
+        return Amount(self.calls, tokens, money, self.unpriced)
+
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """The most that may ever be spent; None where there is no cap of that kind."""
+    """The most that may be spent in all; None where there is no cap of that kind."""
 
     calls: int | None = None
     tokens: int | None = None
@@ -164,10 +186,18 @@ class Cap:
             (self.tokens, amount.tokens),
             (self.nanodollars, amount.nanodollars),
         )
-        return all(most is None or found <= most for most, found in pairs)
+        return all(cap is None or value <= cap for cap, value in pairs)
+
+    def minus(self, used: Amount) -> "Cap":
+        """Return what is left of each cap, at least 0."""
+        return Cap(
+            None if self.calls is None else max(0, self.calls - used.calls),
+            None if self.tokens is None else max(0, self.tokens - used.tokens),
+            None if self.nanodollars is None else max(0, self.nanodollars - used.nanodollars),
+        )
 
 
-def cap(budget: Budget) -> Cap:
+def budget_cap(budget: Budget) -> Cap:
     """Return a budget of params.yaml as a cap."""
     usd = None if budget.usd is None else int(Decimal(str(budget.usd)) * 10**9)
     return Cap(budget.calls, budget.tokens, usd)
@@ -213,15 +243,15 @@ class Ledger:
             time.sleep(_LOCK_POLL)
 
     def _format(self) -> int:
-        found: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        return found
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
 
     def _refuse_later(self, path: Path) -> None:
-        found = self._format()
-        if found > FORMAT:
+        version = self._format()
+        if version > FORMAT:
             self._connection.close()
             raise AskError(
-                f"{path}: the ledger has format {found}, this version reads up to {FORMAT}. "
+                f"{path}: the ledger has format {version}, this version reads up to {FORMAT}. "
                 "Update Lion."
             )
 
@@ -229,8 +259,8 @@ class Ledger:
         if self._format() == FORMAT:
             return
         with self._transaction():
-            found = self._format()  # another process may have come first
-            script = _SCHEMA + (_FROM_1 if found == 1 else "") if found < FORMAT else ""
+            version = self._format()  # another process may have come first
+            script = _SCHEMA + (_FROM_1 if version == 1 else "") if version < FORMAT else ""
             for statement in filter(str.strip, script.split(";\n")):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={FORMAT}")
@@ -277,7 +307,7 @@ class Ledger:
         """Return the replies' bytes of those `keys` that are known. Raises AskError."""
         return dict(self._select("key, reply", keys))
 
-    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+    def stored_keys(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` that have a reply. Raises AskError."""
         return {key for (key,) in self._select("key", keys)}
 
@@ -303,8 +333,8 @@ class Ledger:
         """Forget failed calls, and settle interrupted ones; return their number.
 
         What was spent stays counted, and what interrupted calls had set aside, the most they can
-        have cost, is counted as spent. What open batches have set aside stays so. Nobody may be
-        asking meanwhile. Raises AskError.
+        have cost, is counted as spent. What open batches have set aside stays so. No other process
+        may be asking meanwhile. Raises AskError.
         """
         with self._writing():
             with self._transaction():
@@ -319,7 +349,7 @@ class Ledger:
         self._connection.executemany(
             "INSERT OR IGNORE INTO replies (key, endpoint, request, sample, reply)"
             " VALUES (?, ?, ?, ?, ?)",
-            [(one.key, one.call.endpoint, one.request, one.sample, one.reply) for one in entries],
+            [(row.key, row.call.endpoint, row.request, row.sample, row.reply) for row in entries],
         )
 
     def write(self, entries: Iterable[Entry | FailedCall]) -> None:
@@ -327,20 +357,20 @@ class Ledger:
 
         A key that is known already keeps its first reply. Raises AskError.
         """
-        listed = list(entries)
-        used = [one.call for one in listed]
+        rows = list(entries)
+        calls = [row.call for row in rows]
         with self._writing(), self._transaction():
-            self._keep(one for one in listed if isinstance(one, Entry))
+            self._keep(row for row in rows if isinstance(row, Entry))
             self._connection.executemany(
                 "INSERT INTO calls (key, endpoint, model, stage, outcome, detail, prompt,"
                 " completion, nanodollars, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_call_row(one) for one in listed],
+                [_call_row(row) for row in rows],
             )
             self._connection.executemany(
                 "DELETE FROM reserved WHERE id = ?",
-                [(call.reservation,) for call in used if call.reservation is not None],
+                [(call.reservation,) for call in calls if call.reservation is not None],
             )
-            self._connection.execute(_SPEND, _sums(used))
+            self._connection.execute(_SPEND, _sums(calls))
 
     def reserve(self, wanted: Sequence[Amount], cap: Cap) -> list[int | None]:
         """Set aside each of `wanted` in turn; return their numbers, None where `cap` is reached.
@@ -351,20 +381,31 @@ class Ledger:
         """
         numbers: list[int | None] = []
         with self._writing(), self._transaction():
-            spent, reserved = self._spent(), self._reserved()
-            total = _plus(spent, reserved)
-            for one in wanted:
-                after = _plus(total, one)
-                if not cap.allows(after):
-                    numbers.append(None)
-                    continue
-                total = after
-                cursor = self._connection.execute(
-                    "INSERT INTO reserved (tokens, nanodollars) VALUES (?, ?)",
-                    (one.tokens, one.nanodollars),
-                )
-                numbers.append(cursor.lastrowid)
+            total = self._spent() + self._reserved()
+            for amount in wanted:
+                fits = cap.allows(total + amount)
+                numbers.append(self._set_aside(amount) if fits else None)
+                total += amount if fits else Amount()
         return numbers
+
+    def reserve_remaining(self, least: Amount, most: Amount, cap: Cap) -> tuple[int, Amount] | None:
+        """Set aside `most`, or what is left of `cap`; return its number and the amount.
+
+        None where less than `least` is left. Raises AskError.
+        """
+        with self._writing(), self._transaction():
+            total = self._spent() + self._reserved()
+            if not cap.allows(total + least):
+                return None
+            amount = most.at_most(cap.minus(total))
+            return self._set_aside(amount), amount
+
+    def _set_aside(self, amount: Amount) -> int:
+        cursor = self._connection.execute(
+            "INSERT INTO reserved (tokens, nanodollars) VALUES (?, ?)",
+            (amount.tokens, amount.nanodollars),
+        )
+        return int(cursor.lastrowid or 0)
 
     def release(self, numbers: Iterable[int]) -> None:
         """Give back what was set aside for calls that were never sent. Raises AskError."""
@@ -401,24 +442,15 @@ class Ledger:
         return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
 
 
-def _call_row(one: Entry | FailedCall) -> tuple[object, ...]:
-    outcome, detail = (ANSWERED, "") if isinstance(one, Entry) else (one.reason, one.detail)
-    call = one.call
+def _call_row(row: Entry | FailedCall) -> tuple[object, ...]:
+    outcome, detail = (ANSWERED, "") if isinstance(row, Entry) else (row.reason, row.detail)
+    call = row.call
     used = (call.prompt, call.completion, call.nanodollars, call.seconds)
-    words = map(valid_text, (outcome, detail))  # a server's: half an emoji has no bytes
-    return (one.key, call.endpoint, call.model, call.stage, *words, *used)
+    words = map(valid_text, (outcome, detail))  # a server's may end in half a surrogate pair
+    return (row.key, call.endpoint, call.model, call.stage, *words, *used)
 
 
 def _sums(calls: Sequence[Call]) -> tuple[int, int, int, int]:
     tokens = sum((call.prompt or 0) + (call.completion or 0) for call in calls)
     money = sum(call.nanodollars or 0 for call in calls)
     return len(calls), tokens, money, sum(call.nanodollars is None for call in calls)
-
-
-def _plus(one: Amount, other: Amount) -> Amount:
-    return Amount(
-        one.calls + other.calls,
-        one.tokens + other.tokens,
-        one.nanodollars + other.nanodollars,
-        one.unpriced + other.unpriced,
-    )

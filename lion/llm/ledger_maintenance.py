@@ -52,8 +52,8 @@ class CallStatistics:
 
 def by_model(path: Path) -> list[CallStatistics]:
     """Return the calls by endpoint and model, the most costly first."""
-    found = _groups(path, "endpoint", "model")
-    return sorted(found, key=lambda one: (-one.nanodollars, -one.calls))
+    groups = _groups(path, "endpoint", "model")
+    return sorted(groups, key=lambda group: (-group.nanodollars, -group.calls))
 
 
 def by_stage(path: Path) -> list[CallStatistics]:
@@ -96,9 +96,9 @@ def hit_rate(runs: Path) -> float | None:
     """Return the share of requests that the ledger answered in the last run of every stage."""
     needed = hits = 0
     for path in sorted(runs.glob("*.json")):
-        for asked in files.read_metrics(path, RunRecord).asked.values():
-            needed += asked.needed
-            hits += asked.hits
+        for counts in files.read_metrics(path, RunRecord).asked.values():
+            needed += counts.needed
+            hits += counts.hits
     return hits / needed if needed else None
 
 
@@ -115,9 +115,9 @@ def failures(path: Path) -> dict[str, int]:
 def ledger_problems(path: Path) -> list[str]:
     """Return what is wrong with the file or with a row of it, at most a hundred lines."""
     with closing(_reading(path)) as connection:
-        told = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
-        if told:
-            return [f"{path}: {text}" for text in told[:_SHOWN]]
+        texts = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+        if texts:
+            return [f"{path}: {text}" for text in texts[:_SHOWN]]
         problems = (_problem(key, row) for key, row in _rows(connection))
         return list(islice(filter(None, problems), _SHOWN))
 
@@ -125,9 +125,9 @@ def ledger_problems(path: Path) -> list[str]:
 def _problem(key: bytes, row: Mapping[str, Any]) -> str | None:
     if _key(row) != key:
         return f"{key.hex()}: the key does not belong to its request"
-    found = protocol.parse(row["reply"])
-    if isinstance(found, protocol.Failure) and not protocol.is_final(found):
-        return f"{key.hex()}: {found.reason}: {found.detail}"
+    outcome = protocol.parse(row["reply"])
+    if isinstance(outcome, protocol.Failure) and not protocol.is_final(outcome):
+        return f"{key.hex()}: {outcome.reason}: {outcome.detail}"
     return None
 
 
@@ -137,7 +137,7 @@ def export_replies(path: Path, out: Path) -> int:
     Requests and replies are JSON in both. Raises DataError.
     """
     with closing(_reading(path)) as connection:
-        rows = (_told(row) for _, row in _rows(connection))
+        rows = (_as_json(row) for _, row in _rows(connection))
         if out.suffix == ".jsonl":
             return _write_lines(out, rows)
         if out.suffix == ".parquet":
@@ -145,15 +145,15 @@ def export_replies(path: Path, out: Path) -> int:
     raise DataError(f"{out}: .jsonl or .parquet is expected")
 
 
-def take_in(ledger: Ledger, source: Path) -> tuple[int, int]:
-    """Add a colleague's ledger or export; return how many replies were new and how many known.
+def import_replies(ledger: Ledger, source: Path) -> tuple[int, int]:
+    """Add a colleague's ledger or export; return the counts of new and of known replies.
 
     Their calls are not ours: nothing is added to what was spent. Raises DataError before anything
     is added where a row does not belong to its key or cannot be read.
     """
     entries = list(_foreign(source))
-    known = ledger.look_up([entry.key for entry in entries])
-    new = [entry for entry in entries if entry.key not in known]
+    stored = ledger.stored_keys([entry.key for entry in entries])
+    new = [entry for entry in entries if entry.key not in stored]
     for start in range(0, len(new), _BATCH):
         ledger.add(new[start : start + _BATCH])
     return len(new), len(entries) - len(new)
@@ -183,7 +183,7 @@ def _key(row: Mapping[str, Any]) -> bytes:
     return protocol.key_of(row["endpoint"], row["request"], row["sample"])
 
 
-def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
     text = {name: row[name].decode("utf-8", "replace") for name in ("request", "reply")}
     return {"format": FORMAT, **row, **text}
 
@@ -216,10 +216,9 @@ def _foreign(source: Path) -> Iterator[Entry]:
             endpoint, sample = str(row["endpoint"]), int(row["sample"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{source}, row {number}: no reply of a ledger: {error!r}") from error
-        if isinstance(found := protocol.parse(reply), protocol.Failure) and not protocol.is_final(
-            found
-        ):
-            raise DataError(f"{source}, row {number}: {found.reason}: {found.detail}")
+        outcome = protocol.parse(reply)
+        if isinstance(outcome, protocol.Failure) and not protocol.is_final(outcome):
+            raise DataError(f"{source}, row {number}: {outcome.reason}: {outcome.detail}")
         key = protocol.key_of(endpoint, request, sample)
         if row.get("key", key) != key:
             raise DataError(f"{source}, row {number}: the key does not belong to its request")

@@ -1,9 +1,9 @@
 """Group commit: what arrives while one transaction is being synced goes into the next."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from lion.errors import AskError
 from lion.llm.ledger import Amount, Cap, Entry, FailedCall, Ledger
@@ -16,24 +16,31 @@ class Release:
     reservation: int
 
 
-Item = Entry | FailedCall | Amount | Release
-Result = int | None | AskError
-"""What a waiter gets: the number of a reservation, nothing, or what is raised there."""
-Waiting = tuple[Item, "asyncio.Future[int | None]"]
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """A reservation of `most`, or of what is left of the cap where that is at least `least`."""
+
+    least: Amount
+    most: Amount
 
 
-class Writer:
-    """Writes to the ledger in a thread of its own, one transaction at a time.
+Item = Entry | FailedCall | Amount | Remaining | Release
+Result = Any
+"""What `_put` returns for an item: the number of a reservation, (number, amount), None."""
+Pending = tuple[Item, "asyncio.Future[Result]"]
 
-    So that a reply waits for the disk once with all its neighbours, and never alone. Whatever the
-    writer ends of is raised by everything that waits for it, as AskError.
+
+class LedgerWriter:
+    """Writes to the ledger in a thread of its own, one transaction for all that has arrived.
+
+    An error that ends the writer is raised by everything that waits for it, as AskError.
     """
 
     def __init__(self, ledger: Ledger, cap: Cap) -> None:
         self._ledger = ledger
         self._cap = cap
-        self._pending: list[Waiting] = []
-        self._writing: list[Waiting] = []
+        self._pending: list[Pending] = []
+        self._writing: list[Pending] = []
         self._arrived = asyncio.Event()
         self._closing = False
         self._failure: AskError | None = None
@@ -59,16 +66,22 @@ class Writer:
 
     async def reserve(self, most: Amount) -> int | None:
         """Set `most` aside; return its number, or None where the budget is reached."""
-        return await self._put(most)
+        number: int | None = await self._put(most)
+        return number
+
+    async def reserve_remaining(self, least: Amount, most: Amount) -> tuple[int, Amount] | None:
+        """Set aside `most`, or what is left; None where less than `least` is left."""
+        reserved: tuple[int, Amount] | None = await self._put(Remaining(least, most))
+        return reserved
 
     async def release(self, reservation: int) -> None:
         """Give back what was set aside for a call that was never sent. Raises AskError."""
         await self._put(Release(reservation))
 
-    async def _put(self, item: Item) -> int | None:
+    async def _put(self, item: Item) -> Result:
         if self._failure is not None:
             raise self._failure
-        done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._pending.append((item, done))
         self._arrived.set()
         return await done
@@ -80,18 +93,18 @@ class Writer:
                 self._arrived.clear()
                 self._writing, self._pending = self._pending, []
                 await self._write(self._writing)
-        except Exception as error:  # told to all who wait, here and in `__aexit__`
+        except Exception as error:  # raised by all who wait, and by `__aexit__`
             self._failure = _refused(error)
             for _, done in (*self._writing, *self._pending):
                 if not done.done():
                     done.set_exception(self._failure)
 
-    async def _write(self, batch: list[Waiting]) -> None:
+    async def _write(self, batch: list[Pending]) -> None:
         results = await asyncio.to_thread(self._results, [item for item, _ in batch])
         unclaimed: list[int] = []
         for (_, done), result in zip(batch, results, strict=True):
-            if done.cancelled():  # the asking was abandoned; its reply is kept all the same
-                unclaimed += [result] if isinstance(result, int) else []
+            if done.cancelled():  # the call was abandoned; its reply is kept all the same
+                unclaimed += _numbers(result)
             elif isinstance(result, AskError):
                 done.set_exception(result)
             else:
@@ -113,8 +126,8 @@ class Writer:
                 return [_refused(error)]
             return [result for item in items for result in self._results([item])]
 
-    def _write_all(self, items: list[Item]) -> Iterable[int | None]:
-        """Write replies and failures first, since they settle what was set aside before."""
+    def _write_all(self, items: list[Item]) -> Iterable[Result]:
+        """Write replies and failures first: they settle reservations."""
         entries = [item for item in items if isinstance(item, Entry | FailedCall)]
         wanted = [item for item in items if isinstance(item, Amount)]
         released = [item.reservation for item in items if isinstance(item, Release)]
@@ -123,11 +136,22 @@ class Writer:
         if released:
             self._ledger.release(released)
         numbers = iter(self._ledger.reserve(wanted, self._cap) if wanted else [])
-        return [next(numbers) if isinstance(item, Amount) else None for item in items]
+        return [self._reserved(item, numbers) for item in items]
+
+    def _reserved(self, item: Item, numbers: Iterator[int | None]) -> Result:
+        if isinstance(item, Remaining):
+            return self._ledger.reserve_remaining(item.least, item.most, self._cap)
+        return next(numbers) if isinstance(item, Amount) else None
+
+
+def _numbers(result: Result) -> list[int]:
+    """Return the number of a reservation in a result, as a list of one, else of none."""
+    number = result[0] if isinstance(result, tuple) else result
+    return [number] if isinstance(number, int) else []
 
 
 def _refused(error: Exception) -> AskError:
-    """Return an error of the writer as one that is told in a sentence; its cause is kept."""
+    """Return an error of the writer as an AskError with a sentence; its cause is kept."""
     if isinstance(error, AskError):
         return error
     refused = AskError(

@@ -1,7 +1,7 @@
-"""What calls cost: the package genai-prices, under prices.yaml of the project. Never guesses.
+"""Prices of calls: the package genai-prices, overridden by prices.yaml of the project.
 
 Money is whole nanodollars (1e-9 US dollars), so that sums are exact. An unknown price is None and
-never zero; the embedded teacher is free. Asks nobody: prices come with the package's version.
+never zero; the embedded teacher is free. Sends nothing: prices come with the package's version.
 """
 
 from collections.abc import Mapping
@@ -85,21 +85,21 @@ class Prices:
             ) from error
 
     def rates(self, endpoint: Endpoint, *, batch: bool = False) -> Rates | None:
-        """Return the endpoint's rates, or None where nobody knows them."""
+        """Return the endpoint's rates, or None where unknown."""
         key = endpoint.base_url, endpoint.model, batch
         if key not in self._rates:
             self._rates[key] = self._look_up(endpoint, batch)
         return self._rates[key]
 
     def cost(self, endpoint: Endpoint, usage: Usage | None, *, batch: bool = False) -> int | None:
-        """Return what a reply cost in nanodollars, or None where that cannot be told."""
+        """Return the price of a reply in nanodollars, or None where it is unknown."""
         if endpoint.base_url == EMBEDDED:
             return 0
         rates = self.rates(endpoint, batch=batch)
         if rates is None or usage is None:
             return None
         if usage.prompt > _UNTIERED and endpoint.model not in self._overrides:
-            return _asked(endpoint, usage, batch)
+            return _listed_cost(endpoint, usage, batch)
         return rates.cost(usage)
 
     def _look_up(self, endpoint: Endpoint, batch: bool) -> Rates | None:
@@ -115,22 +115,22 @@ class Prices:
             Usage(0, 1000),
             Usage(0, 1000, 0, 1000),
         ]
-        found = [_asked(endpoint, usage, batch) for usage in sizes]
-        if any(one is None for one in found):
+        costs = [_listed_cost(endpoint, usage, batch) for usage in sizes]
+        if None in costs:
             return None
-        return Rates(*(Decimal(one or 0) / 1000 for one in found))
+        return Rates(*(Decimal(cost or 0) / 1000 for cost in costs))
 
 
 def _own_rates(price: Price, batch: bool) -> Rates:
     share = Decimal(str(price.batch)) if batch and price.batch is not None else Decimal(1)
     cached = price.input if price.cached is None else price.cached
     reasoning = price.output if price.reasoning is None else price.reasoning
-    told = (price.input, cached, price.output, reasoning)
-    return Rates(*(Decimal(str(one)) * NANO / _MILLION * share for one in told))
+    dollars = (price.input, cached, price.output, reasoning)
+    return Rates(*(Decimal(str(value)) * NANO / _MILLION * share for value in dollars))
 
 
-def _asked(endpoint: Endpoint, usage: Usage, batch: bool) -> int | None:
-    """Return what genai-prices says of one call, in nanodollars; None where it knows nothing."""
+def _listed_cost(endpoint: Endpoint, usage: Usage, batch: bool) -> int | None:
+    """Return the price of one call by genai-prices, in nanodollars; None where it lists none."""
     import genai_prices  # a large table, which a run on known prices or none does not need
 
     context: dict[str, Any] = {"price_context": {"processing": "batch"}} if batch else {}
@@ -140,9 +140,9 @@ def _asked(endpoint: Endpoint, usage: Usage, batch: bool) -> int | None:
         **({"cache_read_tokens": usage.cached} if usage.cached else {}),
     )
     try:
-        found = genai_prices.calc_price(
+        calculation = genai_prices.calc_price(
             counted, endpoint.model, provider_api_url=endpoint.base_url, **context
         )
     except LookupError:
         return None
-    return int((found.total_price * NANO).to_integral_value(ROUND_CEILING))
+    return int((calculation.total_price * NANO).to_integral_value(ROUND_CEILING))

@@ -1,7 +1,7 @@
 """What a phase needs of an endpoint: a client that answers requests, and who opens one.
 
 Protocols only. In a stage, `lion.pipeline.stage.Work` opens clients with the ledger before them;
-the plan opens clients that know the ledger alone, the experiments clients that bill.
+the plan opens clients that only read the ledger, the experiments clients that bill.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,25 +9,28 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lion.config.settings import Endpoint
-from lion.llm.budget import Account
+from lion.llm.request_set import NO_LIMIT, DropLimit
+from lion.llm.usage import UsageStats
 from lion.prompting.protocol import Outcome, Request
 from lion.stage_table import Role
 
 
 class Client(Protocol):
-    """An endpoint in one role. `account` counts what was asked of it so far."""
+    """An endpoint in one role. `usage` counts what was asked of it so far."""
 
-    account: Account
+    usage: UsageStats
 
-    def ask(self, requests: Sequence[Request], max_failed: int | None = None) -> list[Outcome]:
+    def complete(self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT) -> list[Outcome]:
         """Return one outcome per request, in their order.
 
-        Raises TooManyDroppedError where more than `max_failed` distinct requests failed for good.
+        Raises TooManyDroppedError where more distinct requests are dropped than `limit` allows.
         """
         ...
 
-    def each(self, requests: Sequence[Request], max_failed: int | None = None) -> Iterator[Outcome]:
-        """Yield the outcomes one by one, as `ask` returns them."""
+    def complete_each(
+        self, requests: Sequence[Request], limit: DropLimit = NO_LIMIT
+    ) -> Iterator[Outcome]:
+        """Yield the outcomes one by one, as `complete` returns them."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""How fast an endpoint may be asked: limits told, limits learnt, and what a 429 teaches.
+"""The rate at which an endpoint may be asked: limits configured, and limits learnt.
 
-Additive increase, multiplicative decrease, as TCP and as the providers ask for: a 429 lowers the
-rate once per round trip, quiet seconds raise it again. Sends nothing and retries nothing.
+A 429 lowers the rate once per round trip, seconds without one raise it again (additive increase,
+multiplicative decrease, as in TCP). Sends nothing and retries nothing.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from dataclasses import dataclass, field
 Clock = Callable[[], float]
 
 _CUT = 0.98
-"""What a 429 leaves of the rate that was really served."""
+"""Share of the served rate that a 429 leaves."""
 _RISE = 0.01
-"""Share of the rate that the first quiet second adds; each one after it adds twice as much."""
+"""Share of the rate that the first second without a 429 adds; each later second adds twice that."""
 _WINDOW = 2.0
 """Seconds over which the served rate is measured."""
 _LEAST_SPAN = 0.05
 _BURST = 0.5
-"""Seconds of the rate that may be sent at once: what a stalled event loop (a slow disk, a burst of
-replies) may catch up."""
+"""Seconds of the rate that may start at once, after a stall of the event loop (a slow disk, a burst
+of replies)."""
 _LONGEST_NAP = 0.25
-_ALL_REFUSED = 3
-_FEW = 10
+_ALL_REFUSED = 3  # 429s in a row: all calls wait
+_FEW = 10  # replies within the window: too few to lower the rate after one 429
 
 
 @dataclass(slots=True)
-class Bucket:
-    """Units that flow in at `rate` a second, up to `_BURST` seconds of them and at least one."""
+class TokenBucket:
+    """Units that are added at `rate` a second, up to `_BURST` seconds of them and at least one."""
 
     rate: float
     clock: Clock
@@ -48,21 +48,21 @@ class Bucket:
         return max(1.0, self.rate * _BURST)
 
     def wait(self) -> float:
-        """Return the seconds until something may be taken."""
+        """Return the seconds until units may be taken."""
         now = self.clock()
         self.level = min(self._most, self.level + (now - self._at) * self.rate)
         self._at = now
         return max(0.0, -self.level / self.rate) if self.level < 0 else 0.0
 
     def take(self, units: float) -> None:
-        """Take `units`; the level may fall below zero, and the next one waits."""
+        """Take `units`; the level may fall below zero, and the next call waits."""
         self.level -= units
 
 
-class Pace:
-    """Lets calls start, one after the other in the order in which they ask, as fast as allowed.
+class AdaptiveRateLimiter:
+    """Lets calls start in the order of their `acquire`, as fast as the limits allow.
 
-    `requests` and `tokens` are limits a minute, None where none is known.
+    `requests` and `tokens` are limits a minute, None where unknown.
     """
 
     def __init__(
@@ -70,9 +70,8 @@ class Pace:
     ) -> None:
         self._clock = clock
         self._most = requests / 60 if requests else None
-        self._requests = Bucket(self._most, clock) if self._most else None
-        self._tokens = Bucket(tokens / 60, clock) if tokens else None
-        self._tokens_told = tokens is not None
+        self._requests = TokenBucket(self._most, clock) if self._most else None
+        self._tokens = TokenBucket(tokens / 60, clock) if tokens else None
         self._served: deque[float] = deque()
         self._usual = 0.0  # tokens of a call, a running mean
         self._began = self._cut_at = self._risen_at = clock()
@@ -87,8 +86,8 @@ class Pace:
         """Calls a second that may start now; None where nothing limits them."""
         return self._requests.rate if self._requests else None
 
-    async def start(self, tokens: int) -> float:
-        """Wait until a call of about `tokens` may start; return when it did, for `refused`."""
+    async def acquire(self, tokens: int) -> float:
+        """Wait until a call of about `tokens` may start; return its start, for later records."""
         if not self._turns and self._wait() <= 0:
             return self._take(tokens)
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -97,15 +96,15 @@ class Pace:
             self._giving = asyncio.create_task(self._give_turns())
         return await turn
 
-    def release(self) -> None:
-        """Let every call that waits for its turn go on: its asking has ended, nothing is sent."""
+    def release_all(self) -> None:
+        """Let every waiting call go on: its batch stops, and it is not sent."""
         while self._turns:
             turn, _ = self._turns.popleft()
             if not turn.done():
                 turn.set_result(self._clock())
 
     async def _give_turns(self) -> None:
-        """Let calls start; whatever goes wrong here is raised by each that waits."""
+        """Let calls start; an error here is raised by every `acquire` that waits."""
         try:
             await self._give_all()
         except Exception as error:  # raised where the turns are waited for
@@ -121,9 +120,10 @@ class Pace:
             if wait > 0:
                 await asyncio.sleep(min(wait, _LONGEST_NAP))  # the rate may change meanwhile
                 continue
-            turn, tokens = self._turns.popleft()
-            if not turn.done():  # else it was abandoned
+            turn, tokens = self._turns[0]
+            if not turn.done():  # else it was cancelled
                 turn.set_result(self._take(tokens))
+            self._turns.popleft()
 
     def _take(self, tokens: int) -> float:
         if self._requests:
@@ -136,16 +136,16 @@ class Pace:
         buckets = [bucket for bucket in (self._requests, self._tokens) if bucket]
         return max(self._blocked_until - self._clock(), *(bucket.wait() for bucket in buckets), 0.0)
 
-    def served(self, tokens: int, headers: Mapping[str, str]) -> None:
-        """Take note of a call that was answered with `tokens` in all."""
-        self.passed()
+    def record_reply(self, tokens: int, headers: Mapping[str, str]) -> None:
+        """Count a call that was answered, with `tokens` of prompt and completion together."""
+        self.record_response()
         if self._tokens:
             self._tokens.take(tokens - (self._usual or tokens))
         self._usual += (tokens - self._usual) / 20 if self._usual else tokens
         self._learn(headers)
 
-    def passed(self) -> None:
-        """Take note of a call that the limits let through, whatever became of it."""
+    def record_response(self) -> None:
+        """Count a call that the server's limits let through, with whatever result."""
         now = self._clock()
         self._refused_in_a_row = 0
         self._served.append(now)
@@ -154,20 +154,20 @@ class Pace:
         self._rise(now)
 
     def _rise(self, now: float) -> None:
-        """Let the rate rise once a second, up to the limit told."""
+        """Raise the rate once a second, up to the known limit."""
         if self._requests is None or now < self._risen_at + 1:
             return
         self._risen_at = now
-        quiet = min(10, int(now - self._cut_at))  # seconds
-        self._requests.rate *= 1 + min(1.0, _RISE * 2 ** (quiet - 1))
+        calm = min(10, int(now - self._cut_at))  # seconds
+        self._requests.rate *= 1 + min(1.0, _RISE * 2 ** (calm - 1))
         if self._most is not None:
             self._requests.rate = min(self._requests.rate, self._most)
 
-    def refused(self, started: float, after: float | None) -> None:
-        """Take note of a 429 to a call that began at `started`, and of its Retry-After in seconds.
+    def record_throttled(self, started: float, after: float | None) -> None:
+        """Lower the rate after a 429 to a call that began at `started`; `after` is its Retry-After.
 
-        Calls that began before the last cut say nothing new. Where nothing but refusals comes back,
-        all wait.
+        Both in seconds. A call that began before the last cut changes nothing. After several 429s
+        in a row all calls wait for `after`.
         """
         now = self._clock()
         self._refused_in_a_row += 1
@@ -176,35 +176,35 @@ class Pace:
         if self._was_cut and started < self._cut_at:
             return
         if len(self._served) < _FEW and self._refused_in_a_row < _ALL_REFUSED:
-            return  # too little was seen: it may be this request's own trouble
+            return  # too few replies so far: the 429 may concern this request alone
         span = min(_WINDOW, now - self._began)
         measured = max(1.0, len(self._served)) / max(span, _LEAST_SPAN)
         rate = _CUT * min(measured, self.rate or measured)
         if self._requests is None:
-            self._requests = Bucket(rate, self._clock)
+            self._requests = TokenBucket(rate, self._clock)
         self._requests.rate = rate
         self._cut_at = self._risen_at = now
         self._was_cut = True
 
     def _learn(self, headers: Mapping[str, str]) -> None:
-        """Read the limits that OpenAI and its like send with each reply.
+        """Read the limits that OpenAI and others send with each reply.
 
-        What was used of a limit comes back within the time that `reset` names, so the two tell its
-        rate, whether it counts by the minute or by the day.
+        The used part of a limit is available again after `reset`: the two give its rate, whether it
+        counts by the minute or by the day.
         """
         if self._most is None:
-            told = _told_rate(headers, "requests")
-            if told is not None:
-                self._most = told
-                self._requests = self._requests or Bucket(told, self._clock)
+            limit = _header_rate(headers, "requests")
+            if limit is not None:
+                self._most = limit
+                self._requests = self._requests or TokenBucket(limit, self._clock)
         if self._tokens is None:
-            told = _told_rate(headers, "tokens")
-            if told is not None:
-                self._tokens = Bucket(told, self._clock)
+            limit = _header_rate(headers, "tokens")
+            if limit is not None:
+                self._tokens = TokenBucket(limit, self._clock)
 
 
-def _told_rate(headers: Mapping[str, str], kind: str) -> float | None:
-    """Return a limit in units a second, or None where the headers do not tell one."""
+def _header_rate(headers: Mapping[str, str], kind: str) -> float | None:
+    """Return a limit in units a second, or None where the headers give none."""
     try:
         limit = float(headers[f"x-ratelimit-limit-{kind}"])
         left = float(headers[f"x-ratelimit-remaining-{kind}"])

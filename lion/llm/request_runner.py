@@ -1,27 +1,18 @@
-"""The one retry policy: how often a request is sent again, and after how long (tenacity)."""
+"""One request, from its first call to its last: reserved, paced, sent, recorded."""
 
-import asyncio
-import random
-import signal
-import threading
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import tenacity
-
-from lion import console
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
-from lion.llm import budget
-from lion.llm.budget import Account, Purse
-from lion.llm.ledger import Call, Entry, FailedCall, Ledger
-from lion.llm.ledger_writer import Writer
-from lion.llm.lookup import PreparedRequest
-from lion.llm.rate_limit import Pace
-from lion.llm.slots import Slots
+from lion.llm.budget import Charge, CostEstimator
+from lion.llm.ledger import Call, Entry, FailedCall
+from lion.llm.rate_limit import AdaptiveRateLimiter
+from lion.llm.request_batch import RequestBatch
+from lion.llm.request_set import PreparedRequest
+from lion.llm.reservations import Reservation, Reservations
+from lion.llm.retry import RetryPolicy
 from lion.llm.transport import (
     CallError,
     DeniedError,
@@ -31,284 +22,176 @@ from lion.llm.transport import (
     ThrottledError,
     Transport,
 )
+from lion.llm.usage import UsageStats
 from lion.prompting import protocol
-from lion.prompting.protocol import Failure, Outcome, Usage
+from lion.prompting.protocol import Failure, Outcome
+
+_TOO_SLOW = 3  # time-outs of a call that has the server to itself
+_BYTES_PER_TOKEN = 4  # to pace the first calls, until replies count their tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One call: its request, when it started (seconds, monotonic), and what is reserved for it."""
+
+    request: PreparedRequest
+    started: float
+    reservation: Reservation | None
 
 
 @dataclass(slots=True)
-class Tries:
-    """The tries of one request: `api.tries` calls, not counting a server's plea for patience.
-
-    And no longer than `api.max_request_seconds` in all, whatever the calls say. None is begun where
-    `has_ended`; `nap` sleeps between them.
-    """
-
-    api: Api
-    has_ended: Callable[[], bool]
-    nap: Callable[[float], Awaitable[None]]
-    _throttled: int = 0
-
-    def policy(
-        self, before_sleep: Callable[[tenacity.RetryCallState], None]
-    ) -> tenacity.AsyncRetrying:
-        """Return the policy, to be used for this request alone."""
-        return tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(RetryableError),
-            stop=self._enough,
-            wait=self._wait,
-            sleep=self.nap,
-            before_sleep=before_sleep,
-            reraise=True,
-        )
-
-    def _enough(self, state: tenacity.RetryCallState) -> bool:
-        self._throttled += isinstance(_error(state), ThrottledError)
-        return (
-            self.has_ended()
-            or (state.seconds_since_start or 0.0) > self.api.max_request_seconds
-            or state.attempt_number - self._throttled >= self.api.tries
-        )
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        error = _error(state)
-        if isinstance(error, RetryableError) and error.after is not None:
-            # a little jitter, or all wake in the same instant
-            return min(error.after, self.api.max_wait) * random.uniform(1.0, 1.1)  # noqa: S311
-        return float(tenacity.wait_random_exponential(multiplier=0.5, max=self.api.max_wait)(state))
-
-
-def _error(state: tenacity.RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def interruptible(
-    work: asyncio.Task[None], begin_nothing_more: Callable[[], object], timeout: float
-) -> Iterator[None]:
-    """Let the first signal call `begin_nothing_more`, and the second cancel `work`.
-
-    `timeout` is the seconds that a call takes at most, for the message. Used inside the loop of
-    `work`; in a thread that is not the main one no signal arrives.
-    """
-    loop = asyncio.get_running_loop()
-    signals = 0
-
-    def interrupt() -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
-            work.cancel()
-            return
-        begin_nothing_more()
-        console.say(stopping(timeout))
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-def stopping(timeout: float) -> str:
-    """Return the sentence that says what an orderly stop waits for, and how long."""
-    return (
-        f"stopping: calls in flight are waited for, {timeout:,.0f} s at most; "
-        "Ctrl-C again abandons them"
-    )
-
-
-_TOO_SLOW = 3  # time-outs of a call that is alone in flight
-_BYTES_A_TOKEN = 4  # to pace the first calls, until replies tell their tokens
-
-
-@dataclass(slots=True)
-class RequestBatch:
-    """What the workers of one `ask` share; where `ended` is set, nothing more is begun.
-
-    Replies are in the ledger by the time they are counted here; only failures are held. `on_end`
-    wakes calls that wait for their turn. `answered` tells whether the endpoint ever answered,
-    `troubles` counts the calls that brought nothing by their reason, `denied_in_a_row` those that
-    were refused as forbidden or not found since the last reply.
-    """
-
-    queue: Iterator[PreparedRequest]
-    writer: Writer
-    slots: Slots
-    failed: dict[bytes, Failure] = field(default_factory=dict)
-    on_end: Callable[["RequestBatch"], None] = lambda _: None
-    answered: bool = False
-    troubles: Counter[str] = field(default_factory=Counter)
-    denied_in_a_row: int = 0
-    settled: int = 0
-    in_flight: int = 0
-    ended: Exception | None = None
-    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more is to be begun."""
-        return self.ended is not None
-
-    def end(self, reason: Exception | None) -> bool:
-        """Begin nothing more, for the first reason given; tell whether this was it."""
-        if reason is None or self.has_ended:
-            return False
-        self.ended = reason
-        self._stopped.set()
-        self.on_end(self)
-        return True
-
-    async def nap(self, seconds: float) -> None:
-        """Sleep, but no longer than until the end."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-
-
-@dataclass(slots=True)
-class Caller:
-    """Makes the calls of one asker and keeps their account."""
+class RequestRunner:
+    """Makes the calls of one client and records each."""
 
     api: Api
     transport: Transport
-    pace: Pace
-    purse: Purse
-    ledger: Ledger
+    rate_limiter: AdaptiveRateLimiter
+    estimator: CostEstimator
+    reservations: Reservations
     stage: str
-    account: Account
+    usage: UsageStats
 
-    async def settle(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
-        """Return the outcome after the last try, durable by now; None where it was never sent."""
-        tries = Tries(self.api, lambda: shared.has_ended, shared.nap)
+    async def run(self, request: PreparedRequest, batch: RequestBatch) -> Outcome | None:
+        """Return the outcome after the last attempt, durable by now; None where it was not sent."""
+        policy = RetryPolicy(self.api, lambda: batch.is_stopping, batch.sleep)
         try:
-            async for attempt in tries.policy(self._count_retry):
+            async for attempt in policy.attempts(self._count_retry):
                 with attempt:
-                    return await self._once(item, shared)
+                    return await self._in_slot(request, batch)
         except CallError as error:
             return error.failure
         return None
 
     def _count_retry(self, _: object) -> None:
-        self.account.retries += 1
+        self.usage.retries += 1
 
-    async def _once(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
-        """Make one call and record it. Raises CallError where it brought no usable reply."""
-        await shared.slots.take()
+    async def _in_slot(self, request: PreparedRequest, batch: RequestBatch) -> Outcome | None:
+        await batch.limiter.acquire()
         try:
-            return await self._in_slot(item, shared)
+            return await self._attempt(request, batch)
         finally:
-            shared.slots.give_back()
+            batch.limiter.release()
 
-    async def _in_slot(self, item: PreparedRequest, shared: RequestBatch) -> Outcome | None:
-        if shared.has_ended:
+    async def _attempt(self, request: PreparedRequest, batch: RequestBatch) -> Outcome | None:
+        """Make one call and record it. Raises CallError where it brought no usable reply."""
+        if batch.is_stopping:
             return None
-        began = await self.pace.start(len(item.body) // _BYTES_A_TOKEN)
-        reservation = await self._reserve(item, shared)
-        if shared.has_ended:
-            if reservation is not None:
-                await shared.writer.release(reservation)
+        started = await self.rate_limiter.acquire(len(request.body) // _BYTES_PER_TOKEN)
+        if batch.is_stopping:
             return None
-        raw, headers = await self._send(item, shared, began, reservation)
-        usage, outcome = protocol.usage(raw), protocol.parse(raw)
-        self.pace.served(usage.prompt + usage.completion if usage else 0, headers)
-        shared.slots.succeeded()
-        charged, cost = self.purse.of_reply(item.body, usage)
-        call = self._call(began, charged, cost, reservation)
-        if isinstance(outcome, Failure) and not protocol.is_final(outcome):
-            self.account.wasted += 1
-            self.account.billed += 1
-            await shared.writer.put(FailedCall(item.key, outcome.reason, outcome.detail, call))
-            raise RetryableError(outcome)
-        await shared.writer.put(Entry(item.key, item.body, item.sample, raw, call))
-        return outcome
+        reservation = await self._reserve(request, batch)
+        charge: Charge | None = None
+        try:
+            if batch.is_stopping:
+                if reservation is not None:
+                    await batch.writer.release(reservation.number)
+                return None
+            attempt = _Attempt(request, started, reservation)
+            raw, headers = await self._send(attempt, batch)
+            charge, outcome = await self._record_reply(attempt, batch, raw, headers)
+            return outcome
+        finally:
+            self.reservations.settle(reservation, None if charge is None else charge.ratio)
+
+    async def _reserve(self, request: PreparedRequest, batch: RequestBatch) -> Reservation | None:
+        """Reserve what the call may cost; stop the batch where the budget is reached."""
+        try:
+            return await self.reservations.reserve(request.body, batch.writer)
+        except BudgetError as error:
+            batch.stop(error)
+            return None
 
     async def _send(
-        self, item: PreparedRequest, shared: RequestBatch, began: float, reservation: int | None
+        self, attempt: _Attempt, batch: RequestBatch
     ) -> tuple[bytes, Mapping[str, str]]:
-        """Return a reply's bytes and headers. Raises CallError, and EndpointError; both recorded.
+        """Return a reply's bytes and headers. Raises CallError, recorded by then.
 
-        Where the endpoint refuses whatever it is asked, nothing more is begun from here on.
+        Where the endpoint refuses whatever it is asked, the batch stops.
         """
-        self.account.calls += 1
-        shared.in_flight += 1
+        self.usage.calls += 1
+        batch.in_flight += 1
         try:
-            return await self.transport.send(item.body)
+            return await self.transport.send(attempt.request.body)
         except CallError as error:
-            if isinstance(error, DeniedError) and not shared.answered:
-                shared.end(self.transport.misconfigured(error.failure))
-            await self._record_failure(item, shared, error, began, reservation)
+            if isinstance(error, DeniedError) and not batch.answered:
+                batch.stop(self.transport.misconfigured(error.failure))
+            await self._record_failure(attempt, batch, error)
             raise
         except EndpointRefusedError as error:
-            shared.end(error)
+            batch.stop(error)
             refused = RefusedError(error.failure)
-            await self._record_failure(item, shared, refused, began, reservation)
+            await self._record_failure(attempt, batch, refused)
             raise refused from error
         finally:
-            shared.in_flight -= 1
+            batch.in_flight -= 1
 
-    async def _reserve(self, item: PreparedRequest, shared: RequestBatch) -> int | None:
-        """Set aside the most that a call can cost; end the asking where the budget is reached."""
-        if not self.purse.is_capped or shared.has_ended:
-            return None
-        try:
-            most = self.purse.most(item.body)
-        except BudgetError as error:
-            shared.end(error)
-            return None
-        number = await shared.writer.reserve(most)
-        if number is None:
-            shared.end(budget.reached(self.ledger))
-        return number
+    async def _record_reply(
+        self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]
+    ) -> tuple[Charge, Outcome]:
+        """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
+        request, reservation = attempt.request, attempt.reservation
+        usage, outcome = protocol.usage(raw), protocol.parse(raw)
+        self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
+        batch.limiter.record_success()
+        reserved = None if reservation is None else reservation.amount
+        charge = self.estimator.charge_reply(request.body, usage, reserved)
+        call = self._call(attempt, charge)
+        if isinstance(outcome, Failure) and not protocol.is_final(outcome):
+            self.usage.wasted += 1
+            self.usage.billed += 1
+            batch.failure_reasons[outcome.reason] += 1
+            failed = FailedCall(request.key, outcome.reason, outcome.detail, call)
+            await batch.writer.put(failed)
+            raise RetryableError(outcome)
+        await batch.writer.put(Entry(request.key, request.body, request.sample, raw, call))
+        return charge, outcome
 
     async def _record_failure(
-        self,
-        item: PreparedRequest,
-        shared: RequestBatch,
-        error: CallError,
-        began: float,
-        reservation: int | None,
+        self, attempt: _Attempt, batch: RequestBatch, error: CallError
     ) -> None:
         if isinstance(error, ThrottledError):
-            self.account.throttled += 1
-            self.pace.refused(began, error.after)
+            self.usage.throttled += 1
+            self.rate_limiter.record_throttled(attempt.started, error.after)
         else:
-            self.pace.passed()
-        self._note_timeout(error, shared, began)
-        self.account.wasted += 1
-        self.account.billed += error.billable
-        usage, cost = self.purse.lost(item.body, billable=error.billable)
-        call = self._call(began, usage, cost, reservation)
+            self.rate_limiter.record_response()
+        self._note_timeout(error, batch, attempt.started)
+        self.usage.wasted += 1
+        self.usage.billed += error.billable
+        charge = self.estimator.charge_failure(attempt.request.body, billable=error.billable)
         failure = error.failure
-        await shared.writer.put(FailedCall(item.key, failure.reason, failure.detail, call))
+        call = self._call(attempt, charge)
+        await batch.writer.put(
+            FailedCall(attempt.request.key, failure.reason, failure.detail, call)
+        )
 
-    def _note_timeout(self, error: CallError, shared: RequestBatch, began: float) -> None:
-        """Have fewer calls in flight after a time-out; give up where one alone is too slow."""
-        shared.troubles[error.failure.reason] += 1
+    def _note_timeout(self, error: CallError, batch: RequestBatch, started: float) -> None:
+        """Lower the calls in flight after a time-out; stop where one call alone is too slow."""
+        batch.failure_reasons[error.failure.reason] += 1
         if error.failure.reason != "timeout":
             return
-        shared.slots.timed_out(began)
-        if shared.slots.timeouts_alone >= _TOO_SLOW:
-            shared.end(
+        batch.limiter.record_timeout(started)
+        if batch.limiter.consecutive_timeouts_alone >= _TOO_SLOW:
+            batch.stop(
                 EndpointError(
                     f"{self.transport.who}: no reply in {self.api.timeout:g} s, also with one call "
-                    f"at a time ({shared.troubles['timeout']:,} time-outs). Raise api.timeout, or "
-                    "have less written (`max_tokens` in `request`)."
+                    f"at a time ({batch.failure_reasons['timeout']:,} time-outs). Raise "
+                    "api.timeout, or have less written (`max_tokens` in `request`)."
                 )
             )
 
-    def _call(
-        self, began: float, usage: Usage | None, cost: int | None, reservation: int | None
-    ) -> Call:
-        seconds = time.monotonic() - began
-        self.account.count_call(seconds, cost)
+    def _call(self, attempt: _Attempt, charge: Charge) -> Call:
+        seconds = time.monotonic() - attempt.started
+        self.usage.count_call(seconds, charge.nanodollars)
+        usage = charge.usage
         prompt, completion = (usage.prompt, usage.completion) if usage else (None, None)
-        endpoint = self.purse.endpoint
-        who = (endpoint.base_url, endpoint.model, self.stage)
-        return Call(*who, prompt, completion, cost, seconds, reservation)
+        endpoint, reservation = self.estimator.endpoint, attempt.reservation
+        return Call(
+            endpoint.base_url,
+            endpoint.model,
+            self.stage,
+            prompt,
+            completion,
+            charge.nanodollars,
+            seconds,
+            None if reservation is None else reservation.number,
+        )

@@ -27,13 +27,13 @@ from lion.simulator import server
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _LARGEST = 8 << 20
 """Bytes of a reply, unpacked: far above what any model writes, far below what memory holds."""
-_ENCODINGS = ("gzip", "deflate")  # others unpack a whole flood from the first few bytes
+_ENCODINGS = ("gzip", "deflate")  # others unpack megabytes from the first few bytes
 
 
 class CallError(Exception):
-    """A try that brought no usable reply; `after` is the server's wish in seconds.
+    """A call without a usable reply; `after` is the server's Retry-After in seconds.
 
-    `billable` tells whether the server may have worked, and charged, for it all the same.
+    `billable` where the server may have worked, and charged, for it all the same.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class CallError(Exception):
 
 
 class RetryableError(CallError):
-    """Another try may mend it."""
+    """Another attempt may succeed."""
 
 
 class ThrottledError(RetryableError):
-    """The server asks for patience (429): the request itself is well."""
+    """The server asks to wait (429); the request itself is accepted."""
 
 
 class RefusedError(CallError):
@@ -83,12 +83,12 @@ _MODERATED = re.compile(
 
 
 class _UnreadableError(httpx2.TransportError):
-    """A reply is too large, or packed as nobody asked."""
+    """A reply is too large, or packed by a method that was not asked for."""
 
 
 @dataclass(slots=True)
 class Transport:
-    """A client of one endpoint, made at the first call."""
+    """A client of one endpoint, created at the first call."""
 
     endpoint: Endpoint
     api: Api
@@ -173,6 +173,14 @@ class Transport:
             f"{self.who}: HTTP {status}: {_sentence(failure.detail)} Look at {look}.", failure
         )
 
+    def exhausted(self, failure: Failure) -> EndpointRefusedError:
+        """Return the error of an account that can pay for nothing more."""
+        return EndpointRefusedError(
+            f"{self.who}: {_sentence(failure.detail)} Top up the account (or wait for its limit) "
+            "and run again.",
+            failure,
+        )
+
     @property
     def who(self) -> str:
         """Model and address, for messages."""
@@ -212,12 +220,8 @@ class Transport:
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
         quotas = " ".join(_QUOTA.findall(error.response.text))
-        if is_account_trouble(status, f"{words} {quotas}", _codes(error)):
-            return EndpointRefusedError(
-                f"{self.who}: {_sentence(words)} Top up the account (or wait for its limit) and "
-                "run again.",
-                failure,
-            )
+        if is_account_trouble(status, f"{words} {quotas}", error_codes(error.body)):
+            return self.exhausted(failure)
         if status == 429:
             return ThrottledError(failure, after)
         if status in RETRYABLE_STATUS or status >= 500:
@@ -273,9 +277,9 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return values
 
 
-def _codes(error: openai.APIStatusError) -> frozenset[str]:
+def error_codes(document: object) -> frozenset[str]:
     """Return what an error's body says in `code`, `type` and `status`, inside `error` or not."""
-    body = error.body if isinstance(error.body, dict) else {}
+    body = document if isinstance(document, dict) else {}
     inner = body.get("error")
     parts = [body, inner] if isinstance(inner, dict) else [body]
     values = [part.get(name) for part in parts for name in ("code", "type", "status")]

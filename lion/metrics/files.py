@@ -46,7 +46,7 @@ _LATEST = ("needed", "p50_seconds", "p90_seconds", "p99_seconds")
 
 
 class Happened(Metrics, frozen=True):
-    """What asking in a role did: see `lion.llm.budget.Account`. Latencies are of one call."""
+    """What asking in a role did: see `lion.llm.usage.UsageStats`. Latencies are of one call."""
 
     needed: int
     hits: int

@@ -16,7 +16,7 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
 from lion.errors import LionError, MissingRepliesError
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.metrics.units import Metrics
 from lion.pipeline.plan import Exact
@@ -76,18 +76,20 @@ class RehearsedWork(Work):
     exact: dict[Role, Exact] = field(default_factory=dict)
 
     @contextmanager
-    def open(self, role: Role, endpoint: Endpoint) -> Iterator[Asker]:
+    def open(self, role: Role, endpoint: Endpoint) -> Iterator[LLMClient]:
         """Yield a client that sends nothing and raises MissingRepliesError instead."""
         settings = self.settings
-        with Asker(endpoint, settings.api, self.ledger, settings.random_seed, sends=False) as asker:
+        with LLMClient(
+            endpoint, settings.api, self.ledger, settings.random_seed, sends=False
+        ) as client:
             missing = 0
             try:
-                yield asker
+                yield client
             except MissingRepliesError as error:
                 missing = error.missing
                 raise
             finally:
-                self.exact[role] = Exact(asker.account.hits, missing)
+                self.exact[role] = Exact(client.usage.hits, missing)
 
     def progress(self) -> AbstractContextManager[console.Update]:
         """Raise StudentNeededError: a student would respond next."""

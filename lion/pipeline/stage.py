@@ -5,6 +5,7 @@ writes. What it reads and writes is in its file under `stages/`.
 """
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,8 @@ from filelock import FileLock, Timeout
 from lion import console
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
-from lion.errors import BusyError, DataError, LionError, SettingsError
-from lion.llm.client import opened
+from lion.errors import BusyError, DataError, InterruptedRunError, LionError, SettingsError
+from lion.llm.client import open_client
 from lion.metrics import files as metrics_files
 from lion.metrics.files import Happened, RunRecord
 from lion.metrics.units import Metrics
@@ -139,15 +140,20 @@ class Work:
     @contextmanager
     def open(self, role: Role, endpoint: Endpoint) -> Iterator["Client"]:
         """Yield a client of `endpoint` with a progress bar; record what it did."""
-        with opened(self.settings, role, endpoint, self.name) as asker:
+        with open_client(self.settings, role, endpoint, self.name) as client:
             try:
-                yield asker
+                yield client
             finally:
-                self.happened[role] = asker.account.happened()
+                self.happened[role] = client.usage.happened()
+
+
+def _interrupt(number: int, _: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def run(stage: str, main: Callable[[Work], str]) -> None:
     """Run a stage as a process: `python -m stages.NAME ITERATION`."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a stage stops in order, as at Ctrl-C
     with console.error_boundary(_WAY_BACK):
         work = _work(stage)
         name = work.name
@@ -201,6 +207,9 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         code = 0
     except LionError as error:
         code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        code = InterruptedRunError.exit_code
         raise
     finally:
         seconds, happened = round(time.monotonic() - started, 3), dict(work.happened)

@@ -38,6 +38,14 @@ def parse_answer(
     return Answer(instruction.id, outcome.text, outcome.finish_reason, outcome.model)
 
 
+def drop_reason(
+    instruction: Instruction, outcome: Outcome, truncated: Literal["drop", "keep"]
+) -> str | None:
+    """Return why the instruction cannot be learnt from, None where it can."""
+    answer = parse_answer(instruction, outcome, truncated)
+    return answer.reason if isinstance(answer, Dropped) else None
+
+
 def taught(instruction: Instruction, given: Answer) -> Instruction:
     """Return the instruction with the teacher's answer, as the Cache Pool keeps it."""
     return replace(instruction, answer=given.inside)

@@ -16,8 +16,8 @@ from lion.config.settings import Settings
 from lion.errors import DataError
 from lion.escape import inert
 from lion.inference.hf_backend import device
-from lion.llm.client import Asker
-from lion.llm.ledger import Ledger, cap
+from lion.llm.client import LLMClient
+from lion.llm.ledger import Ledger, budget_cap
 from lion.llm.prices import Prices
 from lion.prompting import teacher as teachers
 from lion.prompting import templates as prompts
@@ -80,20 +80,20 @@ def teacher(settings: Settings) -> Iterator[Reply]:
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with (
         Ledger(project.ledger()) as ledger,
-        Asker(
+        LLMClient(
             settings.teacher,
             settings.api,
             ledger,
             settings.random_seed,
             stage="chat",
             prices=Prices.load(project.PRICES),
-            cap=cap(settings.budget),
-        ) as asker,
+            cap=budget_cap(settings.budget),
+        ) as client,
     ):
 
         def reply(messages: list[Message]) -> str:
             row = Instruction.new(messages, origin="seed", iteration=project.BASE)
-            [outcome] = asker.ask([teachers.answer_request(row, templates)])
+            [outcome] = client.complete([teachers.answer_request(row, templates)])
             if isinstance(outcome, Failure):
                 return f"(no answer: {outcome.reason}: {outcome.detail})"
             return outcome.text

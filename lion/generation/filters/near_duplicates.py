@@ -25,6 +25,7 @@ from lion.failure_limit import allowed_failures
 from lion.generation.filters.novelty import Neighbour
 from lion.generation.filters.quality import RejectReason
 from lion.llm.protocols import Client, Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import Embedded, RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
 
@@ -97,12 +98,13 @@ class EndpointEncoder:
     def embed(self, texts: Sequence[str]) -> list[Vector | Failure]:
         """Return the vector of each text, or why there is none. Raises as the client does."""
         requests = [Request(({"role": "user", "content": text},)) for text in texts]
-        left = max(0, self.allowed - self.client.account.failed)
-        return [_decoded(outcome) for outcome in self.client.each(requests, max_failed=left)]
+        left = max(0, self.allowed - self.client.usage.dropped)
+        limit = DropLimit(left, parameter="generate.max_dropped")
+        return [_decoded(outcome) for outcome in self.client.complete_each(requests, limit)]
 
     def used(self) -> RoleUsage:
         """Return requests and tokens."""
-        return self.client.account.versioned()
+        return self.client.usage.versioned()
 
 
 @dataclass(slots=True)

@@ -15,8 +15,10 @@ from lion.conversations import transcript
 from lion.failure_limit import allowed_failures
 from lion.generation.filters.quality import RejectReason
 from lion.llm.protocols import Client, Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Failure, Outcome, Request
+from lion.prompting.replies import incomplete
 from lion.prompting.templates import PromptRole, Prompts, fence
 from lion.records.rows import Message
 
@@ -58,6 +60,15 @@ def verdict(outcome: Outcome) -> RejectReason | None:
     return RejectReason("unsafe" if word == "unsafe" else "safety_unclear", outcome.text[:200])
 
 
+def _drop_reason(_: int, outcome: Outcome) -> str | None:
+    """Return why there is no verdict: the call failed, or its reply was cut off."""
+    if isinstance(outcome, Failure):
+        return outcome.reason
+    reason = verdict(outcome)
+    unclear = reason is not None and reason.reason == "safety_unclear"
+    return incomplete(outcome.finish_reason) if unclear else None
+
+
 @dataclass(frozen=True, slots=True)
 class Safety:
     """The referee as a filter; at most `allowed` calls may fail in total."""
@@ -69,13 +80,14 @@ class Safety:
     def rejected(self, rows: Sequence[Checked]) -> dict[str, RejectReason]:
         """Return the reasons of the rows to drop, by id. Raises as the client does."""
         requests = [safety_request(transcript(row.messages), self.templates) for row in rows]
-        left = max(0, self.allowed - self.client.account.failed)
-        reasons = map(verdict, self.client.ask(requests, max_failed=left))
+        left = max(0, self.allowed - self.client.usage.dropped)
+        limit = DropLimit(left, _drop_reason, "generate.max_dropped")
+        reasons = map(verdict, self.client.complete(requests, limit))
         return {row.id: why for row, why in zip(rows, reasons, strict=True) if why is not None}
 
     def used(self) -> RoleUsage:
         """Return requests and tokens."""
-        return self.client.account.versioned()
+        return self.client.usage.versioned()
 
 
 @contextmanager

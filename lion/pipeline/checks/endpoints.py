@@ -19,9 +19,9 @@ from lion.config.settings import (
 )
 from lion.errors import BudgetError, LionError
 from lion.generation.filters.near_duplicates import encoder_problems
-from lion.llm.budget import Purse
-from lion.llm.client import Asker
-from lion.llm.ledger import Ledger, cap
+from lion.llm.budget import CostEstimator
+from lion.llm.client import LLMClient
+from lion.llm.ledger import Ledger, budget_cap
 from lion.llm.prices import Prices
 from lion.prompting import judge_parser
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
@@ -80,7 +80,7 @@ def budget_problems(settings: Settings) -> Iterator[str]:
     problems = set()
     for _, endpoint in endpoints(settings):
         try:
-            Purse(endpoint, prices, cap(settings.budget)).most(b"")
+            CostEstimator(endpoint, prices, budget_cap(settings.budget)).upper_bound(b"")
         except BudgetError as error:
             problems.add(str(error))
     yield from sorted(problems)
@@ -105,8 +105,8 @@ def probe_endpoints(settings: Settings) -> list[str]:
                 continue
             probed.append(distinct)
             try:
-                with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
-                    outcome = asker.probe(question)
+                with LLMClient(endpoint, settings.api, ledger, settings.random_seed) as client:
+                    outcome = client.probe(question)
             except LionError as error:
                 problems.append(f"{role}: {error}")
             else:
@@ -141,8 +141,8 @@ def _batch_problems(settings: Settings, ledger: Ledger) -> Iterator[str]:
         if getattr(settings.api.mode, role) == "batch":
             try:
                 endpoint = getattr(settings, role)
-                with Asker(endpoint, settings.api, ledger, settings.random_seed) as asker:
-                    asker.look_for_batches()
+                with LLMClient(endpoint, settings.api, ledger, settings.random_seed) as client:
+                    client.check_batch_api()
             except LionError as error:
                 yield f"{role}: {error}"
 

@@ -14,10 +14,13 @@ import openai
 import orjson
 from openai.types import Batch
 
+from lion import console
 from lion.config.settings import Api
 from lion.errors import EndpointError
-from lion.llm.request_runner import Tries
-from lion.llm.transport import CallError, Transport
+from lion.llm.account_troubles import is_account_trouble
+from lion.llm.retry import RetryPolicy
+from lion.llm.transport import CallError, Transport, error_codes
+from lion.prompting import replies
 from lion.prompting.protocol import Failure
 
 MOST_REQUESTS = 50_000
@@ -27,7 +30,7 @@ ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 FRAME = 256
 """Bytes that a line of a file takes beside the request's body, at most."""
 QUEUE_FULL = "token_limit_exceeded"
-"""What a batch fails with where the tokens that the account may have waiting are used up."""
+"""The code of a batch that fails since the account may have no more tokens waiting."""
 _URL: Any = "/v1/chat/completions"
 _WINDOW: Any = "24h"
 _OUR_NAME = "lion"
@@ -54,22 +57,26 @@ class BatchState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the provider does nothing more for it; a status that nobody knows goes on."""
+        """Whether the provider does nothing more for it; an unknown status goes on."""
         return self.status in ENDED
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """One line that came back: the request's key, and the reply's bytes or why there is none."""
+    """One line that came back: the request's key, and the reply's bytes or why there is none.
+
+    `of_account` where the failure says that the account can pay for nothing more.
+    """
 
     key: bytes
     reply: bytes | None
     failure: Failure | None
+    of_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
-    """The files and batches of one endpoint. Every method raises EndpointError for good."""
+class BatchClient:
+    """The files and batches of one endpoint. Every method raises EndpointError."""
 
     transport: Transport
     api: Api
@@ -79,25 +86,26 @@ class Provider:
         content = b"\n".join(_request_line(key, body) for key, body in requests)
 
         async def call(client: openai.AsyncOpenAI) -> str:
-            made = await client.files.create(file=(f"{name}.jsonl", content), purpose="batch")
-            return made.id
+            file = await client.files.create(file=(f"{name}.jsonl", content), purpose="batch")
+            return file.id
 
         return await self._do(call)
 
     async def create(self, token: str, file: str, *, look_first: bool) -> BatchState:
-        """Make a batch of a file, or return the one that was made of it already.
+        """Create a batch of a file, or return the batch that exists of it already.
 
-        `look_first` where a crash may have hidden its making; after a lost reply that is done
-        anyway. Our token, in the batch's metadata, tells it from all others.
+        `look_first` where a crash may have hidden its creation; after a lost reply it looks anyway.
+        Our token in the batch's metadata identifies it.
         """
         tried = look_first
 
         async def call(client: openai.AsyncOpenAI) -> Batch:
             nonlocal tried
             if tried:
-                async for one in client.batches.list(limit=100):
-                    if (one.metadata or {}).get(_OUR_NAME) == token or one.input_file_id == file:
-                        return one
+                async for batch in client.batches.list(limit=100):
+                    ours = (batch.metadata or {}).get(_OUR_NAME) == token
+                    if ours or batch.input_file_id == file:
+                        return batch
             tried = True
             return await client.batches.create(
                 input_file_id=file,
@@ -121,7 +129,7 @@ class Provider:
 
         await self._do(call)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Raise EndpointError where there is no Batch API; costs nothing."""
 
         async def call(client: openai.AsyncOpenAI) -> None:
@@ -130,14 +138,15 @@ class Provider:
         await self._do(call)
 
     async def _do(self, call: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
-        tries = Tries(self.api, lambda: False, asyncio.sleep)
+        policy = RetryPolicy(self.api, lambda: False, asyncio.sleep)
         try:
-            async for attempt in tries.policy(lambda _: None):
-                with attempt, self.transport.client() as client:
-                    return await call(client)
+            with console.waiting(f"{self.transport.who}: its Batch API does not answer yet"):
+                async for attempt in policy.attempts(lambda _: None):
+                    with attempt, self.transport.client() as client:
+                        return await call(client)
         except (CallError, EndpointError) as error:
             raise self._explained(error) from error
-        raise AssertionError("a policy that reraises ends in a result or an error")
+        raise AssertionError("attempts that reraise end in a result or an error")
 
     def _explained(self, error: CallError | EndpointError) -> EndpointError:
         cause = error.__cause__
@@ -158,7 +167,7 @@ class Provider:
 
 
 def read_line(raw: bytes) -> BatchLine | None:
-    """Read a line of an output or error file; None where it names no request of anybody's."""
+    """Read a line of an output or error file; None where it names no request."""
     try:
         document = orjson.loads(raw)
         key = bytes.fromhex(document["custom_id"])
@@ -169,17 +178,19 @@ def read_line(raw: bytes) -> BatchLine | None:
     body = response.get("body") if isinstance(response, dict) else None
     if status == 200 and isinstance(body, dict):
         return BatchLine(key, orjson.dumps(body), None)
-    return BatchLine(key, None, _failure(status, body, document.get("error")))
+    return _failed_line(key, status, body, document.get("error"))
 
 
-def _failure(status: object, body: object, error: object) -> Failure:
-    """Return why a line holds no reply: the line's own error, or the refusal in its body."""
+def _failed_line(key: bytes, status: object, body: object, error: object) -> BatchLine:
+    """Return a line without a reply: why is the line's own error, or the refusal in its body."""
     inner = body.get("error") if isinstance(body, dict) else None
-    told = error if isinstance(error, dict) else inner
-    words = told.get("message") if isinstance(told, dict) else told
+    refusal = error if isinstance(error, dict) else inner
+    words = " ".join((replies.words_of(refusal) or "").split())
     code = error.get("code") if isinstance(error, dict) else None
     reason = code if isinstance(code, str) and code else f"http_{status}"
-    return Failure(reason[:100], " ".join(str(words or "").split())[:300])
+    number = status if isinstance(status, int) else 400
+    failure = Failure(reason[:100], words[:300])
+    return BatchLine(key, None, failure, is_account_trouble(number, words, error_codes(refusal)))
 
 
 def _request_line(key: bytes, body: bytes) -> bytes:
@@ -187,17 +198,18 @@ def _request_line(key: bytes, body: bytes) -> bytes:
     return head.encode() + body + b"}"
 
 
-def _state(found: Batch) -> BatchState:
-    counts, told = found.request_counts, found.errors
+def _state(batch: Batch) -> BatchState:
+    counts, errors = batch.request_counts, batch.errors
     return BatchState(
-        batch=found.id,
-        status=found.status,
+        batch=batch.id,
+        status=batch.status,
         total=counts.total if counts else 0,
         done=counts.completed if counts else 0,
         failed=counts.failed if counts else 0,
-        files=tuple(one for one in (found.output_file_id, found.error_file_id) if one),
+        files=tuple(filter(None, (batch.output_file_id, batch.error_file_id))),
         errors=tuple(
-            (one.code or "", one.message or "") for one in (told.data if told else None) or ()
+            (error.code or "", error.message or "")
+            for error in (errors.data if errors else None) or ()
         ),
-        expires_at=found.expires_at,
+        expires_at=batch.expires_at,
     )

@@ -1,18 +1,18 @@
 """What was sent in batches and has not come back: remembered in the ledger's file.
 
 Every step is on disk before the next one is taken, so that a crash never hides a batch that is
-paid for. Knows keys, bytes and the provider's names, and asks nobody (see `batch_api`).
+paid for. Knows keys, bytes and the provider's names, and sends nothing (see `batch_api`).
 """
 
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lion.config.settings import Endpoint
 from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
-from lion.llm.lookup import PreparedRequest
+from lion.llm.request_set import PreparedRequest
 
 PREPARED = "prepared"
 """Written down, and perhaps uploaded; whether the provider made a batch of it is not known."""
@@ -41,7 +41,7 @@ class Submission:
 
     @property
     def who(self) -> Endpoint:
-        """Whom to ask for it: address, model and key are all that a batch is fetched with."""
+        """The endpoint to fetch it from, with address, model and key only."""
         return Endpoint(
             base_url=self.endpoint,
             model=self.model,
@@ -51,7 +51,7 @@ class Submission:
         )
 
 
-class Submitted:
+class BatchStore:
     """The batches in a ledger. Every method raises AskError where the file cannot be used."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -94,11 +94,11 @@ class Submitted:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM batches WHERE NOT closed ORDER BY rowid"  # noqa: S608 - our own columns
             )
-            found = [Submission(*row) for row in rows]
+            submissions = [Submission(*row) for row in rows]
         return [
-            one
-            for one in found
-            if who is None or (one.endpoint, one.model) == (who.base_url, who.model)
+            row
+            for row in submissions
+            if who is None or (row.endpoint, row.model) == (who.base_url, who.model)
         ]
 
     def note(self, token: str, *, status: str, file: str | None, batch: str | None) -> None:
@@ -142,17 +142,28 @@ class Submitted:
             key: (PreparedRequest(key, body, sample), number) for key, body, sample, number in rows
         }
 
-    def settle(self, token: str, entries: Sequence[Entry | FailedCall]) -> None:
-        """Keep what came back, and forget that it is awaited, in one transaction."""
+    def settle(
+        self,
+        token: str,
+        entries: Sequence[Entry | FailedCall],
+        untried: Collection[bytes] = (),
+    ) -> None:
+        """Keep what came back, and forget that it is awaited, in one transaction.
+
+        A failed request counts as tried in a batch, unless its key is in `untried`.
+        """
+        tried = [
+            (token, row.key)
+            for row in entries
+            if isinstance(row, FailedCall) and row.key not in untried
+        ]
+        done = [(token, row.key) for row in entries if isinstance(row, Entry) or row.key in untried]
         with self._ledger.transaction() as connection:
             self._ledger.write(entries)
+            connection.executemany("DELETE FROM batched WHERE token = ? AND key = ?", done)
             connection.executemany(
-                "DELETE FROM batched WHERE token = ? AND key = ?",
-                [(token, one.key) for one in entries if isinstance(one, Entry)],
-            )
-            connection.executemany(  # the row stays: this key was tried in a batch once
                 "UPDATE batched SET request = NULL, reservation = NULL WHERE token = ? AND key = ?",
-                [(token, one.key) for one in entries if isinstance(one, FailedCall)],
+                tried,
             )
 
     def close(self, token: str, status: str, detail: str = "") -> None:
@@ -171,24 +182,24 @@ class Submitted:
             connection.execute("DELETE FROM batched WHERE token = ?", (token,))
             _close(connection, token, "failed", detail)
 
-    def forget(self, one: Submission) -> int:
+    def forget(self, submission: Submission) -> int:
         """Give a batch up, as calls that may have been billed; return how many requests it had."""
         with self._ledger.transaction() as connection:
             rows = connection.execute(
                 "SELECT key, tokens, nanodollars, reservation FROM batched"
                 " LEFT JOIN reserved ON reserved.id = reservation"
                 " WHERE token = ? AND request IS NOT NULL",
-                (one.token,),
+                (submission.token,),
             ).fetchall()
             lost = [
                 FailedCall(
                     key,
                     "batch_forgotten",
-                    one.batch or one.token,
+                    submission.batch or submission.token,
                     Call(
-                        one.endpoint,
-                        one.model,
-                        one.stage,
+                        submission.endpoint,
+                        submission.model,
+                        submission.stage,
                         prompt=tokens or None,
                         nanodollars=money or None,
                         reservation=number,
@@ -196,8 +207,8 @@ class Submitted:
                 )
                 for key, tokens, money, number in rows
             ]
-            self.settle(one.token, lost)
-            _close(connection, one.token, "forgotten", "")
+            self.settle(submission.token, lost)
+            _close(connection, submission.token, "forgotten", "")
         return len(lost)
 
     def awaited(self, keys: Sequence[bytes]) -> set[bytes]:
@@ -209,14 +220,14 @@ class Submitted:
         return self._count(keys, "request IS NULL")
 
     def _count(self, keys: Sequence[bytes], which: str) -> Counter[bytes]:
-        found: Counter[bytes] = Counter()
+        counts: Counter[bytes] = Counter()
         with self._ledger.transaction() as connection:
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
                 query = f"SELECT key FROM batched WHERE {which} AND key IN ({marks})"  # noqa: S608 - our own words and question marks
-                found.update(key for (key,) in connection.execute(query, chunk))
-        return found
+                counts.update(key for (key,) in connection.execute(query, chunk))
+        return counts
 
     def queue_refused(self, who: Endpoint, reason: str) -> int | None:
         """Return the requests of the newest batch that failed for `reason` within a day, or None.

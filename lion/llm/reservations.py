@@ -1,0 +1,102 @@
+"""What is set aside for calls in flight, so that a cap holds whatever the server counts.
+
+A server may count more than the request allows: thoughts beyond the cap, a long chat template. So
+each call reserves as many times its upper bound as this server may yet count: `BELIEVED` until
+enough replies were counted, then twice the largest ratio seen. A reply is charged no more than was
+reserved for it.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
+from lion.llm.ledger import Amount, Ledger
+from lion.llm.ledger_writer import LedgerWriter
+
+_ENOUGH = 16  # counted replies before the factor falls
+_MARGIN = 2.0  # over the largest ratio seen
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An amount set aside for one call, under its number in the ledger."""
+
+    number: int
+    amount: Amount
+
+
+@dataclass(slots=True)
+class Reservations:
+    """The reservations of one client's calls. Raises BudgetError where the budget is reached."""
+
+    estimator: CostEstimator
+    ledger: Ledger
+    _held: int = 0
+    _counted: int = 0
+    _largest: float = 1.0
+    _overrun: bool = False
+    _stopped: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def factor(self) -> float:
+        """How many times its upper bound the next call reserves."""
+        if self._overrun or self._counted < _ENOUGH:
+            return BELIEVED
+        return max(1.0, min(BELIEVED, _MARGIN * self._largest))
+
+    async def reserve(self, body: bytes, writer: LedgerWriter) -> Reservation | None:
+        """Reserve what a call may cost; wait for calls in flight while too little is left.
+
+        Returns None where no cap is set, or where `stop` was called.
+        """
+        if not self.estimator.is_capped:
+            return None
+        bound = self.estimator.upper_bound(body)
+        while not self._stopped:
+            changed = self._changed
+            reservation = await self._try(bound, writer)
+            if reservation is not None:
+                self._held += 1
+                return reservation
+            if self._held:  # these give back what they do not use
+                await changed.wait()
+        return None
+
+    async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | None:
+        """Reserve at the full factor or, where no call is in flight, as much as is left.
+
+        Raises BudgetError where that is less than the call may cost by what was seen so far.
+        """
+        full = bound.times(self.factor)
+        number = await writer.reserve(full)
+        if number is not None:
+            return Reservation(number, full)
+        async with self._last:
+            if self._held:
+                return None
+            least = bound.times(max(1.0, self._largest))
+            reserved = await writer.reserve_remaining(least, full)
+            if reserved is None:
+                raise budget_reached(self.ledger)
+            return Reservation(*reserved)
+
+    def settle(self, reservation: Reservation | None, ratio: float | None) -> None:
+        """Note that a call ended and was recorded; `ratio` is its count over its upper bound."""
+        if ratio is not None:
+            self._counted += 1
+            self._largest = max(self._largest, ratio)
+            self._overrun = self._overrun or ratio > self.factor
+        if reservation is not None:
+            self._held -= 1
+            self._wake()
+
+    def stop(self) -> None:
+        """Let every call that waits go on without a reservation: it is not sent."""
+        self._stopped = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
