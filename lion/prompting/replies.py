@@ -253,13 +253,20 @@ def words_of(document: object, depth: int = 6) -> str | None:
     return _words_of_object(document, depth) if isinstance(document, dict) else None
 
 
+_MESSAGES = re.compile(r"""'msg': (?:'([^']*)'|"([^"]*)")""")
+
+
 def _words_of_text(text: str, depth: int) -> str | None:
+    """Return a text, or the words in it where it is a document itself."""
+    if "'loc': " in text:  # vLLM: pydantic's errors as Python writes them, with the input
+        messages = dict.fromkeys(map("".join, _MESSAGES.findall(text)))
+        return "; ".join(messages) or None
     if not text.startswith(("{", "[")):
         return text or None
     try:
         return words_of(orjson.loads(text), depth - 1)
     except orjson.JSONDecodeError:
-        return _words_of_fragment(text)
+        return text
 
 
 def _words_of_object(document: dict[str, Any], depth: int) -> str | None:
@@ -287,13 +294,18 @@ def words_of_body(text: str) -> str | None:
     """Return a server's own words in an error's body: JSON, events, a page or plain text."""
     text = text.strip().removeprefix("\ufeff")
     if text.startswith(("data:", "event:")):
-        events = (line[5:].strip() for line in text.splitlines() if line.startswith("data:"))
+        events = re.findall(r"^data: *(\{.*)", text, re.MULTILINE)
         return next(filter(None, map(words_of, events)), None)
     if text.startswith("<"):
         title = _TITLE.search(text)
         text = html.unescape(title[2] if title else _TAG.sub(" ", text))
         return " ".join(text.split()) or None
-    return words_of(text)
+    if text.startswith(("{", "[")):
+        try:
+            return words_of(orjson.loads(text))
+        except orjson.JSONDecodeError:
+            return _words_of_fragment(text)
+    return text or None
 
 
 def _words_of_fragment(text: str) -> str | None:
