@@ -105,7 +105,11 @@ def with_known_names(row: Row) -> dict[str, Any]:
         if name == "instruction" and (has_question or _has(renamed, "conversations")):
             continue
         for other in others:
-            if not _has(renamed, name) and _has(renamed, other) and not isinstance(renamed[other], bool):
+            if (
+                not _has(renamed, name)
+                and _has(renamed, other)
+                and not isinstance(renamed[other], bool)
+            ):
                 renamed[name] = renamed.pop(other)
     if not has_question and not _has(renamed, "instruction"):
         _without_instruction(row, renamed)
