@@ -19,7 +19,7 @@ import torch
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 from pipeline import BASE_STAGES, ROOT, Project, Run, loop
 from rouge_score.rouge_scorer import RougeScorer
-from test_secrets import KEYS, leaks, shown_keys
+from test_secrets import PLANTED, leaks, shown_keys
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -210,7 +210,7 @@ def finished_loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         project.append_iteration("2", "1")
         project.commit()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PLANTED_KEY", KEYS["PLANTED_KEY"])
+            patch.setenv("PLANTED_KEY", PLANTED["PLANTED_KEY"])
             run = project.repro()
     yield Loop(project, run, server.questions)
 

@@ -9,7 +9,7 @@ from fake_server import Behaviour, Call, ChatServer, refuses, says
 from pipeline import Project, Run
 
 # in no file: this one is copied, too
-KEYS = {
+PLANTED = {
     "PLANTED_KEY": "-".join(("sk", "planted", "5d1e0a77c2")),
     "AZURE_KEY": "-".join(("azure", "planted", "90b3f1")),
 }
@@ -24,7 +24,7 @@ def leaks(root: Path) -> list[Path]:
 
 def shown_keys(content: bytes) -> list[str]:
     """Return the variables whose keys stand in `content`."""
-    return [variable for variable, key in KEYS.items() if key.encode() in content]
+    return [variable for variable, key in PLANTED.items() if key.encode() in content]
 
 
 def sent(call: Call) -> str:
@@ -50,7 +50,7 @@ def repeating(chat_server: ChatServer) -> Iterator[ChatServer]:
 @pytest.fixture
 def project(tmp_path: Path, repeating: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a project with a pool of its own and a teacher that wants the key."""
-    for variable, key in KEYS.items():
+    for variable, key in PLANTED.items():
         monkeypatch.setenv(variable, key)
     project = Project.of_working_tree(tmp_path / "project", "ci")
     rows = [{"instruction": f"Task {n} of the day, please", "output": "x"} for n in range(40)]
