@@ -102,6 +102,127 @@ ROWS: dict[str, tuple[Any, list[dict[str, str]], str | None]] = {
         {"passage": None, "question": "x?", "options": ["A Bern", "C Rome", "B Oslo"], "label": "B"},
         turns("x?\nOptions:\nA Bern\nC Rome\nB Oslo"), "B",
     ),
+    "axolotl, oasst": ({"INSTRUCTION": "Sort.", "RESPONSE": "a b"}, turns("Sort."), "a b"),
+    "axolotl, context_qa": (
+        {"article": "Anna met Ben.", "question": "Who met?", "answer": "Anna"},
+        turns("Who met?\n\nAnna met Ben."), "Anna",
+    ),
+    "axolotl, camel_ai": ({"message_1": "How so?", "message_2": "So."}, turns("How so?"), "So."),
+    "axolotl, metharme": ({"prompt": "Say hi.", "generation": "Hi."}, turns("Say hi."), "Hi."),
+    "axolotl, input alone": ({"input": "Say hi.", "output": "Hi."}, turns("Say hi."), "Hi."),
+    "Firefly": ({"kind": "NLI", "input": "Is it so?", "target": "yes"}, turns("Is it so?"), "yes"),
+    "Cosmopedia": ({"prompt": "Write.", "text": "A text."}, turns("Write."), "A text."),
+    "P3": ({"inputs_pretokenized": "So?", "targets_pretokenized": "yes"}, turns("So?"), "yes"),
+    "Super-NaturalInstructions": (
+        {"definition": "Sort.", "inputs": "b a", "targets": "a b"}, turns("Sort.\n\nb a"), "a b",
+    ),
+    "HumanEval": (
+        {"task_id": "1", "prompt": "def f():", "canonical_solution": "    return 1",
+         "entry_point": "f"},
+        turns("def f():"), "    return 1",
+    ),
+    "SQuAD": (
+        {"context": "Anna met Ben.", "question": "Who?", "answers": {"text": ["Anna"], "answer_start": [0]}},
+        turns("Who?\n\nAnna met Ben."), "Anna",
+    ),
+    "Natural Questions": ({"question": "Who?", "answer": ["Anna", "Ann"]}, turns("Who?"), "Anna"),
+    "TriviaQA": (
+        {"question": "Who?", "answer": {"value": "Anna", "aliases": ["Ann"]}}, turns("Who?"), "Anna",
+    ),
+    "SVAMP": (
+        {"Body": "Ann has 2 apples.", "Question": "How many?", "Answer": 4.0, "Type": "Addition"},
+        turns("How many?\n\nAnn has 2 apples."), "4",
+    ),
+    "AIME": ({"ID": "1", "Problem": "2+2?", "Solution": "It is 4.", "Answer": 4}, turns("2+2?"), "4"),
+    "TRL, turns": (
+        {"prompt": turns("Say hi."), "completion": [{"role": "assistant", "content": "Hi."}]},
+        turns("Say hi."), "Hi.",
+    ),
+    "TRL, turns of a prompt": ({"prompt": turns("Say hi.")}, turns("Say hi."), None),
+    "TRL, preferences": (
+        {"prompt": turns("Say hi."), "chosen": [{"role": "assistant", "content": "Hi."}],
+         "rejected": [{"role": "assistant", "content": "Go away."}]},
+        turns("Say hi."), "Hi.",
+    ),
+    "TRL, preferences without a prompt": (
+        {"chosen": turns("Say hi.", "Hi."), "rejected": turns("Say hi.", "Go.")},
+        turns("Say hi."), "Hi.",
+    ),
+    "TRL, a good answer": (
+        {"prompt": "Say hi.", "completion": "Hi.", "label": True}, turns("Say hi."), "Hi.",
+    ),
+    "TRL, a bad answer": (
+        {"prompt": "Say hi.", "completion": "Go.", "label": False}, turns("Say hi."), None,
+    ),
+    "LLaMA-Factory, preferences": (
+        {"conversations": [{"from": "human", "value": "Say hi."}],
+         "chosen": {"from": "gpt", "value": "Hi."}, "rejected": {"from": "gpt", "value": "Go."}},
+        turns("Say hi."), "Hi.",
+    ),
+    "LMSYS": (
+        {"conversation": turns("Hi", "Ho"), "model": "v", "language": "English"}, turns("Hi"), "Ho",
+    ),
+    "LIMA": ({"conversations": ["Hi", "Ho", "Why?"], "source": "x"}, turns("Hi", "Ho", "Why?"), None),
+    "ShareGPT, another bot": (
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "bing", "value": "Ho"}]},
+        turns("Hi"), "Ho",
+    ),
+    "OpenAI, a developer": (
+        {"messages": [{"role": "developer", "content": "Be brief."}, *turns("Hi", "Ho")]},
+        turns("system:Be brief.", "Hi"), "Ho",
+    ),
+    "OpenAI, parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}, turns("Hi"), None,
+    ),
+    "Cohere": (
+        {"messages": [{"role": "User", "content": "Hi"}, {"role": "Chatbot", "content": "Ho"}]},
+        turns("Hi"), "Ho",
+    ),
+    "SciQ": (
+        {"question": "What bends light?", "distractor1": "air", "correct_answer": "glass",
+         "support": "Glass bends."},
+        turns("What bends light?\n\nGlass bends."), "glass",
+    ),
+    "TruthfulQA": ({"question": "What?", "best_answer": "Nothing"}, turns("What?"), "Nothing"),
+    "OpenBookQA, flat": (
+        {"question_stem": "The sun is", "choices": {"text": ["a star", "a moon"], "label": ["A", "B"]},
+         "answerKey": "A"},
+        turns("The sun is\nOptions:\n(A) a star\n(B) a moon"), "A",
+    ),
+    "PIQA": (
+        {"goal": "Open a jar", "sol1": "twist", "sol2": "eat", "label": 1},
+        turns("Open a jar\nOptions:\n(A) twist\n(B) eat"), "B",
+    ),
+    "Winogrande counts from 1": (
+        {"sentence": "It fits since _ is small.", "option1": "the cup", "option2": "the box", "answer": "1"},
+        turns("It fits since _ is small.\nOptions:\n(A) the cup\n(B) the box"), "A",
+    ),
+    "SocialIQA counts from 1": (
+        {"context": "Ann slept.", "question": "Why?", "answerA": "tired", "answerB": "hungry",
+         "answerC": "cold", "label": "1"},
+        turns("Why?\nOptions:\n(A) tired\n(B) hungry\n(C) cold\n\nAnn slept."), "A",
+    ),
+    "SWAG": (
+        {"sent1": "She opens.", "sent2": "She", "ending0": "flies.", "ending1": "goes in.",
+         "ending2": "sits.", "ending3": "sings.", "label": 1},
+        turns("She opens. She\nOptions:\n(A) flies.\n(B) goes in.\n(C) sits.\n(D) sings."), "B",
+    ),
+    "MedMCQA without its count": (
+        {"question": "Which?", "opa": "w", "opb": "x", "opc": "y", "opd": "z", "answer": "C"},
+        turns("Which?\nOptions:\n(A) w\n(B) x\n(C) y\n(D) z"), "C",
+    ),
+    "LogiQA": (
+        {"question": "Which?", "options": ["a cat", "a dog"], "label": "b"},
+        turns("Which?\nOptions:\n(A) a cat\n(B) a dog"), "B",
+    ),
+    "AQuA": (
+        {"question": "2+2?", "options": ["A)3", "B)4"], "correct": "B"},
+        turns("2+2?\nOptions:\nA)3\nB)4"), "B",
+    ),
+    "five columns": (
+        {"question": "Which?", "A": "v", "B": "w", "C": "x", "D": "y", "E": "z", "answer": "E"},
+        turns("Which?\nOptions:\n(A) v\n(B) w\n(C) x\n(D) y\n(E) z"), "E",
+    ),
     "AGIEval keeps its letters": (
         {"passage": None, "question": "x?", "options": ["(A)2", "(B)4"], "label": "B"},
         turns("x?\nOptions:\n(A)2\n(B)4"), "B",
@@ -129,6 +250,21 @@ def test_a_row_is_read_by_the_names_of_its_data_set(name: str, tmp_path: Path) -
         ({"question": "Which?", "choices": {"text": ["a"], "label": ["A", "B"]}}, "choices"),
         ({"instruction": "Why?", "history": ["before"]}, "history: pairs"),
         (
+            {"question": "Which?", "opa": "w", "opb": "x", "opc": "y", "opd": "z", "cop": 2},
+            "counts from 0 in one release of MedMCQA",
+        ),
+        ({"article": "A long text.", "summary": "A text."}, "found article, summary"),
+        ({"question": "Who?", "answer": True}, "answer: text is expected"),
+        (
+            {"conversations": [{"from": "human", "value": "Book it."},
+                               {"from": "function_call", "value": "{}"}]},
+            "turn 2 is from 'function_call'",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "turn 1 is not text",
+        ),
+        (
             {"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
              "system": "c"},
             "begins with a system turn already",
@@ -146,8 +282,14 @@ def test_what_cannot_be_read_is_a_problem_with_its_line(
 
 
 def test_text_that_nobody_reads_is_counted_by_its_key(tmp_path: Path) -> None:
-    value = {"instruction": "Sum up.", "article": "A long text.", "id": "a b", "topic": "two words"}
-    assert rows(tmp_path, value, value, {"instruction": "Sort."}).unread == {"article": 2}
+    value = {"instruction": "Sum up.", "essay": "A long text.", "id": "a b", "topic": "two words"}
+    assert rows(tmp_path, value, value, {"instruction": "Sort."}).unread == {"essay": 2}
+
+
+def test_text_that_stands_in_the_conversation_is_not_missed(tmp_path: Path) -> None:
+    """UltraChat and NuminaMath repeat the first turn under a key of its own."""
+    value = {"prompt": "Hi there.", "problem": "Hi there.", "messages": turns("Hi there.", "Ho.")}
+    assert rows(tmp_path, value).unread == {}
 
 
 def test_a_key_that_stands_twice_is_a_problem(tmp_path: Path) -> None:

@@ -44,6 +44,91 @@ ACCOUNT = {
     "DashScope": answers(400, {"code": "Arrearage", "message": "Access denied."}),
     "one-api": answers(403, {"error": {"code": "insufficient_user_quota", "message": "no"}}),
     "Moonshot": answers(429, {"error": {"type": "exceeded_current_quota_error", "message": "x"}}),
+    "OpenAI, a project's limit": answers(
+        429, {"error": {"type": "insufficient_quota", "code": "project_spend_limit_exceeded"}}
+    ),
+    "Perplexity": refuses(401, "You exceeded your current quota.", code="insufficient_quota"),
+    "Anthropic, a limit of one's own": answers(
+        400,
+        {"error": {"type": "invalid_request_error", "message":
+         "You have reached your specified workspace API usage limits."}},
+    ),
+    "Anthropic, the tier's limit": answers(
+        429,
+        {"error": {"type": "rate_limit_error", "message": "You have reached your API usage "
+         "limits: your organization has crossed its monthly API usage threshold."}},
+    ),
+    "xAI": answers(
+        403,
+        {"code": "permission-denied", "error": "Your team t has either used all available "
+         "credits or reached its monthly spending limit."},
+    ),
+    "xAI, a new team": answers(
+        403,
+        {"code": "permission-denied", "error":
+         "Your newly created team doesn't have any credits or licenses yet."},
+    ),
+    "Gemini, prepaid": answers(
+        429,
+        {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED",
+                   "message": "Your prepayment credits are depleted."}},
+    ),
+    "Groq, the account's limit": answers(
+        400, {"error": {"code": "blocked_api_access", "message": "Spend limit."}}
+    ),
+    "Together": answers(402, {"error": {"message": "monthly limit", "type": "credit_limit"}}),
+    "Fireworks": answers(
+        412,
+        {"error": {"message": "Account a is suspended, possibly due to reaching the monthly "
+                   "spending limit or failure to pay past invoices."}},
+    ),
+    "OpenRouter, the key's limit": answers(
+        403, {"error": {"code": 403, "message": "Key limit exceeded (monthly limit)."}}
+    ),
+    "MiniMax": answers(
+        500, {"error": {"type": "api_error", "message": "insufficient balance (1008)"}}
+    ),
+    "SiliconFlow": answers(
+        403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}
+    ),
+    "Novita": answers(403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE",
+                            "message": "not enough balance"}),
+    "DashScope, free": answers(
+        403,
+        {"error": {"code": "AllocationQuota.FreeTierOnly",
+                   "message": "The free tier of the model has been exhausted."}},
+    ),
+    "Volcengine": answers(
+        403,
+        {"error": {"code": "AccountOverdueError", "message":
+         "The request failed because your account has an overdue balance."}},
+    ),
+    "z.ai, a plan": answers(429, {"error": {"code": "1310", "message": "Weekly limit."}}),
+    "Cohere, a month": answers(
+        429, {"message": "You are using a Trial key, which is limited to 1000 API calls / month."}
+    ),
+    "GitHub Models": answers(
+        429,
+        {"error": {"code": "RateLimitReached", "message":
+         "Rate limit of 50 per 86400s exceeded for UserByModelByDay."}},
+    ),
+    "Cloudflare": answers(
+        429,
+        {"success": False, "errors": [{"code": 4006, "message":
+         "you have used up your daily free allocation of 10,000 neurons"}]},
+    ),
+    "Hugging Face": answers(402, {"error": "You have exceeded your monthly included credits"}),
+    "LiteLLM": answers(
+        400,
+        {"error": {"type": "budget_exceeded", "code": "400", "message":
+         "Budget has been exceeded! Current cost: 2.1, Max budget: 2.0"}},
+    ),
+    "Vertex, a day": answers(
+        429,
+        [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+          "Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_day_per_"
+          "project_per_base_model with base model: g."}}],
+    ),
 }  # fmt: skip
 
 
@@ -66,6 +151,33 @@ PATIENCE = {
               {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel"}]}}],
     ),
     "Anthropic": answers(529, {"type": "error", "error": {"type": "overloaded_error"}}),
+    "Azure": answers(
+        429,
+        {"error": {"code": "429", "message": "Requests to the ChatCompletions_Create Operation "
+         "under Azure OpenAI API version 2024-10-21 have exceeded call rate limit of your current "
+         "OpenAI S0 pricing tier."}},
+    ),
+    "DashScope": answers(
+        429,
+        {"error": {"code": "insufficient_quota", "type": "insufficient_quota",
+                   "message": "Allocated quota exceeded, please increase your quota limit."}},
+    ),
+    "Vertex": answers(
+        429,
+        [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+          "Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_"
+          "project_per_base_model with base model: g."}}],
+    ),
+    "Mistral": answers(
+        429, {"object": "error", "message": "Service tier capacity exceeded for this model.",
+              "type": "invalid_request_error", "code": None}
+    ),
+    "Cohere": answers(
+        429, {"message": "You are using a Trial key, which is limited to 40 API calls / minute."}
+    ),
+    "Moonshot": answers(
+        429, {"error": {"type": "rate_limit_reached_error", "message": "max RPM: 3"}}
+    ),
     "plain": refuses(429, "Too many requests"),
 }  # fmt: skip
 
@@ -96,6 +208,16 @@ ROW = {
     "Azure": refuses(400, "The response was filtered by the content management policy."),
     "a gateway": refuses(403, "Forbidden by rule 7"),
     "not found": refuses(404, "Not Found"),
+    "Together": answers(
+        403, {"error": {"message": "Input token count + max_tokens must be less than 8193"}}
+    ),
+    "vLLM": answers(
+        400, {"object": "error", "message": "maximum context length is 4096", "code": 400}
+    ),
+    "z.ai": answers(400, {"error": {"code": "1301", "message": "unsafe or sensitive content"}}),
+    "DashScope": answers(
+        400, {"error": {"code": "data_inspection_failed", "message": "inappropriate content"}}
+    ),
 }
 
 

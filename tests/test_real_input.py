@@ -19,7 +19,7 @@ import torch
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 from pipeline import BASE_STAGES, ROOT, Project, Run, loop
 from rouge_score.rouge_scorer import RougeScorer
-from test_secrets import KEY, VARIABLE, leaks
+from test_secrets import PLANTED, leaks, shown_keys
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -166,7 +166,7 @@ class Loop:
 
 
 def _params(url: str, folder: Path) -> dict[str, Any]:
-    asked = {"base_url": url, "model": "told-1", "api_key_env": VARIABLE, "send_seed": True}
+    asked = {"base_url": url, "model": "told-1", "api_key_env": "PLANTED_KEY", "send_seed": True}
     return {
         **{role: {**asked, "request": {}} for role in ("teacher", "generator")},
         "referee": {**asked, "request": {}, "form": "text"},
@@ -210,7 +210,7 @@ def finished_loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         project.append_iteration("2", "1")
         project.commit()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(VARIABLE, KEY)
+            patch.setenv("PLANTED_KEY", PLANTED["PLANTED_KEY"])
             run = project.repro()
     yield Loop(project, run, server.questions)
 
@@ -227,8 +227,8 @@ def test_the_pipeline_finishes(finished_loop: Loop) -> None:
 def test_no_file_and_no_message_holds_the_key(finished_loop: Loop) -> None:
     """Outputs, ledger, logs, dvc.lock, the report and DVC's cache are searched."""
     assert finished_loop.project.failures() > 0
-    assert leaks(finished_loop.project.root, KEY) == []
-    assert KEY not in finished_loop.run.output
+    assert leaks(finished_loop.project.root) == []
+    assert shown_keys(finished_loop.run.output.encode()) == []
 
 
 def test_every_row_of_the_files_is_in_the_base_pool_or_dropped(finished_loop: Loop) -> None:

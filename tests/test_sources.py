@@ -142,7 +142,7 @@ def test_category_is_kept(write: Write) -> None:
         ({"messages": []}, "messages: a list of turns"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "messages: a list"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "turn 1 is not text"),
-        ({"messages": [{"role": "robot", "content": "a"}]}, "role: one of"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "turn 1 is from 'robot'"),
         ({"messages": ["hi"]}, "turn 1 is not an object"),
         (
             {"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]},

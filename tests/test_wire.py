@@ -234,10 +234,20 @@ def test_content_in_parts_is_joined(content: list[Any], text: str) -> None:
     assert outcome.text == text
 
 
-WHOLE = ("stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE")
-CUT = ("length", "MAX_TOKENS", "model_length", "model_context_window_exceeded")
-FILTERED = ("content_filter", "SAFETY", "RECITATION", "refusal", "sensitive")
-BROKEN = ("error", "abort", "network_error", "insufficient_system_resource", "timeout", "load")
+WHOLE = ("stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE", "FINISHED")
+CUT = (
+    "length", "MAX_TOKENS", "model_length", "model_context_window_exceeded", "repetition",
+    "compaction", "ERROR_LIMIT", "time_limit",
+)  # fmt: skip
+FILTERED = (
+    "content_filter", "SAFETY", "RECITATION", "refusal", "sensitive", "IMAGE_PROHIBITED_CONTENT",
+    "guardrail_intervened", "content_filter: PROHIBITED_CONTENT", "content_filter: A_NEW_ONE",
+)  # fmt: skip
+BROKEN = (
+    "error", "abort", "network_error", "insufficient_system_resource", "timeout", "load",
+    "FINISH_REASON_UNSPECIFIED", "MALFORMED_RESPONSE", "malformed_model_output", "cancelled",
+    "function_call_filter: MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -344,6 +354,21 @@ def test_a_word_of_no_table_is_not_taken_for_whole() -> None:
             "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Four.",
             "Four.",
         ),
+        ("Hm, two and two.</think>\n\nFour.", "Four."),  # HyperCLOVA X
+        ("<|START_THINKING|>Hm<|END_THINKING|><|START_RESPONSE|>Four.<|END_RESPONSE|>", "Four."),
+        ("<|inner_prefix|>Hm<|inner_suffix|>Four.", "Four."),  # Apertus
+        ("<|channel>thought\nHm<channel|>Four.", "Four."),  # Gemma 4
+        ("Here is my thought process: Hm. Here is my response: Four.", "Four."),  # Granite
+        ("<think>\nHm\n</think>\n<answer>\nFour.\n</answer>", "Four."),  # Hunyuan
+        (
+            "<|begin_of_thought|>Hm<|end_of_thought|>\n\n"
+            "<|begin_of_solution|>Four.<|end_of_solution|>",
+            "Four.",
+        ),
+        ("analysisTwo and two.assistantfinalFour.", "Four."),  # gpt-oss without its marks
+        ("<answer>Four.</answer>", "<answer>Four.</answer>"),  # no thoughts before it
+        ("Analysis of the text follows.", "Analysis of the text follows."),
+        ("Close it with </think>\nand go on.", "Close it with </think>\nand go on."),
         ("Four.", "Four."),
         ("The tag `</think>` closes thoughts.", "The tag `</think>` closes thoughts."),
         ("Write <think> first.", "Write <think> first."),
@@ -385,6 +410,28 @@ def test_thoughts_that_never_close_are_no_answer(finish_reason: str, reason: str
          "Provider returned error (too long)"),
         ({"object": "error", "message": "max_tokens is too large", "code": 400},
          "max_tokens is too large"),
+        ({"code": "permission-denied", "error": "No credits."}, "No credits."),  # xAI
+        ({"error": "No credits.", "error_type": "validation"}, "No credits."),  # TGI
+        ({"status": 404, "error": "Not Found", "message": "No model m."}, "Not Found: No model m."),
+        ({"error": "invalid_client", "error_description": "Unknown."}, "invalid_client: Unknown."),
+        ({"type": "about:blank", "title": "Bad Request", "detail": "No seed."}, "No seed."),
+        ({"success": False, "errors": [{"code": 4006, "message": "spent"}]}, "spent"),
+        ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "empty"}}, "empty"),
+        ({"error": {"error": {"message": "Nested.", "code": 402}}}, "Nested."),
+        ({"error": '{"error": {"message": "As text."}}'}, "As text."),
+        ({"error": {"message": "Provider returned error", "metadata": {"raw":
+          '{"error": {"message": "too long", "input": "a secret"}}'}}},
+         "Provider returned error (too long)"),
+        ({"detail": [{"loc": ["body"], "msg": "Extra inputs", "input": "the whole prompt"}]},
+         "body: Extra inputs"),
+        # vLLM's, with the request in it
+        ({"error": {"message": "1 validation error:\n  {'type': 'extra_forbidden', 'loc': ('body', "
+          "'top'), 'msg': 'Extra inputs are not permitted', 'input': 'the whole prompt'} "
+          "[{'type': 'extra_forbidden', 'loc': ('body', 'top'), 'msg': "
+          "'Extra inputs are not permitted', 'input': 'the whole prompt'}]"}},
+         "Extra inputs are not permitted"),
+        ({"message": "[redacted] is no model"}, "[redacted] is no model"),
+        ("gone", "gone"),
         ({}, None),
         ({"error": None}, None),
         (3, None),
@@ -392,6 +439,52 @@ def test_thoughts_that_never_close_are_no_answer(finish_reason: str, reason: str
 )  # fmt: skip
 def test_a_servers_words_are_read_from_any_shape(body: Any, words: str | None) -> None:
     assert replies.words_of(body) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"error": {"message": "No."}}', "No."),
+        ('\ufeff{"message": "No."}', "No."),
+        ('{"error": {"message": "Too lo', "Too lo"),  # cut off
+        ('{"model": "m", "messages": [{"con', None),  # a body is no word
+        ("upstream connect error", "upstream connect error"),
+        ("<html><head><title>502 Bad\nGateway</title></head><body>x</body>", "502 Bad Gateway"),
+        ("<!DOCTYPE html><h1>Not &amp; found</h1><p>x</p>", "Not & found"),
+        ("<html><script>var a</script><p>Sorry.</p></html>", "Sorry."),
+        ('data: {"error": {"message": "No."}}\n\ndata: [DONE]\n', "No."),
+        ("", None),
+        (" \n", None),
+        ("{}", None),
+    ],
+)
+def test_a_servers_words_are_read_from_any_body(text: str, words: str | None) -> None:
+    assert replies.words_of_body(text) == words
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "detail"),
+    [
+        (
+            b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\ndata: [DONE]\n\n',
+            "unreadable_content",
+            "a stream of events",
+        ),
+        (b'data: {"error": {"message": "gone"}}\n\n', "broken_off", "gone"),
+        (
+            b'{"choices": null, "base_resp": {"status_code": 1008, "status_msg": "no money"}}',
+            "broken_off",
+            "no money",
+        ),
+    ],
+)
+def test_what_is_no_completion_is_told_in_the_servers_words(
+    raw: bytes, reason: str, detail: str
+) -> None:
+    outcome = protocol.parse(raw)
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == reason
+    assert detail in outcome.detail
 
 
 @pytest.mark.parametrize(
@@ -411,3 +504,40 @@ def test_a_servers_words_are_read_from_any_shape(body: Any, words: str | None) -
 def test_a_count_that_cannot_be_believed_is_none(usage: Any, expected: Usage | None) -> None:
     document = {**json.loads(says("yes").body), "usage": usage}
     assert protocol.usage(json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        # OpenAI: thoughts are part of what was written
+        ({"prompt_tokens": 9, "completion_tokens": 400, "total_tokens": 409,
+          "completion_tokens_details": {"reasoning_tokens": 384}}, Usage(9, 400, 0, 384)),
+        # xAI: they are not (vercel/ai#12425)
+        ({"prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 399,
+          "completion_tokens_details": {"reasoning_tokens": 386}}, Usage(12, 387, 0, 386)),
+        # Gemini, as its OpenAI endpoint answered (mozilla-ai/any-llm#1290)
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
+         Usage(20, 603, 0, 0)),
+        # a gateway before Gemini that wrote nothing but thoughts (router-for-me/CLIProxyAPI#5733)
+        ({"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 81,
+          "completion_tokens_details": {"reasoning_tokens": 60}}, Usage(21, 60, 0, 60)),
+        # without a total, where there are more thoughts than text
+        ({"prompt_tokens": 9, "completion_tokens": 2,
+          "completion_tokens_details": {"reasoning_tokens": 317}}, Usage(9, 319, 0, 317)),
+        # DeepSeek
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29,
+          "prompt_cache_hit_tokens": 16, "prompt_cache_miss_tokens": 4}, Usage(20, 9, 16, 0)),
+        # SGLang
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "reasoning_tokens": 5},
+         Usage(20, 9, 0, 5)),
+        # Moonshot
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "cached_tokens": 8},
+         Usage(20, 9, 8, 0)),
+        # Ollama's server of its own numbers, and totals that cannot be
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 0}, Usage(20, 9)),
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": "many"}, Usage(20, 9)),
+    ],
+)  # fmt: skip
+def test_hidden_tokens_are_counted_once(counts: dict[str, Any], expected: Usage) -> None:
+    raw = json.dumps({**json.loads(says(None, finish_reason="length").body), "usage": counts})
+    assert protocol.usage(raw.encode()) == expected

@@ -1,52 +1,92 @@
 """Refusals that say the account can pay for nothing more, whatever their status. Pure.
 
 Such a refusal stops the run in order, as the next request would be refused as well. A limit per
-minute is none: the server asks for patience.
+minute is none: the server asks for patience. Sources and tests: docs/providers.md.
 """
 
 import re
 
 _CODES = frozenset(
     {
-        "insufficient_quota",  # OpenAI: 429
-        "billing_hard_limit_reached",  # OpenAI: 400 and 429
-        "billing_not_active",  # OpenAI: 429
-        "account_deactivated",  # OpenAI: 401
+        # developers.openai.com, error-codes: 429, by error.code; the type is insufficient_quota
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "insufficient_quota",  # OpenAI: 429; Perplexity: 401
+        "billing_hard_limit_reached",  # OpenAI: 400
+        "billing_not_active",  # OpenAI: 429, RamiAwar/dataline#175
+        "account_deactivated",  # OpenAI: songquanpeng/one-api:monitor/manage.go
         "access_terminated",  # OpenAI: 403
-        "billing_error",  # Anthropic: 403, error.type
-        "insufficient_balance",  # DeepSeek: 402; xAI
-        "insufficient_credits",  # Perplexity, Together
-        "insufficient_user_quota",  # one-api and new-api, in front of many providers: 403
-        "exceeded_current_quota_error",  # Moonshot: 429
-        "arrearage",  # DashScope: 400
-        "accountoverdueerror",  # Volcengine Ark: 403
-        "payment_required",
-        "1113",  # z.ai: 429, the account is in arrears
-        "1112",  # z.ai: the account is locked
-        "1110",  # z.ai: the account is not active
+        "access_terminated_error",  # Kimi's plan for coding: 403
+        "billing_error",  # Anthropic: 402, error.type
+        "enforced_spend_limit_reached",  # Anthropic: 429, error.details.error_code
+        "blocked_api_access",  # console.groq.com/docs/spend-limits: 400
+        "budget_exceeded",  # BerriAI/litellm as a proxy: 400 and 429, error.type
+        "insufficient_balance",  # veniceai/api-docs#149; Wei-Shaw/sub2api#890: 403
+        "not_enough_balance",  # Novita: 403, huggingface/hub-docs#2392
+        "billing_balance_not_enough",  # novita.ai/docs, basic-error-code: 400
+        "insufficient_user_quota",  # one-api:relay/controller/helper.go: 403
+        "exceeded_current_quota_error",  # Moonshot: 429, platform.moonshot.ai
+        "arrearage",  # help.aliyun.com/en/model-studio/error-code: 400
+        "allocationquota.freetieronly",  # the same: 403
+        "accountoverdueerror",  # volcengine.com/docs/82379/1299023: 403
+        # docs.bigmodel.cn/cn/api/api-code (z.ai): 429
+        "1110",  # the account is not active
+        "1111",  # it does not exist
+        "1112",  # it is locked
+        "1113",  # it is in arrears
+        "1121",  # it is locked for a violation
+        "1304",  # the calls of a day are spent
+        "1308",  # the plan's limit is reached, with the time of its reset
+        "1309",  # the plan has expired
+        "1310",  # the limit of a week or month is reached
     }
 )
 _WORDS = re.compile(
     "|".join(
         (
-            r"credit balance is too low",  # Anthropic: 400, invalid_request_error
-            r"insufficient (account )?(balance|credits?|funds|quota)",  # DeepSeek, OpenRouter
-            r"requires more credits",  # OpenRouter: 402
-            r"(run|ran) out of credits?",
-            r"exceeded your current quota",  # OpenAI; Gemini, whose details name the span
-            r"billing hard limit",  # OpenAI
-            r"account is not active",  # OpenAI
-            r"account .{0,40}(suspended|in arrears|overdue|deactivated)",  # Moonshot, z.ai
+            r"credit balance is too low",  # Anthropic: 400, anthropics/claude-code#4207
+            # DeepSeek: 402; MiniMax: 500 "insufficient balance (1008)", MiniMax-AI/MiniMax-M2#62
+            r"insufficient (account )?(balance|credits?|funds|quota)",
+            r"balance is (insufficient|not enough)|not enough balance",  # SiliconFlow; Novita: 403
+            r"requires? more credits|more credits are required",  # OpenRouter: 402
+            r"key limit exceeded",  # OpenRouter: 403, the limit of a key
+            r"(run|ran) out of credits?|used all available credits",  # xAI: 403, 429
+            r"doesn't have any credits",  # xAI: 403, a new team; continuedev/continue#12670
+            r"credits are depleted",  # Gemini: 429, since 402; discuss.ai.google.dev/t/183654
+            r"exceeded your (current quota|monthly included credits)",  # OpenAI; Hugging Face
+            r"free (tier of the model has been exhausted|allocated quota exceeded)",  # DashScope
+            r"billing hard limit",  # OpenAI: 400
+            r"account is not active",  # OpenAI: 429
+            # Moonshot: 429; Fireworks: 412, docs.fireworks.ai/guides/inference-error-codes
+            r"account .{0,60}(suspended|in arrears|overdue|deactivated)",
             r"(monthly|spend(ing)?) (spend(ing)? )?limit (reached|exceeded|has been)",
-            r"reached your specified .{0,20}usage limits?",  # Anthropic: a limit of one's own
+            r"(reached|exceeded) (your|its) monthly spend(ing)? limit",  # xAI; Together: 402
+            # platform.claude.com, rate-limits: 400, a limit of one's own; 429, the tier's
+            r"reached your (specified .{0,12})?API usage limits",
+            r"budget has been exceeded",  # litellm as a proxy
         )
     ),
     re.IGNORECASE,
 )
-_DAILY = re.compile(r"per[- ]day\b|\b(RPD|TPD)\b|PerDay", re.IGNORECASE)
-"""Limits of a day: Groq, OpenAI, OpenRouter, Gemini's quotaId."""
-_PASSES = re.compile(r"per[- ]?minute|per[- ]?second|\b(RPM|TPM)\b", re.IGNORECASE)
-"""Limits that pass while one waits, as Gemini's quotaId `...PerMinute...`."""
+_LONG = re.compile(
+    "|".join(
+        (
+            r"per[-_ ]?(day|month)\b|per[-_ ]?day_",  # Groq, OpenRouter; Vertex's names of quotas
+            r"\b(RPD|TPD)\b",  # OpenAI, Groq
+            r"PerDay|ByDay|per 86400s",  # Gemini's quotaId; GitHub Models
+            r"calls / month",  # Cohere's trial keys
+            r"daily (free|spending) (allocation|limit)",  # Cloudflare
+        )
+    )
+)
+"""Limits of a day or a month, which outlast a run."""
+_PASSES = re.compile(
+    r"per[-_ ]?(minute|second)|\b(RPM|TPM)\b|/ ?minute|(?<!free )allocated quota exceeded",
+    re.IGNORECASE,
+)
+"""Limits that pass while a run waits: of a minute, and DashScope's, whose code says otherwise."""
 
 
 def is_account_trouble(status: int, words: str, codes: frozenset[str]) -> bool:
@@ -55,12 +95,12 @@ def is_account_trouble(status: int, words: str, codes: frozenset[str]) -> bool:
     `codes` are the error's `code`, `type` and `status`, `words` its message and the names of its
     quotas: not the whole body, which may repeat the prompt.
     """
-    if status == 402:  # Payment Required: DeepSeek, OpenRouter, Perplexity
-        return True
-    if any(code.lower() in _CODES for code in codes):
-        return True
-    if status == 429 and _DAILY.search(words):
-        return True
-    if status < 400 or status >= 500 or (status == 429 and _PASSES.search(words)):
+    if status < 400:
         return False
-    return _WORDS.search(words) is not None
+    if status == 402:  # Payment Required: DeepSeek, OpenRouter, Together, Fireworks, Hugging Face
+        return True
+    if status == 429 and _LONG.search(words):
+        return True
+    if status == 429 and _PASSES.search(words):
+        return False
+    return any(code.lower() in _CODES for code in codes) or _WORDS.search(words) is not None

@@ -305,7 +305,8 @@ def _words(error: BaseException) -> str:
     """Return the server's own words, on one line; whatever the shape of the body."""
     text = str(error)
     if isinstance(error, openai.APIStatusError):
-        text = _body_words(error.response) or error.response.reason_phrase or type(error).__name__
+        response = error.response
+        text = replies.words_of_body(response.text) or response.reason_phrase  # never the body
     clean = escape.inert(protocol.valid_text(" ".join(text.split())))
     return clean or type(error).__name__
 
@@ -313,15 +314,6 @@ def _words(error: BaseException) -> str:
 def _sentence(words: str) -> str:
     """Return a server's words with the full stop that they may lack."""
     return words if words.endswith((".", "!", "?")) else f"{words}."
-
-
-def _body_words(response: httpx2.Response) -> str | None:
-    """Return the words of an error's body: of JSON, of the title of a page, else its text."""
-    try:
-        return replies.words_of(response.json())
-    except (ValueError, RecursionError):
-        title = re.search(r"<title[^>]*>(.*?)</title>", response.text, re.IGNORECASE | re.DOTALL)
-        return (title[1] if title else response.text).strip() or None
 
 
 def _is_timeout(error: BaseException | None) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
-from lion.prompting import replies
+from lion.prompting import replies, token_counts
 from lion.prompting.replies import Ending
 from lion.records.rows import Message
 
@@ -138,16 +138,20 @@ def parse(raw: bytes) -> Outcome:
     Empty content is a failure: `refused` where the model says why; `cap_spent` where the cap cut it
     off (a reasoning model that thought until its cap: billed, and asking again would not help);
     `tool_call`; else `empty_reply`, to be asked again. So is `broken_off`, half an answer that the
-    server gave up. Content of a shape that is no text is `unreadable_content`: asking again would
-    bring the same. Reasoning beside the answer, under whichever name, is no part of it. A reply
-    with `data` in the place of `choices` is an embedding.
+    server gave up. Content of a shape that is no text, or a stream of events, is
+    `unreadable_content`: asking again would bring the same. Reasoning beside the answer, under
+    whichever name, is no part of it. A reply with `data` in the place of `choices` is an embedding.
     """
+    if raw.lstrip().startswith((b"data:", b"event:")):
+        return _event_stream(raw)
     try:
         document = orjson.loads(raw)
         if "choices" not in document and "data" in document:
             return _embedding(document, raw)
         if document.get("error"):  # also beside a choice that was broken off
             return Failure("broken_off", replies.words_of(document) or _clip(raw))
+        if not document["choices"] and (words := replies.words_of(document)):  # MiniMax
+            return Failure("broken_off", words)
         choice = document["choices"][0]
         message = choice["message"]
         content = message.get("content")
@@ -167,6 +171,14 @@ def parse(raw: bytes) -> Outcome:
         model=model if isinstance(model, str) else "unknown",
         usage=_usage(document),
     )
+
+
+def _event_stream(raw: bytes) -> Failure:
+    """Return the failure of a server that streams unasked, or that broke off."""
+    words = replies.words_of_body(raw.decode("utf-8", "replace"))
+    if words is not None:
+        return Failure("broken_off", words)
+    return Failure("unreadable_content", "a stream of events, though `stream` was not asked for")
 
 
 def _finish_reason(choice: dict[str, Any]) -> Any:
@@ -256,43 +268,10 @@ def usage(raw: bytes) -> Usage | None:
 
 
 def _usage(document: dict[str, Any]) -> Usage | None:
-    counts = document.get("usage")
-    if not isinstance(counts, dict):
+    counts = token_counts.read_counts(document.get("usage"), embedding="data" in document)
+    if counts is None or (counts[1] == 0 and "data" not in document and _has_text(document)):
         return None
-    prompt = _tokens(counts, "prompt_tokens", "input_tokens")
-    completion = _tokens(counts, "completion_tokens", "output_tokens")
-    embedding = "data" in document  # for which nothing is written
-    if completion is None and embedding:
-        completion = 0
-    if not prompt or completion is None:
-        return None
-    if completion == 0 and not embedding and _has_text(document):
-        return None
-    cached = _part(counts, "prompt_tokens_details", "cached_tokens", prompt)
-    reasoning = _part(counts, "completion_tokens_details", "reasoning_tokens", completion)
-    return Usage(prompt, completion, cached, reasoning)
-
-
-_MOST_TOKENS = 2**31 - 1
-"""Counts above are no counts: no model reads or writes so much."""
-
-
-def _tokens(counts: dict[str, Any], *names: str) -> int | None:
-    """Return the first count of `names` that can be believed, None where there is none.
-
-    Some servers send a whole number as a float or as text.
-    """
-    for name in names:
-        value = counts.get(name)
-        if isinstance(value, bool) or value is None:
-            continue
-        try:
-            count = int(value) if float(value) == int(value) else -1
-        except (TypeError, ValueError, OverflowError):
-            continue
-        if 0 <= count <= _MOST_TOKENS:
-            return count
-    return None
+    return Usage(*counts)
 
 
 def _has_text(document: dict[str, Any]) -> bool:
@@ -300,13 +279,6 @@ def _has_text(document: dict[str, Any]) -> bool:
         return bool(replies.content_text(document["choices"][0]["message"]["content"]))
     except (KeyError, IndexError, TypeError):
         return False
-
-
-def _part(counts: dict[str, Any], details: str, name: str, most: int) -> int:
-    """Return a part of a count, 0 where the server sends none that makes sense."""
-    parts = counts.get(details)
-    part = parts.get(name) if isinstance(parts, dict) else None
-    return part if isinstance(part, int) and 0 <= part <= most else 0
 
 
 def valid_text(text: str) -> str:

@@ -3,70 +3,87 @@
 Tables of what providers and servers send, each word with where it was seen. Pure.
 """
 
+import html
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+import orjson
+
 Ending = Literal["whole", "truncated", "filtered", "broken_off", "tool_call", "unstated", "unknown"]
 """How a reply ended. `unstated`: the server gives no word. `unknown`: a word of no table."""
 
+# Each word with where it stands: `repository:path`, or the page of a documentation.
 _WORDS: Mapping[Ending, tuple[str, ...]] = {
     "whole": (
-        "stop",  # OpenAI, and most others; Gemini's STOP
-        "eos",  # Together
-        "eos_token",  # Hugging Face TGI, docs: FinishReason
-        "stop_sequence",  # TGI; Anthropic's stop_reason
-        "stop_str",  # SGLang's matched stop
-        "end_turn",  # Anthropic's stop_reason
-        "complete",  # Cohere v2
-        "completed",  # OpenAI's Responses API, status
+        "stop",  # openai/openai-openapi; Gemini's STOP
+        "eos",  # Together: Portkey-AI/gateway:src/providers/together-ai/types.ts
+        "eos_token",  # huggingface/text-generation-inference:router/src/lib.rs
+        "stop_sequence",  # the same; Anthropic
+        "end_turn",  # anthropics/anthropic-sdk-python:src/anthropic/types/stop_reason.py
+        "complete",  # cohere-ai/cohere-python:src/cohere/types/chat_finish_reason.py
+        "completed",  # the Responses API behind a router: vercel/ai:packages/xai/src/responses
+        "finished",  # Titan: Portkey-AI/gateway:src/providers/bedrock/types.ts
+        "stop_criteria_met",  # Titan
     ),
     "truncated": (
-        "length",  # OpenAI, Ollama's done_reason, llama.cpp, vLLM
-        "max_tokens",  # Anthropic; Gemini's and Cohere's MAX_TOKENS
-        "max_output_tokens",  # OpenAI's Responses API, incomplete_details.reason
-        "model_length",  # Mistral: the context is full
-        "model_context_window_exceeded",  # Anthropic: the context is full
-        "max_context_length",  # OpenRouter's native reasons
-        "error_limit",  # Cohere v1
-        "limit",  # llama.cpp's stop_type
+        "length",  # OpenAI, vLLM, SGLang, llama.cpp, Ollama
+        "max_tokens",  # Anthropic, Cohere; Gemini's MAX_TOKENS
+        "max_output_tokens",  # the Responses API, as above
+        "model_length",  # mistralai/client-python:docs/models/chatcompletionchoicefinishreason.md
+        "model_context_window_exceeded",  # Anthropic; z.ai: anomalyco/opencode#18813
+        "compaction",  # Anthropic: BerriAI/litellm:litellm/litellm_core_utils/core_helpers.py
+        "error_limit",  # Cohere v1: src/cohere/types/finish_reason.py
+        "repetition",  # vLLM, stopped for repeating itself: vllm/v1/engine/__init__.py
+        "time_limit",  # watsonx: stop, length, tool_calls, time_limit, cancelled, error
     ),
     "filtered": (
-        "content_filter",  # OpenAI, Azure
-        "content_filtered",  # Bedrock Converse
-        "guardrail_intervened",  # Bedrock Converse
-        "refusal",  # Anthropic's stop_reason
-        "sensitive",  # z.ai
-        "safety",  # Gemini, by the names of its enumeration; also the next six
+        "content_filter",  # OpenAI, Azure, DeepSeek
+        "content_filtered",  # Bedrock Converse, API reference: stopReason
+        "guardrail_intervened",  # the same
+        "refusal",  # Anthropic
+        "sensitive",  # z.ai: litellm, core_helpers.py
+        "error_toxic",  # Cohere v1
+        "safety",  # googleapis/python-genai:google/genai/types.py, FinishReason; also the next
         "recitation",
+        "language",
         "blocklist",
         "prohibited_content",
         "spii",
-        "language",
         "image_safety",
-        "error_toxic",  # Cohere v1
+        "image_prohibited_content",
+        "image_recitation",
+        "escalation",  # Gemini: litellm, core_helpers.py
     ),
     "broken_off": (
-        "error",  # Mistral, OpenRouter, Cohere v2
-        "abort",  # vLLM, SGLang
-        "network_error",  # z.ai
-        "insufficient_system_resource",  # DeepSeek
-        "timeout",  # Cohere v2, proxies
-        "cancelled",  # proxies; Gemini's batch states
-        "load",  # Ollama: the model was being loaded, nothing was written
-        "unload",  # Ollama
-        "pause_turn",  # Anthropic: a long turn that the server paused
-        "other",  # Gemini
-        "malformed_function_call",  # Gemini
-        "unspecified",  # Gemini
+        "error",  # Mistral, OpenRouter, Cohere v2, vLLM
+        "abort",  # vLLM; SGLang: python/sglang/srt/managers/schedule_batch.py
+        "network_error",  # z.ai: litellm, core_helpers.py
+        "insufficient_system_resource",  # DeepSeek: api-docs.deepseek.com, create-chat-completion
+        "timeout",  # Cohere v2
         "user_cancel",  # Cohere v1
+        "cancelled",  # watsonx
+        "load",  # ollama/ollama:server/routes.go, with no text
+        "unload",  # Ollama, the same
+        "pause_turn",  # Anthropic: a long turn that the server paused
+        "other",  # Gemini, as above; also the next
+        "unspecified",
+        "malformed_function_call",
+        "unexpected_tool_call",
+        "malformed_response",  # Gemini: litellm, core_helpers.py; also the next
+        "missing_thought_signature",
+        "no_image",
+        "image_other",
+        "malformed_model_output",  # Bedrock; also the next
+        "malformed_tool_use",
     ),
     "tool_call": (
         "tool_calls",  # OpenAI
         "function_call",  # OpenAI, before tools
         "tool_use",  # Anthropic, Bedrock
         "tool_call",  # Cohere v2
+        "too_many_tool_calls",  # Gemini
     ),
 }
 ENDINGS: Mapping[str, Ending] = MappingProxyType(
@@ -81,12 +98,14 @@ UNSTATED = "unknown"
 def ending(finish_reason: str) -> Ending:
     """Return how a reply with this `finish_reason` ended.
 
-    Vertex AI writes the words of its enumeration with the prefix FINISH_REASON_.
+    Vertex AI writes the words of its enumeration with the prefix FINISH_REASON_, Gemini's OpenAI
+    endpoint some of them after a word of its own (`function_call_filter: MALFORMED_FUNCTION_CALL`).
     """
     if finish_reason == UNSTATED:
         return "unstated"
-    word = finish_reason.strip().lower().replace("-", "_")
-    return ENDINGS.get(word.removeprefix("finish_reason_"), "unknown")
+    words = finish_reason.lower().replace("-", "_").split(":")
+    endings = (ENDINGS.get(word.strip().removeprefix("finish_reason_")) for word in words[::-1])
+    return next(filter(None, endings), "unknown")
 
 
 # Parts of content that are text of the answer: OpenAI and Mistral `text`, OpenAI's Responses
@@ -122,22 +141,38 @@ def _part_text(part: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
+# What stands around thoughts; parsers of vLLM (vllm/reasoning) and SGLang (srt/parser) by name.
 _MARKS = tuple(
     (re.compile(start, re.IGNORECASE), re.compile(end, re.IGNORECASE))
     for start, end in (
-        (r"<think\b[^>]*>", r"</think>"),  # DeepSeek R1, Qwen3, and those trained after them
+        (r"<think\b[^>]*>", r"</think>"),  # deepseek_r1, qwen3, and most others
         (r"<thinking\b[^>]*>", r"</thinking>"),
-        (r"<thought>", r"</thought>"),  # Gemini's OpenAI endpoint
+        (r"<thought>", r"</thought>"),  # Gemini's OpenAI endpoint with include_thoughts
         (r"<reasoning>", r"</reasoning>"),
-        (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
-        (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
-        (r"◁think▷", r"◁/think▷"),  # Kimi-VL
-        (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
-        # gpt-oss where the server does not read its channels
+        (r"<seed:think>", r"</seed:think>"),  # seedoss
+        (r"\[THINK\]", r"\[/THINK\]"),  # mistral: Magistral
+        (r"◁think▷", r"◁/think▷"),  # SGLang's KimiDetector
+        (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # cohere_command
+        (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # apertus
+        (r"<\|channel>thought\b", r"<channel\|>"),  # gemma4
+        (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # NovaSky-AI/SkyThought
+        (r"Here(?: is|'s) my thought process:", r"Here(?: is|'s) my response:"),  # granite
+        # gpt-oss where the server does not read its channels, and where it also drops their marks
         (r"(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>",
          r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"),
+        (r"analysis(?=[\s\S]*assistantfinal)", r"assistantfinal"),
     )
 )  # fmt: skip
+# What some of these models write around the answer after their thoughts.
+_WRAPPERS = tuple(
+    re.compile(rf"\s*{start}(.*?)(?:{end}\s*)?", re.DOTALL | re.IGNORECASE)
+    for start, end in (
+        (r"<answer>", r"</answer>"),  # hunyuan_a13b
+        (r"<response>", r"</response>"),  # ernie45
+        (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),  # cohere_command
+        (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),  # SkyThought
+    )
+)
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
@@ -154,11 +189,25 @@ def split_thoughts(text: str) -> tuple[str, str]:
                 return text, ""
             # some models think again before they answer
             again, answer = split_thoughts(text[closing.end() :])
-            return text[: closing.end()] + again, answer.lstrip()
-        alone = re.search(rf"^{end.pattern}[ \t]*$", text, re.MULTILINE | re.IGNORECASE)
+            return text[: closing.end()] + again, _unwrapped(answer)
+        # alone on its line, or at the end of a paragraph
+        alone = re.search(
+            rf"^{end.pattern}[ \t]*$|{end.pattern}[ \t]*\n[ \t]*\n",
+            text,
+            re.MULTILINE | re.IGNORECASE,
+        )
         if alone is not None and start.search(text, 0, alone.start()) is None:
-            return text[: alone.end()], text[alone.end() :].lstrip()
+            return text[: alone.end()], _unwrapped(text[alone.end() :])
     return "", text
+
+
+def _unwrapped(answer: str) -> str:
+    """Return an answer after thoughts without white space before it and the marks around it."""
+    for wrapper in _WRAPPERS:
+        inner = wrapper.fullmatch(answer)
+        if inner is not None:
+            return inner[1].strip()
+    return answer.lstrip()
 
 
 def incomplete(finish_reason: str) -> str | None:
@@ -173,35 +222,93 @@ _INCOMPLETE: Mapping[Ending, str] = {
 }
 
 
-def words_of(document: object, depth: int = 5) -> str | None:
-    """Return a server's own words in an error's body, whatever its shape; None where it has none.
+_WORD_KEYS = (
+    "error",  # OpenAI's object; a text: Ollama, TGI, xAI
+    "message",  # Mistral, Cohere, DashScope, SGLang
+    "Message",  # AWS
+    "msg",  # FastAPI's entries
+    "error_description",  # OAuth 2, RFC 6749
+    "detail",  # FastAPI, vLLM; RFC 9457
+    "errors",  # Cloudflare
+    "error_msg",  # Baidu
+    "base_resp",  # MiniMax: {status_code, status_msg}
+    "status_msg",
+    "title",  # RFC 9457: NVIDIA
+)
 
-    {"error": {"message"}} (OpenAI), {"error": "text"} (Ollama, TGI), {"message"} (Mistral, Cohere),
-    {"Message"} (AWS), {"detail"} as text or as a list of {"msg", "loc"} (FastAPI, vLLM),
-    {"errors": [...]}, [{"error": ...}] (Gemini). No deeper than `depth`.
+
+def words_of(document: object, depth: int = 6) -> str | None:
+    """Return a server's own words in an error's document, whatever its shape; None without any.
+
+    A list is read to its third entry, a text that is itself JSON as such (upstream's errors).
+    What FastAPI repeats of the request (`input`) is never shown. No deeper than `depth`.
     """
     if depth == 0:
         return None
     if isinstance(document, str):
-        return document.strip() or None
+        return _words_of_text(document.strip(), depth)
     if isinstance(document, list):
         texts = [words_of(part, depth - 1) for part in document[:3]]
         return "; ".join(filter(None, texts)) or None
-    if not isinstance(document, dict):
+    return _words_of_object(document, depth) if isinstance(document, dict) else None
+
+
+_MESSAGES = re.compile(r"""'msg': (?:'([^']*)'|"([^"]*)")""")
+
+
+def _words_of_text(text: str, depth: int) -> str | None:
+    """Return a text, or the words in it where it is a document itself."""
+    if "'loc': " in text:  # vLLM: pydantic's errors as Python writes them, with the input
+        messages = dict.fromkeys(map("".join, _MESSAGES.findall(text)))
+        return "; ".join(messages) or None
+    if not text.startswith(("{", "[")):
+        return text or None
+    try:
+        return words_of(orjson.loads(text), depth - 1)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _words_of_object(document: dict[str, Any], depth: int) -> str | None:
+    texts = [words_of(document.get(key), depth - 1) for key in _WORD_KEYS]
+    words = next(filter(None, texts), None)
+    if words is None:
         return None
-    for key in ("error", "message", "Message", "msg", "detail", "errors", "error_msg", "title"):
-        text = words_of(document.get(key), depth - 1)
-        if text is None:
-            continue
-        where = document.get("loc")
-        named = ".".join(map(str, where)) if key == "msg" and isinstance(where, list) else ""
-        raw = _upstream(document) if key == "message" else None
-        return " ".join(filter(None, [f"{named}:" if named else "", text, raw]))
-    return None
+    name, message = document.get("error"), texts[1] or texts[4]
+    if isinstance(name, str) and message and message != name:  # Spring, OAuth: name and sentence
+        return f"{words}: {message}"
+    where, metadata = document.get("loc"), document.get("metadata")
+    if isinstance(where, list) and words == texts[3]:
+        return f"{'.'.join(map(str, where))}: {words}"
+    # OpenRouter's own message says nothing where the provider behind it refused
+    raw = words_of(metadata.get("raw"), depth - 1) if isinstance(metadata, dict) else None
+    return f"{words} ({raw})" if raw and words == texts[1] else words
 
 
-def _upstream(error: dict[str, Any]) -> str | None:
-    """Return what the provider behind OpenRouter said, whose own message says nothing."""
-    metadata = error.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    return f"({raw})" if isinstance(raw, str) and raw else None
+_TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_FRAGMENT = re.compile(rf'"(?:{"|".join(_WORD_KEYS)})"\s*:\s*"((?:[^"\\]|\\.)+)')
+
+
+def words_of_body(text: str) -> str | None:
+    """Return a server's own words in an error's body: JSON, events, a page or plain text."""
+    text = text.strip().removeprefix("\ufeff")
+    if text.startswith(("data:", "event:")):
+        events = re.findall(r"^data: *(\{.*)", text, re.MULTILINE)
+        return next(filter(None, map(words_of, events)), None)
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        text = html.unescape(title[2] if title else _TAG.sub(" ", text))
+        return " ".join(text.split()) or None
+    if text.startswith(("{", "[")):
+        try:
+            return words_of(orjson.loads(text))
+        except orjson.JSONDecodeError:
+            return _words_of_fragment(text)
+    return text or None
+
+
+def _words_of_fragment(text: str) -> str | None:
+    """Return the first words in JSON that was cut off, None where it has none."""
+    fragment = _FRAGMENT.search(text)
+    return fragment[1] if fragment else None

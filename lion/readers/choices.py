@@ -5,6 +5,7 @@ MMLU, MMLU-Pro, ARC, CommonsenseQA, OpenBookQA and HellaSwag by their own shapes
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -12,6 +13,23 @@ from lion.errors import DataError
 
 _LETTER = re.compile(r"\s*\(?([A-Z])[).:?\s]")
 _MARKED = re.compile(r"\s*\([A-Z]\)")
+
+
+class _Columns(NamedTuple):
+    """Options in a column each, the key of the right one, and the number of the first there."""
+
+    names: tuple[str, ...]
+    key: str
+    first: int
+
+
+_COLUMNS = (  # EleutherAI/lm-evaluation-harness:lm_eval/tasks, by their folders
+    _Columns(("sol1", "sol2"), "label", 0),  # piqa
+    _Columns(("option1", "option2"), "answer", 1),  # winogrande
+    _Columns(("answerA", "answerB", "answerC"), "label", 1),  # siqa
+    _Columns(("ending0", "ending1", "ending2", "ending3"), "label", 0),  # swag, medqa
+)
+_MEDMCQA = ("opa", "opb", "opc", "opd")
 
 
 class Options(NamedTuple):
@@ -26,6 +44,44 @@ class Options(NamedTuple):
         return "\n".join(["Options:", *(f"({label}) {text}" for label, text in pairs)])
 
 
+def with_option_columns(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row whose options have a column each with `choices`; other rows unchanged.
+
+    Raises DataError for MedMCQA's `cop`, which counts from 0 in one of its releases and from 1 in
+    the other.
+    """
+    for columns in _COLUMNS:
+        if all(isinstance(row.get(name), str) for name in columns.names):
+            return _joined(row, columns)
+    if not all(isinstance(row.get(name), str) for name in _MEDMCQA):
+        return row
+    if row.get("cop") is not None:
+        raise DataError(
+            "cop: it counts from 0 in one release of MedMCQA and from 1 in the other; put the "
+            "letter of the right option into `answer` and remove `cop`"
+        )
+    return _joined(row, _Columns(_MEDMCQA, "answer", 0))
+
+
+def _joined(row: Mapping[str, Any], columns: _Columns) -> dict[str, Any]:
+    right = row.get(columns.key)
+    if isinstance(right, str) and right.strip().isdecimal():
+        right = int(right)
+    if isinstance(right, int) and not isinstance(right, bool):
+        right -= columns.first
+    beginning = [row.get(key) for key in ("sentence", "sent1", "sent2")]  # Winogrande; SWAG
+    texts = " ".join(text.strip() for text in beginning if isinstance(text, str) and text.strip())
+    gone = {*columns.names, columns.key, "sentence", "sent1", "sent2"}
+    others = {key: value for key, value in row.items() if key not in gone}
+    start = {"instruction": texts} if texts else {}
+    return {
+        **start,
+        **others,
+        "choices": [row[name] for name in columns.names],
+        "answer": right,
+    }
+
+
 def read_options(row: Mapping[str, Any]) -> Options | None:
     """Return the choices of a row, None where it has none or they bring letters of their own.
 
@@ -36,8 +92,9 @@ def read_options(row: Mapping[str, Any]) -> Options | None:
     if value is None and isinstance(question, dict):  # CommonsenseQA's first release
         value = question.get("choices")
     if value is None:
-        columns = [row.get(letter) for letter in "ABCD"]  # MMLU's own files with a header
-        value = columns if all(isinstance(text, str) for text in columns) else None
+        # MMLU's own files with a header, and others with more options
+        columns = list(takewhile(lambda text: isinstance(text, str), map(row.get, ascii_uppercase)))
+        value = columns if len(columns) >= 4 else None
     if value is None:
         return None
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
@@ -99,6 +156,8 @@ def _label(value: object, options: Options) -> str | None:
         bare = value.strip().strip("()").rstrip(".)")
         if bare in options.labels:
             return bare
+        if bare.upper() in options.labels:  # LogiQA
+            return bare.upper()
         texts = [text.strip() for text in options.texts]
         if value.strip() in texts:
             return options.labels[texts.index(value.strip())]

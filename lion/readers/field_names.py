@@ -13,30 +13,53 @@ Row = Mapping[str, Any]
 
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        # hiyouga/LLaMA-Factory:data/README.md, dataset_info.json; huggingface/trl:docs/source/
+        # dataset_formats.md; axolotl-ai-cloud/axolotl:docs/dataset-formats/inst_tune.qmd;
+        # EleutherAI/lm-evaluation-harness:lm_eval/tasks (doc_to_text, doc_to_target)
         "instruction": (
-            "prompt",  # TRL, OpenAI's legacy fine-tuning, LLaMA-Factory
-            "problem",  # MATH, NuminaMath
-            "query",  # where there is no instruction beside it
+            "prompt",  # TRL, LLaMA-Factory, OpenAI's legacy fine-tuning
+            "definition",  # Super-NaturalInstructions
+            "problem",  # MATH, NuminaMath, AIME
+            "query",  # MetaMathQA: where there is no instruction beside it
             "inputs",  # FLAN, P3: where there is no instruction beside it
+            "inputs_pretokenized",  # P3
             "ctx",  # HellaSwag: the beginning that an ending completes
+            "goal",  # PIQA
+            "message_1",  # axolotl: camel_ai
         ),
+        "question": ("question_stem",),  # OpenBookQA
         "input": (
-            "context",  # Dolly
+            "context",  # Dolly, SQuAD; axolotl: context_qa.load_v2
             "inputs",
             "query",  # LLaMA-Factory
+            "article",  # RACE; axolotl: context_qa
+            "support",  # SciQ
+            "body",  # ASDiv, SVAMP
         ),
         "output": (
-            "response",  # Dolly, OpenOrca, LLaMA-Factory
+            "response",  # Dolly, OpenOrca, LLaMA-Factory; axolotl: gpteacher
             "completion",  # TRL, OpenAI's legacy fine-tuning
             "outputs",
             "targets",  # FLAN, P3
-            "solution",  # MATH
-            "chosen",  # pairs of preferences: the better answer
+            "targets_pretokenized",  # P3
+            "solution",  # MATH, AIME
+            "canonical_solution",  # openai/human-eval
+            "chosen",  # TRL, LLaMA-Factory: the better answer of a pair
+            "generation",  # axolotl: metharme
+            "message_2",  # axolotl: camel_ai
         ),
-        "system": ("system_prompt", "system_message"),  # OpenOrca, LLaMA-Factory
-        "conversations": ("conversation", "dialogue"),  # ShareGPT and its heirs
-        "choices": ("options", "endings"),  # MMLU-Pro, AGIEval; HellaSwag
-        "answer": ("answerKey", "gold"),  # ARC, CommonsenseQA
+        "system": ("system_prompt", "system_message"),  # OpenOrca
+        "conversations": ("conversation", "dialogue"),  # LMSYS, WildChat
+        "choices": ("options", "endings"),  # MMLU-Pro, AGIEval, RACE; HellaSwag
+        "answer": (
+            "answerKey",  # ARC, CommonsenseQA, OpenBookQA
+            "gold",
+            "correct",  # AQuA, MathQA
+            "correct_answer",  # SciQ
+            "best_answer",  # TruthfulQA
+            "answers",  # SQuAD
+            "ground_truth",  # TRL:docs/source/grpo_trainer.md
+        ),
     }
 )
 """The name that is read, and others for the same, in the order in which they are tried."""
@@ -50,6 +73,8 @@ READ = frozenset(
     }
 )  # fmt: skip
 """Keys that `formats` reads."""
+
+_ALL = READ | {other for others in NAMES.values() for other in others}
 
 ABOUT = frozenset(
     {
@@ -74,22 +99,63 @@ def with_known_names(row: Row) -> dict[str, Any]:
     renamed = {key.strip(): value for key, value in row.items()}
     if len(renamed) < len(row):
         raise DataError(f"two keys differ by white space alone: {', '.join(sorted(row))[:80]}")
-    if any(renamed.get(key) is not None for key in ("question", "messages", "conversations")):
-        names = {name: others for name, others in NAMES.items() if name != "instruction"}
-    else:
-        names = dict(NAMES)
-    for name, others in names.items():
+    renamed = _in_lower_case(renamed)
+    has_question = _has(renamed, "question") or _has(renamed, "messages")
+    for name, others in NAMES.items():
+        if name == "instruction" and (has_question or _has(renamed, "conversations")):
+            continue
         for other in others:
-            if _is_empty(renamed.get(name)) and not _is_empty(renamed.get(other)):
+            if (
+                not _has(renamed, name)
+                and _has(renamed, other)
+                and not isinstance(renamed[other], bool)
+            ):
                 renamed[name] = renamed.pop(other)
+    if not has_question and not _has(renamed, "instruction"):
+        _without_instruction(row, renamed)
+    elif "text" in renamed and "output" not in renamed and "prompt" in row:  # Cosmopedia
+        renamed["output"] = renamed.pop("text")
     return renamed
 
 
-def unread(row: Row) -> Iterator[str]:
-    """Yield the keys of a row that hold text and that are not read."""
+def _in_lower_case(row: Row) -> dict[str, Any]:
+    """Return a row with known names in lower case: GPQA, AIME and SVAMP write Question, Answer."""
+    lower = {key: key.lower() for key in row if key not in _ALL and key.lower() in _ALL}
+    return {
+        lower[key] if key in lower and lower[key] not in row else key: value
+        for key, value in row.items()
+    }
+
+
+def _without_instruction(row: Row, renamed: dict[str, Any]) -> None:
+    """Take the `input` of a row that has nothing else for the instruction: axolotl, Firefly."""
+    if "instruction" not in renamed and _has(row, "input") and not _has(renamed, "conversations"):
+        renamed["instruction"] = renamed.pop("input")
+
+
+def without_feedback(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without a person's mark of its answer, and without an answer that is bad.
+
+    TRL's and LLaMA-Factory's unpaired preferences say it by a `label` of true or false.
+    """
+    label = row.get("label")
+    if not isinstance(label, bool) or not _has(row, "output"):
+        return row
+    dropped = ("label",) if label else ("label", "output")
+    return {key: value for key, value in row.items() if key not in dropped}
+
+
+def unread(row: Row, text: str) -> Iterator[str]:
+    """Yield the keys of a row that hold text, are not read, and do not stand in `text`."""
     for key, value in row.items():
-        if key not in READ and key.lower() not in ABOUT and _holds_text(value):
+        if key in READ or key.lower() in ABOUT or not _holds_text(value):
+            continue
+        if not (isinstance(value, str) and value.strip() in text):
             yield key
+
+
+def _has(row: Row, key: str) -> bool:
+    return not _is_empty(row.get(key))
 
 
 def _is_empty(value: object) -> bool:

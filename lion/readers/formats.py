@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
-from lion.readers.choices import answer_label, read_options
-from lion.readers.field_names import unread, with_known_names
+from lion.readers.choices import answer_label, read_options, with_option_columns
+from lion.readers.field_names import unread, with_known_names, without_feedback
+from lion.readers.turns import as_turns, history, read_turns
 from lion.records.rows import Message, read_messages
 
 Turns = tuple[Message, ...]
@@ -22,14 +23,6 @@ Turns = tuple[Message, ...]
 _SHAPES = ("instruction", "messages", "conversations")
 _TOOLS = ("tools", "functions")
 _ANSWERS = ("expected", "answer", "target", "label")
-_SPEAKERS = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
 
 
 class SourceRow(NamedTuple):
@@ -155,16 +148,18 @@ def _examples(examples: list[Any], task: str) -> list[tuple[str, Mapping[str, An
 
 
 def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
-    value = _with_choices(_as_instruction(with_known_names(value), file))
+    names = list(value)[:8]
+    value = as_turns(without_feedback(with_known_names(value)))
+    value = _with_choices(_as_instruction(with_option_columns(value), file))
     shapes = [key for key in _SHAPES if value.get(key) is not None]
     if len(shapes) != 1:
-        keys = ", ".join(shapes or list(value)[:8]) or "nothing"
+        keys = ", ".join(shapes or names) or "nothing"
         raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {keys}")
     turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
     for key in _TOOLS:
         if value.get(key):
             raise DataError(f"{key}: instructions with tools cannot be used")
-    turns = [*_history(value), *turns]
+    turns = [*history(value), *turns]
     system = _optional(value, "system")
     if system:
         if turns and isinstance(turns[0], dict) and turns[0].get("role") == "system":
@@ -172,7 +167,7 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
         turns = [{"role": "system", "content": system}, *turns]
     messages = tuple(read_messages(turns))
     # An exam's key of the reference answer has precedence over the answer of the conversation.
-    own = [_optional(value, key) for key in _ANSWERS if key in value]
+    own = [_answer(value, key) for key in _ANSWERS if key in value]
     expected = next(filter(None, own), answer) if own else answer
     category = _optional(value, "category")
     for message in messages:
@@ -180,24 +175,9 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     _refuse_surrogates(expected)
     _refuse_surrogates(category)
     kind = _classification(value)
-    others = tuple(unread(value))
+    texts = [message["content"] for message in messages]
+    others = tuple(unread(value, "\n".join([*texts, expected or ""])))
     return SourceRow(messages, expected, category and category.strip(), file, line, kind, others)
-
-
-def _history(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the turns before an instruction: LLaMA-Factory's pairs of question and answer."""
-    history = value.get("history")
-    if history in (None, [], ""):
-        return []
-    if not isinstance(history, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 for pair in history
-    ):
-        raise DataError(f"history: pairs [question, answer] are expected, found {history!r:.60}")
-    return [
-        {"role": role, "content": text}
-        for pair in history
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    ]
 
 
 def _with_choices(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -271,30 +251,13 @@ def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]
 
 def _chat(value: Mapping[str, Any], key: str) -> tuple[list[Any], str | None]:
     """Return the turns before the answer, and the answer: the assistant's last turn, or None."""
-    turns = value[key]
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"{key}: a list of turns is expected, with one at least")
-    if key == "conversations":
-        turns = [_protocol_turn(turn, number) for number, turn in enumerate(turns, start=1)]
+    turns = read_turns(value[key], key)
     last = turns[-1]
-    if isinstance(last, dict) and last.get("role") == "assistant":
+    if last["role"] == "assistant":
         if not isinstance(last.get("content"), str):
             raise DataError(f"{key}: the content of turn {len(turns)} is not text")
         return turns[:-1], _optional(last, "content")
     return turns, None
-
-
-def _protocol_turn(turn: object, number: int) -> dict[str, Any]:
-    """Return a ShareGPT turn, `from` and `value`, as `role` and `content`."""
-    if not isinstance(turn, dict):
-        raise DataError(f"conversations: turn {number} is not an object")
-    speaker = turn.get("from")
-    if not isinstance(speaker, str) or speaker not in _SPEAKERS:
-        raise DataError(
-            f"conversations: turn {number} is from {speaker!r:.60}; "
-            f"one of {', '.join(_SPEAKERS)} is expected"
-        )
-    return {"role": _SPEAKERS[speaker], "content": turn.get("value")}
 
 
 def _optional(value: Mapping[str, Any], key: str) -> str | None:
@@ -308,6 +271,24 @@ def _optional(value: Mapping[str, Any], key: str) -> str | None:
     if not isinstance(text, str):
         raise DataError(f"{key}: text is expected, found {text!r:.60}")
     return text if text.strip() else None
+
+
+def _answer(value: Mapping[str, Any], key: str) -> str | None:
+    """Return a reference answer: a text, a number, or the first of several.
+
+    So under `answer` alone: SQuAD has {"text": [...]}, Natural Questions a list, TriviaQA
+    {"value": ...}, AIME a number. A `label` that is a number names a class that the row lacks.
+    """
+    answer = value.get(key)
+    if key != "answer":
+        return _optional(value, key)
+    if isinstance(answer, dict):
+        answer = answer.get("value", answer.get("text"))
+    if isinstance(answer, list) and answer:
+        answer = answer[0]
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        answer = f"{answer:.0f}" if answer == round(answer) else repr(answer)
+    return _optional({key: answer}, key)
 
 
 def _refuse_surrogates(text: str | None) -> None:

@@ -2,6 +2,7 @@
 
 behaviour  what is done with one request: answer, refuse, wait, break off
 server     the endpoint: keeps every request, does what `answer` says; a thread of this process
+proxy      an HTTP proxy before it, which keeps what went through
 batches    the same with files and batches
 process    in a process of its own, which counts requests and keeps none: for benches
 weather    whole servers for the benches of asking: calm, stormy, slow with limits

@@ -1,6 +1,7 @@
 """The endpoint itself: it keeps each request as it came over the wire, and does as it is set."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ class ChatServer:
     calls: list[Call] = field(default_factory=list)
     most_in_flight: int = 0
     url: str = ""
+    port: int = 0
+    certificate: ssl.SSLContext | None = None  # HTTPS with it
     _in_flight: int = 0
 
     @property
@@ -65,17 +68,21 @@ class ChatServer:
         self.route(application.router)
         runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port, backlog=_BACKLOG, reuse_address=True).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        secure = self.certificate
+        await web.TCPSite(
+            runner, "127.0.0.1", port, backlog=_BACKLOG, reuse_address=True, ssl_context=secure
+        ).start()
+        self.port = runner.addresses[0][1]
+        self.url = f"{'https' if secure else 'http'}://127.0.0.1:{self.port}/v1"
         started()
         await stop.wait()
         await runner.cleanup()
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Self]:
+    def running(cls, certificate: ssl.SSLContext | None = None) -> Iterator[Self]:
         """Serve from a thread of its own."""
-        server = cls()
+        server = cls(certificate=certificate)
         loop = asyncio.new_event_loop()
         ready, stop = threading.Event(), asyncio.Event()
         serving = server.serve(ready.set, stop)
