@@ -70,7 +70,7 @@ class ChatTemplate:
             **dict.fromkeys(sorted(missing), ""),
         }
         self._parts = False
-        self._parts = not self._writes(_PROBE) and self._writes_parts()
+        self._parts = self._probed() is None and self._writes_parts()
 
     def render(self, turns: Sequence[Message], *, generation: bool) -> str:
         """Return the text of a conversation, with a generation prompt if `generation`.
@@ -101,9 +101,10 @@ class ChatTemplate:
             for turn in turns
         ]
 
-    def _writes(self, turns: Sequence[Message]) -> bool:
+    def _probed(self) -> str | None:
+        """Return the rendering of a single turn, None where the template refuses it."""
         try:
-            self.render(turns, generation=True)
+            return self.render(_PROBE, generation=True)
         except DataError as error:
             if isinstance(error.__cause__, TemplateSyntaxError):
                 raise ModelError(
@@ -111,12 +112,13 @@ class ChatTemplate:
                     f" {error}. Mend it in the tokenizer's files, or set `student.prompt_format: "
                     "paper`."
                 ) from error
-            return False
-        return True
+            return None
 
     def _writes_parts(self) -> bool:
+        """Return whether the template reads parts; one that prints the list does not."""
         self._parts = True
-        return self._writes(_PROBE)
+        text = self._probed()
+        return text is not None and "'type'" not in text
 
 
 _PROBE: list[Message] = [{"role": "user", "content": "Question"}]
