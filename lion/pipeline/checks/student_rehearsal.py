@@ -23,6 +23,7 @@ from lion.student.weights import WeightHeaders
 
 _BATCH = 1000  # conversations
 _SHOWN = 10  # rows that are listed by their lines
+_NO_DECODERS = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 _PROBE: tuple[Message, ...] = ({"role": "user", "content": "Reverse the letters: c a f b"},)
 
 
@@ -121,17 +122,24 @@ def _rendered(formatter: ChatFormatter, batch: Sequence[Conversation]) -> Iterat
 
 
 def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
-    """Yield whether transformers has no causal language model of this configuration."""
+    """Yield whether the model is no decoder, or transformers has no code for it.
+
+    Of encoders transformers makes causal models too, with layers that no one has trained.
+    """
     from transformers import AutoModelForCausalLM
 
-    remote = getattr(rehearsal.config, "auto_map", None) or {}
+    config = rehearsal.config
+    heads: list[str] = getattr(config, "architectures", None) or [type(config).__name__]
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return
     if (
-        type(rehearsal.config) not in AutoModelForCausalLM._model_mapping
-        and "AutoModelForCausalLM" not in remote
+        type(config) not in AutoModelForCausalLM._model_mapping
+        or config.is_encoder_decoder
+        or heads[0].endswith(_NO_DECODERS)
     ):
         yield (
-            f"student.model: {rehearsal.source.base} is a {rehearsal.config.model_type}, which is "
-            "no causal language model. Name a decoder that generates text."
+            f"student.model: {rehearsal.source.base} was saved as a {heads[0]}, which is no causal "
+            "language model. Name a decoder that generates text."
         )
 
 
@@ -164,7 +172,8 @@ def _vocabulary_problems(rehearsal: Rehearsal) -> Iterator[str]:
             return
     tokens = {id: token for token, id in rehearsal.tokenizer.get_vocab().items() if id >= limit}
     written = {row.largest for row in rehearsal.rows} | set(rehearsal.formatter.stops)
-    special = set(rehearsal.tokenizer.all_special_ids)
+    added = rehearsal.tokenizer.added_tokens_decoder
+    special = {id for id, token in added.items() if token.special}
     beyond = sorted(id for id in tokens if id in written or id not in special)
     if beyond:
         yield (
