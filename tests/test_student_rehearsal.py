@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pipeline
 import pytest
 import tiny
 from fake_server import ChatServer
@@ -21,6 +22,7 @@ from lion.cli.check import checked_settings
 from lion.errors import ModelError, SettingsError
 from lion.pipeline.checks.offline import offline_problems, without_keys
 from lion.student import checkpoint, hub
+from lion.student.chat_format import ChatFormatter
 from lion.student.fingerprint import fingerprint
 
 SETTINGS = tiny.student_settings()
@@ -411,6 +413,24 @@ def test_weights_that_are_missing_are_refused_when_loading(student: Path) -> Non
     without_weights(student)
     with pytest.raises(ModelError, match=r"9 weights are not in its safetensors, the first model"):
         checkpoint.load_student(student, SETTINGS)
+
+
+@pytest.mark.slow
+def test_a_run_keeps_named_templates_and_their_frozen_day(tmp_path: Path) -> None:
+    """By a real `dvc repro`: the save after the tuning was the first to fail."""
+    mine = pipeline.tiny(tmp_path / "project")
+    folder = tiny.folder(tmp_path / "student")
+    templates = {"default": "{{ strftime_now('%d %b %Y') }}" + tiny.CHATML, "rag": "x"}
+    saved(folder, chat_template=templates)
+    mine.edit({"student.model": str(folder), "tune.max_length": 128, "seed.size": 40})
+    assert "nothing stands in the way" in mine.run("lion.cli.main", "check", "--offline").output
+    run = mine.repro("base-tune")
+    assert run.code == 0, run.output
+    student = mine.root / "data/0/student"
+    words = checkpoint.load_tokenizer(student, SETTINGS)
+    assert words.chat_template == templates
+    [prompt] = ChatFormatter(words, "auto").prompts([[{"role": "user", "content": "x"}]])
+    assert words.decode(prompt).startswith("26 Jul 2024<|im_start|>user")
 
 
 # --- the environment of the hub ---------------------------------------------------------------

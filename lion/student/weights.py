@@ -50,7 +50,7 @@ class WeightHeaders:
             raise ModelError(
                 f"{path}: damaged, or not downloaded to its end ({error}). Download it again."
             ) from error
-        numbers = [int(found[1]) for found in map(_LAYER.search, names) if found]
+        numbers = [int(match[1]) for match in map(_LAYER.search, names) if match]
         self.layers = max([self.layers, *(number + 1 for number in numbers)])
 
 
