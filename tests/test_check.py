@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
@@ -41,14 +42,6 @@ def own_pool(source: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def checkpoint(folder: Path) -> None:
-    """Write the file names of a student; its content is not looked at here."""
-    folder.mkdir()
-    (folder / "config.json").write_text('{"eos_token_id": 1}')
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "tokenizer.json").write_text("{}")
-
-
 def remote(url: str = "https://api.example.com/v1") -> dict[str, Any]:
     return {f"{role}.base_url": url for role in ROLES}
 
@@ -59,8 +52,9 @@ def test_the_default_has_no_problem(workplace: Workplace) -> None:
 
 def test_a_usable_pool_of_ones_own_has_no_problem(workplace: Workplace) -> None:
     source = write_rows(workplace.path / "inputs/tasks.jsonl", ROWS)
-    checkpoint(workplace.path / "student")
-    settings = workplace.params(own_pool(source, **{"student.model": "student"}))
+    tiny.folder(workplace.path / "student")
+    own = own_pool(source, **{"student.model": "student", "tune.max_length": 128})
+    settings = workplace.params(own)
     assert offline_problems(settings) == []
 
 

@@ -103,7 +103,6 @@ class BatchJob:
     plan: tuple[Sequence[Prompt], ...]
     shards: ResponseShards
     encoder: ChatFormatter
-    tokenizer: Any
 
     @classmethod
     def planned(cls, instructions: Sequence[Instruction], task: AnsweringTask, keep: Path) -> Self:
@@ -122,7 +121,7 @@ class BatchJob:
         decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}
         del decisive["student"], decisive["answering"]["processes"]
         name = answers_key(plan, task.student, decisive)
-        return cls(task, plan, ResponseShards(keep / name), encoder, tokenizer)
+        return cls(task, plan, ResponseShards(keep / name), encoder)
 
     def missing(self) -> list[int]:
         """Return the numbers of the batches without answers."""
@@ -174,7 +173,7 @@ class BatchJob:
         from lion.inference.hf_backend import Decoder
 
         model = students.load_model(task.student, task.settings)
-        return Decoder(model, self.tokenizer, self.encoder, task.answering, task.random_seed)
+        return Decoder(model, self.encoder, task.answering, task.random_seed)
 
 
 def _encoded(encoder: ChatFormatter, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:

@@ -32,7 +32,6 @@ class Decoder:
     def __init__(
         self,
         model: Any,
-        tokenizer: Any,
         encoder: ChatFormatter,
         answering: Answering,
         random_seed: int,
@@ -40,7 +39,7 @@ class Decoder:
         self._model = model.to(device())
         # The model's own settings (a repetition penalty, beams, a top-k) would be merged in.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
-        self._tokenizer = tokenizer
+        self._encoder = encoder
         self._answering = answering
         self._random_seed = random_seed
         self._filler = encoder.end_of_turn
@@ -137,8 +136,7 @@ class Decoder:
     def _read(self, tokens: list[int]) -> tuple[str, str]:
         """Return the decoded tokens before the first stop token, and the finish reason."""
         end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
-        text: str = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        return text.strip(), "length" if end is None else "stop"
+        return self._encoder.decode(tokens[:end]), "length" if end is None else "stop"
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'

@@ -20,6 +20,7 @@ CODE = (
     "inference/hf_backend.py",
     "inference/vllm_backend.py",
     "student/chat_format.py",
+    "student/chat_template.py",
     "student/checkpoint.py",
 )
 """The files that decide an answer (a test compares this list with the imports)."""

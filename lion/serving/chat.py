@@ -68,10 +68,14 @@ class Talker:
                     pad_token_id=self._encoder.end_of_turn,
                     **sampled,
                 ),
-                streamer=_Inert(self._tokenizer, skip_prompt=True, skip_special_tokens=True),
+                streamer=_Inert(
+                    self._tokenizer,
+                    skip_prompt=True,
+                    skip_special_tokens=True,
+                    clean_up_tokenization_spaces=False,
+                ),
             )
-        written = output[0, prompt.shape[1] :]
-        return str(self._tokenizer.decode(written, skip_special_tokens=True)).strip()
+        return self._encoder.decode(output[0, prompt.shape[1] :].tolist())
 
 
 @contextmanager

@@ -49,8 +49,9 @@ def export_student(student: Path, settings: Student, out: Path) -> None:
     model = students.load_model(student, settings)
     tokenizer: Any = students.load_tokenizer(student, settings)
     encoder = ChatFormatter(tokenizer, settings.prompt_format)
-    if not encoder.templated:
-        tokenizer.chat_template = paper_template(tokenizer)
+    # a server renders what the student was trained on: its clock stands still too
+    template = encoder.template
+    tokenizer.chat_template = paper_template(tokenizer) if template is None else template.text
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=encoder.stops,

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from jinja2 import TemplateError
-
 from lion.errors import DataError, ModelError
 from lion.records.rows import Message
+from lion.student.chat_template import ChatTemplate, TemplateTokenizer
 
 PromptFormat = Literal["auto", "paper"]
 
@@ -34,27 +33,24 @@ _HEADERS: dict[str, str] = {
 }
 _HEADER_LIKE = re.compile(r"^(?=\\*### (?:System|Instruction|Response):)", re.MULTILINE)
 
-# Llama 3's template writes today's date into the prompt, so prompts would change every day. This is
-# the template's own default date. Other templates ignore the variable.
-_TEMPLATE_VARIABLES = {"date_string": "26 Jul 2024"}
 _PROBE = "Answer"
+_SHOWN = 10  # refused conversations that one message lists
 
 
-class Tokenizer(Protocol):
+class Tokenizer(TemplateTokenizer, Protocol):
     """The methods of `transformers.PreTrainedTokenizerBase` that are used here."""
 
-    chat_template: Any
     eos_token_id: int | None
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
         """Added tokens by id, each with `.special`."""
 
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
-        """Render and encode a conversation."""
-
     def __call__(self, text: Any, **options: Any) -> Any:
         """Encode a text or a list of texts; the result has `input_ids`."""
+
+    def decode(self, token_ids: Any, **options: Any) -> Any:
+        """Return the text of token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +94,24 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
     return folded
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The reason why a conversation cannot be rendered."""
+
+    reason: str
+
+
 class ChatFormatter:
     """Encodes prompts and examples for a tokenizer in one format, in batches for speed.
 
     `end_of_turn` is the id of the token after a response, in training and in generation. Raises
-    ModelError where the tokenizer has none.
+    ModelError where the tokenizer has none, or no template that can be used.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_format: PromptFormat) -> None:
         self._tokenizer = tokenizer
-        self._templated = prompt_format == "auto" and tokenizer.chat_template is not None
+        templated = prompt_format == "auto" and bool(tokenizer.chat_template)
+        self.template = ChatTemplate(tokenizer) if templated else None
         added = (token.content for token in tokenizer.added_tokens_decoder.values())
         self._control = re.compile("|".join(map(re.escape, added)) or r"(?!)")
         self.end_of_turn = self._find_end_of_turn()
@@ -115,41 +119,65 @@ class ChatFormatter:
     @property
     def stops(self) -> list[int]:
         """The ids of the tokens that end an answer: end of turn and end of sequence."""
-        return sorted({self.end_of_turn, self._tokenizer.eos_token_id or self.end_of_turn})
+        eos = self._tokenizer.eos_token_id
+        return sorted({self.end_of_turn, self.end_of_turn if eos is None else eos})
 
     @property
     def templated(self) -> bool:
         """Whether prompts follow the tokenizer's chat template, not the paper's format."""
-        return self._templated
+        return self.template is not None
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of a response's tokens, without outer white space.
+
+        Nothing is tidied up: of some tokenizers transformers would drop spaces before punctuation.
+        """
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text.strip()
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the generation prompt's token ids. Raises DataError if the template refuses."""
         return self.prompts([messages])[0]
 
     def prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
-        """Return the generation prompts' token ids, in order. Raises DataError as `prompt` does."""
-        if not conversations:
-            return []
-        if not self._templated:
+        """Return the generation prompts' token ids, in order.
+
+        Raises DataError that names the conversations which the template refuses.
+        """
+        encoded = self.try_prompts(conversations)
+        refused = [
+            (messages, prompt)
+            for messages, prompt in zip(conversations, encoded, strict=True)
+            if isinstance(prompt, Refusal)
+        ]
+        if refused:
+            raise _refusal_error(refused)
+        return [prompt for prompt in encoded if not isinstance(prompt, Refusal)]
+
+    def try_prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int] | Refusal]:
+        """Return the generation prompts' token ids in order, or why there is none."""
+        if self.template is None:
             return [self._encode_plain(paper_prompt(messages)) for messages in conversations]
-        turns = [self.turns(messages) for messages in conversations]
-        try:
-            ids: list[list[int]] = self._tokenizer.apply_chat_template(
-                turns,
-                add_generation_prompt=True,
-                return_dict=False,
-                sanitize_control_tokens=self._has_control_tokens(conversations),
-                **_TEMPLATE_VARIABLES,
-            )
-        except TemplateError as error:
-            if len(conversations) > 1:
-                return [self.prompt(messages) for messages in conversations]
-            raise DataError(
-                f"the student's chat template refuses a conversation ({error}): "
-                f"{conversations[0][-1]['content']!r:.80}. Mend its turns, or set "
-                "`student.prompt_format: paper`."
-            ) from error
-        return ids
+        encoded: list[list[int] | Refusal] = []
+        texts: list[str] = []  # encoded together, which is much faster
+        places: list[int] = []
+        for place, messages in enumerate(conversations):
+            encoded.append([])
+            try:
+                turns, text = self._rendered(self.template, messages)
+            except DataError as error:
+                encoded[place] = Refusal(str(error))
+                continue
+            if self._has_control_tokens(messages):
+                encoded[place] = self._encode_sanitized(self.template, turns)
+            else:
+                texts.append(text)
+                places.append(place)
+        for place, ids in zip(places, self._encode_rendered(texts), strict=True):
+            encoded[place] = ids
+        return encoded
 
     def example(self, id: str, messages: Sequence[Message], response: str) -> Example:
         """Return the supervised example of `response` to the conversation `messages`."""
@@ -171,49 +199,73 @@ class ChatFormatter:
             for (id, _, _), prompt, answer in zip(rows, prompts, answers, strict=True)
         ]
 
-    def _has_control_tokens(self, conversations: Sequence[Sequence[Message]]) -> bool:
+    def turns(self, messages: Sequence[Message]) -> list[Message]:
+        """Return the messages, folded where the template does not support their system turn.
+
+        Raises DataError if the template refuses.
+        """
+        if self.template is None:
+            return list(messages)
+        try:
+            return self._rendered(self.template, messages)[0]
+        except DataError as error:
+            raise _refusal_error([(messages, Refusal(str(error)))]) from error
+
+    def _rendered(
+        self, template: ChatTemplate, messages: Sequence[Message]
+    ) -> tuple[list[Message], str]:
+        """Return the turns as the template takes them, and the generation prompt's text.
+
+        Some templates refuse a system turn, some leave it out, some take it at the start only.
+        Raises DataError with the reason.
+        """
+        try:
+            return list(messages), template.render(messages, generation=True)
+        except DataError:
+            if all(turn["role"] != "system" for turn in messages):
+                raise
+        folded = fold_system(messages)
+        return folded, template.render(folded, generation=True)
+
+    def _has_control_tokens(self, messages: Sequence[Message]) -> bool:
         """Return whether a turn contains `<|im_end|>` or the like, which must not close it.
 
         Encoding is three times slower where such tokens are encoded as text.
         """
-        return any(
-            self._control.search(turn["content"]) for messages in conversations for turn in messages
-        )
+        return any(self._control.search(turn["content"]) for turn in messages)
 
-    def turns(self, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages, folded where the template does not support their system turn."""
-        if not self._templated:
-            return list(messages)
-        has_system = any(turn["role"] == "system" for turn in messages)
-        if has_system and not self._keeps_system(messages):
-            return fold_system(messages)
-        return list(messages)
+    def _encode_rendered(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode texts whose template has written the start token."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False).input_ids
+        return ids
+
+    def _encode_sanitized(self, template: ChatTemplate, turns: Sequence[Message]) -> list[int]:
+        """Encode a conversation whose control tokens are text, those of the template excepted."""
+        ids: list[int] = self._tokenizer.apply_chat_template(
+            template.contents(turns),
+            add_generation_prompt=True,
+            return_dict=False,
+            sanitize_control_tokens=True,
+            **template.options,
+        )
+        return ids
 
     def _encode_plain(self, text: str) -> list[int]:
-        """Encode with the tokenizer's start token, without the end token that some append."""
-        ids: list[int] = list(self._tokenizer(text).input_ids)
+        """Encode with the tokenizer's start token, without the end token that some append.
+
+        The format has no control tokens, so those in a text are text.
+        """
+        ids: list[int] = list(self._tokenizer(text, split_special_tokens=True).input_ids)
         while ids and ids[-1] == self._tokenizer.eos_token_id:
             ids.pop()
         return ids
 
-    def _keeps_system(self, messages: Sequence[Message]) -> bool:
-        """Return whether the template renders system turns: some refuse them, some omit them."""
-        try:
-            text = self._render(messages)
-        except TemplateError:
-            return False
-        return all(turn["content"] in text for turn in messages if turn["role"] == "system")
-
-    def _render(self, messages: Sequence[Message]) -> str:
-        text: str = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, **_TEMPLATE_VARIABLES
-        )
-        return text
-
     def _find_end_of_turn(self) -> int:
         """Return the special token after an assistant's text in the template, else eos."""
-        if self._templated:
-            tail = self._after_answer().lstrip()
+        if self.template is not None:
+            tail = _after_answer(self.template).lstrip()
             ids = self._tokenizer(tail, add_special_tokens=False).input_ids if tail else []
             added = self._tokenizer.added_tokens_decoder
             if ids and ids[0] in added and added[ids[0]].special:
@@ -225,13 +277,31 @@ class ChatFormatter:
             )
         return self._tokenizer.eos_token_id
 
-    def _after_answer(self) -> str:
-        turns: list[Message] = [
-            {"role": "user", "content": "Question"},
-            {"role": "assistant", "content": _PROBE},
-        ]
-        _, probe, tail = self._render(turns).rpartition(_PROBE)
-        return tail if probe else ""
+
+def _refusal_error(refused: Sequence[tuple[Sequence[Message], Refusal]]) -> DataError:
+    shown = [
+        f"a conversation ({refusal.reason}): {messages[-1]['content']!r:.80}"
+        for messages, refusal in refused[:_SHOWN]
+    ]
+    more = len(refused) - len(shown)
+    listed = "; ".join([*shown, *([f"and {more} more"] if more else [])])
+    return DataError(
+        f"the student's chat template refuses {listed}. Mend its turns, or set "
+        "`student.prompt_format: paper`."
+    )
+
+
+def _after_answer(template: ChatTemplate) -> str:
+    """Return what the template writes after an assistant's turn, or "" if it refuses one."""
+    turns: list[Message] = [
+        {"role": "user", "content": "Question"},
+        {"role": "assistant", "content": _PROBE},
+    ]
+    try:
+        text = template.render(turns, generation=False)
+    except DataError:
+        return ""
+    return text.rpartition(_PROBE)[2]
 
 
 def _escape(content: str) -> str:

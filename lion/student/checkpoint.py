@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,16 +179,25 @@ def context_length(config: Any) -> int | None:
 
 def student_context_length(folder: Path, settings: Student) -> int | None:
     """Return the context length of the student in `folder`. Raises ModelError."""
+    return context_length(load_config(resolve(folder), settings))
+
+
+def base_source(settings: Student) -> Source:
+    """Return where the base student that params name lies. Raises ModelError."""
+    folder = Path(settings.model).expanduser()
+    return resolve(folder) if folder.is_dir() else Source(settings.model, settings.revision)
+
+
+def load_config(source: Source, settings: Student) -> Any:
+    """Return the configuration (transformers') of a student's base. Raises ModelError."""
     from transformers import AutoConfig
 
-    source = resolve(folder)
     with translated(source.base):
-        config = AutoConfig.from_pretrained(
+        return AutoConfig.from_pretrained(
             source.base,
             revision=source.revision,
             trust_remote_code=settings.trust_remote_code,
         )
-    return context_length(config)
 
 
 def device_kind() -> str:
@@ -201,9 +210,13 @@ def device_kind() -> str:
 
 def load_tokenizer(folder: Path, settings: Student) -> "PreTrainedTokenizerBase":
     """Return the student's tokenizer (an adapter's is its base's). Raises ModelError."""
+    return tokenizer_of(resolve(folder), settings)
+
+
+def tokenizer_of(source: Source, settings: Student) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a student's base. Raises ModelError."""
     from transformers import AutoTokenizer
 
-    source = resolve(folder)
     with translated(source.base):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             source.base,
@@ -227,15 +240,28 @@ def load_base(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)  # results depend on it: sums are split by thread
     with translated(source.base):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.base,
             revision=source.revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=settings.trust_remote_code,
             quantization_config=quantization,
+            output_loading_info=True,
         )
+    model: PreTrainedModel
+    model, report = loaded
+    _refuse_missing_weights(source.base, sorted(report["missing_keys"]))
     return model
+
+
+def _refuse_missing_weights(name: str, missing: Sequence[str]) -> None:
+    """Raise ModelError for weights that the checkpoint lacks: transformers draws them at random."""
+    if missing:
+        raise ModelError(
+            f"{name}: {len(missing)} weights are not in its safetensors, the first {missing[0]}. "
+            "Download it again, or save the whole model."
+        )
 
 
 def attach(model: "PreTrainedModel", adapter: Path, *, trainable: bool) -> Any:
@@ -351,9 +377,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         new = Path(name) / "new"
         new.mkdir()
         yield new
-        for path in new.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in new.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
         if folder.exists():
             # Removed with the temporary folder, also after an error.
             folder.rename(Path(name) / "old")

@@ -17,6 +17,7 @@ from lion.student import checkpoint as students
 
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "vllm")
+_TEMPLATES = "additional_chat_templates"  # where transformers saves all but the default one
 _KEY_LENGTH = 32  # hexadecimal digits
 
 
@@ -25,9 +26,9 @@ def fingerprint(source: students.Source) -> str:
     digest = hashlib.sha256()
     if not Path(source.base).is_dir():
         digest.update(f"{source.base} {source.revision}".encode())
-    for path in _files(source):
+    for name, path in _files(source):
         with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+            digest.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -60,10 +61,18 @@ def remove_other_tasks(folder: Path) -> None:
             shutil.rmtree(other)
 
 
-def _files(source: students.Source) -> Iterator[Path]:
+def _files(source: students.Source) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of the files that loading reads.
+
+    Of the folders inside only that of named chat templates: others hold what downloads left there
+    (`.cache`, `original`).
+    """
     for folder in (Path(source.base), source.adapter):
-        if folder is not None and folder.is_dir():
-            yield from (path for path in sorted(folder.iterdir()) if path.is_file())
+        if folder is None or not folder.is_dir():
+            continue
+        inside = [*folder.iterdir(), *(folder / _TEMPLATES).glob("*.jinja")]
+        paths = sorted(path for path in inside if path.is_file())
+        yield from ((path.relative_to(folder).as_posix(), path) for path in paths)
 
 
 def _versions() -> dict[str, str | None]:

@@ -4,11 +4,13 @@ transformers downloads the weights when a student is loaded. With HF_HUB_OFFLINE
 cache is used instead. Does not import torch.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lion.config.settings import Student
 from lion.errors import ModelError
@@ -78,13 +80,14 @@ def pinned(settings: Student) -> str | None:
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """Turn errors of transformers and the hub while loading `name` into ModelError."""
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # no __all__
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (HTTPError, OSError, ValueError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{name}: {_explain(error)}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # tokenizers raise `Exception` itself, model classes any kind
+        local = Path(name).is_dir()
+        variable = None if local else broken_variable(os.environ)
+        raise ModelError(f"{name}: {variable or _explain(error)}") from error
 
 
 def _info(name: str, revision: str | None, *, sizes: bool = False) -> "ModelInfo":
@@ -105,11 +108,82 @@ def _explain(error: BaseException) -> str:
                 return advice
         cause = cause.__cause__ or cause.__context__
     text = " ".join(str(error).split())
-    if "trust_remote_code" in text:
-        return "wants to run its own code. Read it, then set `student.trust_remote_code: true`."
-    if "safetensors" in text:
-        return f"no safetensors weights that can be read ({text:.200}). {CONVERT}"
+    for mark, advice in _MARKS:
+        if mark in text:
+            return advice.format(text=text[:200])
     return f"cannot be loaded: {text:.400}. Check `student.model`, or try another one."
+
+
+_MARKS = (
+    # what transformers and tokenizers write -> what happened and what to do; the first match counts
+    (
+        "trust_remote_code",
+        "wants to run its own code. Read it, then set `student.trust_remote_code: true`.",
+    ),
+    (
+        "size mismatch",
+        "its weights have other shapes than its config.json says. Download both again, or save "
+        "the whole model.",
+    ),
+    (
+        "ignore_mismatched_sizes",
+        "its weights have other shapes than its config.json says. Download both again, or save "
+        "the whole model.",
+    ),
+    ("deserializing header", "damaged safetensors ({text}). Download them again."),
+    ("safetensors", f"no safetensors weights that can be read ({{text}}). {CONVERT}"),
+    (
+        "untagged enum",
+        "its tokenizer.json is of another version of the library tokenizers, or damaged ({text}). "
+        "Upgrade tokenizers, or save the tokenizer again.",
+    ),
+    (
+        "sentencepiece",
+        "its tokenizer has no tokenizer.json. Run `pip install sentencepiece protobuf`, or load "
+        "and save the tokenizer where both are installed.",
+    ),
+    (
+        "tiktoken",
+        "its tokenizer has no tokenizer.json. Run `pip install tiktoken`, or load and save the "
+        "tokenizer where it is installed.",
+    ),
+    (
+        "does not recognize this architecture",
+        "of an architecture that this transformers does not know ({text}). Upgrade transformers, "
+        "or name another model.",
+    ),
+    (
+        "Unrecognized configuration class",
+        "no causal language model ({text}). Name a decoder that generates text.",
+    ),
+    ("out of memory", "does not fit in memory ({text}). Set `student.dtype: bfloat16`."),
+)
+
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def broken_variable(environment: Mapping[str, str]) -> str | None:
+    """Return which variable keeps connections from being made and what to do, or None."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        place = environment.get(name)
+        if place and not Path(place).exists():
+            return f"{name} is {place}, which does not exist. Mend it, or unset it."
+    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+        address = environment.get(name)
+        if address and not _is_proxy(address):
+            return f"{name} is no address of a proxy. Set scheme://host:port, or unset it."
+    if not environment.get("HF_TOKEN", "").isascii():
+        return "HF_TOKEN holds a character that no token has. Set it again, without quotes."
+    return None
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False  # a port that is no number
 
 
 def _advice() -> list[tuple[type[BaseException], str]]:

@@ -9,7 +9,7 @@ import dataclasses
 import importlib.util
 import inspect
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,7 +247,8 @@ def _collator(
     if not whole and _packs(plain, hardware) and "position_ids" in takes:
         return Packed()
     masked = bool(getattr(plain.config, "output_router_logits", False))
-    return Padded(_pad_id(tokenizer), masked=masked, whole=whole)
+    pad = _pad_id(tokenizer, plain.config.get_text_config().vocab_size)
+    return Padded(pad, masked=masked, whole=whole)
 
 
 def _packs(model: Any, hardware: Hardware) -> bool:
@@ -316,10 +317,13 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
         return peft.get_peft_model(base, config)
 
 
-def _pad_id(tokenizer: Any) -> int:
-    """Return an id to pad with; padding is masked, so any id will do."""
+def _pad_id(tokenizer: Any, vocabulary: int) -> int:
+    """Return an id to pad with, below `vocabulary`; padding is masked, so any id will do.
+
+    A padding token is often added to a tokenizer alone, beyond the model's embeddings.
+    """
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
+        if token is not None and token < vocabulary:
             return int(token)
     return 0
 
@@ -328,7 +332,14 @@ def _save(trained: Trainer, model: Any, tokenizer: Any, out: Path, settings: Stu
     """Write the student from the main process; sharded weights are gathered."""
     weights = trained.accelerator.get_state_dict(trained.model_wrapped)
     if trained.is_world_process_zero():
-        dtype = getattr(torch, settings.dtype)
-        state = {name: weight.to(dtype) for name, weight in weights.items()}
+        state = _converted(weights, getattr(torch, settings.dtype))
         students.save(model, tokenizer, out, state)
     trained.accelerator.wait_for_everyone()
+
+
+def _converted(weights: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Return the weights in `dtype`; tied ones stay one tensor, which is written once."""
+    converted: dict[tuple[int, torch.Size], torch.Tensor] = {}
+    for weight in weights.values():
+        converted.setdefault((weight.data_ptr(), weight.shape), weight.to(dtype))
+    return {name: converted[weight.data_ptr(), weight.shape] for name, weight in weights.items()}

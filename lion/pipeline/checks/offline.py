@@ -10,7 +10,7 @@ from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError, SettingsError
 from lion.pipeline import dvc_project
-from lion.pipeline.checks import endpoints, inputs, student
+from lion.pipeline.checks import endpoints, inputs, student, student_rehearsal
 from lion.prompting import templates
 
 
@@ -19,12 +19,15 @@ def offline_problems(settings: Settings) -> list[str]:
     return [
         *lock_problems(),
         *endpoints.key_problems(settings),
-        *without_keys(settings, ask_hub=True),
+        *without_keys(settings, ask_hub=True, rehearse=True),
     ]
 
 
-def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
-    """Return the problems but for keys: a stage whose replies are in the ledger needs none."""
+def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -> list[str]:
+    """Return the problems but for keys: a stage whose replies are in the ledger needs none.
+
+    With `rehearse`, the student's tokenizer is loaded and tried on every row, which takes seconds.
+    """
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         prompt_problems,
         endpoints.role_problems,
@@ -36,12 +39,20 @@ def without_keys(settings: Settings, *, ask_hub: bool) -> list[str]:
         inputs.source_problems,
         inputs.scorer_problems,
         inputs.calibrate_problems,
-        partial(student.student_problems, ask_hub=ask_hub),
+        partial(_student_problems, ask_hub=ask_hub, rehearse=rehearse),
         student.tune_problems,
+        student.random_seed_problems,
         endpoints.budget_problems,
         partial(student.disk_problems, ask_hub=ask_hub),
     )
     return [problem for look in looks for problem in look(settings)]
+
+
+def _student_problems(settings: Settings, *, ask_hub: bool, rehearse: bool) -> Iterator[str]:
+    problems = list(student.student_problems(settings, ask_hub=ask_hub))
+    yield from problems
+    if rehearse and not problems:
+        yield from student_rehearsal.rehearsal_problems(settings)
 
 
 def refuse(problems: list[str], ending: str = "") -> None:

@@ -16,6 +16,7 @@ from lion.config.settings import EMBEDDED, Settings, Student
 from lion.errors import ModelError
 from lion.student import hub
 from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, resolve
+from lion.student.weights import WeightHeaders, refuse_pointer
 
 
 def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
@@ -24,6 +25,19 @@ def student_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
         yield from checkpoint_problems(settings.student, ask_hub=ask_hub)
     except ModelError as error:
         yield str(error)
+
+
+_SEEDS = 1 << 32  # numpy's
+
+
+def random_seed_problems(settings: Settings) -> Iterator[str]:
+    """Yield a seed that numpy does not take: an iteration adds its depth to it."""
+    deepest = max((settings.depth(name) for name in settings.iterations), default=0)
+    if settings.random_seed + deepest >= _SEEDS:
+        yield (
+            f"random_seed: {settings.random_seed} is too large for numpy. Set it below "
+            f"{_SEEDS - deepest}."
+        )
 
 
 def tune_problems(settings: Settings) -> Iterator[str]:
@@ -53,7 +67,19 @@ def _has_accelerator() -> bool:
 
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
-_PICKLES = (".bin", ".pt", ".pth")
+_OTHER_WEIGHTS = (
+    *((suffix, hub.CONVERT) for suffix in (".bin", ".pt", ".pth", ".ckpt")),
+    (
+        ".gguf",
+        "A GGUF is quantized for llama.cpp and cannot be trained: name the checkpoint that it was "
+        "made from.",
+    ),
+    *(
+        (suffix, "Only the weights of PyTorch are read: name a checkpoint in safetensors.")
+        for suffix in (".h5", ".msgpack", ".npz", ".onnx", ".mlmodel")
+    ),
+)
+"""Files of weights that are not read, with what to do; the first suffix counts."""
 
 
 def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
@@ -113,7 +139,21 @@ def _folder_problems(name: str, folder: Path) -> list[str]:
         return _folder_problems(source.base, base) if base.is_dir() else []
     names = {path.name for path in folder.iterdir()}
     problems = _listing_problems(name, names)
-    if not problems and not _has_eos(folder):
+    if problems:
+        return problems
+    try:
+        layers = WeightHeaders(folder).layers
+        for tokenizer in sorted(names.intersection(_TOKENIZERS)):
+            refuse_pointer(folder / tokenizer)
+    except ModelError as error:
+        return [f"student.model: {error}"]
+    expected = _value(folder / CONFIG, "num_hidden_layers")
+    if isinstance(expected, int) and 0 < layers < expected:
+        problems.append(
+            f"student.model: {name} holds weights of {layers} layers, its {CONFIG} says "
+            f"{expected}. Download it again, or save the whole model."
+        )
+    if not _has_eos(folder):
         problems.append(
             f"student.model: {name} names no end-of-sequence token, so its answers would not end. "
             "Set `eos_token` in its tokenizer_config.json."
@@ -127,11 +167,11 @@ def _listing_problems(name: str, files: set[str]) -> list[str]:
     if CONFIG not in files:
         problems.append(f"student.model: {name} has no {CONFIG}. Name a Hugging Face checkpoint.")
     if not any(file.endswith(".safetensors") for file in files):
-        pickled = any(file.endswith(_PICKLES) for file in files)
-        problems.append(
-            f"student.model: {name} has no *.safetensors. "
-            + (hub.CONVERT if pickled else "Name a complete checkpoint.")
+        advice = next(
+            (advice for suffix, advice in _OTHER_WEIGHTS if any(f.endswith(suffix) for f in files)),
+            "Name a complete checkpoint.",
         )
+        problems.append(f"student.model: {name} has no *.safetensors. {advice}")
     if not files.intersection(_TOKENIZERS):
         problems.append(
             f"student.model: {name} has no tokenizer. Save its tokenizer beside the weights."
