@@ -226,7 +226,7 @@ def test_a_key_revoked_between_runs_stops_at_the_first_refusal(
     assert kept(tmp_path) == 10
 
 
-# --- background tasks ------------------------------------------------------------------------------
+# --- background tasks -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
