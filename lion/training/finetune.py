@@ -73,8 +73,8 @@ def finetune(
 ) -> TuneReport:
     """Fine-tune the student of folder `student` on `examples` and write the result to `out`.
 
-    `progress` is called with (step, steps, loss) at every point of the curve. States are written to
-    a folder of the training in `states_in`, and the training resumes from the last one there. Equal
+    `progress` is called with (step, steps, loss, tokens) at each point of the curve. States are
+    written to a folder of the training in `states_in`; it resumes from the last one there. Equal
     arguments on equal hardware with equal thread counts write equal bytes, killed or not. Every
     process of a launch calls it. Raises ModelError, SettingsError, and DataError where no example
     is short enough.

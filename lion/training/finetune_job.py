@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ def run_tuning(
                 hardware=hardware,
                 random_seed=random_seed,
                 states_in=states_in,
-                progress=lambda step, steps, _loss: update(step, steps),
+                progress=_shown(update),
             )
     job = states_in / "job"
     write_job(
@@ -142,8 +143,23 @@ def run_job(job: Path) -> None:
         return
     label = jsonl.read_document(job / _OPTIONS)["label"]
     with _alone(job), console.progress(label) as update:
-        report = _tune(job, lambda step, steps, _loss: update(step, steps))
+        report = _tune(job, _shown(update))
         jsonl.write_document(job / _REPORT, dataclasses.asdict(report))
+
+
+def _shown(update: console.Update) -> Progress:
+    """Return a callback that shows steps, supervised tokens a second, and the loss."""
+    first: tuple[float, int] | None = None
+
+    def progress(step: int, steps: int, loss: float, tokens: int) -> None:
+        nonlocal first
+        now = time.monotonic()
+        first = first or (now, tokens)
+        seconds, done = now - first[0], tokens - first[1]
+        rate = f"{done / seconds:,.0f} tokens/s, " if done else ""
+        update(step, steps, f"{rate}loss {loss:.3f}")
+
+    return progress
 
 
 def _tune(job: Path, progress: Progress | None) -> TuneReport:
