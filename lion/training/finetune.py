@@ -247,8 +247,8 @@ def _collator(
     if not whole and _packs(plain, hardware) and "position_ids" in takes:
         return Packed()
     masked = bool(getattr(plain.config, "output_router_logits", False))
-    pad = _pad_id(tokenizer, plain.config.get_text_config().vocab_size)
-    return Padded(pad, masked=masked, whole=whole)
+    vocabulary = getattr(plain.config.get_text_config(), "vocab_size", None)
+    return Padded(_pad_id(tokenizer, vocabulary), masked=masked, whole=whole)
 
 
 def _packs(model: Any, hardware: Hardware) -> bool:
@@ -317,13 +317,13 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
         return peft.get_peft_model(base, config)
 
 
-def _pad_id(tokenizer: Any, vocabulary: int) -> int:
+def _pad_id(tokenizer: Any, vocabulary: int | None) -> int:
     """Return an id to pad with, below `vocabulary`; padding is masked, so any id will do.
 
     A padding token is often added to a tokenizer alone, beyond the model's embeddings.
     """
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None and token < vocabulary:
+        if token is not None and (vocabulary is None or token < vocabulary):
             return int(token)
     return 0
 
