@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import yaml
-
-from lion.config import project
+from lion.config import project, yaml_file
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
@@ -182,10 +180,13 @@ def iterations(tree: Tree) -> Mapping[str, str | None]:
     DataError.
     """
     path = tree.local(project.PARAMS)
-    document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = {} if path is None else yaml_file.read_yaml(path)
     entries = document.get("iterations") if isinstance(document, dict) else None
     if not isinstance(entries, dict):
         raise DataError(f"{tree.name}: no params.yaml with `iterations`; run in a project's folder")
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or "previous" not in entry:
+            raise DataError(f"{tree.name}: params.yaml: iterations.{name} has no `previous`")
     return {project.BASE: None, **{str(name): entry["previous"] for name, entry in entries.items()}}
 
 
