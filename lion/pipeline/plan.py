@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lion.config import project
 from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
@@ -375,18 +375,25 @@ def _metrics(name: str, kind: type[M]) -> M | None:
 def remaining_stages() -> set[str]:
     """Return the stages that `dvc repro` would run, or may run later, as `teach@1`.
 
-    Raises DataError where the working folder is no DVC project.
+    Beside a run, its stage at work is one of them. Raises DataError where the working folder is no
+    DVC project.
     """
     import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
 
-    with dvc_project.open_repository() as repo:
-        changed = set(repo.status())
+    with dvc_project.open_beside_a_run() as repo:
         graph = repo.index.graph
-        stale = {stage for stage in graph if stage.addressing in changed}
+        stale = {stage for stage in graph if _has_changed(stage)}
         for stage in list(stale):
             stale |= networkx.ancestors(graph, stage)  # DVC's edges point to dependencies
         names = {stage.addressing for stage in stale}
     return {_named(name) for name in names}
+
+
+def _has_changed(stage: Any) -> bool:
+    try:
+        return bool(stage.status())
+    except FileNotFoundError:
+        return True  # the stage at work has just removed or replaced a file
 
 
 def _named(addressing: str) -> str:
