@@ -57,7 +57,7 @@ def open_repository() -> Iterator["Repo"]:
 
 @contextmanager
 def open_beside_a_run() -> Iterator["Repo"]:
-    """Yield the project's DVC repository for reading, with locks that nobody else sees.
+    """Yield the project's DVC repository for reading, with private locks.
 
     DVC's own status takes a lock that `dvc repro` holds while a stage runs. Raises as
     `open_repository` does.
