@@ -23,6 +23,7 @@ SLOW = {"polars", "scipy", "dvc", "pydantic", *CLIENT, *HEAVY}
 COMMAND_LINES = {  # -> what it must not load, whether or not the project has data
     "--help": SLOW | {"rich"},
     "profile": SLOW,
+    "new --help": SLOW,
     "table": SLOW - {"pydantic"},
     "check --offline": SLOW - {"pydantic", "dvc"},  # what DVC would refuse
     "make-room --dry-run": HEAVY | CLIENT | {"scipy", "polars"},
