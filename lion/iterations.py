@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -108,6 +108,9 @@ class Line:
     wasted: int | None = None
     throttled: int | None = None
     billed: int | None = None
+    accuracy_rows: int | None = None
+    accuracy_share_difference: float | None = None
+    accuracy_share_difference_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +211,17 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         wasted=_happened(records, "wasted"),
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
+        **({} if evaluate is None else _comparison(evaluate)),
     )
+
+
+def _comparison(evaluate: EvaluateMetrics) -> dict[str, Any]:
+    """Return the student's accuracy less the teacher's, as fields of a line."""
+    return {
+        "accuracy_rows": evaluate.accuracy_rows,
+        "accuracy_share_difference": evaluate.accuracy_share_difference,
+        "accuracy_share_difference_interval": _bounds(evaluate.difference_interval),
+    }
 
 
 def usage_by_role(name: str, read: Read = files.read_if) -> dict[Role, list[RoleUsage]]:

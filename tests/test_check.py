@@ -194,7 +194,18 @@ def test_files_that_dvc_would_not_see_change_are_told(workplace: Workplace) -> N
     write_rows(workplace.path / "tasks.jsonl", ROWS)
     (line,) = offline_problems(workplace.params(own_pool("tasks.jsonl")))
     assert line.startswith("inputs: tasks.jsonl lies outside inputs")
-    assert offline_problems(workplace.params({**own_pool("tasks.jsonl"), "inputs": "."})) == []
+
+
+@pytest.mark.parametrize("folder", [".", "./", "..", "data", ".lion", "inputs/.."])
+@pytest.mark.parametrize("parameter", ["inputs", "seed.depends_on"])
+def test_a_watched_folder_that_a_run_changes_is_told(
+    workplace: Workplace, parameter: str, folder: str
+) -> None:
+    """DVC refuses it, or would run every stage again for ever."""
+    for name in ("data", ".lion"):
+        (workplace.path / name).mkdir()
+    found = offline_problems(workplace.params({parameter: folder}))
+    assert [line for line in found if line.startswith(f"{parameter}: ") and "run writes" in line]
 
 
 @pytest.mark.parametrize(

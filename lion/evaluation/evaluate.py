@@ -22,7 +22,7 @@ from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, S
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Answer, Dropped, Instruction, Review
-from lion.statistics import Bootstrap, Estimate
+from lion.statistics import Estimate
 
 UNCATEGORISED = "uncategorised"
 
@@ -66,7 +66,7 @@ def evaluate(
     quality, unread, referee_usage = _quality(answered, answers, settings, clients, referee_prompts)
     return Evaluated(
         answers=answers,
-        accuracy=exam_marks(marks, settings.evaluate, settings.random_seed),
+        accuracy=exam_marks(marks, settings.evaluate),
         quality=quality,
         dropped=untaught + unread,
         teacher=teacher_usage,
@@ -114,7 +114,7 @@ def _quality(
         usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = exam_quality(reviews, settings.evaluate, settings.random_seed)
+    quality = exam_quality(reviews, settings.evaluate)
     return quality, dropped, usage
 
 
@@ -150,14 +150,14 @@ def mark(
     ]
 
 
-def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
+def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
     """Return macro accuracies (means over categories), their difference, and each category's."""
-    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
-    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
-    behind = statistics.difference([(row.student, row.teacher) for row in marks], bootstrap)
+    level = settings.confidence
+    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], level)
+    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], level)
+    behind = statistics.difference([(row.student, row.teacher) for row in marks], level)
     by_category = statistics.accuracy_by_category(
-        [(row.category, row.student) for row in marks], settings.confidence
+        [(row.category, row.student) for row in marks], level
     )
     return ExamMarks(
         accuracy_share=_value(student),
@@ -175,7 +175,7 @@ def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) ->
     )
 
 
-def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
+def exam_quality(reviews: Sequence[Review], settings: Evaluate) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
     The paper's relative response quality in its Setting 2 (evidence first, both orders averaged).
@@ -185,8 +185,7 @@ def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int
         for verdict in verdicts.verdicts(reviews, tau=0.0)
         if verdict.student_mean is not None and verdict.teacher_mean is not None
     ]
-    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    estimate = statistics.quality(pairs, bootstrap)
+    estimate = statistics.quality(pairs, settings.confidence)
     return ExamQuality(
         quality_percent=_value(estimate),
         quality_interval=PercentInterval.of(estimate),

@@ -68,9 +68,25 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
+    yield from _holds_outputs("inputs", folder)
+    yield from _holds_outputs("seed.depends_on", Path(settings.seed.depends_on))
     yield from _outside(paths, [folder, Path(settings.seed.depends_on)])
     for entry in settings.bootstrap.values():
         yield from _outside(entry.seeds, [folder, project.SEEDS])
+
+
+_WRITTEN = ("data", "metrics", "report", ".lion", ".dvc", ".git")
+"""What stages, DVC and git write in the project."""
+
+
+def _holds_outputs(parameter: str, folder: Path) -> Iterator[str]:
+    """Yield a problem of a watched folder that a run itself would change."""
+    inside = [name for name in _WRITTEN if Path(name).resolve().is_relative_to(folder.resolve())]
+    if inside or folder.resolve() == Path.cwd():
+        yield (
+            f"{parameter}: {folder} holds what a run writes ({', '.join(inside)}), so DVC refuses "
+            "it. Move your files into a folder of their own, and name that."
+        )
 
 
 def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
