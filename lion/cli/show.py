@@ -96,5 +96,5 @@ def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: boo
                 click.echo(orjson.dumps(exam_rows.row_as_json(row)))
         else:
             with console.paged():
-                console.stdout.print(exam_rows.rows_as_text(shown, whole))
+                console.stdout.print(exam_rows.exam_rows_as_text(shown, whole))
     console.say(f"{len(shown):,} of {len(matching):,} rows; the exam has {len(rows):,}")

@@ -1,6 +1,6 @@
 """Exam rows side by side: the question, what is expected, and the answers of teacher and student.
 
-The teacher's answers are read from the ledger, as the stage asked for them; nobody is asked.
+The teacher's answers are read from the ledger, as the stage asked for them; no request is sent.
 """
 
 import json
@@ -16,7 +16,7 @@ from lion.config.settings import Scorer, Settings
 from lion.discrimination import scorers
 from lion.errors import DataError, MissingRepliesError, SettingsError
 from lion.escape import DASH, clipped, inert
-from lion.llm.client import Asker
+from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
@@ -91,11 +91,13 @@ def _teacher_answers(exam: Sequence[Instruction], settings: Settings) -> Mapping
     answers: dict[str, str] = {}
     with (
         Ledger(project.ledger()) as ledger,
-        Asker(settings.teacher, settings.api, ledger, settings.random_seed, sends=False) as asker,
+        LLMClient(
+            settings.teacher, settings.api, ledger, settings.random_seed, sends=False
+        ) as client,
     ):
         for row in exam:
             try:
-                (outcome,) = asker.ask([teacher.answer_request(row, prompts)])
+                (outcome,) = client.complete([teacher.answer_request(row, prompts)])
             except MissingRepliesError:
                 continue
             answer = teacher.parse_answer(row, outcome, "keep")
@@ -146,7 +148,7 @@ def row_as_json(row: ExamRow) -> Row:
     return asdict(row)
 
 
-def rows_as_text(rows: Sequence[ExamRow], whole: bool) -> RenderableType:
+def exam_rows_as_text(rows: Sequence[ExamRow], whole: bool) -> RenderableType:
     """Return rows for a terminal of any width."""
     return Group(*(part for row in rows for part in _shown(row, whole)))
 
