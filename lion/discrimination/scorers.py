@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn, assert_never
 
 from lion.config.settings import Scorer
+from lion.discrimination import number_marks
+from lion.discrimination.numbers import Readings
 from lion.errors import DataError, SettingsError
 
 NO_EXPECTED = "no expected answer"
@@ -130,25 +132,6 @@ def _regex(option: str) -> Callable[[str, str], Mark]:
 
 # --- number ----------------------------------------------------------------------------------
 
-# Commas, spaces of the narrow kind and apostrophes group thousands, a point begins the decimals.
-# The exponent is bounded so that no answer costs the memory of a billion digits.
-_NUMBER = re.compile(
-    r"(?:(?<![\w.])[-+])?"
-    r"(?:[0-9]{1,3}(?:([,'\u2019\u00a0\u2009\u202f])[0-9]{3})(?:\1[0-9]{3})*(?![0-9])|[0-9]+)"
-    r"(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?|(?:(?<![\w.])[-+])?(?<![\w])\.[0-9]+"
-)
-_GROUPING = re.compile("[,'\u2019\u00a0\u2009\u202f]")
-
-
-def _last_number(text: str) -> Fraction | None:
-    # NFKC would turn the narrow spaces into plain ones, which separate numbers; so digits only.
-    plain = "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character
-        for character in text.replace("\u2212", "-")
-    )
-    last = _last_match(_NUMBER, plain)
-    return None if last is None else Fraction(Decimal(_GROUPING.sub("", last.group())))
-
 
 def _number(option: str) -> Callable[[str, str], Mark]:
     try:
@@ -159,14 +142,25 @@ def _number(option: str) -> Callable[[str, str], Mark]:
         _refuse("number", f"option {option!r} is no tolerance; it is finite and not negative")
 
     def _mark(answer: str, expected: str) -> Mark:
-        right, given = _last_number(expected), _last_number(answer)
-        if right is None:
-            return Mark(None, "no number in the expected answer")
-        if given is None:
-            return Mark(False, "no number in the answer")
-        return Mark(abs(given - right) <= Fraction(tolerance))
+        right = number_marks.reference(expected)
+        if isinstance(right, str):
+            return Mark(None, right)
+        return _compared(answer, right, Fraction(tolerance))
 
     return _mark
+
+
+def _compared(answer: str, right: Readings, tolerance: Fraction) -> Mark:
+    kind = right[0].kind
+    readings = number_marks.given(answer, kind)
+    if readings is None:
+        return Mark(False, f"no {kind} in the answer")
+    if any(value.same(other, tolerance) for value in readings for other in right):
+        return Mark(True)
+    if not readings:
+        return Mark(False, "the answer is an expression, which is not evaluated")
+    other = readings[0].kind
+    return Mark(False, None if other == kind else f"the answer is a {other}, not a {kind}")
 
 
 # --- json_schema -----------------------------------------------------------------------------
