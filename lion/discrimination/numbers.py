@@ -70,9 +70,9 @@ _GROUPED = "|".join(
 )
 _NUMERAL = (
     r"(?:(?<![0-9])(?:"
-    rf"(?!0[ ,'_])(?:{_GROUPED}"
-    r"|[0-9]{1,3}(?:\.[0-9]{3}){1,12},[0-9]+(?![0-9.])"  # 1.234,5
-    r"|[0-9]{1,3}(?:\.[0-9]{3}){2,12}(?![0-9.])"  # 1.234.567
+    rf"(?!0[0-9]{{0,2}}[ ,.'\u2019_{NARROW}])(?:{_GROUPED}"
+    r"|[0-9]{1,3}(?:\.[0-9]{3}){1,12},[0-9]+(?![0-9]|\.[0-9])"  # 1.234,5
+    r"|[0-9]{1,3}(?:\.[0-9]{3}){2,12}(?![0-9]|\.[0-9])"  # 1.234.567
     r"|[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])(?:\.[0-9]+)?"
     r"|[0-9]{1,2}(?:,[0-9]{2}){1,12},[0-9]{3}(?![0-9])(?:\.[0-9]+)?)"  # 12,34,567
     # a decimal comma: alone, and not before three digits, which are a group or a list's
@@ -198,7 +198,7 @@ def _colon(match: re.Match[str]) -> Readings:
 
 
 def _date(match: re.Match[str]) -> Readings:
-    """Return the date; none of 03/04/2024, whose day and month cannot be told apart."""
+    """Return the date; none of 03/04/2024, where day and month may be either."""
     parts = [int(part) for part in re.split(r"[-/.]\s?", match[0])]
     if match["iso"]:
         year, month, day = parts

@@ -6,21 +6,24 @@ ask the referee, whose judgement is no mark.
 """
 
 import importlib
+import importlib.util
 import json
 import re
 import sys
 import unicodedata
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, assert_never
 
 from lion.config.settings import Scorer
 from lion.discrimination import number_marks
+from lion.discrimination.math_process import MathProcess
 from lion.discrimination.numbers import Readings
 from lion.errors import DataError, SettingsError
 
@@ -42,10 +45,11 @@ def score(answer: str, expected: str | None, scorer: Scorer, row: str) -> Mark:
     """Mark `answer` against `expected`; `row` is the id that an error names.
 
     exact: equal after NFC, with outer white space stripped and inner white space folded; case and
-    punctuation count. regex: the first group of the last match, compared likewise. number: the last
-    number of the answer against the last of `expected`, within the tolerance of the option (else
-    equal). json_schema: the answer is JSON that the schema allows; `expected` is not looked at.
-    function: what the user's function of (answer, expected) returns.
+    punctuation count. regex: the first group of the last match, compared likewise. number: the
+    value that the answer comes to against that of `expected`, each as what it is, within the
+    tolerance of the option (else equal). math: as number, and what that does not read by
+    math-verify. json_schema: the answer is JSON that the schema allows; `expected` is not looked
+    at. function: what the user's function of (answer, expected) returns.
 
     Raises SettingsError where the scorer itself cannot be used, and DataError where the user's
     function fails.
@@ -70,6 +74,8 @@ def marker(scorer: Scorer) -> Marker:
             return _against_expected(_regex(option))
         case "number":
             return _against_expected(_number(option))
+        case "math":
+            return _against_expected(_math())
         case "json_schema":
             return _json_schema(option)
         case "function":
@@ -79,6 +85,17 @@ def marker(scorer: Scorer) -> Marker:
                 "the referee judges, it does not mark: ask lion.discrimination.pairwise"
             )
     assert_never(scorer.kind)
+
+
+def reference_problem(expected: str, scorer: Scorer) -> str | None:
+    """Return why `scorer` can mark no answer against `expected`; None where it can.
+
+    Looks at scorers that read `expected`, `number` and `math`.
+    """
+    if scorer.kind not in ("number", "math"):
+        return None
+    mark = marker(scorer)("?", expected)
+    return mark.reason if mark.correct is None else None
 
 
 def _against_expected(mark: Callable[[str, str], Mark]) -> Marker:
@@ -145,6 +162,8 @@ def _number(option: str) -> Callable[[str, str], Mark]:
         right = number_marks.reference(expected)
         if isinstance(right, str):
             return Mark(None, right)
+        if _plain(answer) == _plain(expected):
+            return Mark(True)
         return _compared(answer, right, Fraction(tolerance))
 
     return _mark
@@ -161,6 +180,34 @@ def _compared(answer: str, right: Readings, tolerance: Fraction) -> Mark:
         return Mark(False, "the answer is an expression, which is not evaluated")
     other = readings[0].kind
     return Mark(False, None if other == kind else f"the answer is a {other}, not a {kind}")
+
+
+# --- math ------------------------------------------------------------------------------------
+
+
+def _math() -> Callable[[str, str], Mark]:
+    if importlib.util.find_spec("math_verify") is None:
+        _refuse("math", "it needs the library math-verify; run `pip install -e '.[math]'`")
+    by_number, process = _number(""), MathProcess()
+
+    def _mark(answer: str, expected: str) -> Mark:
+        mark = by_number(answer, expected)  # exact, and of mixed numbers, times and thousands
+        if mark.correct or mark == Mark(False):
+            return mark
+        return MATH_MARKS[process.mark(expected, answer)]
+
+    return _mark
+
+
+MATH_MARKS: Mapping[str, Mark] = MappingProxyType(
+    {
+        "right": Mark(True),
+        "wrong": Mark(False),
+        "no_reference": Mark(None, "no mathematical expression in the expected answer"),
+        "no_answer": Mark(False, "no mathematical expression in the answer"),
+        "undecided": Mark(False, "math-verify takes too long over it"),
+    }
+)
 
 
 # --- json_schema -----------------------------------------------------------------------------

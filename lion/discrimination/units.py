@@ -44,6 +44,7 @@ _TABLE: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("86400", "day days"),
         ("604800", "week weeks"),
     ),
+    "length/duration": (("0.44704", "mph"), ("5/18", "kph kmh kmph")),
     "volume": (
         ("1", "l L liter liters litre litres Liter"),
         ("1/1000", "ml mL milliliter milliliters millilitre millilitres"),
