@@ -1,8 +1,7 @@
 """Each gate speaks of what it is there for, and of nothing else."""
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ import tiny
 from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
+from real_text import SHARED, real_rows
 
 from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
 from lion.generation.filters import quality
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)
 
 
@@ -112,22 +111,11 @@ def test_the_first_flaw_is_the_one_that_is_told() -> None:
     assert quality.reject_reason("\x00 read the following text", off, count) is None
 
 
-def real_rows() -> Iterator[tuple[str, str]]:
-    """Yield (instruction, input) of the real files; of self-instruct its first instance."""
-    for name in ("seed_tasks_175", "user_oriented_252"):
-        for line in (SHARED / f"{name}.jsonl").read_text("utf-8").splitlines():
-            row = json.loads(line)
-            yield row["instruction"], row["instances"][0]["input"]
-    for name in ("gpteacher_roleplay", "gpteacher_toolformer", "gsm8k_train"):
-        for row in json.loads((SHARED / f"{name}.json").read_text("utf-8")):
-            yield row["instruction"], row["input"]
-
-
 def test_real_instructions_never_point_at_nothing() -> None:
     """Of 18,719 written by people and by GPT-4; of those that come with an input, without it."""
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: the real instructions are not part of the project")
-    rows = list(real_rows())
+    rows = list(real_rows(SHARED))
     whole = [f"{instruction}\n\n{text}".strip() for instruction, text in rows]
     assert [text for text in whole if quality.absent_input(text) is not None] == []
     bare = [instruction for instruction, text in rows if text.strip()]
