@@ -176,10 +176,11 @@ class Scorer(Section):
     """How an answer is marked against `expected`; `option` is the scorer's own argument.
 
     exact: option unused. regex: the pattern whose first group is compared with `expected`.
-    number: the tolerance. json_schema: the path of a schema file. function: `module:name`.
+    number: the tolerance. math: unused. json_schema: the path of a schema file. function:
+    `module:name`.
     """
 
-    kind: Literal["exact", "regex", "number", "json_schema", "referee", "function"]
+    kind: Literal["exact", "regex", "number", "math", "json_schema", "referee", "function"]
     option: str | None
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from lion.discrimination import scorers
 from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
 from lion.readers import files, official_exams
+from lion.readers.formats import SourceRow
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
@@ -168,6 +169,46 @@ def exam_problems(settings: Settings) -> Iterator[str]:
             f"exam.file: {name}, line {bare[0]}: {len(bare)} of {len(rows)} rows bring no "
             f"`expected`, by which the scorer `{kind}` marks. Add it, or use the scorer `referee`."
         )
+    refused = _refused_references(rows, settings)
+    yield from (f"exam.file: {name}, {problem}" for problem in refused[:10])
+    if len(refused) > 10:
+        yield f"exam.file: {name}: and {len(refused) - 10} more rows"
+
+
+def _refused_references(rows: Sequence[SourceRow], settings: Settings) -> list[str]:
+    """Return the rows whose `expected` the exam's scorer cannot compare with, and why."""
+    scorer = settings.exam.scorer
+    try:
+        scorers.marker(scorer)
+    except LionError:
+        return []  # `scorer_problems` reports it
+    reasons = [
+        (row.line, scorers.reference_problem(row.expected, scorer))
+        for row in rows
+        if row.expected is not None
+    ]
+    return [f"line {line}: {reason}" for line, reason in reasons if reason is not None]
+
+
+def reference_problems(settings: Settings) -> Iterator[str]:
+    """Yield files of the pool with too many rows that a scorer in the referee's place cannot mark.
+
+    Too many is more than `review.max_dropped`: the stage would stop there.
+    """
+    if settings.review.judge != "scorer" or settings.seed.source == EMBEDDED:
+        return
+    task = TaskTemplate.declared(settings.task)
+    for name in settings.seed.source:
+        try:
+            rows = files.read_rows(Path(name), task).rows
+        except LionError:
+            continue  # `source_problems` reports it
+        refused = _refused_references(rows, settings)
+        if len(refused) > settings.review.max_dropped * len(rows):
+            yield (
+                f"seed.source: {name}, {refused[0]}. So of {len(refused)} of {len(rows)} rows, by "
+                "which review.judge: scorer marks; more than review.max_dropped."
+            )
 
 
 def official_exam_problems(settings: Settings) -> Iterator[str]:

@@ -37,6 +37,7 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         inputs.exam_problems,
         inputs.official_exam_problems,
         inputs.source_problems,
+        inputs.reference_problems,
         inputs.scorer_problems,
         inputs.calibrate_problems,
         partial(_student_problems, ask_hub=ask_hub, rehearse=rehearse),
