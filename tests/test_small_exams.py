@@ -3,8 +3,7 @@
 from dataclasses import MISSING, fields
 from typing import Any
 
-from lion.metrics.iterations import Judge, Line
-
+from lion.iterations import Judge, Line
 from lion.reporting import table
 
 
