@@ -24,6 +24,7 @@ RUNTIME = {
     "lion/escape.py": "what a person sees",
     "lion/failure_limit.py": "stops a phase, or does not; changes no row",
     "lion/llm": "sends what prompting builds, and keeps replies: retries and pace decide nothing",
+    "lion/locks.py": "what a person sees of a lock that is waited for",
     "lion/metrics": "names and types: a file with other ones is refused where it is read",
     "lion/pipeline": "the frame of a stage, checks, the plan",
     "lion/records": "rows carry `format`, which changes where the bytes mean something else",
