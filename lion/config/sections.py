@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lion.config.endpoint_settings import (
+    EMBEDDED,
     Count,
     EmbeddingEndpoint,
     Positive,
@@ -14,6 +15,10 @@ from lion.config.endpoint_settings import (
     Served,
     Share,
 )
+
+TICKETS = "tickets"
+"""The value of `seed.source` and `exam.file` for the simulator's narrow task."""
+TICKET_FIELDS = ("subject", "body")
 
 
 class Turn(Section):
@@ -71,7 +76,7 @@ class BootstrapSettings(Section):
 class Seed(Section):
     """Where the base pool comes from; `depends_on` is a path that the stage depends on as well."""
 
-    source: Literal["embedded"] | list[str]
+    source: Literal["embedded", "tickets"] | list[str]
     depends_on: Annotated[str, Field(min_length=1)]
     size: Positive
     skew: Annotated[float, Field(ge=0)]
@@ -79,6 +84,11 @@ class Seed(Section):
     holdout: Count
     on_bad_row: Literal["error", "drop"]
     on_contaminated: Literal["error", "drop"]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator draws the pool: its task families, or its support tickets."""
+        return isinstance(self.source, str)
 
 
 class Decontaminate(Section):
@@ -196,6 +206,11 @@ class Exam(Section):
     file: str | None
     size: Positive
     scorer: Scorer
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator draws the exam: its task families, or its support tickets."""
+        return self.file in (EMBEDDED, TICKETS)
 
 
 class ReviewSettings(Section):

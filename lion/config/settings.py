@@ -25,6 +25,8 @@ from lion.config.endpoint_settings import (
     Thinking,
 )
 from lion.config.sections import (
+    TICKET_FIELDS,
+    TICKETS,
     Answering,
     BootstrapSettings,
     Calibrate,
@@ -53,6 +55,7 @@ from lion.errors import SettingsError
 __all__ = [
     "EMBEDDED",
     "ROLES",
+    "TICKETS",
     "Answering",
     "Api",
     "BootstrapSettings",
@@ -174,6 +177,16 @@ class Settings(Section):
             raise ValueError(
                 "quality.max_tokens: the embedded student's tokenizer is made from the pool "
                 "itself; set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tickets_are_declared(self) -> Self:
+        drawn = TICKETS in (self.seed.source, self.exam.file)
+        if drawn and sorted(self.task.fields) != sorted(TICKET_FIELDS):
+            raise ValueError(
+                f"task.fields: simulated tickets have {' and '.join(TICKET_FIELDS)}; declare them "
+                "as profiles/narrow.yaml does, or name files in seed.source and exam.file"
             )
         return self
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lion.config import project
-from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
+from lion.config.settings import Endpoint, Generate, Mode, Settings
 from lion.llm.prices import Prices
 from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import ReviewMetrics
@@ -343,7 +343,7 @@ def _base_rows(settings: Settings) -> int:
     pool = project.data(project.BASE, "train_pool.jsonl")
     if StaleOutputs.of_workspace().has_current(pool):
         return len(jsonl.read(pool, Instruction))
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         return settings.seed.size
     rows = sum(
         settings.bootstrap[project.BASE].size
@@ -359,7 +359,7 @@ def _exam_rows(settings: Settings) -> int:
         return len(jsonl.read(project.EXAM, Instruction))
     if settings.exam.file is None:
         return settings.seed.holdout
-    if settings.exam.file == EMBEDDED:
+    if settings.exam.simulated:
         return settings.exam.size
     return _rows(settings.exam.file)
 

@@ -16,7 +16,7 @@ from lion.readers.formats import SourceRow
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the seeds of bootstrap, and of params that use its pool."""
     grown = str(project.BOOTSTRAPPED)
-    sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
+    sown = not settings.seed.simulated and grown in settings.seed.source
     if sown != bool(settings.bootstrap):
         yield (
             f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
@@ -60,8 +60,8 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
 
     Their changes would not rerun a stage.
     """
-    paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
-    paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    paths = [] if settings.seed.simulated else list(settings.seed.source)
+    paths += [] if settings.exam.file is None or settings.exam.simulated else [settings.exam.file]
     paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
     paths += [] if anchors in (None, "exam") else [str(anchors)]
@@ -101,7 +101,7 @@ def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 
 def source_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the base pool's files, and of its size for what params ask."""
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         yield from _too_few_parents(settings, settings.seed.size)
         return
     rows, task = 0, TaskTemplate.declared(settings.task)
@@ -152,9 +152,9 @@ def exam_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's file and of `decontaminate.against`."""
     for further in settings.decontaminate.against:
         yield from file_problems("decontaminate.against", further, "error")
-    if settings.exam.file in (None, EMBEDDED):
+    if settings.exam.file is None or settings.exam.simulated:
         return
-    name, task = str(settings.exam.file), TaskTemplate.declared(settings.task)
+    name, task = settings.exam.file, TaskTemplate.declared(settings.task)
     problems = list(file_problems("exam.file", name, "error", task))
     yield from problems
     if settings.seed.holdout:
@@ -244,7 +244,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
         return
     yield from anchor_problems(settings)
     second = calibrate.second
-    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+    if second and second.base_url == EMBEDDED and not settings.seed.simulated:
         yield (
             "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
             "Name an endpoint."
