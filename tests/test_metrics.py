@@ -36,7 +36,13 @@ COUNTS = {
     *("requests", "failed", "replies_without_usage"),
     *("responses", "judged", "reviews", "samples", "hard", "easy", "undecided", "ties", "basis"),
     *("decided", "unchecked", "audited", "agreeing", "both_orders", "contradictory"),
-    *("accuracy_rows", "teacher_accuracy_rows", "difference_rows", "quality_rows"),
+    *(
+        "confusion_rows",
+        "accuracy_rows",
+        "teacher_accuracy_rows",
+        "difference_rows",
+        "quality_rows",
+    ),
     *("items", "official_items", "win", "tie", "loss", "questions"),
     *("needed", "hits", "calls", "retries", "wasted", "throttled", "billed", "unpriced"),
 }

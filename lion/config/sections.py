@@ -182,21 +182,44 @@ class Teach(Section):
 HalfJudged = Literal["undecided", "one_order"]
 
 
+class NumberRule(Section):
+    """A field of JSON that is a number, right within the tolerance `number`."""
+
+    number: Annotated[float, Field(ge=0)]
+
+
+FieldRule = Literal["label", "exact", "set", "text"] | NumberRule
+"""How a field is compared. label: exactly, one of few values, with a confusion matrix. set: a list
+without regard to order. text: without regard to case, white space and closing punctuation."""
+
+
 class Scorer(Section):
     """How an answer is marked against `expected`; `option` is the scorer's own argument.
 
     exact: option unused. regex: the pattern whose first group is compared with `expected`.
-    number: the tolerance. math: unused. json_schema: the path of a schema file. function:
-    `module:name`.
+    number: the tolerance. math: unused. json_schema: the path of a schema file. json: the same or
+    null, and `fields`, the rule of each. function: `module:name`.
     """
 
-    kind: Literal["exact", "regex", "number", "math", "json_schema", "referee", "function"]
+    kind: Literal[
+        "exact", "regex", "number", "math", "json_schema", "json", "referee", "function"
+    ]
     option: str | None
+    fields: dict[str, FieldRule] = Field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Return the same number for equal scorers: markers are cached by scorer."""
+        return hash((self.kind, self.option, tuple(self.fields)))
 
     @model_validator(mode="after")
     def _option_fits(self) -> Self:
         if self.kind in ("regex", "json_schema", "function") and not self.option:
             raise ValueError(f"scorer `{self.kind}` needs `option`")
+        if (self.kind == "json") != bool(self.fields):
+            raise ValueError(
+                "`fields` goes with scorer `json` alone; write {kind: json, option: null, "
+                "fields: {label: label, order: exact}}"
+            )
         return self
 
 
