@@ -173,9 +173,16 @@ class Generate(Section):
 
 
 class Teach(Section):
-    """Asking the teacher for the answers of a Train Pool."""
+    """Asking the teacher for the answers of a Train Pool.
+
+    `filter`: which answers are trained on: all, those in the form that exam.scorer reads, or those
+    that are also right where the row has an expected answer. One that is rejected is asked for
+    again, in all at most `samples` times, and then dropped.
+    """
 
     truncated: Literal["drop", "keep"]
+    filter: Literal["none", "valid", "correct"]
+    samples: Positive
     max_dropped: Share
 
 
@@ -224,10 +231,15 @@ class Scorer(Section):
 
 
 class Exam(Section):
-    """The held-out examination that no pool and no generator ever sees."""
+    """The held-out examination that no pool and no generator ever sees.
+
+    The run stops after its first calls, at most 50, where the teacher is right on a smaller share
+    of exam rows than `teacher_at_least`; 0 asks nothing.
+    """
 
     file: str | None
     size: Positive
+    teacher_at_least: Share
     scorer: Scorer
 
     @property

@@ -88,6 +88,7 @@ __all__ = [
     "Split",
     "Student",
     "TaskSettings",
+    "Teach",
     "Thinking",
     "Tune",
     "endpoints",

@@ -79,15 +79,23 @@ def mark_fields(
 
     Without a schema an answer is valid where it is an object with each of the fields.
     """
-    value, invalid = parse_json(answer)
+    value, invalid = validity_problem(answer, rules, validity)
     fields: Mapping[str, object] = value if isinstance(value, dict) else {}
-    if invalid is None:
-        invalid = validity(value) if validity is not None else _lacks(value, rules)
     right = {
         name: name in fields and _equal(fields[name], expected[name], rule)
         for name, rule in rules.items()
     }
     return FieldMarks(right, invalid, fields)
+
+
+def validity_problem(
+    answer: str, rules: Mapping[str, FieldRule], validity: Validity | None
+) -> tuple[object, str | None]:
+    """Return the value of an answer, and why the answer is invalid, if it is (`mark_fields`)."""
+    value, problem = parse_json(answer)
+    if problem is not None:
+        return None, problem
+    return value, validity(value) if validity is not None else _lacks(value, rules)
 
 
 def same_json(answer: str, expected: str) -> bool | None:

@@ -65,8 +65,18 @@ class GenerateMetrics(Metrics, frozen=True):
         return {"hard": self.hard, "easy": self.easy}
 
 
+class TeacherTrial(Metrics, frozen=True):
+    """The teacher's accuracy on the exam rows of its first batch."""
+
+    accuracy_share: float
+    rows: int
+
+
 class TeachMetrics(Metrics, frozen=True):
-    """teach.json: `taught` rows have an answer now, of `cache_pool` in all."""
+    """teach.json: `taught` rows have an answer now, of `cache_pool` in all.
+
+    `trial` is of the base, where params ask for it.
+    """
 
     FILE: ClassVar[str] = "teach"
 
@@ -74,6 +84,7 @@ class TeachMetrics(Metrics, frozen=True):
     cache_pool: int
     dropped: dict[str, int]
     teacher: RoleUsage
+    trial: TeacherTrial | None = None
 
 
 class TuneMetrics(Metrics, frozen=True):
