@@ -362,7 +362,12 @@ class Respond(Section):
 
 
 class Tune(Section):
-    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
+    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps.
+
+    A `validation_share` of the base pool is never trained on: the student has the weights of the
+    smallest loss on it, and training stops after `stop_after` validations, of 20, without a smaller
+    one.
+    """
 
     method: Literal["full", "lora", "qlora"]
     optimizer: Literal["adamw", "muon"]
@@ -381,6 +386,8 @@ class Tune(Section):
     replay: Annotated[float, Field(ge=0)]
     lora_rank: Positive
     gradient_checkpointing: bool
+    validation_share: Annotated[float, Field(ge=0, lt=1)]
+    stop_after: Positive | None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

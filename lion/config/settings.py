@@ -67,6 +67,7 @@ __all__ = [
     "Endpoint",
     "Evaluate",
     "Exam",
+    "Exams",
     "FieldRule",
     "Generate",
     "HalfJudged",

@@ -128,7 +128,7 @@ def schema_validity(option: str) -> Validity:
 
     def problem_of(value: object) -> str | None:
         try:
-            problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
+            problem = jsonschema.exceptions.best_match(validator.iter_errors(value))  # type: ignore[arg-type]  # any JSON value
         except referencing.exceptions.Unresolvable as error:
             raise _schema_error(f"{option}: $ref {error.ref} is not in the file") from error
         return None if problem is None else f"{problem.json_path}: {problem.message:.200}"

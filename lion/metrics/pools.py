@@ -88,7 +88,10 @@ class TeachMetrics(Metrics, frozen=True):
 
 
 class TuneMetrics(Metrics, frozen=True):
-    """tune.json: what the student was tuned on; `final_loss_nats` is the last mean per token."""
+    """tune.json: what the student was tuned on; `final_loss_nats` is the last mean per token.
+
+    Where rows were kept apart for validation: their number, and the step whose weights were best.
+    """
 
     FILE: ClassVar[str] = "tune"
 
@@ -99,3 +102,6 @@ class TuneMetrics(Metrics, frozen=True):
     steps: int
     supervised_tokens: int
     final_loss_nats: float | None
+    validation_rows: int | None = None
+    best_step: int | None = None
+    validation_loss_nats: float | None = None
