@@ -163,7 +163,7 @@ class Settings(Section):
     hardware: Hardware
     budget: Budget
     base: Base
-    iterations: Annotated[dict[str, IterationSettings], Field(min_length=1)]
+    iterations: dict[str, IterationSettings]
 
     @field_validator("bootstrap", mode="before")
     @classmethod

@@ -6,9 +6,11 @@ Writes no file.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lion import pools
 from lion.config.settings import Settings, Teach
+from lion.errors import MissingRepliesError
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.llm.protocols import Client, Clients
 from lion.llm.request_set import DropLimit
@@ -55,8 +57,9 @@ def teach(
     """
     rules = settings.teach
     with clients.open("teacher", settings.teacher) as client:
-        tried = None if trial is None else trial(client)
-        answers, rejected = _answers(new, client, templates, rules, reject)
+        ask = partial(_answers, new, client, templates, rules, reject)
+        tried = None if trial is None else _tried(trial, client, ask)
+        answers, rejected = ask()
         usage = client.usage.versioned()
     failed = [row for row in answers.values() if isinstance(row, Dropped)]
     check_dropped(failed, rules.max_dropped, len(new), "teach.max_dropped")
@@ -66,6 +69,22 @@ def teach(
     ]
     dropped = [row for row in answers.values() if isinstance(row, Dropped)]
     return Taught(taught, pools.grow(cache, taught), dropped, usage, tried)
+
+
+def _tried(trial: Trial, client: Client, ask: Callable[[], object]) -> TeacherTrial:
+    """Return the result of the trial.
+
+    In a rehearsal, which sends nothing, the missing replies of the answers are counted with those
+    of the trial.
+    """
+    try:
+        return trial(client)
+    except MissingRepliesError as first:
+        try:
+            ask()
+        except MissingRepliesError as more:
+            raise MissingRepliesError(first.missing + more.missing) from first
+        raise
 
 
 def _answers(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from lion.config import project
 from lion.config.settings import Endpoint, Generate, Mode, Settings
+from lion.discrimination.teacher_trial import TRIAL_ROWS
 from lion.llm.prices import Prices
 from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import ReviewMetrics
@@ -142,10 +143,11 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
     if settings.seed.answers == "ask":
-        yield "teach@0", "teacher", sizes.base
+        trial = min(TRIAL_ROWS, sizes.exam) if settings.exam.teacher_at_least else 0
+    yield "teach@0", "teacher", sizes.base + trial
     quality = min(settings.evaluate.quality, sizes.exam)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
-    yield "evaluate@0", "teacher", examined
+    yield "evaluate@0", "teacher", max(0, examined - trial)
     yield "evaluate@0", "referee", 2 * quality
     cache = {project.BASE: sizes.base}
     kept = _acceptance(settings.iterations, GenerateMetrics)
