@@ -38,7 +38,7 @@ TINY: Mapping[str, Any] = {
     "respond.limit": 20,
     "generate.hard": 6,
     "generate.easy": 4,
-    "generate.round": 8,
+    "generate.requests_per_round": 8,
     "tune.steps": 3,
     "base.tune.steps": 8,
     "evaluate.quality": 6,
