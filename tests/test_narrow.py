@@ -4,19 +4,17 @@ Quick: tiny sizes, the stages called one after the other in this process. Slow: 
 is, by a real `dvc repro`.
 """
 
-import importlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from dvc.repo import Repo
-from fixtures import ROOT, override
+from fixtures import ROOT
+from narrow import BASE, LOOP, NARROW, TINY, narrow_folder, run_stages
 from pipeline import Project
 
 from lion.cli import main
@@ -26,50 +24,16 @@ from lion.conversations import TaskTemplate
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics, TeachMetrics, TuneMetrics
-from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction
 from lion.simulator.tickets import read_ticket
-
-NARROW: dict[str, Any] = yaml.safe_load((ROOT / "profiles/narrow.yaml").read_text())
-TINY: Mapping[str, Any] = {
-    "seed.size": 120,
-    "exam.size": 36,
-    "respond.limit": 20,
-    "generate.hard": 6,
-    "generate.easy": 4,
-    "generate.requests_per_round": 8,
-    "tune.steps": 3,
-    "base.tune.steps": 8,
-    "evaluate.quality": 6,
-    "evaluate.resamples": 20,
-    "hardware.save_every": None,
-    "iterations": {"1": {"previous": "0", "generate": {}, "tune": {}}},
-}
-BASE = ("seed", "teach", "tune", "evaluate")
-LOOP = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
-
-
-def run_stages(changes: Mapping[str, Any], *stages: str) -> dict[str, str]:
-    """Write params.yaml and run stages such as `teach@1`; return their closing sentences."""
-    changed = override(NARROW, changes)
-    Path("params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
-    settings, sentences = read_settings(changed), {}
-    for name in stages:
-        stage, _, iteration = name.partition("@")
-        stage_main = importlib.import_module(f"stages.{stage}").main
-        sentences[name] = stage_main(Work(stage, iteration, settings))
-    return sentences
 
 
 @pytest.fixture(scope="module")
 def finished_narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield a folder in which base and one iteration of the tiny profile ran."""
     root = tmp_path_factory.mktemp("narrow")
-    for name in ("prompts", "scorers"):
-        shutil.copytree(ROOT / name, root / name)
-    for name in ("inputs", "seeds"):
-        (root / name).mkdir()
+    narrow_folder(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         run_stages(TINY, *(f"{stage}@0" for stage in BASE))
