@@ -110,7 +110,9 @@ def test_given_rows_alone_go_through_plan_table_page_and_report(
     with Repo(str(root)) as repo:
         names = {stage.addressing for stage in repo.index.stages}
     assert names == {"seed", "base-teach", "base-tune", "base-evaluate", "report"}
-    assert re.search(r"^ 0 +\d+", lion("table"), re.MULTILINE)
+    table = lion("table")
+    assert re.search(r"^ 0 +\d+", table, re.MULTILINE)
+    assert re.search(r"^fields in 0: label .* %, urgency .* %, order .* %, valid", table, re.M)
     plan = json.loads(lion("plan", "--json"))
     assert {need["stage"] for need in plan} <= {"teach@0", "evaluate@0"}
     lion("report")
