@@ -20,6 +20,8 @@ from lion.llm.ledger import Ledger
 from lion.metrics import files
 from lion.metrics.pools import TeachMetrics
 from lion.pipeline.checks.offline import without_keys
+from lion.pipeline.plan import Exact
+from lion.pipeline.rehearsal import rehearse
 from lion.pipeline.stage import Work
 from lion.records import jsonl
 from lion.records.rows import Instruction
@@ -124,6 +126,17 @@ def test_a_useless_teacher_is_stopped_within_its_first_batch(workplace: Workplac
     with Ledger(project.ledger()) as ledger:
         assert ledger.count() == 50
     assert not (workplace.path / "data/0/cache_pool.jsonl").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_plan_counts_the_trial_and_all_that_follows_it() -> None:
+    """Nothing is asked yet: the trial's replies are missing, and so are those behind it."""
+    settings = narrow()
+    jsonl.write(project.data("0", "train_pool.jsonl"), rows(hardest(30, 1), settings, "seed"))
+    jsonl.write(project.EXAM, rows(hardest(80, 2), settings, "exam"))
+    with Ledger(project.ledger()) as ledger:
+        certain = rehearse(settings, {"teach@0"}, ledger)
+    assert certain["teach@0", "teacher"] == Exact(hits=0, missing=80)
 
 
 @pytest.mark.parametrize(
