@@ -136,7 +136,7 @@ def test_the_plan_counts_the_trial_and_all_that_follows_it() -> None:
     jsonl.write(project.EXAM, rows(hardest(80, 2), settings, "exam"))
     with Ledger(project.ledger()) as ledger:
         certain = rehearse(settings, {"teach@0"}, ledger)
-    assert certain["teach@0", "teacher"] == Exact(hits=0, missing=80)
+    assert certain["teach@0", "teacher"] == Exact(in_ledger=0, missing=80)
 
 
 @pytest.mark.parametrize(
