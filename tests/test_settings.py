@@ -140,6 +140,8 @@ def test_what_is_no_mapping_is_refused(document_: object) -> None:
         ({"tune.optimizer": "adamw"}, "tune: `matrix_learning_rate` goes with"),
         ({"teacher.request": {"seed": 3}}, "teacher: request.seed is set by Lion itself"),
         ({"referee.request": {"stream": True}}, "referee: request.stream is set by Lion itself"),
+        ({"tune.stop_after": 3}, "tune: `stop_after` counts validations"),
+        ({"seed.source": "tickets"}, "task.fields: simulated tickets have subject and body"),
         ({"exam.scorer": {"kind": "regex", "option": None}}, "exam.scorer: scorer `regex` needs"),
         ({"iterations": {}}, "iterations: "),
     ],

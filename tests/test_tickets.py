@@ -177,7 +177,8 @@ def test_bootstrap_continues_a_list_of_tickets() -> None:
     tasks = "\n\n".join(f"[Task {n} {code}]\n{text}" for n, text in enumerate(examples, start=1))
     values = {"task": "JSON", "tasks": tasks, "first": "4", "last": "6", "form": "it"}
     written = reply(prompt("bootstrap/input.txt", fence=code, **values), 3)
-    marks = re.findall(rf"^\[Task (\d+) {code}\]$", written, re.MULTILINE)
-    assert marks == ["4", "5", "6"]
+    assert re.findall(rf"^\[Task (\d+) {code}\]$", written, re.M) == ["4", "5", "6"]
+    endless = prompt("bootstrap/input.txt", fence=code, **{**values, "last": "999999"})
+    assert reply(endless, 3).count(code) == 100
     new = [text.strip() for text in re.split(r"^\[Task .*\]$", written, flags=re.MULTILINE)[1:]]
     assert all(read_ticket(text) and set(json.loads(text)) == {"subject", "body"} for text in new)

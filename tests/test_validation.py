@@ -80,7 +80,8 @@ def test_validation_changes_nothing_else(folder: Path, tmp_path: Path) -> None:
 def test_training_stops_after_so_many_validations_without_a_smaller_loss(
     folder: Path, tmp_path: Path
 ) -> None:
-    report = run(folder, tmp_path / "out", examples(folder)[3:], stop_after=3)
+    stopping = {"stop_after": 3, "validation_share": 0.1}
+    report = run(folder, tmp_path / "out", examples(folder)[3:], **stopping)
     assert report.best is not None
     assert report.steps == report.best.step + 3 * (60 // VALIDATIONS)
     assert report.curve[-1].step == report.steps < 60

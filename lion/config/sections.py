@@ -396,6 +396,12 @@ class Tune(Section):
         return self
 
     @model_validator(mode="after")
+    def _stops_by_validation(self) -> Self:
+        if self.stop_after is not None and not self.validation_share:
+            raise ValueError("`stop_after` counts validations; set `validation_share`, as to 0.05")
+        return self
+
+    @model_validator(mode="after")
     def _muon_has_its_rate(self) -> Self:
         if (self.optimizer == "muon") != (self.matrix_learning_rate is not None):
             raise ValueError("`matrix_learning_rate` goes with `optimizer: muon`, else null")

@@ -402,5 +402,5 @@ def _describe(error: ValidationError, place: str) -> list[str]:
             message = f"renamed to {renamed[name]}; change the name in params.yaml"
         elif shown and name.rpartition(".")[2] not in _SECRET:
             message += f", found {problem['input']!r:.60}{_hinted(problem)}"
-        lines.append(f"{name}: {message}")
+        lines.append(f"{name}: {message}" if name else message)
     return lines

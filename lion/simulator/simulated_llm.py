@@ -31,7 +31,8 @@ _OPENING = re.compile(
     rf"^\[(?:{'|'.join((_GIVEN, _REQUEST, *_ANSWERS))}) ([^\s\]]+)\][ \t]*$", re.MULTILINE
 )
 _RARER = re.compile(r"\brarer\b", re.IGNORECASE)
-_EXAMPLE = re.compile(r"\[Task ([0-9]+) ([^\s\]]+)\]")
+_EXAMPLE = re.compile(r"\[Task ([0-9]{1,6}) ([^\s\]]+)\]")
+_MOST_TASKS = 100  # of one reply, whatever a prompt asks for
 
 # For the rarest families, the prompt for a rarer task leads to one of the last few.
 _RAREST = 3
@@ -160,10 +161,12 @@ def _continue_list(prompt: str, random: Random) -> str | None:
     readable = [text for text in examples if solve(text) or read_ticket(text)]
     if not readable:
         return None
+    first = len(examples) + 1
+    last = min(max(int(number) for number, _ in marks), first + _MOST_TASKS - 1)
     return "\n\n".join(
         f"[Task {number} {code}]\n"
         + _generate(random.choice(readable), random, rarer=random.random() < 0.5)
-        for number in range(len(examples) + 1, max(int(number) for number, _ in marks) + 1)
+        for number in range(first, last + 1)
     )
 
 

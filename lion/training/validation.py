@@ -101,11 +101,10 @@ class Validation(TrainerCallback):
             control.should_training_stop = True
 
     def restore_best(self) -> None:
-        """Load the weights of the best point; the last ones are there already where it is last."""
+        """Load the weights of the best point, in the main process, which writes the student."""
         best = self.best
-        if best is None or best is self.points[-1]:
+        if best is None or best is self.points[-1] or not self._trainer.is_world_process_zero():
             return
-        self._trainer.accelerator.wait_for_everyone()
         saved = load_file(self._folder / _WEIGHTS)
         with torch.no_grad():
             for name, weight in self._trainable().items():
