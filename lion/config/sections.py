@@ -208,9 +208,7 @@ class Scorer(Section):
     null, and `fields`, the rule of each. function: `module:name`.
     """
 
-    kind: Literal[
-        "exact", "regex", "number", "math", "json_schema", "json", "referee", "function"
-    ]
+    kind: Literal["exact", "regex", "number", "math", "json_schema", "json", "referee", "function"]
     option: str | None
     fields: dict[str, FieldRule] = Field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, assert_never
+from typing import Any, NoReturn
 
 from lion.config.settings import Scorer
 from lion.discrimination import json_scorer, number_marks
@@ -69,27 +69,9 @@ def marker(scorer: Scorer) -> Marker:
 
     So `lion check` can call it before anything is spent. Raises SettingsError.
     """
-    option = scorer.option or ""
-    match scorer.kind:
-        case "exact":
-            return _against_expected(_exact)
-        case "regex":
-            return _against_expected(_regex(option))
-        case "number":
-            return _against_expected(_number(option))
-        case "math":
-            return _against_expected(_math())
-        case "json_schema":
-            return _json_schema(option)
-        case "json":
-            return _json(scorer)
-        case "function":
-            return _against_expected(_function(option))
-        case "referee":
-            raise ValueError(
-                "the referee judges, it does not mark: ask lion.discrimination.pairwise"
-            )
-    assert_never(scorer.kind)
+    if scorer.kind == "referee":
+        raise ValueError("the referee judges, it does not mark: ask lion.discrimination.pairwise")
+    return _MARKERS[scorer.kind](scorer)
 
 
 def reference_problem(expected: str, scorer: Scorer) -> str | None:
@@ -298,3 +280,16 @@ def _import(option: str) -> Callable[[str, str], Any]:
     if not callable(function):
         _refuse("function", f"{option} is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]  # its result is checked at every call
+
+
+_MARKERS: Mapping[str, Callable[[Scorer], Marker]] = MappingProxyType(
+    {
+        "exact": lambda _: _against_expected(_exact),
+        "regex": lambda scorer: _against_expected(_regex(scorer.option or "")),
+        "number": lambda scorer: _against_expected(_number(scorer.option or "")),
+        "math": lambda _: _against_expected(_math()),
+        "json_schema": lambda scorer: _json_schema(scorer.option or ""),
+        "json": _json,
+        "function": lambda scorer: _against_expected(_function(scorer.option or "")),
+    }
+)

@@ -51,7 +51,7 @@ def teacher_trial(
 
     Raises DataError with the five worst answers where it is below `exam.teacher_at_least`.
     """
-    outcomes = client.ask([teacher.answer_request(row, templates) for row in rows])
+    outcomes = client.complete([teacher.answer_request(row, templates) for row in rows])
     answered = []
     for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, Reply):

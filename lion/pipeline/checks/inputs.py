@@ -213,9 +213,9 @@ def reference_problems(settings: Settings) -> Iterator[str]:
             )
 
 
-_COMPARING = ("exact", "number", "json", "json_schema")
+_COMPARING = ("exact", "json", "json_schema")
 """Scorers for which an expected answer is itself a right answer. A pattern or a function may look
-for more than that."""
+for more than that; numbers have `scorers.reference_problem`."""
 
 
 def _expected_problems(settings: Settings, place: str, rows: Sequence[SourceRow]) -> Iterator[str]:
