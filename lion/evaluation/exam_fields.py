@@ -32,7 +32,7 @@ def exam_fields(
 
     def marked(texts: Mapping[str, str]) -> dict[str, FieldMarks]:
         marks = {id: mark(texts[id], expected[id]) for id in expected if id in texts}
-        return {id: found for id, found in marks.items() if isinstance(found, FieldMarks)}
+        return {id: row for id, row in marks.items() if isinstance(row, FieldMarks)}
 
     student, teacher = marked(answers), marked(taught)
     return ExamFields(

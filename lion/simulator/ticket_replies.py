@@ -56,8 +56,8 @@ def score_ticket(facts: TicketFacts, answer: str) -> int:
     """Return the score of an answer: 10 right, 9 right in another form, else 1 to 6."""
     if answer.strip() == facts.answer:
         return 10
-    found = _OBJECT.search(answer)
-    fields = _fields(found[0]) if found else {}
+    match = _OBJECT.search(answer)
+    fields = _fields(match[0]) if match else {}
     if not fields:
         return 1
     expected = json.loads(facts.answer)

@@ -77,8 +77,9 @@ class Validation(TrainerCallback):
         path = self._folder / _LOSSES
         if state.global_step and path.is_file():
             points = jsonl.read_document(path)["points"]
-            known = [ValidationPoint(step, loss) for step, loss in points]
-            self.points = [point for point in known if point.step <= state.global_step]
+            self.points = [
+                ValidationPoint(step, loss) for step, loss in points if step <= state.global_step
+            ]
 
     def on_step_end(
         self,
