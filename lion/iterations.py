@@ -78,7 +78,8 @@ class Line:
 
     `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
     charged all the same. `tokens_by_role` are of the replies that this iteration's stages used,
-    whoever paid for them and when; `tokens` is their sum.
+    whoever paid for them and when; `tokens` is their sum. `field_accuracy_share` and `valid_share`
+    are of JSON answers, None with other scorers.
     """
 
     iteration: str
@@ -111,6 +112,8 @@ class Line:
     accuracy_rows: int | None = None
     accuracy_share_difference: float | None = None
     accuracy_share_difference_interval: tuple[float, float] | None = None
+    field_accuracy_share: Mapping[str, float] | None = None
+    valid_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,21 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
         **({} if evaluate is None else _comparison(evaluate)),
+        field_accuracy_share=_field_shares(evaluate),
+        valid_share=_valid_share(evaluate),
     )
+
+
+def _field_shares(evaluate: EvaluateMetrics | None) -> dict[str, float] | None:
+    if evaluate is None or evaluate.fields is None:
+        return None
+    shares = {name: field.student for name, field in evaluate.fields.by_name.items()}
+    return {name: share.value_share for name, share in shares.items() if share is not None}
+
+
+def _valid_share(evaluate: EvaluateMetrics | None) -> float | None:
+    fields = None if evaluate is None else evaluate.fields
+    return None if fields is None or fields.valid is None else fields.valid.value_share
 
 
 def _comparison(evaluate: EvaluateMetrics) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def test_profiles_have_the_keys_of_params(profile: Path) -> None:
     def keys(value: Any, prefix: str = "") -> set[str]:
         if (
             not isinstance(value, dict)
-            or prefix in ("iterations", "base.tune")
+            or prefix in ("iterations", "base.tune", "exam.scorer")
             or "request" in prefix
         ):
             return {prefix}

@@ -25,6 +25,8 @@ from lion.config.endpoint_settings import (
     Thinking,
 )
 from lion.config.sections import (
+    TICKET_FIELDS,
+    TICKETS,
     Answering,
     BootstrapSettings,
     Calibrate,
@@ -32,11 +34,13 @@ from lion.config.sections import (
     Evaluate,
     Exam,
     Exams,
+    FieldRule,
     Generate,
     HalfJudged,
     Hardware,
     Launcher,
     NearDuplicates,
+    NumberRule,
     Quality,
     Respond,
     ReviewSettings,
@@ -53,6 +57,7 @@ from lion.errors import SettingsError
 __all__ = [
     "EMBEDDED",
     "ROLES",
+    "TICKETS",
     "Answering",
     "Api",
     "BootstrapSettings",
@@ -63,6 +68,7 @@ __all__ = [
     "Evaluate",
     "Exam",
     "Exams",
+    "FieldRule",
     "Generate",
     "HalfJudged",
     "Hardware",
@@ -71,6 +77,7 @@ __all__ = [
     "Mode",
     "Modes",
     "NearDuplicates",
+    "NumberRule",
     "Quality",
     "Referee",
     "ReviewSettings",
@@ -82,6 +89,7 @@ __all__ = [
     "Split",
     "Student",
     "TaskSettings",
+    "Teach",
     "Thinking",
     "Tune",
     "endpoints",
@@ -155,7 +163,7 @@ class Settings(Section):
     hardware: Hardware
     budget: Budget
     base: Base
-    iterations: Annotated[dict[str, IterationSettings], Field(min_length=1)]
+    iterations: dict[str, IterationSettings]
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -174,6 +182,16 @@ class Settings(Section):
             raise ValueError(
                 "quality.max_tokens: the embedded student's tokenizer is made from the pool "
                 "itself; set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tickets_are_declared(self) -> Self:
+        drawn = TICKETS in (self.seed.source, self.exam.file)
+        if drawn and sorted(self.task.fields) != sorted(TICKET_FIELDS):
+            raise ValueError(
+                f"task.fields: simulated tickets have {' and '.join(TICKET_FIELDS)}; declare them "
+                "as profiles/narrow.yaml does, or name files in seed.source and exam.file"
             )
         return self
 
@@ -384,5 +402,5 @@ def _describe(error: ValidationError, place: str) -> list[str]:
             message = f"renamed to {renamed[name]}; change the name in params.yaml"
         elif shown and name.rpartition(".")[2] not in _SECRET:
             message += f", found {problem['input']!r:.60}{_hinted(problem)}"
-        lines.append(f"{name}: {message}")
+        lines.append(f"{name}: {message}" if name else message)
     return lines

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from lion import pools, statistics
 from lion.config.settings import Evaluate, Scorer, Settings
 from lion.discrimination import pairwise, scorers, verdicts
+from lion.evaluation.exam_fields import exam_fields, fields_sentence
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
-from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
+from lion.metrics.exams import EvaluateMetrics, ExamFields, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
@@ -36,6 +37,7 @@ class Evaluated:
 
     answers: list[Answer]
     accuracy: ExamMarks
+    fields: ExamFields | None
     quality: ExamQuality
     dropped: list[Dropped]
     teacher: RoleUsage
@@ -67,6 +69,13 @@ def evaluate(
     return Evaluated(
         answers=answers,
         accuracy=exam_marks(marks, settings.evaluate),
+        fields=exam_fields(
+            exam,
+            {id: answer.text for id, answer in taught.items()},
+            {answer.id: answer.text for answer in answers},
+            settings.exam.scorer,
+            settings.evaluate.confidence,
+        ),
         quality=quality,
         dropped=untaught + unread,
         teacher=teacher_usage,
@@ -202,6 +211,8 @@ def exam_sentence(metrics: EvaluateMetrics) -> str:
             parts[-1] += f", the teacher's {100 * metrics.teacher_accuracy_share:.1f} %"
     if metrics.quality_percent is not None:
         parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
+    if metrics.fields is not None:
+        parts.append(fields_sentence(metrics.fields))
     return "; ".join(parts) if parts else "no exam rows to mark"
 
 

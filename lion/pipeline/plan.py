@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lion.config import project
-from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
+from lion.config.settings import Endpoint, Generate, Mode, Settings
+from lion.discrimination.teacher_trial import TRIAL_ROWS
 from lion.llm.prices import Prices
 from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import ReviewMetrics
@@ -142,10 +143,11 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
     if settings.seed.answers == "ask":
-        yield "teach@0", "teacher", sizes.base
+        trial = min(TRIAL_ROWS, sizes.exam) if settings.exam.teacher_at_least else 0
+    yield "teach@0", "teacher", sizes.base + trial
     quality = min(settings.evaluate.quality, sizes.exam)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
-    yield "evaluate@0", "teacher", examined
+    yield "evaluate@0", "teacher", max(0, examined - trial)
     yield "evaluate@0", "referee", 2 * quality
     cache = {project.BASE: sizes.base}
     kept = _acceptance(settings.iterations, GenerateMetrics)
@@ -343,7 +345,7 @@ def _base_rows(settings: Settings) -> int:
     pool = project.data(project.BASE, "train_pool.jsonl")
     if StaleOutputs.of_workspace().has_current(pool):
         return len(jsonl.read(pool, Instruction))
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         return settings.seed.size
     rows = sum(
         settings.bootstrap[project.BASE].size
@@ -359,7 +361,7 @@ def _exam_rows(settings: Settings) -> int:
         return len(jsonl.read(project.EXAM, Instruction))
     if settings.exam.file is None:
         return settings.seed.holdout
-    if settings.exam.file == EMBEDDED:
+    if settings.exam.simulated:
         return settings.exam.size
     return _rows(settings.exam.file)
 

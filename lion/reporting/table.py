@@ -50,7 +50,8 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     parts: list[RenderableType] = [headline(lines), _table(lines)]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
-        Text(text, style="dim") for text in (*wasted(lines), *judging(lines), *trusted(lines))
+        Text(text, style="dim")
+        for text in (*fields(lines), *wasted(lines), *judging(lines), *trusted(lines))
     ]
     parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in notes(lines)]
@@ -178,6 +179,17 @@ def _trusted(iteration: str, judge: Judge) -> str:
         f"{judge.position_bias_points:+.2f}, ties {share(judge.tie_share)}, length {length}, noise "
         f"{judge.noise_points:.2f}, {share(judge.within_share)} of the verdicts within it"
     )
+
+
+def fields(lines: Sequence[Line]) -> list[str]:
+    """Return a line per iteration whose exam has JSON answers: the accuracy of each field."""
+    return [
+        f"fields in {line.iteration}: "
+        + "".join(f"{name} {share(value)}, " for name, value in line.field_accuracy_share.items())
+        + f"valid JSON {share(line.valid_share)}"
+        for line in lines
+        if line.field_accuracy_share is not None
+    ]
 
 
 def wasted(lines: Sequence[Line]) -> list[str]:

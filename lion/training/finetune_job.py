@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from lion.training.finetune import TuneReport
     from lion.training.trainer import Progress
 
-_EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.json", "lock"
+_EXAMPLES, _VALIDATION = "examples.jsonl", "validation.jsonl"
+_OPTIONS, _REPORT, _LOCK = "options.json", "report.json", "lock"
 
 
 def run_tuning(
     examples: Sequence[Example],
     *,
+    validation: Sequence[Example] = (),
     student: Path,
     out: Path,
     settings: Settings,
@@ -54,6 +56,7 @@ def run_tuning(
 
             return finetune.finetune(
                 examples,
+                validation=validation,
                 student=student,
                 out=out,
                 settings=settings.student,
@@ -67,6 +70,7 @@ def run_tuning(
     write_job(
         job,
         examples,
+        validation=validation,
         before=student,
         out=out,
         settings=settings.student,
@@ -87,6 +91,7 @@ def write_job(
     job: Path,
     examples: Sequence[Example],
     *,
+    validation: Sequence[Example] = (),
     before: Path,
     out: Path,
     settings: Student,
@@ -100,9 +105,8 @@ def write_job(
     job.mkdir(parents=True, exist_ok=True)
     with _alone(job):
         (job / _REPORT).unlink(missing_ok=True)
-        with jsonl.replacing(job / _EXAMPLES) as temporary, temporary.open("wb") as file:
-            for example in examples:
-                file.write(orjson.dumps(example) + b"\n")
+        _write_examples(job / _EXAMPLES, examples)
+        _write_examples(job / _VALIDATION, validation)
         options = {
             "student": str(before),
             "out": str(out),
@@ -116,19 +120,17 @@ def write_job(
         jsonl.write_document(job / _OPTIONS, options)
 
 
+def _write_examples(path: Path, examples: Sequence[Example]) -> None:
+    with jsonl.replacing(path) as temporary, temporary.open("wb") as file:
+        for example in examples:
+            file.write(orjson.dumps(example) + b"\n")
+
+
 def read_report(job: Path) -> TuneReport:
     """Return the report of the main process. Raises DataError where there is none."""
-    from lion.training.finetune import CurvePoint, TuneReport
+    from lion.training.finetune import TuneReport
 
-    document = jsonl.read_document(job / _REPORT)
-    return TuneReport(
-        curve=tuple(CurvePoint(**point) for point in document["curve"]),
-        steps=document["steps"],
-        tokens=document["tokens"],
-        examples=document["examples"],
-        too_long=tuple(document["too_long"]),
-        truncated=tuple(document["truncated"]),
-    )
+    return TuneReport.of(jsonl.read_document(job / _REPORT))
 
 
 def run_job(job: Path) -> None:
@@ -167,7 +169,8 @@ def _tune(job: Path, progress: Progress | None) -> TuneReport:
 
     options = jsonl.read_document(job / _OPTIONS)
     return finetune.finetune(
-        _read_examples(job),
+        _read_examples(job / _EXAMPLES),
+        validation=_read_examples(job / _VALIDATION),
         student=Path(options["student"]),
         out=Path(options["out"]),
         settings=Student(**options["settings"]),
@@ -179,8 +182,8 @@ def _tune(job: Path, progress: Progress | None) -> TuneReport:
     )
 
 
-def _read_examples(job: Path) -> list[Example]:
-    rows = (orjson.loads(line) for line in (job / _EXAMPLES).read_bytes().splitlines())
+def _read_examples(path: Path) -> list[Example]:
+    rows = (orjson.loads(line) for line in path.read_bytes().splitlines())
     return [Example(row["id"], tuple(row["input_ids"]), row["prompt_length"]) for row in rows]
 
 

@@ -16,7 +16,7 @@ from lion.readers.formats import SourceRow
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the seeds of bootstrap, and of params that use its pool."""
     grown = str(project.BOOTSTRAPPED)
-    sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
+    sown = not settings.seed.simulated and grown in settings.seed.source
     if sown != bool(settings.bootstrap):
         yield (
             f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
@@ -60,8 +60,8 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
 
     Their changes would not rerun a stage.
     """
-    paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
-    paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    paths = [] if settings.seed.simulated else list(settings.seed.source)
+    paths += [] if settings.exam.file is None or settings.exam.simulated else [settings.exam.file]
     paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
     paths += [] if anchors in (None, "exam") else [str(anchors)]
@@ -101,7 +101,7 @@ def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 
 def source_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the base pool's files, and of its size for what params ask."""
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         yield from _too_few_parents(settings, settings.seed.size)
         return
     rows, task = 0, TaskTemplate.declared(settings.task)
@@ -152,19 +152,19 @@ def exam_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's file and of `decontaminate.against`."""
     for further in settings.decontaminate.against:
         yield from file_problems("decontaminate.against", further, "error")
-    if settings.exam.file in (None, EMBEDDED):
+    if settings.exam.file is None or settings.exam.simulated:
         return
-    name, task = str(settings.exam.file), TaskTemplate.declared(settings.task)
+    name, task = settings.exam.file, TaskTemplate.declared(settings.task)
     problems = list(file_problems("exam.file", name, "error", task))
     yield from problems
     if settings.seed.holdout:
         yield "seed.holdout: rows are held out only where exam.file is null; set it to 0"
     kind = settings.exam.scorer.kind
-    if problems or kind in ("referee", "json_schema"):
+    if problems or kind == "referee":
         return
     rows = files.read_rows(Path(name), task).rows
     bare = [row.line for row in rows if row.expected is None]
-    if bare:
+    if bare and kind != "json_schema":
         yield (
             f"exam.file: {name}, line {bare[0]}: {len(bare)} of {len(rows)} rows bring no "
             f"`expected`, by which the scorer `{kind}` marks. Add it, or use the scorer `referee`."
@@ -173,6 +173,8 @@ def exam_problems(settings: Settings) -> Iterator[str]:
     yield from (f"exam.file: {name}, {problem}" for problem in refused[:10])
     if len(refused) > 10:
         yield f"exam.file: {name}: and {len(refused) - 10} more rows"
+    if not refused:
+        yield from _expected_problems(settings, f"exam.file: {name}", rows)
 
 
 def _refused_references(rows: Sequence[SourceRow], settings: Settings) -> list[str]:
@@ -195,7 +197,7 @@ def reference_problems(settings: Settings) -> Iterator[str]:
 
     Too many is more than `review.max_dropped`: the stage would stop there.
     """
-    if settings.review.judge != "scorer" or settings.seed.source == EMBEDDED:
+    if settings.review.judge != "scorer" or settings.seed.simulated:
         return
     task = TaskTemplate.declared(settings.task)
     for name in settings.seed.source:
@@ -211,6 +213,31 @@ def reference_problems(settings: Settings) -> Iterator[str]:
             )
 
 
+_COMPARING = ("exact", "json", "json_schema")
+"""Scorers for which an expected answer is itself a right answer. A pattern or a function may look
+for more than that; numbers have `scorers.reference_problem`."""
+
+
+def _expected_problems(settings: Settings, place: str, rows: Sequence[SourceRow]) -> Iterator[str]:
+    """Yield the expected answers that the scorer itself would not take for right."""
+    scorer = settings.exam.scorer
+    if scorer.kind not in _COMPARING:
+        return
+    try:
+        mark = scorers.marker(scorer)
+    except LionError:
+        return  # `scorer_problems` reports it
+    failing = []
+    for row in rows:
+        if row.expected is not None and not (marked := mark(row.expected, row.expected)).correct:
+            failing.append(f"line {row.line}: {marked.reason or 'wrong'}, {row.expected!r:.80}")
+    if failing:
+        yield (
+            f"{place}, {failing[0]}: {len(failing)} of {len(rows)} expected answers do not pass "
+            f"the scorer `{scorer.kind}` themselves. Mend them, or exam.scorer."
+        )
+
+
 def official_exam_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the official exams' files, before a student is paid for."""
     for folder in settings.exams.folders:
@@ -224,7 +251,7 @@ def scorer_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's scorer, in the exam and in the review."""
     scorer = settings.exam.scorer
     option = scorer.option or ""
-    if scorer.kind == "json_schema" and not option.startswith("scorers/"):
+    if scorer.kind in ("json_schema", "json") and option and not option.startswith("scorers/"):
         yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
     if scorer.kind == "function" and not option.startswith("scorers."):
         yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
@@ -233,8 +260,13 @@ def scorer_problems(settings: Settings) -> Iterator[str]:
             scorers.marker(scorer)
         except LionError as error:
             yield f"exam.scorer: {error}"
-    elif settings.review.judge == "scorer":
+        return
+    if settings.review.judge == "scorer":
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
+    if settings.teach.filter != "none":
+        yield "teach.filter: the referee is no scorer that reads answers; set teach.filter: none"
+    if settings.exam.teacher_at_least:
+        yield "exam.teacher_at_least: the referee marks no answer as right; set it to 0"
 
 
 def calibrate_problems(settings: Settings) -> Iterator[str]:
@@ -244,7 +276,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
         return
     yield from anchor_problems(settings)
     second = calibrate.second
-    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+    if second and second.base_url == EMBEDDED and not settings.seed.simulated:
         yield (
             "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
             "Name an endpoint."
