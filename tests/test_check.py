@@ -340,7 +340,12 @@ def test_the_first_rows_of_each_file_are_shown_as_they_were_understood(
 ) -> None:
     """With the keys whose text is not read, and before the problems that stop the run."""
     rows = [
-        {"instruction": "Sort", "input": "c a b", "output": "a b c", "remark": "Most people found this easy"},
+        {
+            "instruction": "Sort",
+            "input": "c a b",
+            "output": "a b c",
+            "remark": "Most people found this easy",
+        },
         {
             "messages": [
                 {"role": "system", "content": "Be brief"},
