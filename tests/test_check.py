@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import tiny
+from click.testing import CliRunner
 from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
+from lion.cli import main
 from lion.config.settings import ROLES
 from lion.llm.ledger import Ledger
 from lion.pipeline.checks import student
@@ -331,6 +333,40 @@ def test_exams_that_cannot_be_read_are_told(workplace: Workplace) -> None:
         settings = workplace.params({"exams.students": ["1"], "exams.folders": [name]})
         (found,) = offline_problems(settings)
         assert found.startswith("exams.folders: inputs") and told in found
+
+
+def test_the_first_rows_of_each_file_are_shown_as_they_were_understood(
+    workplace: Workplace,
+) -> None:
+    """With the keys whose text is not read, and before the problems that stop the run."""
+    rows = [
+        {
+            "instruction": "Sort",
+            "input": "c a b",
+            "output": "a b c",
+            "remark": "Most people found this easy",
+        },
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief"},
+                {"role": "user", "content": "Hi"},
+            ]
+        },
+        "{",
+    ]
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", [*rows, *ROWS])
+    workplace.params({**own_pool(source), "exam.file": "inputs/none.jsonl"})
+    wide = {"COLUMNS": "200"}
+    result = CliRunner(env=wide).invoke(main, ["check", "--offline", "--rows", "2"])
+    assert result.exit_code == 2
+    shown = result.stdout.splitlines()
+    assert shown[0] == "seed.source: inputs/tasks.jsonl: 32 rows, 1 that cannot be read"
+    assert shown[1].startswith("  inputs/tasks.jsonl:3: broken JSON")
+    assert shown[2] == "  not read: the text under 'remark' in 1 rows"
+    assert [line.strip() for line in shown[3:10]] == [
+        "line 1", "user: Sort", "", "c a b", "expected: a b c", "line 2", "system: Be brief",
+    ]  # fmt: skip
+    assert "exam.file: inputs/none.jsonl: " in result.stdout
 
 
 # --- asking -----------------------------------------------------------------------------------

@@ -8,16 +8,24 @@ from lion.config.settings import Settings
 from lion.pipeline.checks import endpoints
 from lion.pipeline.checks.offline import offline_problems, refuse
 from lion.pipeline.checks.repository import repository_problems
+from lion.reporting import input_rows
 
 
 @click.command("check")
 @click.option("--offline", is_flag=True, help="Ask no endpoint (no paid call).")
-def check_command(offline: bool) -> None:
+@click.option("--rows", type=click.IntRange(1), help="Show so many rows of each file, as read.")
+def check_command(offline: bool, rows: int | None) -> None:
     """Find what would stop a run, before anything is spent or removed.
 
     Asks each endpoint one short question, which costs one paid call each; --offline asks none.
+
+    \b
+    lion check
+    lion check --offline --rows 3
     """
     with console.error_boundary():
+        if rows is not None:
+            console.stdout.print(input_rows.first_rows(project.load_settings(), rows))
         checked_settings(offline)
     console.say("nothing stands in the way")
 
