@@ -23,7 +23,6 @@ RUNTIME = {
     "lion/errors.py": "messages only",
     "lion/escape.py": "what a person sees",
     "lion/failure_limit.py": "stops a phase, or does not; changes no row",
-    "lion/locks.py": "says who holds a lock",
     "lion/llm": "sends what prompting builds, and keeps replies: retries and pace decide nothing",
     "lion/locks.py": "what a person sees of a lock that is waited for",
     "lion/metrics": "names and types: a file with other ones is refused where it is read",
