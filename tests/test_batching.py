@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_server import BatchServer, ChatServer, refuses, says
+from fake_server import BatchServer, Behaviour, ChatServer, refuses, says
 from fixtures import Configure, Workplace
 
 from lion.cli import main
@@ -239,6 +239,40 @@ def test_refusals_and_breakdowns_of_single_requests_are_asked_again_live(
             ("http_500", "down", 0),
         ]
         assert (client.usage.wasted, client.usage.billed) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refuses(402, "Insufficient balance"),
+        refuses(429, "You exceeded your current quota.", code="insufficient_quota"),
+        refuses(400, "Your credit balance is too low"),
+    ],
+    ids=["402", "quota", "credit"],
+)
+def test_an_account_that_cannot_pay_stops_after_what_a_batch_brought_is_kept(
+    server: BatchServer, opened: Open, trouble: Behaviour
+) -> None:
+    """The rows are not tried: they go into a batch again, once the account is topped up."""
+    server.answer = lambda call: trouble if call.question in ("q1", "q2") else says("yes")
+    submit(opened, questions(20))
+    server.end()
+    with opened() as client, pytest.raises(EndpointError, match="Top up the account"):
+        client.complete(questions(20))
+    with opened() as client:
+        assert client.ledger.count() == 18
+        assert client.ledger.spent()[1] == Amount()
+    server.answer = says("yes")
+    assert "2 requests wait" in submit(opened, questions(20), batch_tail=0.0)
+
+
+def test_a_batch_that_fails_for_the_account_says_to_top_it_up(
+    server: BatchServer, opened: Open
+) -> None:
+    submit(opened, questions(20))
+    server.fail("billing_hard_limit_reached", "Billing hard limit has been reached.")
+    with opened() as client, pytest.raises(EndpointError, match=r"limit has been.*Top up"):
+        client.complete(questions(20))
 
 
 def test_a_large_rest_is_a_batch_again_and_then_live(server: BatchServer, opened: Open) -> None:

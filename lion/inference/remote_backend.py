@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lion.config.settings import Served, Settings
-from lion.errors import EndpointError, ModelError
+from lion.errors import EndpointError, ModelError, TooManyDroppedError
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure, Outcome, Request
@@ -50,6 +50,8 @@ def answers(
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:
             outcomes = client.complete(requests, DropLimit(0, _no_answer, "a served student"))
+    except TooManyDroppedError as error:
+        raise ModelError(f"the served student has no answer to a row. {error}") from error
     except EndpointError as error:
         raise EndpointError(
             f"{error} The stage needs {name} at {served.base_url}: run "
@@ -73,10 +75,5 @@ def _no_answer(_: int, outcome: Outcome) -> str | None:
 
 def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:
     if isinstance(outcome, Failure):
-        if outcome.reason not in _EMPTY:
-            raise ModelError(
-                f"the served student has no answer to {row.id}: {outcome.reason}: "
-                f"{outcome.detail:.200}. Look at the server; every reply is kept, so run again."
-            )
         return Answer(row.id, "", _EMPTY[outcome.reason], name)
     return Answer(row.id, outcome.text.strip(), outcome.finish_reason, outcome.model)

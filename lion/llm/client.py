@@ -110,7 +110,9 @@ class LLMClient:
 
     def probe(self, request: Request) -> Outcome:
         """Send one request past the ledger, without a retry."""
-        return self._runner.run(self._sender.probe(self._prepare(request)))
+        endpoint = self.endpoint
+        with console.waiting(f"waiting for {endpoint.model} at {endpoint.base_url} to answer"):
+            return self._runner.run(self._sender.probe(self._prepare(request)))
 
     def check_batch_api(self) -> None:
         """Raise EndpointError where the endpoint has no Batch API; costs nothing."""

@@ -52,8 +52,8 @@ class PreparedRequest:
 class RequestSet:
     """The requests of one `complete` call: a key each, and the indices of those to be sent.
 
-    `failed` holds the requests without a reply; `dropped` those, and the ones whose reply the phase
-    rejects.
+    `failed` holds the requests without a reply; `dropped` those that the phase drops for it, and
+    those whose reply it rejects.
     """
 
     endpoint: Endpoint
@@ -72,12 +72,12 @@ class RequestSet:
 
     def add(self, key: bytes, index: int, outcome: Outcome) -> None:
         """Count an outcome where it is a failure, or where the phase drops it."""
+        detail = outcome.detail if isinstance(outcome, Failure) else outcome.text
         if isinstance(outcome, Failure):
-            self.failed[key] = self.dropped[key] = outcome
-            return
+            self.failed[key] = outcome
         reason = self.limit.reason(index, outcome)
         if reason is not None:
-            self.dropped[key] = Failure(reason, " ".join(outcome.text.split())[:200])
+            self.dropped[key] = Failure(reason, " ".join(detail.split())[:300])
 
     def too_many(self) -> TooManyDroppedError | None:
         """Return the error of more dropped requests than allowed, or None."""
