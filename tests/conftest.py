@@ -19,6 +19,7 @@ from running import (  # noqa: F401 - pytest finds fixtures and hooks by name
     common,
     finished,
     finishing,
+    grading,
     killing,
     prompting,
     pytest_collection_modifyitems,

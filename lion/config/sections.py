@@ -301,9 +301,15 @@ class Calibrate(Section):
 
 
 class Evaluate(Section):
-    """The exam after each iteration; `quality` of its rows also go to the referee."""
+    """The exam after each iteration; `quality` of its rows also go to the referee.
+
+    `referee` is evaluation's own, None the loop's: a student selected by one judge is best graded
+    by another. It judges each order `samples` times (multiple evidence; Wang et al., ACL 2024).
+    """
 
     quality: Count
+    referee: Referee | None
+    samples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Positive
     max_dropped: Share

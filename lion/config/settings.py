@@ -199,6 +199,11 @@ class Settings(Section):
         """Return the section `generate` as `iteration` overrides it."""
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
 
+    @property
+    def exam_referee(self) -> Referee:
+        """The referee of evaluation: its own, or the loop's."""
+        return self.evaluate.referee or self.referee
+
     def depth(self, iteration: str) -> int:
         """Return how many iterations lie between `iteration` and the base, itself included.
 
@@ -224,6 +229,8 @@ def endpoints(settings: Settings) -> Iterator[tuple[str, Endpoint]]:
             yield f"{place}.endpoint", gate.endpoint
     if settings.calibrate.iterations and settings.calibrate.second is not None:
         yield "calibrate.second", settings.calibrate.second
+    if settings.evaluate.referee is not None:
+        yield "evaluate.referee", settings.evaluate.referee
 
 
 def near_duplicates(settings: Settings) -> Iterator[tuple[str, NearDuplicates]]:

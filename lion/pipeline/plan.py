@@ -112,6 +112,8 @@ def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
     if role == "second":
         assert settings.calibrate.second is not None
         return settings.calibrate.second
+    if role == "referee" and stage.startswith("evaluate@"):
+        return settings.exam_referee
     if role != "embedder":
         endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)
         return endpoint
@@ -148,7 +150,8 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     quality = min(settings.evaluate.quality, sizes.exam)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
     yield "evaluate@0", "teacher", max(0, examined - trial)
-    yield "evaluate@0", "referee", 2 * quality
+    graded = 2 * settings.evaluate.samples * quality
+    yield "evaluate@0", "referee", graded
     cache = {project.BASE: sizes.base}
     kept = _acceptance(settings.iterations, GenerateMetrics)
     for name in sorted(settings.iterations, key=settings.depth):
@@ -166,7 +169,7 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         existing = before if first else 0
         yield from _gates(settings, f"generate@{name}", existing, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
-        yield f"evaluate@{name}", "referee", 2 * quality
+        yield f"evaluate@{name}", "referee", graded
 
 
 def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
