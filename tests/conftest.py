@@ -23,6 +23,7 @@ from running import (  # noqa: F401 - pytest finds fixtures and hooks by name
     killing,
     prompting,
     pytest_collection_modifyitems,
+    ranking,
     threads,
     tiny_project,
 )

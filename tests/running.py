@@ -79,13 +79,19 @@ def _graded(project: Project) -> None:
     project.edit({"evaluate.referee": judge, "evaluate.samples": 2})
 
 
+def _ranked(project: Project) -> None:
+    """Let the student's likelihood judge, and choose by it what is replayed."""
+    tune = {"replay_choice": "forgotten"}
+    project.edit({"review.judge": "likelihood", "iterations.1.tune": tune})
+
+
 EDITS = {
     "added": _added,
     "slower": _slower,
 }
 
 
-PIPELINES = ("finishing", "killing", "changing", "branching", "grading", "prompting")
+PIPELINES = ("finishing", "killing", "changing", "branching", "grading", "ranking", "prompting")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -192,6 +198,14 @@ def grading(
 ) -> "Future[Changed]":
     """Queue another referee of evaluation."""
     return _queue(finishing, common / "graded", threads, _graded)
+
+
+@pytest.fixture(scope="session")
+def ranking(
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
+) -> "Future[Changed]":
+    """Queue the likelihood as judge."""
+    return _queue(finishing, common / "ranked", threads, _ranked)
 
 
 @pytest.fixture(scope="session")

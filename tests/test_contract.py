@@ -322,7 +322,7 @@ INSIDE_FUNCTIONS = {
         "lion/evaluation/likelihood.py",
     ): "torch, in a quick command",
     (
-        "lion/inference/batch_inference.py",
+        "lion/inference/batch_job.py",
         "lion/inference/hf_backend.py",
     ): "torch, not needed by vLLM",
     (

@@ -163,6 +163,10 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
             yield f"review@{name}", "referee", _reviews(settings, judged)
+        elif settings.review.judge == "likelihood":
+            audited = min(settings.review.audited_rows, before)
+            if audited:
+                yield f"review@{name}", "referee", 2 * settings.review.samples * audited
         yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
         first = settings.iterations[name].previous == project.BASE
@@ -204,7 +208,9 @@ def _reviews_each(settings: Settings) -> float | None:
 
 
 def _full(settings: Settings) -> bool:
-    """Return whether every drawn response is judged in both orders."""
+    """Return whether every response before the referee is judged in both orders."""
+    if settings.review.judge == "likelihood":
+        return True
     return settings.review.second_order_margin is None and settings.review.same_answer == "ask"
 
 
