@@ -231,7 +231,7 @@ def _number(name: str) -> int:
 def ours(options: dict[str, Any]) -> list[str]:
     """Answer as the stages do."""
     from lion.config.settings import Answering
-    from lion.inference import batch_inference
+    from lion.inference import batch_inference, batch_job
     from lion.records.rows import Instruction
 
     rows = [Instruction.new(_turn(text), origin="seed", iteration="0") for text in options["texts"]]
@@ -243,7 +243,7 @@ def ours(options: dict[str, Any]) -> list[str]:
         engine="transformers",
         processes=options["processes"],
     )
-    task = batch_inference.AnsweringTask(
+    task = batch_job.AnsweringTask(
         Path(options["student"]), _student(options), settings, 0, "student"
     )
     return [one.text for one in batch_inference.answer(rows, task)]

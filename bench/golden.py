@@ -34,7 +34,7 @@ from lion.readers.official_exams import OFFICIAL
 RUNS = {"ci": None, "default": {"1": {"previous": "0", "generate": {}, "tune": {}}}}
 OUTPUTS = ("data", "metrics", "report")
 _INTERVAL = ("low", "high")
-ADDED = {"evaluated.json"}  # of one content: it orders stages
+ADDED = {"evaluated.json", "replayed.json"}  # orders stages; ids that were recomputed before
 RENAMED: dict[str, dict[str, str]] = {
     "split.json": {"mean_gap": "mean_gap_points", "agreement": "agreement_share"},
     "agreement.json": {

@@ -137,7 +137,7 @@ def ours(options: Options) -> dict[str, float]:
     """Answer as the stages do."""
     import tiny
 
-    from lion.inference import batch_inference
+    from lion.inference import batch_inference, batch_job
     from lion.records.rows import Instruction
 
     rows = [
@@ -147,7 +147,7 @@ def ours(options: Options) -> dict[str, float]:
     wanted = tiny.answering_settings(
         temperature=0.0, max_tokens=NEW_TOKENS, batch_size=options["batch"]
     )
-    task = batch_inference.AnsweringTask(Path(options["folder"]), settings(), wanted, 0, "student")
+    task = batch_job.AnsweringTask(Path(options["folder"]), settings(), wanted, 0, "student")
     found = batch_inference.answer(rows, task)
     return {"tokens": float(sum(len(one.text.split()) for one in found))}
 

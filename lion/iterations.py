@@ -73,6 +73,22 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """What the student's likelihoods of an iteration are: see `LikelihoodMetrics`.
+
+    `auc_share` compares them with the referee on `judged` rows, with its interval where there is
+    one.
+    """
+
+    rows: int
+    mean_nats: float | None
+    same_answer_share: float | None
+    judged: int
+    auc_share: float | None
+    auc_share_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One iteration's figures; None where there is none (yet).
 
@@ -106,6 +122,7 @@ class Line:
     stopped: str | None
     reviews: Reviews | None = None
     judge: Judge | None = None
+    likelihood: Likelihoods | None = None
     wasted: int | None = None
     throttled: int | None = None
     billed: int | None = None
@@ -211,6 +228,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         stopped=None if split is None else split.stopped,
         reviews=_reviews(artifacts),
         judge=_judge(artifacts),
+        likelihood=_likelihood(artifacts),
         wasted=_happened(records, "wasted"),
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
@@ -267,9 +285,12 @@ def _train_pool(name: str, artifacts: _Artifacts) -> int | None:
 
 
 def _reviews(artifacts: _Artifacts) -> Reviews | None:
-    """Return what judging needed; None where no referee was asked."""
-    used = artifacts.review and artifacts.review.referee
-    if not used or artifacts.agreement is None:
+    """Return what judging needed; None where no referee was asked, but for an audit."""
+    review = artifacts.review
+    if review is None or review.likelihood is not None or artifacts.agreement is None:
+        return None
+    used = review.referee
+    if used is None:
         return None
     record = artifacts.records.get("review")
     records = [] if record is None else [record]
@@ -301,6 +322,23 @@ def _judge(artifacts: _Artifacts) -> Judge | None:
         noise_points=calibration.noise_points,
         tau_points=artifacts.agreement.noise.tau_points,
         within_share=artifacts.agreement.noise.within_share,
+    )
+
+
+def _likelihood(artifacts: _Artifacts) -> Likelihoods | None:
+    """Return what the student's likelihoods are; None where another judge decided."""
+    scored = None if artifacts.review is None else artifacts.review.likelihood
+    if scored is None:
+        return None
+    auc = None if artifacts.agreement is None else artifacts.agreement.likelihood_auc
+    value, low, high = (None, None, None) if auc is None else auc.figures
+    return Likelihoods(
+        rows=scored.rows,
+        mean_nats=scored.mean_nats,
+        same_answer_share=scored.same_answer_share,
+        judged=0 if auc is None else auc.count,
+        auc_share=value,
+        auc_share_interval=None if low is None or high is None else (low, high),
     )
 
 

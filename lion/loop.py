@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import Settings
-from lion.discrimination.review import Reviewed, review
+from lion.discrimination.review import Reviewed, review, review_by_likelihood
 from lion.discrimination.split import Divided, split
 from lion.generation.generate import Generated, History, generate
 from lion.generation.teach import Taught, teach
-from lion.inference.respond import respond
+from lion.inference.respond import respond, score_answers
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
 from lion.prompting.templates import PromptRole, Prompts
@@ -25,13 +25,15 @@ from lion.training.tune import FineTune, Tuned, tune
 class State:
     """What an iteration starts from: the Cache Pool, its verdicts, and the student's checkpoint.
 
-    `depth` is the number of iterations behind it, 0 for the base.
+    `depth` is the number of iterations behind it, 0 for the base; `replayed` are the ids of the old
+    rows that the student was tuned on last.
     """
 
     depth: int
     cache: Sequence[Instruction]
     verdicts: Sequence[Verdict]
     student: Path
+    replayed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Loop:
             reviewed, divided = self._judged(state, depth)
         verdicts = divided.verdicts if divided else []
         generated = generate(
-            History(state.cache, verdicts, state.verdicts),
+            History(state.cache, verdicts, state.verdicts, frozenset(state.replayed)),
             self.exams,
             self.settings,
             self.clients,
@@ -90,8 +92,10 @@ class Loop:
             settings.tune,
             self.fine_tune,
             depth=depth,
+            verdicts=verdicts,
         )
-        after = State(depth, taught.cache, verdicts, out if tuned else state.student)
+        replayed = tuned.replayed if tuned else ()
+        after = State(depth, taught.cache, verdicts, out if tuned else state.student, replayed)
         return after, Iteration(reviewed, divided, generated, taught, tuned)
 
     def respondent(self, state: State) -> Respondent:
@@ -99,22 +103,22 @@ class Loop:
         return Respondent(state.student, str(state.depth), self.settings, self.clients)
 
     def _judged(self, state: State, depth: int) -> tuple[Reviewed, Divided]:
-        settings = self.settings
-        responses = respond(state.cache, self.respondent(state), settings, depth=depth)
-        reviewed = review(
-            state.cache,
-            responses,
-            state.verdicts,
-            settings,
-            self.clients,
-            self.templates["referee"],
-            depth=depth,
-        )
+        settings, respondent = self.settings, self.respondent(state)
+        cache, clients, templates = state.cache, self.clients, self.templates["referee"]
+        if settings.review.judge == "likelihood":
+            rows = score_answers(cache, respondent, settings, depth=depth)
+            reviewed = review_by_likelihood(cache, rows, settings, clients, templates)
+        else:
+            answers = respond(cache, respondent, settings, depth=depth)
+            before = state.verdicts
+            reviewed = review(cache, answers, before, settings, clients, templates, depth=depth)
         divided = split(
             reviewed.selections,
             reviewed.reviews,
             state.verdicts,
             reviewed.reliability.noise_points,
             settings.split,
+            random_seed=settings.random_seed,
+            depth=depth,
         )
         return reviewed, divided

@@ -7,11 +7,11 @@ rows so far with the teacher's answers, extended in each iteration (Lion, sectio
 import hashlib
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from lion.errors import DataError
-from lion.records.rows import Feedback, Instruction, Kind, Verdict
+from lion.records.rows import Feedback, Instruction, Kind, Signal, Verdict
 
 T = TypeVar("T")
 
@@ -84,22 +84,48 @@ def _validation_order(identity: str) -> bytes:
     return hashlib.sha256(f"validation {identity}".encode()).digest()
 
 
-def replayed_at(
-    depth: int,
+def replayed(
     new: Sequence[Instruction],
     cache: Sequence[Instruction],
     replay: float,
-    random_seed: int,
+    rng: random.Random,
+    forgotten: Mapping[str, float] | None = None,
 ) -> list[Instruction]:
-    """Return the old rows that the student at `depth` is tuned on in addition to `new`."""
-    rng = rng_for(random_seed=random_seed, purpose="replay", depth=depth)
-    return replayed(new, cache, replay, rng)
+    """Return `replay` old rows per new row, drawn uniformly from the rows that are not new.
 
-
-def replayed(
-    new: Sequence[Instruction], cache: Sequence[Instruction], replay: float, rng: random.Random
-) -> list[Instruction]:
-    """Return `replay` old rows per new row, drawn uniformly from the rows that are not new."""
+    With `forgotten`, a weight by id, half of them is drawn in proportion to it; where fewer rows
+    have a weight, the others are uniform, too.
+    """
     fresh = {instruction.id for instruction in new}
     old = [instruction for instruction in cache if instruction.id not in fresh]
-    return sample(old, round(replay * len(new)), rng)
+    count = round(replay * len(new))
+    if forgotten is None or count >= len(old):
+        return sample(old, count, rng)
+    weighted = [(row, forgotten.get(row.id, 0.0)) for row in old]
+    chosen = {row.id for row in _weighted_sample(weighted, count // 2, rng)}
+    others = [row for row in old if row.id not in chosen]
+    chosen |= {row.id for row in sample(others, count - len(chosen), rng)}
+    return [row for row in old if row.id in chosen]
+
+
+def _weighted_sample(
+    weighted: Sequence[tuple[T, float]], limit: int, rng: random.Random
+) -> list[T]:
+    """Return `limit` items without replacement, in proportion to their weights; none of weight 0.
+
+    The largest keys u^(1/w) of uniform u (Efraimidis and Spirakis 2006).
+    """
+    keyed = [(math.log(1 - rng.random()) / weight, item) for item, weight in weighted if weight > 0]
+    keyed.sort(key=lambda pair: -pair[0])
+    return [item for _, item in keyed[:limit]]
+
+
+def forgetting(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """Return by id how far a row's nats per token have risen above their least value so far."""
+    return {
+        verdict.id: signal.nll_nats - signal.lowest_nats
+        for verdict in verdicts
+        if isinstance(signal := verdict.signal, Signal)
+        and signal.nll_nats is not None
+        and signal.lowest_nats is not None
+    }

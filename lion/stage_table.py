@@ -169,6 +169,7 @@ _STAGES = (
             "data/further_exams.json",
             "data/{previous}/cache_pool.jsonl",
             "data/{previous}/verdicts.jsonl",
+            "data/{previous}/replayed.json",
             "data/{key}/verdicts.jsonl",
             "data/{key}/stop.json",
         ),
@@ -196,8 +197,14 @@ _STAGES = (
             "data/{previous}/student",
             "data/{key}/train_pool.jsonl",
             "data/{key}/cache_pool.jsonl",
+            "data/{key}/verdicts.jsonl",
         ),
-        writes=("data/{key}/student", "metrics/{key}/tune.csv", "metrics/{key}/tune.json"),
+        writes=(
+            "data/{key}/student",
+            "data/{key}/replayed.json",
+            "metrics/{key}/tune.csv",
+            "metrics/{key}/tune.json",
+        ),
         metrics=TuneMetrics,
     ),
     Stage(

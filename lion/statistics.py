@@ -237,6 +237,13 @@ def auc(
     return paired(positives, negatives, _area, bootstrap)
 
 
+def auc_of_groups(
+    positives: Sequence[float], negatives: Sequence[float], bootstrap: Bootstrap
+) -> Estimate | None:
+    """Return `auc` of two groups of different rows, each resampled by itself. None without rows."""
+    return _bootstrapped([positives, negatives], _area, bootstrap, paired=False)
+
+
 def _area(positives: Any, negatives: Any, axis: int) -> Any:
     import numpy as np
     from scipy.stats import rankdata

@@ -26,11 +26,14 @@ def main(work: stage.Work) -> str:
     """Write the reviews of the anchors and of the second referee, and their metrics."""
     files, settings = work.files, work.settings
     verdicts = files.read(work.data("verdicts.jsonl"), Verdict)
+    responses: list[Answer] = []  # rows of another kind where the likelihood judged
+    if settings.calibrate.second is not None:
+        responses = files.read(work.data("responses.jsonl"), Answer)
     compared = calibration.second_sample(
         verdicts,
         # this iteration's Cache Pool has every judged row, with the same answers
         files.read(work.data("cache_pool.jsonl"), Instruction),
-        files.read(work.data("responses.jsonl"), Answer),
+        responses,
         settings,
         depth=work.depth,
     )

@@ -5,6 +5,7 @@ stops, and the metrics say how many are lacking.
 """
 
 from lion.config import project
+from lion.config.settings import Generate
 from lion.generation.generate import Generated, History, generate
 from lion.metrics.judging import Stop
 from lion.metrics.pools import GenerateMetrics
@@ -20,7 +21,7 @@ def main(work: stage.Work) -> str:
     rules = work.settings.generate_at(work.iteration)
     roles: tuple[PromptRole, ...] = ("generator", "safety") if rules.safety else ("generator",)
     generated = generate(
-        _history(work),
+        _history(work, rules),
         _exams(work),
         work.settings.model_copy(update={"generate": rules}),
         work,
@@ -47,12 +48,15 @@ def main(work: stage.Work) -> str:
     return f"no new instructions: {stop.reason}" if stop.stop else _sentence(generated)
 
 
-def _history(work: stage.Work) -> History:
-    read = work.files.read
+def _history(work: stage.Work, rules: Generate) -> History:
+    read, replayed = work.files.read, frozenset[str]()
+    if rules.choice == "progress":
+        replayed = frozenset(work.files.read_document(work.before("replayed.json"))["ids"])
     return History(
         cache=read(work.before("cache_pool.jsonl"), Instruction),
         verdicts=read(work.data("verdicts.jsonl"), Verdict),
         before=read(work.before("verdicts.jsonl"), Verdict),
+        replayed=replayed,
     )
 
 

@@ -1,6 +1,11 @@
-"""respond: the student of the iteration before answers the Cache Pool, or a drawn part of it."""
+"""respond: the student of the iteration before answers the Cache Pool, or a drawn part of it.
 
-from lion.inference.respond import respond
+With `review.judge: likelihood` it scores the teacher's answers instead, in one forward pass.
+"""
+
+from collections.abc import Sequence
+
+from lion.inference.respond import respond, score_answers
 from lion.inference.respondent import Respondent
 from lion.pipeline import stage
 from lion.records.rows import Instruction
@@ -18,9 +23,18 @@ def main(work: stage.Work) -> str:
     respondent = Respondent(
         folder, work.previous, work.settings, work, work.unfinished, work.progress
     )
+    if work.settings.review.judge == "likelihood":
+        return _score(work, cache, respondent)
     responses = respond(cache, respondent, work.settings, depth=work.depth)
     work.files.write(work.data("responses.jsonl"), responses)
     return f"{len(responses):,} responses to {len(cache):,} instructions in cache"
+
+
+def _score(work: stage.Work, cache: Sequence[Instruction], respondent: Respondent) -> str:
+    rows = score_answers(cache, respondent, work.settings, depth=work.depth)
+    work.files.write(work.data("responses.jsonl"), rows)
+    scored = sum(row.nll_nats is not None for row in rows)
+    return f"likelihood of {scored:,} of {len(rows):,} answers of the teacher; none was written"
 
 
 if __name__ == "__main__":

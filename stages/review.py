@@ -1,12 +1,13 @@
 """review: teacher and student side by side before the referee, in both orders or as params say.
 
 Where a scorer can verify, it may stand in the referee's place: `review.judge: scorer`, free, exact.
+`review.judge: likelihood` takes what `respond` computed, and asks nothing but for audited rows.
 """
 
-from lion.discrimination.review import review
+from lion.discrimination.review import Reviewed, review, review_by_likelihood
 from lion.metrics.judging import ReviewMetrics
 from lion.pipeline import stage
-from lion.records.rows import Answer, Instruction, Verdict, reasons
+from lion.records.rows import Answer, Instruction, Likelihood, Verdict, reasons
 
 
 def main(work: stage.Work) -> str:
@@ -15,15 +16,7 @@ def main(work: stage.Work) -> str:
     And what the reviews tell of their referee.
     """
     files = work.files
-    reviewed = review(
-        files.read(work.before("cache_pool.jsonl"), Instruction),
-        files.read(work.data("responses.jsonl"), Answer),
-        files.read(work.before("verdicts.jsonl"), Verdict),
-        work.settings,
-        work,
-        work.prompts("referee", good=work.settings.task.good)["referee"],
-        depth=work.depth,
-    )
+    reviewed = _reviewed(work)
     files.write(work.data("reviews.jsonl"), reviewed.reviews)
     files.write(work.data("selection.jsonl"), reviewed.selections)
     work.write_dropped(reviewed.dropped)
@@ -34,9 +27,34 @@ def main(work: stage.Work) -> str:
             reviews=len(reviewed.reviews),
             dropped=reasons(reviewed.dropped),
             referee=reviewed.referee,
+            likelihood=reviewed.likelihood,
         )
     )
     work.write_metrics(reviewed.reliability)
+    return _sentence(reviewed)
+
+
+def _reviewed(work: stage.Work) -> Reviewed:
+    files, settings = work.files, work.settings
+    cache = files.read(work.before("cache_pool.jsonl"), Instruction)
+    templates = work.prompts("referee", good=settings.task.good)["referee"]
+    responses = work.data("responses.jsonl")
+    if settings.review.judge == "likelihood":
+        rows = files.read(responses, Likelihood)
+        return review_by_likelihood(cache, rows, settings, work, templates)
+    answers = files.read(responses, Answer)
+    before = files.read(work.before("verdicts.jsonl"), Verdict)
+    return review(cache, answers, before, settings, work, templates, depth=work.depth)
+
+
+def _sentence(reviewed: Reviewed) -> str:
+    scored = reviewed.likelihood
+    if scored is not None:
+        lacking = reviewed.responses - scored.rows
+        return (
+            f"{scored.rows:,} answers ranked by likelihood, {lacking:,} without one, "
+            f"{scored.audited:,} audited by {len(reviewed.reviews):,} reviews"
+        )
     return (
         f"{len(reviewed.reviews):,} reviews for {len(reviewed.selections):,} of "
         f"{reviewed.responses:,} responses, {len(reviewed.dropped):,} without scores"

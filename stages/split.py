@@ -30,6 +30,8 @@ def main(work: stage.Work) -> str:
         files.read(work.before("verdicts.jsonl"), Verdict),
         work.metrics(CalibrationMetrics).noise_points,
         work.settings.split,
+        random_seed=work.settings.random_seed,
+        depth=work.depth,
     )
     reason = divided.stop_reason
     files.write(work.data("verdicts.jsonl"), divided.verdicts)
@@ -56,6 +58,7 @@ def _write_metrics(work: stage.Work, divided: Divided) -> Counted:
                 deviation_points=divided.noise, tau_points=divided.tau, within_share=within
             ),
             basis=dict(sorted(basis.items())),
+            likelihood_auc=divided.likelihood_auc,
         )
     )
     return counts

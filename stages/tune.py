@@ -17,7 +17,7 @@ from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
 from lion.pipeline import stage
 from lion.records import jsonl
-from lion.records.rows import Dropped, Instruction, reasons
+from lion.records.rows import Dropped, Instruction, Verdict, reasons
 from lion.student import checkpoint
 from lion.training import finetune_job
 from lion.training.tune import Tuned, tune
@@ -37,7 +37,7 @@ _CURVE = {
 
 
 def main(work: stage.Work) -> str:
-    """Write student/ and the training curve."""
+    """Write student/, the training curve, and which old rows were replayed."""
     cache = work.files.read(work.data("cache_pool.jsonl"), Instruction)
     new = {row.id for row in work.files.read(work.data("train_pool.jsonl"), Instruction)}
     is_base = work.iteration == project.BASE
@@ -64,11 +64,24 @@ def main(work: stage.Work) -> str:
         )
 
     out = work.data("student")
-    tuned = tune(cache, new, before, out, work.settings, rules, fine_tune, depth=work.depth)
+    verdicts: list[Verdict] = []
+    if rules.replay_choice == "forgotten":
+        verdicts = work.files.read(work.data("verdicts.jsonl"), Verdict)
+    tuned = tune(
+        cache,
+        new,
+        before,
+        out,
+        work.settings,
+        rules,
+        fine_tune,
+        depth=work.depth,
+        verdicts=verdicts,
+    )
     if tuned is None:
         return _stand_still(work)
     _write(work, tuned)
-    return f"{tuned.report.steps:,} steps on {tuned.new:,} new and {tuned.replayed:,} old rows"
+    return f"{tuned.report.steps:,} steps on {tuned.new:,} new and {len(tuned.replayed):,} old rows"
 
 
 def _write(work: stage.Work, tuned: Tuned | None) -> None:
@@ -82,10 +95,12 @@ def _write(work: stage.Work, tuned: Tuned | None) -> None:
         frame.write_csv(temporary)
     dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
     work.write_dropped(dropped)
+    ids = tuned.replayed if tuned else ()
+    work.files.write_document(work.data("replayed.json"), {"ids": list(ids)})
     work.write_metrics(
         TuneMetrics(
             new_rows=tuned.new if tuned else 0,
-            old_rows=tuned.replayed if tuned else 0,
+            old_rows=len(tuned.replayed) if tuned else 0,
             dropped=reasons(dropped),
             truncated=len(report.truncated) if report else 0,
             steps=report.steps if report else 0,

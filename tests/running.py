@@ -72,13 +72,26 @@ def _slower(project: Project) -> None:
     project.edit({"iterations.1.tune": {"learning_rate": 0.001}})
 
 
+def _graded(project: Project) -> None:
+    """Give evaluation a referee of its own: the embedded one, by another name."""
+    same = {"base_url": "embedded", "api_key_env": None, "send_seed": True, "form": "text"}
+    judge = {**same, "model": "oracle-1", "request": {"temperature": 1.0, "max_tokens": 512}}
+    project.edit({"evaluate.referee": judge, "evaluate.samples": 2})
+
+
+def _ranked(project: Project) -> None:
+    """Let the student's likelihood judge, and choose by it what is replayed."""
+    tune = {"replay_choice": "forgotten"}
+    project.edit({"review.judge": "likelihood", "iterations.1.tune": tune})
+
+
 EDITS = {
     "added": _added,
     "slower": _slower,
 }
 
 
-PIPELINES = ("finishing", "killing", "changing", "branching", "prompting")
+PIPELINES = ("finishing", "killing", "changing", "branching", "grading", "ranking", "prompting")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -177,6 +190,22 @@ def branching(
 ) -> "Future[Changed]":
     """Queue a branch of the first iteration."""
     return _queue(finishing, common / "branched", threads, _branched)
+
+
+@pytest.fixture(scope="session")
+def grading(
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
+) -> "Future[Changed]":
+    """Queue another referee of evaluation."""
+    return _queue(finishing, common / "graded", threads, _graded)
+
+
+@pytest.fixture(scope="session")
+def ranking(
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
+) -> "Future[Changed]":
+    """Queue the likelihood as judge."""
+    return _queue(finishing, common / "ranked", threads, _ranked)
 
 
 @pytest.fixture(scope="session")

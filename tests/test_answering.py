@@ -14,7 +14,8 @@ from transformers import LlamaForCausalLM
 
 from lion.errors import DataError, ModelError
 from lion.inference import backend, hf_backend, response_shards
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask
 from lion.inference.hf_backend import InverseSampling, uniforms
 from lion.records.rows import Answer, Instruction
 from lion.student import checkpoint

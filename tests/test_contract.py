@@ -35,7 +35,12 @@ RUNTIME = {
 }
 STAGE_FILES = {name: f"{stage.module.replace('.', '/')}.py" for name, stage in STAGES.items()}
 UNDECLARED = {"hardware": "decides no output but its last bits", "api": "decides no output"}
-SECTION_OF = {"tune_at": "tune", "generate_at": "generate", "bootstrap_filters": "generate"}
+SECTION_OF = {
+    "tune_at": "tune",
+    "generate_at": "generate",
+    "bootstrap_filters": "generate",
+    "exam_referee": "referee",
+}
 ORDER = tuple(stage.name for stage in stage_table.of_loop() if not stage.optional)
 
 
@@ -251,7 +256,7 @@ def test_profiles_have_the_keys_of_params(profile: Path) -> None:
     def keys(value: Any, prefix: str = "") -> set[str]:
         if (
             not isinstance(value, dict)
-            or prefix in ("iterations", "base.tune", "exam.scorer")
+            or prefix in ("iterations", "base.tune", "exam.scorer", "evaluate.referee")
             or "request" in prefix
         ):
             return {prefix}
@@ -317,7 +322,7 @@ INSIDE_FUNCTIONS = {
         "lion/evaluation/likelihood.py",
     ): "torch, in a quick command",
     (
-        "lion/inference/batch_inference.py",
+        "lion/inference/batch_job.py",
         "lion/inference/hf_backend.py",
     ): "torch, not needed by vLLM",
     (

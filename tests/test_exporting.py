@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lion.errors import ModelError
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask
 from lion.records.rows import Message
 from lion.serving import export
 from lion.student import checkpoint

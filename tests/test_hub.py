@@ -113,7 +113,8 @@ import tiny
 from lion.generation import seed_pool as base
 from lion.pipeline.checks import student as inspection
 from lion.student import checkpoint as student
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask
 from lion.errors import ModelError
 
 said = []

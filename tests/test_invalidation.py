@@ -20,7 +20,7 @@ DECIDING: Mapping[str, set[str]] = {
     "lion/inference": {"respond", "evaluate"},
     "lion/iterations.py": {"report"},
     "lion/pools.py": {
-        "seed", "teach", "tune", "evaluate", "respond", "review", "generate"
+        "seed", "teach", "tune", "evaluate", "respond", "review", "split", "generate"
     },
     "lion/prompting": {"teach", "evaluate", "review", "generate"},
     "lion/prompting/protocol.py": {"teach", "evaluate", "review", "generate", "respond"},

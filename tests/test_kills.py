@@ -11,7 +11,8 @@ import tiny
 from fixtures import ROOT
 from polling import wait_until
 
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask
 from lion.records.rows import Instruction
 
 KILLS = 20

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.pools import grow, holdout, parents, replayed, rng_for, sample
-from lion.records.rows import Instruction, Verdict
+from lion.pools import forgetting, grow, holdout, parents, replayed, rng_for, sample
+from lion.records.rows import Instruction, Signal, Verdict
 
 
 def row(name: int | str) -> Instruction:
@@ -104,3 +104,55 @@ def test_replay_draws_old_rows_for_new_ones(replay: float, new: int) -> None:
     assert len(found) == min(round(replay * new), len(POOL) - new)
     assert len({one.id for one in found}) == len(found)
     assert not {one.id for one in found} & {one.id for one in fresh}
+
+
+def risen(weights: dict[int, float]) -> list[Verdict]:
+    """Return verdicts of the pool whose nats have risen by `weights`, by the row's number."""
+    return [
+        Verdict(
+            one.id,
+            None,
+            None,
+            None,
+            "easy",
+            None,
+            "likelihood",
+            1.0,
+            Signal(1.0 + weights.get(number, 0.0), 1.0, 1.0),
+        )
+        for number, one in enumerate(POOL)
+    ]
+
+
+def test_half_of_the_replay_goes_to_what_was_forgotten() -> None:
+    """Of 20 rows 10 by the rise: of 12 that rose, in proportion; the others from what is left."""
+    forgotten = forgetting(risen({number: 1.0 if number < 6 else 9.0 for number in range(12)}))
+    counts: Counter[str] = Counter()
+    for seed in range(400):
+        made = rng_for(random_seed=seed, purpose="replay", depth=1)
+        drawn = replayed(POOL[-5:], POOL, 4.0, made, forgotten)
+        assert len(drawn) == len({one.id for one in drawn}) == 20
+        assert drawn == [one for one in POOL if one in drawn], "in the pool's order"
+        counts.update(one.id for one in drawn)
+    much, little, never = (
+        sum(counts[one.id] for one in POOL[low:high]) / (high - low) / 400
+        for low, high in ((6, 12), (0, 6), (12, 35))
+    )
+    assert much > 0.9 > little > never > 0.3
+
+
+def test_where_nothing_was_forgotten_the_replay_is_uniform() -> None:
+    for verdicts in ([], risen({})):
+        made = rng_for(random_seed=0, purpose="replay", depth=1)
+        drawn = replayed(POOL[-5:], POOL, 2.0, made, forgetting(verdicts))
+        assert len(drawn) == 10
+    few = forgetting(risen({3: 0.5, 4: 0.5}))
+    drawn = replayed(POOL[-5:], POOL, 2.0, rng_for(random_seed=0, purpose="r", depth=1), few)
+    assert len(drawn) == 10
+    assert {POOL[3].id, POOL[4].id} <= {one.id for one in drawn}
+
+
+def test_a_row_without_nats_was_not_forgotten() -> None:
+    unknown = Verdict(POOL[0].id, None, None, None, "undecided", "too_long", "likelihood")
+    judged = Verdict(POOL[1].id, 8.0, 2.0, 6.0, "hard", None)
+    assert forgetting([unknown, judged, *risen({})[2:3]]) == {POOL[2].id: 0.0}

@@ -6,9 +6,18 @@ from itertools import product
 
 import pytest
 
-from lion.generation.learning_progress import FLOOR, Judged, resisting, rows_with_gaps, weights
+from lion.generation.generate import History
+from lion.generation.learning_progress import (
+    FLOOR,
+    Judged,
+    falls,
+    resisting,
+    rows_with_gaps,
+    weights,
+    weights_by_falls,
+)
 from lion.generation.topic_labels import labelled
-from lion.records.rows import Instruction, Verdict
+from lion.records.rows import Instruction, Signal, Verdict
 from lion.simulator import task_families
 
 LETTERS = [" ".join(one) for one in product("abcd", repeat=3)]
@@ -106,3 +115,50 @@ def test_undecided_rows_are_not_judged() -> None:
         Verdict(other.id, None, None, None, "undecided", "no_scores"),
     ]
     assert rows_with_gaps([one, other], verdicts) == [Judged(one, 5.0)]
+
+
+def test_falls_leave_out_what_was_replayed_and_what_is_new() -> None:
+    before = kind(LEARNT, [3.0, 2.0, 1.0])
+    now = [Judged(judged.row, 0.5) for judged in [*before, *kind(STUCK, [1.0])]]
+    left = falls(before, now, {before[1].row.id})
+    assert [(judged.row, judged.gap) for judged in left] == [
+        (before[0].row, 2.5),
+        (before[2].row, 0.5),
+    ]
+
+
+def test_parents_weigh_by_the_falls_of_their_relatives() -> None:
+    """As by gaps: 19 relatives without the row itself, shrunk to their mean by 4."""
+    fallen = kind(LEARNT, [6.0] * 20) + kind(STUCK, [0.0] * 20)
+    weighed = weights_by_falls([judged.row for judged in fallen], fallen)
+    moved, still = (19 * 6 + 4 * 3) / 23, 4 * 3 / 23
+    mean = (moved + still) / 2
+    expected = (FLOOR + (1 - FLOOR) * moved / mean) / (FLOOR + (1 - FLOOR) * still / mean)
+    ratio = mean_weights(weighed, fallen[:20]) / mean_weights(weighed, fallen[20:])
+    assert ratio == pytest.approx(expected)
+    assert set(weights_by_falls(PARENTS, []).values()) == {1.0}
+    assert weights_by_falls([], fallen) == {}
+
+
+def test_a_row_that_rises_weighs_no_less_than_the_floor() -> None:
+    risen = kind(LEARNT, [-2.0] * 20) + kind(STUCK, [4.0] * 20)
+    weighed = weights_by_falls([judged.row for judged in risen], risen)
+    assert mean_weights(weighed, risen[:20]) >= FLOOR
+    assert mean_weights(weighed, risen[:20]) < mean_weights(weighed, risen[20:])
+
+
+def test_where_the_likelihood_judged_progress_is_its_fall() -> None:
+    """Of rows judged twice that were not replayed; generation is told which those are."""
+    rows = [judged.row for judged in kind(LEARNT, [0.0] * 20) + kind(STUCK, [0.0] * 20)]
+
+    def verdicts(nats: list[float]) -> list[Verdict]:
+        return [
+            Verdict(row.id, None, None, None, "hard", None, "likelihood", 1.0, Signal(n, n, n))
+            for row, n in zip(rows, nats, strict=True)
+        ]
+
+    before, now = verdicts([4.0] * 40), verdicts([1.0] * 20 + [4.0] * 20)
+    weighed = History(rows, now, before).weights(rows)
+    assert weighed[rows[0].id] > 2 * weighed[rows[-1].id]
+    replayed = frozenset(row.id for row in rows[:20])
+    assert set(History(rows, now, before, replayed).weights(rows).values()) == {1.0}

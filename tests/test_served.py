@@ -14,7 +14,8 @@ from test_servers import wait_for
 
 from lion.config.settings import Settings
 from lion.errors import EndpointError, ModelError
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask
 from lion.inference.respondent import Respondent
 from lion.pipeline import stage
 from lion.records.rows import Answer

@@ -282,7 +282,7 @@ def test_every_profile_is_complete(profile: Path, document: dict[str, Any]) -> N
     """A profile can be used, and names every parameter that the default names."""
     assert isinstance(load_settings(profile), Settings)
     parsed = yaml.safe_load(profile.read_text(encoding="utf-8"))
-    outside = ("base.tune", "iterations", "exam.scorer.fields")
+    outside = ("base.tune", "iterations", "exam.scorer.fields", "evaluate.referee")
 
     def keys(value: Any) -> set[str]:
         return {name for name in _leaves(value) if not name.startswith(outside)}

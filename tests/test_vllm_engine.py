@@ -11,7 +11,10 @@ import tiny
 
 from lion.errors import ModelError
 from lion.inference import backend
-from lion.inference.batch_inference import AnsweringTask, answer
+from lion.inference.batch_inference import answer, likelihoods
+from lion.inference.batch_job import AnsweringTask
+from lion.prompting import teacher
+from lion.records.rows import Answer
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
 from lion.training.finetune import finetune
@@ -148,3 +151,32 @@ def test_vllm_that_is_not_installed_is_told() -> None:
         backend.chosen_engine(tiny.answering_settings(engine="vllm"))
     prompts = [backend.Prompt("a", array("i", [1]))]
     assert len(list(backend.batches(prompts, tiny.answering_settings(), "vllm", None))) == 1
+
+
+def test_likelihoods_are_read_from_the_log_probabilities_of_the_prompt(
+    tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the answer's tokens alone; the token that vLLM must write is one, and is left out."""
+    folder = tiny.folder(tmp_path / "student")
+    taught = [teacher.taught(row, Answer(row.id, "yes", "stop", "m")) for row in ROWS]
+
+    def generate(self: Any, prompts: Any, parameters: Any, **_: Any) -> list[Any]:  # noqa: ARG001 - vLLM's
+        assert (parameters.max_tokens, parameters.prompt_logprobs) == (1, 0)
+        return [SimpleNamespace(prompt_logprobs=_positions(one)) for one in prompts]
+
+    def _positions(prompt: Any) -> list[Any]:
+        ids = prompt["prompt_token_ids"]
+        costs = [SimpleNamespace(logprob=-float(place), rank=1) for place in range(len(ids))]
+        return [None, *({token: cost} for token, cost in zip(ids[1:], costs[1:], strict=True))]
+
+    monkeypatch.setattr(vllm, "generate", generate)
+    task = AnsweringTask(
+        folder, SETTINGS, tiny.answering_settings(engine="vllm"), 3, "me", "likelihoods"
+    )
+    scored = likelihoods(taught, task)
+    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
+    for row, found in zip(taught, scored, strict=True):
+        example = encoder.example(row.id, row.messages, "yes")
+        places = range(example.prompt_length, len(example.input_ids))
+        assert found.nll_nats == pytest.approx(sum(places) / len(places))
+        assert (found.tokens, found.same_answer) == (len(places), True)

@@ -222,6 +222,7 @@ def tune_settings(**changes: Any) -> Tune:
         "too_long": "drop",
         "max_dropped": 1.0,
         "replay": 0.0,
+        "replay_choice": "uniform",
         "lora_rank": 4,
         "gradient_checkpointing": False,
         "validation_share": 0.0,

@@ -48,7 +48,7 @@ def exam_group() -> None:
 def open_exam_command(
     questions: Path, reference: str, candidate: str, setting: str, as_json: bool
 ) -> None:
-    """Let params.yaml's referee compare CANDIDATE's answers to QUESTIONS with REFERENCE's.
+    """Let evaluation's referee compare CANDIDATE's answers to QUESTIONS with REFERENCE's.
 
     \b
     lion exam open question.jsonl answer_gpt35.jsonl data/3/student

@@ -17,7 +17,11 @@ from lion.reporting import browse, exam_rows, snapshot
 @click.option("--hard", "difficulty", flag_value="hard", help="Where the gap reached tau.")
 @click.option("--easy", "difficulty", flag_value="easy", help="Where it did not.")
 @click.option("--undecided", "difficulty", flag_value="undecided", help="Without a verdict's gap.")
-@click.option("--gap", metavar="RANGE", help="As 3.. or ..2 or 1..3.")
+@click.option(
+    "--gap",
+    metavar="RANGE",
+    help="As 3.. or ..2 or 1..3; nats per token where the likelihood judged.",
+)
 @click.option("--origin", type=click.Choice(["seed", "hard", "easy"]), help="How it was made.")
 @click.option("--iteration", help="The iteration that brought it.")
 @click.option("--domain", help="What it is about.")

@@ -247,15 +247,18 @@ class Exam(Section):
 
 
 class ReviewSettings(Section):
-    """Who judges: the referee, or the exam's scorer where it can verify; and what is left out.
+    """Who judges: the referee, the exam's scorer where it can verify, or the student's likelihood.
 
     A gap within `second_order_margin` of tau is uncertain: there the second order is asked (null:
     everywhere), and the sample of `limit` responses favours it. A scorer is free: it judges
     everything. Each order is judged `samples` times and averaged (multiple evidence; Wang et al.,
-    ACL 2024).
+    ACL 2024). The likelihood ranks all of the Cache Pool; `ifd` takes off what an answer costs by
+    itself, and the referee judges `audited_rows` all the same.
     """
 
-    judge: Literal["referee", "scorer"]
+    judge: Literal["referee", "scorer", "likelihood"]
+    ifd: bool
+    audited_rows: Count
     samples: Positive
     limit: Positive | None
     uncertain_weight: Annotated[float, Field(ge=1)]
@@ -268,6 +271,9 @@ class ReviewSettings(Section):
 class Split(Section):
     """gap >= tau is hard; the loop stops where fewer than `min_hard` of the verdicts are hard.
 
+    Where the likelihood judges, `hard_share` of the rows are hard, the least likely answers, but
+    `uniform_share` of these rows by lot.
+
     `half_judged`: what becomes of an instruction whose reviews have scores in one order alone. Tau
     is at least `tau_noise` standard deviations of the gap's noise. `stop_in_noise`: the loop stops
     where hard share or gain are no more than that noise would make.
@@ -275,6 +281,8 @@ class Split(Section):
 
     tau: float
     tau_noise: Annotated[float, Field(ge=0)]
+    hard_share: Annotated[float, Field(gt=0, le=1)]
+    uniform_share: Share
     half_judged: HalfJudged
     min_hard: Share
     stop_in_noise: bool
@@ -301,9 +309,15 @@ class Calibrate(Section):
 
 
 class Evaluate(Section):
-    """The exam after each iteration; `quality` of its rows also go to the referee."""
+    """The exam after each iteration; `quality` of its rows also go to the referee.
+
+    `referee` is evaluation's own, None the loop's: a student selected by one judge is best graded
+    by another. It judges each order `samples` times (multiple evidence; Wang et al., ACL 2024).
+    """
 
     quality: Count
+    referee: Referee | None
+    samples: Positive
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Positive
     max_dropped: Share
@@ -362,6 +376,8 @@ class Respond(Section):
 class Tune(Section):
     """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps.
 
+    `replay` old rows are drawn per new one: uniformly, or half of them in proportion to the rise of
+    their nats per token above the least value so far (`forgotten`, where the likelihood judges).
     A `validation_share` of the base pool is never trained on: the student has the weights of the
     smallest loss on it, and training stops after `stop_after` validations, of 20, without a smaller
     one.
@@ -382,6 +398,7 @@ class Tune(Section):
     too_long: Literal["drop", "truncate", "error"]
     max_dropped: Share
     replay: Annotated[float, Field(ge=0)]
+    replay_choice: Literal["uniform", "forgotten"]
     lora_rank: Positive
     gradient_checkpointing: bool
     validation_share: Annotated[float, Field(ge=0, lt=1)]

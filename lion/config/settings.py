@@ -199,6 +199,11 @@ class Settings(Section):
         """Return the section `generate` as `iteration` overrides it."""
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
 
+    @property
+    def exam_referee(self) -> Referee:
+        """The referee of evaluation: its own, or the loop's."""
+        return self.evaluate.referee or self.referee
+
     def depth(self, iteration: str) -> int:
         """Return how many iterations lie between `iteration` and the base, itself included.
 
@@ -224,6 +229,8 @@ def endpoints(settings: Settings) -> Iterator[tuple[str, Endpoint]]:
             yield f"{place}.endpoint", gate.endpoint
     if settings.calibrate.iterations and settings.calibrate.second is not None:
         yield "calibrate.second", settings.calibrate.second
+    if settings.evaluate.referee is not None:
+        yield "evaluate.referee", settings.evaluate.referee
 
 
 def near_duplicates(settings: Settings) -> Iterator[tuple[str, NearDuplicates]]:
@@ -323,7 +330,27 @@ def _noise_problems(settings: Settings) -> list[str]:
         return [
             "split.tau_noise: with it every order is asked; set review.second_order_margin: null"
         ]
-    return []
+    return list(_likelihood_problems(settings))
+
+
+def _likelihood_problems(settings: Settings) -> Iterator[str]:
+    """Yield what does not go with the likelihood as judge, or goes with nothing else."""
+    if settings.review.judge == "likelihood":
+        if settings.split.stop_in_noise:
+            yield "split.stop_in_noise: a likelihood has no referee's noise; set it to false"
+        if settings.calibrate.iterations and settings.calibrate.second is not None:
+            yield (
+                "calibrate.second: with review.judge: likelihood there are no responses to judge; "
+                "set it to null"
+            )
+        return
+    for name, iteration in settings.iterations.items():
+        if iteration.tune.get("replay_choice", settings.tune.replay_choice) == "forgotten":
+            yield (
+                f"iterations.{name}.tune.replay_choice: what is forgotten is known with "
+                "review.judge: likelihood alone; set tune.replay_choice: uniform"
+            )
+            return
 
 
 def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:

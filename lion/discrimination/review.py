@@ -1,4 +1,7 @@
-"""Discrimination: which responses are reviewed, in which orders, and the review."""
+"""Discrimination: which responses are reviewed, in which orders, and the review.
+
+Or, where the likelihood judges, the signal of each row, and the reviews of those audited.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,11 +10,11 @@ from msgspec.structs import replace
 
 from lion import pools
 from lion.config.settings import ReviewSettings, Settings
-from lion.discrimination import judge_reliability, pairwise, verdicts
+from lion.discrimination import judge_reliability, likelihood, pairwise, verdicts
 from lion.discrimination.pairwise import Pair
 from lion.failure_limit import check_dropped
 from lion.llm.protocols import Client, Clients
-from lion.metrics.judging import CalibrationMetrics
+from lion.metrics.judging import CalibrationMetrics, LikelihoodMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompting.templates import Prompts
 from lion.records.rows import (
@@ -20,6 +23,7 @@ from lion.records.rows import (
     Basis,
     Dropped,
     Instruction,
+    Likelihood,
     Order,
     Review,
     Selection,
@@ -157,7 +161,8 @@ class Reviewed:
 
     `selections` has a row per response that gets a verdict, `reviews` the reviews that these need.
     `dropped` are the reviews without scores; `referee` counts what the referee was asked, and
-    `reliability` says what the reviews tell of their judge.
+    `reliability` says what the reviews tell of their judge. `likelihood` is None where it did not
+    judge.
     """
 
     responses: int
@@ -166,6 +171,7 @@ class Reviewed:
     dropped: list[Dropped]
     referee: RoleUsage | None
     reliability: CalibrationMetrics
+    likelihood: LikelihoodMetrics | None = None
 
 
 def review(
@@ -196,10 +202,61 @@ def review(
             referee = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "review")
     check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
+    reliability = _reliability(pairs, reviews)
+    return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
+
+
+def review_by_likelihood(
+    cache: Sequence[Instruction],
+    rows: Sequence[Likelihood],
+    settings: Settings,
+    clients: Clients,
+    templates: Prompts,
+) -> Reviewed:
+    """Return the signal of each row of the Cache Pool as its selection; no call but for audits.
+
+    The referee judges the audited rows in both orders. Raises TooManyDroppedError where more than
+    `review.max_dropped` of the rows have no likelihood, or of the reviews no scores.
+    """
+    by_id = {row.id: row for row in cache}
+    pairs = [pairwise.pair(by_id[answer.id], answer) for answer in likelihood.audited_answers(rows)]
+    missing = likelihood.without_number(rows)
+    check_dropped(missing, settings.review.max_dropped, len(rows), "review.max_dropped")
+    reviews, referee = _audit(pairs, settings, clients, templates) if pairs else ([], None)
+    dropped = pairwise.dropped(reviews, "review")
+    check_dropped(dropped, settings.review.max_dropped, len(reviews), "review.max_dropped")
+    return Reviewed(
+        responses=len(rows),
+        selections=likelihood.ranked_answers(rows, settings.review),
+        reviews=reviews,
+        dropped=missing + dropped,
+        referee=referee,
+        reliability=_reliability(pairs, reviews),
+        likelihood=likelihood.likelihood_metrics(rows),
+    )
+
+
+def _audit(
+    pairs: Sequence[Pair], settings: Settings, clients: Clients, templates: Prompts
+) -> tuple[list[Review], RoleUsage]:
+    """Return the referee's reviews of `pairs` in both orders, and what asking needed."""
+    rules = settings.review
+    with clients.open("referee", settings.referee) as client:
+        reviews = pairwise.ask(
+            client,
+            pairwise.in_both_orders(pairs),
+            templates,
+            settings.referee.form,
+            pairwise.ReviewLimit(rules.max_dropped, "review.max_dropped"),
+            rules.samples,
+        )
+        return reviews, client.usage.versioned()
+
+
+def _reliability(pairs: Sequence[Pair], reviews: Sequence[Review]) -> CalibrationMetrics:
     longer = {pair.id: len(pair.teacher) - len(pair.student.text) for pair in pairs}
     alike = {identity for identity, identical in _compared(pairs) if identical}
-    reliability = judge_reliability.figures(reviews, longer, alike)
-    return Reviewed(len(pairs), selections, reviews, dropped, referee, reliability)
+    return judge_reliability.figures(reviews, longer, alike)
 
 
 def _compared(pairs: Sequence[Pair]) -> list[Response]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import msgspec
 from msgspec.structs import replace
 
 from lion import statistics as estimates
@@ -251,6 +252,8 @@ def stop_reason(
     share = _hard_share(verdicts)
     if share is None:
         return "no instruction was judged"
+    if share == 0 and verdicts[0].signal is not msgspec.UNSET:
+        return "nothing is hard: the student would write each of the teacher's answers itself"
     if share == 0:
         return f"nothing is hard: no gap reaches tau = {settings.tau if tau is None else tau:g}"
     if share < settings.min_hard:

@@ -117,9 +117,10 @@ def _quality(
     by_id = {answer.id: answer for answer in answers}
     wanted = pairwise.in_both_orders([pairwise.pair(row, by_id[row.id]) for row in rows])
     share = settings.evaluate.max_dropped
-    with clients.open("referee", settings.referee) as client:
+    judge, samples = settings.exam_referee, settings.evaluate.samples
+    with clients.open("referee", judge) as client:
         limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
-        reviews = pairwise.ask(client, wanted, templates, settings.referee.form, limit)
+        reviews = pairwise.ask(client, wanted, templates, judge.form, limit, samples)
         usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
@@ -187,11 +188,12 @@ def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
 def exam_quality(reviews: Sequence[Review], settings: Evaluate) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
-    The paper's relative response quality in its Setting 2 (evidence first, both orders averaged).
+    The paper's relative response quality in its Setting 2: evidence first, repeated judgements of
+    an order averaged, then both orders.
     """
     pairs = [
         (verdict.student_mean, verdict.teacher_mean)
-        for verdict in verdicts.verdicts(reviews, tau=0.0)
+        for verdict in verdicts.verdicts(verdicts.pooled(reviews), tau=0.0)
         if verdict.student_mean is not None and verdict.teacher_mean is not None
     ]
     estimate = statistics.quality(pairs, settings.confidence)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lion.config.settings import Student
-from lion.inference.batch_inference import Progress
+from lion.inference.batch_job import Progress
 from lion.readers.official_exams import Item
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter

@@ -19,7 +19,8 @@ import yaml
 
 from lion import statistics
 from lion.config.settings import Answering, Exams, Student
-from lion.inference.batch_inference import AnsweringTask, Progress, answer
+from lion.inference.batch_inference import answer
+from lion.inference.batch_job import AnsweringTask, Progress
 from lion.metrics.exams import ExamAccuracy, TaskAccuracy, UnanswerableItem
 from lion.readers import official_exams
 from lion.readers.official_exams import OFFICIAL, Item

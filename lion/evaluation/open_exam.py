@@ -170,17 +170,20 @@ class OpenExam:
     def compare(self, reference: str, candidate: str, *, scores_first: bool) -> OpenExamMetrics:
         """Return the metrics of `candidate` against `reference`.
 
-        A side is a file of answers, a student's folder, or `teacher`. Raises DataError if a side is
-        none of these, TooManyDroppedError, and what the client raises.
+        A side is a file of answers, a student's folder, or `teacher`. `scores_first` is the paper's
+        Setting 1, one judgement of one order; else Setting 2, `evaluate.samples` of both. Raises
+        DataError if a side is none of these, TooManyDroppedError, and what the client raises.
         """
         pairs = self._pairs(reference, candidate)
         orders = ORDERS[:1] if scores_first else ORDERS
         settings, share = self.settings, self.settings.evaluate.max_dropped
-        with self.clients.open("referee", settings.referee) as client:
+        judge = settings.exam_referee
+        form = "scores_first" if scores_first else judge.form
+        samples = 1 if scores_first else settings.evaluate.samples
+        with self.clients.open("referee", judge) as client:
             wanted = [(pair, order) for pair in pairs for order in orders]
-            form = "scores_first" if scores_first else settings.referee.form
             limit = pairwise.ReviewLimit(share, "evaluate.max_dropped")
-            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, limit)
+            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, limit, samples)
             usage = client.usage.versioned()
         dropped = pairwise.dropped(reviews, "exam")
         check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
@@ -238,7 +241,7 @@ def _averaged(
     questions: Sequence[Question], pairs: Sequence[Pair], reviews: Sequence[Review], orders: int
 ) -> list[Compared]:
     """Return the questions that have scores in all orders, with their mean scores."""
-    means = verdicts.means(reviews, orders)
+    means = verdicts.means(verdicts.pooled(reviews), orders)
     return [
         Compared(
             question.category,

@@ -25,16 +25,28 @@ from lion.records.rows import KINDS, Dropped, Instruction, Kind, Verdict
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The Cache Pool, its verdicts of this iteration, and those of the iteration before."""
+    """The Cache Pool, its verdicts of this iteration, and those of the iteration before.
+
+    `replayed` are the old rows that the student was tuned on between the two.
+    """
 
     cache: Sequence[Instruction]
     verdicts: Sequence[Verdict]
     before: Sequence[Verdict]
+    replayed: frozenset[str] = frozenset()
 
     def judged(self) -> tuple[list[Judged], list[Judged]]:
-        """Return the rows with a gap in the iteration before, and in this iteration."""
+        """Return the judged rows of the iteration before, and of this iteration."""
         rows_with_gaps = learning_progress.rows_with_gaps
         return rows_with_gaps(self.cache, self.before), rows_with_gaps(self.cache, self.verdicts)
+
+    def weights(self, parents: Sequence[Instruction]) -> dict[str, float]:
+        """Return the weight of each parent by its learning progress, by id."""
+        before, now = self.judged()
+        if any(verdict.nats is not None for verdict in self.verdicts):
+            falls = learning_progress.falls(before, now, self.replayed)
+            return learning_progress.weights_by_falls(parents, falls)
+        return learning_progress.weights(parents, before, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ def generate(
     TooManyDroppedError where more calls fail than `generate.max_dropped` allows.
     """
     before, now = history.judged()
-    pool = _empty_pool(history, before, now, exams, settings, iteration, depth)
+    pool = _empty_pool(history, now, exams, settings, iteration, depth)
     wanted = 0 if stopped else sum(pool.wanted(kind) for kind in KINDS)
     usage = _fill(pool, history.cache, settings, clients, templates, wanted)
     return Generated(
@@ -86,7 +98,6 @@ def generate(
 
 def _empty_pool(
     history: History,
-    before: Sequence[Judged],
     now: Sequence[Judged],
     exams: Sequence[Instruction],
     settings: Settings,
@@ -97,7 +108,7 @@ def _empty_pool(
     parents = pools.parents(history.cache, history.verdicts, rules.feedback)
     weights: dict[str, float] = {}
     if rules.choice == "progress":
-        weights = learning_progress.weights(parents["hard"], before, now)
+        weights = history.weights(parents["hard"])
     return generated_pool(
         iteration,
         depth,

@@ -7,13 +7,17 @@ and Hafner 2007; for language models LILO, NeurIPS 2025, which samples by learna
 p(1 - p) alone does not suffice: a family that is answered right by chance, a third of the time,
 always looks learnable.
 
+Where the likelihood judges, the gap is nats per token, known of each row before and after: the
+progress of a parent is the mean fall of its relatives, of rows that the student was not tuned on
+in between, for a replayed row's fall is memory.
+
 Relatives are rows with a gap and similar words: the cosine of their idf-weighted sets of words,
 without rare words, is at least 0.6. This needs no label, no model and no number of clusters. In the
 simulator, whose topic labels mix families, 98.9 % of such pairs are of one family.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -36,16 +40,31 @@ _MAX_NAMED = 5  # domains
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A row with its gap (points of score)."""
+    """A row with its gap: points of score, or nats per token where the likelihood judged."""
 
     row: Instruction
     gap: float
 
 
 def rows_with_gaps(rows: Iterable[Instruction], verdicts: Iterable[Verdict]) -> list[Judged]:
-    """Return the rows whose verdict has a gap, in their order."""
-    gaps = {verdict.id: verdict.gap for verdict in verdicts if verdict.gap is not None}
+    """Return the rows whose verdict has a gap or nats, in their order."""
+    measured = [
+        (verdict.id, verdict.nats if verdict.gap is None else verdict.gap) for verdict in verdicts
+    ]
+    gaps = {identity: gap for identity, gap in measured if gap is not None}
     return [Judged(row, gaps[row.id]) for row in rows if row.id in gaps]
+
+
+def falls(
+    before: Iterable[Judged], now: Iterable[Judged], replayed: Collection[str]
+) -> list[Judged]:
+    """Return the fall of each row that was judged twice and not replayed in between."""
+    earlier = {judged.row.id: judged.gap for judged in before if judged.row.id not in replayed}
+    return [
+        Judged(judged.row, earlier[judged.row.id] - judged.gap)
+        for judged in now
+        if judged.row.id in earlier
+    ]
 
 
 def weights(
@@ -69,10 +88,26 @@ def weights(
     own = {judged.row.id: judged.gap for judged in now}
     count -= np.array([row.id in own for row in parents])
     gap -= np.array([own.get(row.id, 0.0) for row in parents])
-    progress = _shrunk(old_gap, old_count, gap, count)
-    relative = progress / progress.mean() if progress.any() else np.ones(len(parents))
-    values = FLOOR + (1 - FLOOR) * relative
-    return {row.id: float(weight) for row, weight in zip(parents, values, strict=True)}
+    fall = old_gap / np.maximum(old_count, 1) - gap / np.maximum(count, 1)
+    return _floored(parents, _shrunk(fall, np.minimum(old_count, count)))
+
+
+def weights_by_falls(parents: Sequence[Instruction], falls: Sequence[Judged]) -> dict[str, float]:
+    """Return the weight of each parent, by id; all are 1 where there is no history.
+
+    progress(x) = mean fall of x's relatives (without x), shrunk as in `weights`, 0 where negative.
+    """
+    if not parents or not falls:
+        return {row.id: 1.0 for row in parents}
+    import numpy as np
+
+    index = _index([*parents, *(judged.row for judged in falls)])
+    parts = (index[: len(parents)], index[len(parents) :])
+    count, total = _relatives(*parts, [judged.gap for judged in falls])
+    own = {judged.row.id: judged.gap for judged in falls}
+    count -= np.array([row.id in own for row in parents])
+    total -= np.array([own.get(row.id, 0.0) for row in parents])
+    return _floored(parents, _shrunk(total / np.maximum(count, 1), count))
 
 
 def resisting(before: Sequence[Judged], now: Sequence[Judged]) -> list[str]:
@@ -101,14 +136,22 @@ def _by_domain(rows: Sequence[Judged]) -> Mapping[str, list[float]]:
     return gaps
 
 
-def _shrunk(
-    old_gap: "NDArray[Any]", old_count: "NDArray[Any]", gap: "NDArray[Any]", count: "NDArray[Any]"
-) -> "NDArray[Any]":
-    """Return each parent's progress, shrunk to the mean, and 0 where it is negative."""
+def _floored(parents: Sequence[Instruction], progress: "NDArray[Any]") -> dict[str, float]:
+    """Return each parent's weight: FLOOR, and the rest in proportion to its progress."""
     import numpy as np
 
-    pairs = np.minimum(old_count, count)
-    raw = old_gap / np.maximum(old_count, 1) - gap / np.maximum(count, 1)
+    relative = progress / progress.mean() if progress.any() else np.ones(len(parents))
+    values = FLOOR + (1 - FLOOR) * relative
+    return {row.id: float(weight) for row, weight in zip(parents, values, strict=True)}
+
+
+def _shrunk(raw: "NDArray[Any]", pairs: "NDArray[Any]") -> "NDArray[Any]":
+    """Return each parent's progress, shrunk to the mean, and 0 where it is negative.
+
+    `raw` is the fall of its relatives, `pairs` their number.
+    """
+    import numpy as np
+
     mean = max(0.0, float(np.average(raw, weights=pairs))) if pairs.any() else 0.0
     shrunk: NDArray[Any] = np.maximum(0.0, (pairs * raw + PRIOR * mean) / (pairs + PRIOR))
     return shrunk

@@ -1,1 +1,1 @@
-"""Inference: the student's responses, by its own checkpoint or by the server that holds it."""
+"""Inference: the student's responses, by itself or by its server, and its likelihoods."""

@@ -25,6 +25,10 @@ class Prompt:
     id: str
     tokens: "array[int]"
 
+    def content(self) -> bytes:
+        """Return what a task's key hashes."""
+        return self.id.encode() + self.tokens.tobytes()
+
 
 class Engine(Protocol):
     """A loaded student that answers."""
@@ -57,14 +61,21 @@ def chosen_engine(answering: Answering) -> Name:
 
 
 def batches(
-    prompts: Sequence[Prompt], answering: Answering, engine: Name, context: int | None
+    prompts: Sequence[Prompt],
+    answering: Answering,
+    engine: Name,
+    context: int | None,
+    *,
+    writes: bool = True,
 ) -> Iterator[Sequence[Prompt]]:
     """Yield the prompts in batches of similar length, longest first, where memory is tightest.
 
     A batch holds at most `batch_size` prompts and `batch_tokens` tokens, padding and answers
     included. A prompt that leaves no room in `context` (tokens) for a full answer gets its own
-    batch: the context would end the answers of the others too.
+    batch: the context would end the answers of the others too. Where the job `writes` no answer,
+    none needs room.
     """
+    room = answering.max_tokens if writes else 0
     ordered = sorted(prompts, key=lambda prompt: (-len(prompt.tokens), prompt.id))
     if engine == "vllm":
         yield from (
@@ -73,7 +84,7 @@ def batches(
         return
     start = 0
     while start < len(ordered):
-        longest = len(ordered[start].tokens) + answering.max_tokens
+        longest = len(ordered[start].tokens) + room
         size = answering.batch_size
         if answering.batch_tokens is not None:
             size = min(size, max(1, answering.batch_tokens // longest))

@@ -17,8 +17,11 @@ from transformers.cache_utils import DynamicLayer
 from lion.config.settings import Answering
 from lion.errors import ModelError
 from lion.inference.backend import Prompt
+from lion.inference.hf_likelihood import AnswerScorer
 from lion.student.chat_format import ChatFormatter
 from lion.student.checkpoint import context_length
+
+__all__ = ["AnswerScorer", "Decoder", "device", "uniforms"]
 
 _ROUND = 32
 """Tokens between two removals of finished rows from a batch."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lion.config.settings import Settings
 from lion.inference import batch_inference, remote_backend
+from lion.inference.batch_job import AnsweringTask, Measure
 from lion.llm.protocols import Clients
-from lion.records.rows import Answer, Instruction
+from lion.records.rows import Answer, Instruction, Likelihood
 from lion.student import checkpoint
 
 Progress = Callable[[int, int], None]
@@ -43,11 +44,25 @@ class Respondent:
             return remote_backend.answers(
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
-        checkpoint.load_libraries()  # imports torch, which a stopped loop does not need
-        settings = self.settings
-        label = f"student-{self.iteration}"
-        task = batch_inference.AnsweringTask(
-            self.folder, settings.student, settings.answering, random_seed, label
-        )
         with self.progress() as update:
-            return batch_inference.answer(rows, task, keep=self.keep, progress=update)
+            return batch_inference.answer(rows, self._task(random_seed), self.keep, update)
+
+    def likelihoods(self, rows: Sequence[Instruction], *, unprompted: bool) -> list[Likelihood]:
+        """Return how likely the answer of each row is, in order; `unprompted` for IFD.
+
+        By the checkpoint, also where a server answers for the student. Raises ModelError, and
+        DataError for a row without an answer.
+        """
+        if not rows:
+            return []
+        measure: Measure = "likelihoods_and_unprompted" if unprompted else "likelihoods"
+        keep = None if self.keep is None else self.keep / "likelihoods"
+        with self.progress() as update:
+            return batch_inference.likelihoods(rows, self._task(0, measure), keep, update)
+
+    def _task(self, random_seed: int, measure: Measure = "answers") -> AnsweringTask:
+        checkpoint.load_libraries()  # imports torch, which a stopped loop does not need
+        settings, name = self.settings, f"student-{self.iteration}"
+        return AnsweringTask(
+            self.folder, settings.student, settings.answering, random_seed, name, measure
+        )

@@ -1,29 +1,34 @@
-"""Response shards: one file of answers per finished batch, from which a killed stage resumes.
+"""Response shards: one file of rows per finished batch, from which a killed stage resumes.
 
 The files of a task share a folder (`fingerprint`). A file appears complete or not at all.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from lion.errors import DataError
 from lion.inference.backend import Prompt
 from lion.records import jsonl
-from lion.records.rows import Answer
+from lion.records.rows import Answer, Likelihood
 from lion.student import checkpoint as students
 from lion.student import fingerprint
 
+R = TypeVar("R", Answer, Likelihood)
+
 CODE = (
+    "inference/answer_likelihood.py",
     "inference/backend.py",
     "inference/batch_inference.py",
+    "inference/batch_job.py",
     "inference/hf_backend.py",
+    "inference/hf_likelihood.py",
     "inference/vllm_backend.py",
     "student/chat_format.py",
     "student/chat_template.py",
     "student/checkpoint.py",
 )
-"""The files that decide an answer (a test compares this list with the imports)."""
+"""The files that decide a row (a test compares this list with the imports)."""
 
 
 def answers_key(plan: Sequence[Sequence[Prompt]], student: Path, decisive: dict[str, Any]) -> str:
@@ -31,29 +36,30 @@ def answers_key(plan: Sequence[Sequence[Prompt]], student: Path, decisive: dict[
     return fingerprint.task_key(students.resolve(student), _inputs(plan), decisive, CODE)
 
 
-class ResponseShards:
-    """The folder of one task: a file of answers per batch."""
+class ResponseShards(Generic[R]):
+    """The folder of one task: a file of rows of one `kind` per batch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: type[R]) -> None:
         """Store the task's folder, which need not exist."""
         self.folder = folder
+        self._kind: type[R] = kind
 
-    def save(self, number: int, answers: Sequence[Answer]) -> None:
-        """Write the answers of a batch."""
-        jsonl.write(self._path(number), answers)
+    def save(self, number: int, rows: Sequence[R]) -> None:
+        """Write the rows of a batch."""
+        jsonl.write(self._path(number), rows)
 
     def has(self, number: int) -> bool:
         """Return whether a file of the batch exists, valid or not."""
         return self._path(number).exists()
 
-    def load(self, number: int, batch: Sequence[Prompt]) -> list[Answer] | None:
-        """Return the answers of a batch, or None where they are missing or invalid."""
+    def load(self, number: int, batch: Sequence[Prompt]) -> list[R] | None:
+        """Return the rows of a batch, or None where they are missing or invalid."""
         try:
-            answers = jsonl.read(self._path(number), Answer)
+            rows = jsonl.read(self._path(number), self._kind)
         except DataError:
             return None  # missing or damaged: the batch is repeated
-        same = [answer.id for answer in answers] == [prompt.id for prompt in batch]
-        return answers if same else None
+        same = [row.id for row in rows] == [prompt.id for prompt in batch]
+        return rows if same else None
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.jsonl"
@@ -61,5 +67,5 @@ class ResponseShards:
 
 def _inputs(plan: Sequence[Sequence[Prompt]]) -> Iterator[bytes]:
     for batch in plan:
-        yield from (prompt.id.encode() + prompt.tokens.tobytes() for prompt in batch)
+        yield from (prompt.content() for prompt in batch)
         yield b""  # the end of a batch

@@ -7,13 +7,16 @@ API (LLM, SamplingParams, TokensPrompt, LoRARequest).
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
+from lion.inference.answer_likelihood import ScoredAnswer, likelihood
 from lion.inference.backend import Prompt
+from lion.records.rows import Likelihood
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter
 
@@ -70,6 +73,22 @@ class Vllm:
             for first in firsts
         ]
 
+    def likelihoods(self, answers: Sequence[ScoredAnswer]) -> list[Likelihood]:
+        """Return the likelihood of each answer, from the log probabilities of the prompt's tokens.
+
+        vLLM always writes a token, which is left out.
+        """
+        scored = self._model.generate(
+            [{"prompt_token_ids": list(answer.tokens)} for answer in answers],
+            self._vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0),
+            use_tqdm=False,
+            **self._options,
+        )
+        return [
+            _likelihood(answer, request.prompt_logprobs)
+            for answer, request in zip(answers, scored, strict=True)
+        ]
+
     def _sampling(self, prompt: Prompt) -> Any:
         """Return the sampling parameters of a prompt, with a seed of its own."""
         return self._vllm.SamplingParams(
@@ -79,6 +98,16 @@ class Vllm:
             stop_token_ids=self._stops,
             skip_special_tokens=True,
         )
+
+
+def _likelihood(answer: ScoredAnswer, positions: Sequence[Mapping[int, Any]]) -> Likelihood:
+    """Return an answer's likelihood; `positions` hold each token's log probability and rank."""
+    own = [
+        positions[place][answer.tokens[place]]
+        for place in range(answer.prompt_length, len(answer.tokens))
+    ]
+    nats = -fmean(token.logprob for token in own)
+    return likelihood(answer, nats, likeliest=all(token.rank == 1 for token in own))
 
 
 def _seed(random_seed: int, id: str) -> int:

@@ -6,10 +6,23 @@ from lion.metrics.units import Metrics, PointsEstimate, RoleUsage, ShareEstimate
 from lion.records.rows import Basis
 
 
+class LikelihoodMetrics(Metrics, frozen=True):
+    """The student's likelihood of the teacher's answers: of `rows` that have one.
+
+    `mean_nats` is the mean over them of the nats per token, `same_answer_share` the share that the
+    student itself would write by greedy decoding. Of `audited` the referee was asked, too.
+    """
+
+    rows: int
+    mean_nats: float | None
+    same_answer_share: float | None
+    audited: int
+
+
 class ReviewMetrics(Metrics, frozen=True):
     """review.json: of the `responses` `judged` get a verdict, from so many `reviews`.
 
-    `referee` is None where a scorer judged.
+    `referee` is None where a scorer or the likelihood judged.
     """
 
     FILE: ClassVar[str] = "review"
@@ -20,6 +33,7 @@ class ReviewMetrics(Metrics, frozen=True):
     reviews: int
     dropped: dict[str, int]
     referee: RoleUsage | None
+    likelihood: LikelihoodMetrics | None = None
 
 
 class Repeated(Metrics, frozen=True):
@@ -100,7 +114,8 @@ class Noise(Metrics, frozen=True):
 class AgreementMetrics(Metrics, frozen=True):
     """agreement.json: how far verdicts can be relied on. `basis`: how many verdicts rest on what.
 
-    `agreement` is with judging all in both orders; None where it is not known.
+    `agreement` is with judging all in both orders; None where it is not known. `likelihood_auc` is
+    the chance that the likelihood ranks a row that the referee calls hard above an easy one.
     """
 
     FILE: ClassVar[str] = "agreement"
@@ -110,6 +125,7 @@ class AgreementMetrics(Metrics, frozen=True):
     contradictions: Contradictions
     noise: Noise
     basis: dict[Basis, int]
+    likelihood_auc: ShareEstimate | None = None
 
 
 class AgainstTruth(Metrics, frozen=True):

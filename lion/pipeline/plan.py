@@ -112,6 +112,8 @@ def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
     if role == "second":
         assert settings.calibrate.second is not None
         return settings.calibrate.second
+    if role == "referee" and stage.startswith("evaluate@"):
+        return settings.exam_referee
     if role != "embedder":
         endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)
         return endpoint
@@ -148,7 +150,8 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     quality = min(settings.evaluate.quality, sizes.exam)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
     yield "evaluate@0", "teacher", max(0, examined - trial)
-    yield "evaluate@0", "referee", 2 * quality
+    graded = 2 * settings.evaluate.samples * quality
+    yield "evaluate@0", "referee", graded
     cache = {project.BASE: sizes.base}
     kept = _acceptance(settings.iterations, GenerateMetrics)
     for name in sorted(settings.iterations, key=settings.depth):
@@ -160,13 +163,17 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         judged = before if limit is None else min(limit, before)
         if settings.review.judge == "referee":
             yield f"review@{name}", "referee", _reviews(settings, judged)
+        elif settings.review.judge == "likelihood":
+            audited = min(settings.review.audited_rows, before)
+            if audited:
+                yield f"review@{name}", "referee", 2 * settings.review.samples * audited
         yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
         first = settings.iterations[name].previous == project.BASE
         existing = before if first else 0
         yield from _gates(settings, f"generate@{name}", existing, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
-        yield f"evaluate@{name}", "referee", 2 * quality
+        yield f"evaluate@{name}", "referee", graded
 
 
 def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
@@ -201,7 +208,9 @@ def _reviews_each(settings: Settings) -> float | None:
 
 
 def _full(settings: Settings) -> bool:
-    """Return whether every drawn response is judged in both orders."""
+    """Return whether every response before the referee is judged in both orders."""
+    if settings.review.judge == "likelihood":
+        return True
     return settings.review.second_order_margin is None and settings.review.same_answer == "ask"
 
 

@@ -25,7 +25,7 @@ Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
 Feedback = Literal["adversarial", "uniform", "uniform-mixed", "balanced"]
-Basis = Literal["both_orders", "one_order", "same_answer"]
+Basis = Literal["both_orders", "one_order", "same_answer", "likelihood", "uniform"]
 ROLES: tuple[Role, ...] = get_args(Role)
 ORDERS: tuple[Order, Order] = ("teacher_first", "student_first")
 KINDS: tuple[Kind, Kind] = ("hard", "easy")
@@ -94,7 +94,7 @@ class Record(msgspec.Struct, frozen=True, tag_field="format", tag=FORMAT):
 
 
 class TeacherAnswer(msgspec.Struct, frozen=True):
-    """What the teacher wrote, inside the row that it answers: an `Answer` without its id."""
+    """What was written, inside the row that it answers: an `Answer` without its id."""
 
     text: str
     finish_reason: str
@@ -117,6 +117,24 @@ class Answer(Record, frozen=True):
     def inside(self) -> TeacherAnswer:
         """The same inside the row that it answers."""
         return TeacherAnswer(self.text, self.finish_reason, self.model)
+
+
+class Likelihood(Record, frozen=True, omit_defaults=True):
+    """How likely the teacher's answer to instruction `id` is under a student.
+
+    `nll_nats` is the mean negative log-likelihood of its `tokens` (nats per token, the end of turn
+    included), `unprompted_nats` the same behind an empty instruction, where that was asked for.
+    Without a number there is a `reason`. `same_answer`: the answer is what the student writes by
+    greedy decoding. `response` is the student's own answer where the row is audited.
+    """
+
+    id: str
+    nll_nats: float | None
+    tokens: int
+    same_answer: bool = False
+    unprompted_nats: float | None = None
+    reason: str | None = None
+    response: TeacherAnswer | None = None
 
 
 class Instruction(Record, frozen=True, omit_defaults=True):
@@ -200,12 +218,26 @@ class Review(Record, frozen=True, omit_defaults=True):
         return self.teacher_score - self.student_score
 
 
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a student's likelihood of the teacher's answer says, in nats per token.
+
+    `score_nats` ranks the answers: `nll_nats`, less what the answer costs by itself where that was
+    asked for. `lowest_nats` is the least `nll_nats` of the row so far. None where there is none.
+    """
+
+    nll_nats: float | None
+    score_nats: float | None
+    lowest_nats: float | None = None
+    reason: str | None = None
+
+
 class Selection(Record, frozen=True):
     """A response that gets a verdict, and what that verdict rests on.
 
     `basis` is what the rules of `review` ask for: both orders, `first` alone, or nothing where the
     two answers are the same. `audited`: the order left out was asked all the same, to be compared.
-    `weight` is the number of responses that this one stands for: 1 / its chance to be drawn.
+    `weight` is the number of responses that this one stands for: 1 / its chance to be drawn. With
+    `signal` the likelihood decides; `audited`: the referee was asked all the same.
     """
 
     id: str
@@ -213,6 +245,7 @@ class Selection(Record, frozen=True):
     first: Order
     audited: bool = False
     weight: float = 1.0
+    signal: Signal | msgspec.UnsetType = msgspec.UNSET
 
 
 class Verdict(Record, frozen=True):
@@ -220,7 +253,9 @@ class Verdict(Record, frozen=True):
 
     gap = mean over the orders of (teacher score - student score); `undecided` has a reason and no
     numbers. `basis` tells which orders were seen: the same answer has no scores, and its
-    gap is 0. `weight` is the number of responses that this one stands for.
+    gap is 0. `weight` is the number of responses that this one stands for. With `signal` there are
+    no scores and no gap: `likelihood` is among the least likely answers or not, `uniform` is hard
+    by lot.
     """
 
     id: str
@@ -231,6 +266,12 @@ class Verdict(Record, frozen=True):
     reason: str | None
     basis: Basis = "both_orders"
     weight: float = 1.0
+    signal: Signal | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def nats(self) -> float | None:
+        """The likelihood's nats per token; None where another judge decided."""
+        return None if self.signal is msgspec.UNSET else self.signal.nll_nats
 
 
 class Dropped(Record, frozen=True, omit_defaults=True):

@@ -14,6 +14,8 @@ from lion.escape import DASH, clipped, inert
 from lion.records.rows import Row
 
 CLIP = 400  # characters of a text, unless --whole
+MEASURE = pl.coalesce("gap", "nats")
+"""What a verdict rests on: the gap, or the nats per token where the likelihood judged."""
 ORDERS = ("pool", "gap", "-gap", "length", "-length")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)?(\.\.)?(-?\d+(?:\.\d+)?)?\Z")
 _STYLES = {"hard": "red", "easy": "green", "undecided": "yellow"}
@@ -79,7 +81,7 @@ def _conditions(criteria: RowFilter) -> Iterator[tuple[str, pl.Expr]]:
         if value is not None:
             yield name, pl.col(name).str.starts_with(value)
     if criteria.gap is not None:
-        yield "gap", pl.col("gap").is_between(*bounds(criteria.gap))
+        yield "gap", MEASURE.is_between(*bounds(criteria.gap))
     if criteria.search is not None:
         contains = [
             pl.col(name).str.to_lowercase().str.contains(criteria.search.lower(), literal=True)
@@ -92,7 +94,7 @@ def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:
     """Return the rows in one of ORDERS; rows without the figure come last."""
     if order == "pool":
         return rows
-    key = {"gap": pl.col("gap"), "length": pl.col("text").str.len_chars()}[order.removeprefix("-")]
+    key = {"gap": MEASURE, "length": pl.col("text").str.len_chars()}[order.removeprefix("-")]
     return rows.sort(key, descending=order.startswith("-"), nulls_last=True, maintain_order=True)
 
 
@@ -125,8 +127,7 @@ def _row(row: Row, whole: bool) -> Iterator[RenderableType]:
     if about:
         head.append(f", {inert(about)}", style="dim")
     if row["difficulty"] is not None:
-        gap = DASH if row["gap"] is None else f"{row['gap']:g}"
-        verdict = f"  {row['difficulty']} {gap}"
+        verdict = f"  {row['difficulty']} {_measure(row)}"
         head.append(verdict, style=_STYLES.get(row["difficulty"], ""))
         head.append(f" in iteration {row['judged']}", style="dim")
     yield head
@@ -135,6 +136,13 @@ def _row(row: Row, whole: bool) -> Iterator[RenderableType]:
         if text is not None:
             yield _indented(text, whole, f"{name}: ")
     yield Text()
+
+
+def _measure(row: Row) -> str:
+    """Return the verdict's gap, or the nats per token of the teacher's answer."""
+    if row["gap"] is None:
+        return DASH if row["nats"] is None else f"{row['nats']:.2f} nats"
+    return f"{row['gap']:g}"
 
 
 def _indented(text: str, whole: bool, label: str) -> RenderableType:

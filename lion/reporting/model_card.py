@@ -71,6 +71,9 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
     for role in ("teacher", "referee", "generator"):
         endpoint: Endpoint = getattr(settings, role)
         yield f"\n{role.capitalize()}: {endpoint.model} at {endpoint.base_url}"
+    own = settings.evaluate.referee
+    if own is not None:
+        yield f"\nReferee of the exam: {own.model} at {own.base_url}"
 
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ import polars as pl
 
 from lion import __version__
 from lion.escape import DASH, clipped, inert
+from lion.iterations import Line
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.records import jsonl
@@ -106,11 +107,19 @@ def _tiles(run: Run) -> Iterator[Row]:
     yield _tile(
         "Instructions", f"{run.rows.height:,}", f"{numbers.count(last.train_pool)} of them new"
     )
-    gap = DASH if last.mean_gap_points is None else f"mean gap {last.mean_gap_points:.2f}"
-    yield _tile("Hard", numbers.share(last.hard_share), gap)
+    yield _tile("Hard", numbers.share(last.hard_share), _mean_measure(last))
     tokens = [line.tokens for line in run.lines if line.tokens is not None]
     yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
     yield _tile("Spent", table.spent(run.lines), "by this machine")
+
+
+def _mean_measure(line: Line) -> str:
+    """Return the mean of what the verdicts rest on."""
+    if line.mean_gap_points is not None:
+        return f"mean gap {line.mean_gap_points:.2f}"
+    if line.likelihood is None or line.likelihood.mean_nats is None:
+        return DASH
+    return f"the least likely; mean {line.likelihood.mean_nats:.2f} nats a token"
 
 
 def _tile(label: str, value: str, note: str) -> Row:

@@ -186,7 +186,7 @@ def difficulty_cards(run: Run) -> Iterator[Card | None]:
         point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
     ]
     if hard:
-        note = "share of the verdicts whose gap reaches tau"
+        note = "share of the verdicts: gaps that reach tau, or the least likely answers"
         yield card("Hard share", note, plot=plots.by_iteration(hard, "share", ".0%"))
     yield _gaps(run)
 
@@ -264,12 +264,18 @@ def _drift(run: Run) -> Card | None:
 
 
 def referee_cards(run: Run) -> Iterator[Card | None]:
-    """Yield what the reviews say of the referee, then anchors and a second referee."""
+    """Yield what the reviews say of the referee, the likelihoods, anchors and a second referee."""
     yield _figures_card(
         run,
         "Calibration of the referee",
         "of the rows judged in both orders; points of the scale from 1 to 10",
         _of_reviews,
+    )
+    yield _figures_card(
+        run,
+        "The student's likelihood of the teacher's answers",
+        "nats per token, end of turn included; the area under the curve is against the referee",
+        _of_likelihoods,
     )
     yield _figures_card(
         run,
@@ -312,6 +318,21 @@ def _of_reviews(run: Run, iteration: str) -> Figures:
         "noise of a gap, points": _shown(metrics.noise_points, "{:.2f}"),
         "verdicts within the noise": _shown(within, "{:.1%}"),
         "repeated judgements agree": _shown(repeated, "{:.1%}"),
+    }
+
+
+def _of_likelihoods(run: Run, iteration: str) -> Figures:
+    scored = next((line.likelihood for line in run.lines if line.iteration == iteration), None)
+    if scored is None:
+        return {}
+    agreement = run.metrics(iteration, AgreementMetrics)
+    auc = None if agreement is None else agreement.likelihood_auc
+    return {
+        "answers": f"{scored.rows:,}",
+        "mean nats per token": _shown(scored.mean_nats, "{:.3f}"),
+        "the student's own answer": _shown(scored.same_answer_share, "{:.1%}"),
+        "rows that the referee judged": _shown(scored.judged or None, "{:,}"),
+        "area under the curve (AUC)": _estimate(auc, "{:.3f}"),
     }
 
 

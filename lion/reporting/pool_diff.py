@@ -5,7 +5,7 @@ that only one side judged does not count as moved.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -17,6 +17,7 @@ GROUPS = ("origin", "iteration", "domain", "category")
 HARD, EASY = "hard", "easy"
 _BINS = 12
 _PARENTS = 10
+_SIDES = ("", "_right")  # ends of the columns of a join
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Verdicts of rows that both sides judged. `gap_change` is the mean of gap after - before."""
+    """Verdicts of rows that both sides judged. `gap_change` is the mean of gap after - before.
+
+    `nats_change` is the same of the nats per token, where the likelihood judged both sides.
+    """
 
     judged_by_both: int
     hard_to_easy: int
@@ -63,6 +67,7 @@ class Moves:
     stayed_easy: int
     undecided: int
     gap_change: float | None
+    nats_change: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +95,14 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row to show; `before` and `after` are the gaps or answers that changed."""
+    """A row to show; `before` and `after` are the gaps, nats or answers that changed."""
 
     kind: str
     id: str
     text: str
     before: str | float | None
     after: str | float | None
+    unit: str = "gap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,10 @@ def _moves(judged: pl.DataFrame) -> Moves:
     for before, after, count in judged.group_by("difficulty", "difficulty_right").len().iter_rows():
         if (before, after) in counts:
             counts[before, after] = count
-    change = judged.select((pl.col("gap_right") - pl.col("gap")).mean()).item()
+    changes = judged.select(
+        (pl.col(f"{name}_right") - pl.col(name)).mean() for name in ("gap", "nats")
+    )
+    change, nats = changes.row(0)
     return Moves(
         judged_by_both=judged.height,
         hard_to_easy=counts[HARD, EASY],
@@ -220,6 +229,7 @@ def _moves(judged: pl.DataFrame) -> Moves:
         stayed_easy=counts[EASY, EASY],
         undecided=judged.height - sum(counts.values()),
         gap_change=change,
+        nats_change=nats,
     )
 
 
@@ -241,6 +251,7 @@ def _distributions(before: Side, after: Side) -> tuple[Distribution, ...]:
         "teacher's score": pl.col("teacher_mean"),
         "student's score": pl.col("student_mean"),
         "gap": pl.col("gap"),
+        "nats per token": pl.col("nats"),
     }
     first, second = (
         {**_selected(side.rows, of_rows), **_selected(side.verdicts, of_verdicts)}
@@ -298,13 +309,20 @@ def _samples(kind: str, rows: pl.DataFrame, before: str, after: str, limit: int)
 
 
 def _moved(judged: pl.DataFrame | None, limit: int) -> list[Sample]:
-    """Return the rows whose gap changed most, in each direction."""
+    """Return the rows whose gap, or nats per token, changed most, in each direction."""
     if judged is None:
         return []
+    measures = {f"measure{side}": pl.coalesce(f"gap{side}", f"nats{side}") for side in _SIDES}
+    judged = judged.with_columns(**measures)
     samples: list[Sample] = []
     for before, after in ((EASY, HARD), (HARD, EASY)):
         rows = judged.filter(
             (pl.col("difficulty") == before) & (pl.col("difficulty_right") == after)
-        ).sort((pl.col("gap_right") - pl.col("gap")).abs(), descending=True, maintain_order=True)
-        samples += _samples(f"{before} to {after}", rows, "gap", "gap_right", limit)
-    return samples
+        ).sort(
+            (pl.col("measure_right") - pl.col("measure")).abs(),
+            descending=True,
+            maintain_order=True,
+        )
+        samples += _samples(f"{before} to {after}", rows, "measure", "measure_right", limit)
+    unit = "gap" if judged.get_column("gap").count() else "nats per token"
+    return [replace(sample, unit=unit) for sample in samples]

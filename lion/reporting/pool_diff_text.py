@@ -95,6 +95,8 @@ def _moves(moves: Moves) -> str:
     if not moves.judged_by_both:
         return "no instruction was judged on both sides"
     change = "" if moves.gap_change is None else f"; mean gap {moves.gap_change:+.2f}"
+    if moves.nats_change is not None:
+        change += f"; mean nats per token {moves.nats_change:+.2f}"
     undecided = f", {moves.undecided:,} undecided on a side" if moves.undecided else ""
     return (
         f"{moves.judged_by_both:,} judged on both sides: {moves.easy_to_hard:,} easy to hard, "
@@ -186,7 +188,7 @@ def _sample_lines(sample: Sample) -> list[str]:
     if sample.kind == "answer changed":
         old, new = (inert(clipped(str(answer), _TEXT)) for answer in (sample.before, sample.after))
         return [sample.id, text, f"before: {old}", f"after: {new}"]
-    return [f"{sample.id} gap {sample.before}, then {sample.after}", text]
+    return [f"{sample.id} {sample.unit} {sample.before}, then {sample.after}", text]
 
 
 def _sample(sample: Sample) -> RenderableType:

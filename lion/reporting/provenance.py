@@ -1,7 +1,7 @@
-"""How an instruction was generated, and which student was tuned on it: recomputed.
+"""How an instruction was generated, and which student was tuned on it.
 
-A request is a function of params, prompts and the parent, so its reply can be looked up in the
-ledger. The rows that a student was tuned on are a function of params and pools.
+A request is a function of params, prompts and the parent, so it is recomputed and its reply looked
+up in the ledger. The rows that a student was tuned on stand in its pool and in replayed.json.
 """
 
 from collections.abc import Iterator
@@ -115,25 +115,18 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     excluded here: dropped.tune.jsonl lists them.
     """
     train = tree.local(project.data(iteration, "train_pool.jsonl"))
+    old = tree.local(project.data(iteration, "replayed.json"))
+    if train is not None and identity in snapshot.pool_frame(train).get_column("id"):
+        return None if _apart(tree, settings, iteration, identity) else "new"
+    return "replayed" if old is not None and identity in old.read_text("utf-8") else None
+
+
+def _apart(tree: Tree, settings: Settings | None, iteration: str, identity: str) -> bool:
+    """Return whether a row was kept apart for validation."""
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
-    if train is None or cache is None:
-        return None
-    new = set(snapshot.pool_frame(train).get_column("id"))
+    if settings is None or cache is None:
+        return False
     frame = snapshot.pool_frame(cache).select("id", "iteration")
-    rows = [_bare(*values) for values in frame.iter_rows()]
-    if settings is not None:
-        _, rows = pools.validation_rows(rows, settings.tune_at(iteration).validation_share)
-    fresh = [row for row in rows if row.id in new]
-    if any(row.id == identity for row in fresh):
-        return "new"
-    if settings is None or not fresh:
-        return None
-    replay = settings.tune_at(iteration).replay
-    depth = settings.depth(iteration)
-    old = pools.replayed_at(depth, fresh, rows, replay, settings.random_seed)
-    return "replayed" if any(row.id == identity for row in old) else None
-
-
-def _bare(identity: str, iteration: str) -> Instruction:
-    """Return a row with id and iteration, which is all that the draws of tuning read."""
-    return Instruction(identity, (), "seed", None, iteration)
+    rows = [Instruction(row_id, (), "seed", None, name) for row_id, name in frame.iter_rows()]
+    apart, _ = pools.validation_rows(rows, settings.tune_at(iteration).validation_share)
+    return any(row.id == identity for row in apart)

@@ -64,15 +64,26 @@ def pool_frame(path: Path) -> pl.DataFrame:
 
 
 def verdicts_frame(path: Path) -> pl.DataFrame:
-    """Return verdicts: id, teacher_mean, student_mean, gap, difficulty. Raises DataError."""
+    """Return verdicts: id, teacher_mean, student_mean, gap, difficulty, nats. Raises DataError.
+
+    `nats` are those per token of the teacher's answer, null where another judge decided.
+    """
     schema = {"format": pl.Int64, "id": pl.String, **_SCORES, "difficulty": pl.String}
-    return _read(path, schema, Verdict)
+    signal = pl.Struct({"nll_nats": pl.Float64})
+    frame = _read(path, {**schema, "signal": signal}, Verdict)
+    nats = pl.col("signal").struct.field("nll_nats").alias("nats")
+    return frame.select(pl.all().exclude("signal"), nats)
 
 
 def answers_frame(path: Path) -> pl.DataFrame:
-    """Return answers: id, text. Raises DataError."""
-    schema = {"format": pl.Int64, "id": pl.String, "text": pl.String}
-    return _read(path, schema, Answer)
+    """Return answers: id, text. Raises DataError.
+
+    Where the likelihood judged, only audited rows have a text.
+    """
+    text = {"text": pl.String}
+    schema = {"format": pl.Int64, "id": pl.String, **text, "response": pl.Struct(text)}
+    own = pl.coalesce("text", pl.col("response").struct.field("text")).alias("text")
+    return _read(path, schema, Answer).select("id", own)
 
 
 def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
@@ -122,8 +133,8 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
 def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     """Return a pool with each row's latest verdict, up to the place's iteration.
 
-    Columns: those of `pool_frame`, then teacher_mean, student_mean, gap, difficulty, judged (the
-    iteration of the verdict) and response (the student's response that was judged); null for a row
+    Columns: those of `pool_frame`, then those of `verdicts_frame`, judged (the iteration of the
+    verdict) and response (the student's response that was judged); null for a row
     without verdict. Raises DataError and RevisionError.
     """
     if place.file is not None:
@@ -152,7 +163,9 @@ def _with_verdicts(pool: pl.DataFrame, judged: list[pl.DataFrame]) -> pl.DataFra
         schema={
             "id": pl.String,
             **dict.fromkeys(("teacher_mean", "student_mean", "gap"), pl.Float64),
-            **dict.fromkeys(("difficulty", "judged", "response"), pl.String),
+            "difficulty": pl.String,
+            "nats": pl.Float64,
+            **dict.fromkeys(("judged", "response"), pl.String),
         }
     )
     latest = pl.concat([none, *judged]).unique("id", keep="first", maintain_order=True)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lion.discrimination import verdicts
 from lion.escape import DASH
-from lion.iterations import Judge, Line
+from lion.iterations import Judge, Likelihoods, Line
 from lion.llm.prices import NANO
 from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
@@ -51,7 +51,13 @@ def closing(lines: Sequence[Line]) -> RenderableType:
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
         Text(text, style="dim")
-        for text in (*fields(lines), *wasted(lines), *judging(lines), *trusted(lines))
+        for text in (
+            *fields(lines),
+            *wasted(lines),
+            *judging(lines),
+            *ranked(lines),
+            *trusted(lines),
+        )
     ]
     parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in notes(lines)]
@@ -165,6 +171,24 @@ def _swamped(line: Line) -> list[str]:
         f"{share(judge.within_share)} of the gaps lie within {judge.noise_points:.2f} of tau. "
         "Raise review.samples or split.tau_noise, or name a better referee."
     ]
+
+
+def ranked(lines: Sequence[Line]) -> list[str]:
+    """Return a line per iteration whose answers were ranked by the student's likelihood."""
+    return [_ranked(line.iteration, line.likelihood) for line in lines if line.likelihood]
+
+
+def _ranked(iteration: str, scored: Likelihoods) -> str:
+    nats = DASH if scored.mean_nats is None else f"{scored.mean_nats:.2f}"
+    parts = [
+        f"likelihood in {iteration}: {scored.rows:,} answers, {nats} nats a token, "
+        f"{share(scored.same_answer_share)} are the student's own"
+    ]
+    if scored.auc_share is not None:
+        between = _between(scored.auc_share_interval, 100)
+        against = f"against {scored.judged:,} rows that the referee judged"
+        parts.append(f"AUC {share(scored.auc_share)}{between} {against}")
+    return ", ".join(parts)
 
 
 def trusted(lines: Sequence[Line]) -> list[str]:

@@ -20,12 +20,13 @@ from rich.text import Text
 from lion.config import project
 from lion.config.settings import Settings
 from lion.conversations import transcript
+from lion.discrimination.likelihood import audited_answers
 from lion.errors import DataError, LionError
 from lion.escape import DASH, inert, line
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
-from lion.records.rows import Answer, Dropped, Instruction, Review, Row, Verdict
+from lion.records.rows import Answer, Dropped, Instruction, Likelihood, Review, Row, Verdict
 from lion.reporting import provenance
 from lion.reporting.provenance import Generation
 from lion.stage_table import STAGES
@@ -40,11 +41,13 @@ _DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)
 class IterationTrace:
     """The response, reviews, verdict and use of an instruction in one iteration.
 
+    `likelihood` is that of the teacher's answer, where it judged.
     `learnt`: `new` or `replayed` if this iteration's student was tuned on it, else None.
     """
 
     iteration: str
     response: Answer | None
+    likelihood: Likelihood | None
     reviews: tuple[Review, ...]
     verdict: Verdict | None
     learnt: str | None
@@ -159,10 +162,11 @@ def _iteration(
     def rows(name: str) -> list[Row]:
         return _of(tree, iteration, name, identity)
 
-    responses = rows("responses.jsonl") or rows("exam_responses.jsonl")
+    response, scored = _responses(rows("responses.jsonl") or rows("exam_responses.jsonl"))
     return IterationTrace(
         iteration=iteration,
-        response=jsonl.parsed(responses[0], Answer) if responses else None,
+        response=response,
+        likelihood=scored,
         reviews=tuple(jsonl.parsed(row, Review) for row in rows("reviews.jsonl")),
         verdict=next((jsonl.parsed(row, Verdict) for row in rows("verdicts.jsonl")), None),
         learnt=provenance.learnt(tree, settings, iteration, identity),
@@ -172,6 +176,17 @@ def _iteration(
             for row in rows(f"dropped.{stage}.jsonl")
         ),
     )
+
+
+def _responses(rows: Sequence[Row]) -> tuple[Answer | None, Likelihood | None]:
+    """Return the student's answer, and the likelihood of the teacher's where that judged."""
+    if not rows:
+        return None, None
+    if "nll_nats" not in rows[0]:
+        return jsonl.parsed(rows[0], Answer), None
+    scored = jsonl.parsed(rows[0], Likelihood)
+    own = audited_answers([scored])
+    return (own[0] if own else None), scored
 
 
 def _settings(tree: Tree) -> tuple[Settings | None, tuple[str, ...]]:
@@ -237,12 +252,34 @@ def _iteration_parts(entry: IterationTrace) -> Iterator[RenderableType]:
 def _judgement(entry: IterationTrace) -> Iterator[RenderableType]:
     if entry.response is not None:
         yield _text(f"{entry.response.model or 'the student'}: {entry.response.text}")
+    if entry.likelihood is not None:
+        yield _text(_likelihood(entry.likelihood))
     yield from (_text(_review(review)) for review in entry.reviews)
-    verdict = entry.verdict
-    if verdict is not None:
-        gap = DASH if verdict.gap is None else f"{verdict.gap:g}"
-        reason = f", {verdict.reason}" if verdict.reason else ""
-        yield _text(f"verdict: {verdict.difficulty}, gap {gap}{reason}")
+    if entry.verdict is not None:
+        yield _text(_verdict(entry.verdict))
+
+
+def _likelihood(scored: Likelihood) -> str:
+    if scored.nll_nats is None:
+        return f"the teacher's answer before the student: no likelihood ({scored.reason})"
+    bare = scored.unprompted_nats
+    more = "" if bare is None else f", {bare:.3f} without the prompt"
+    own = ", the student's own answer" if scored.same_answer else ""
+    return (
+        f"the teacher's answer before the student: {scored.nll_nats:.3f} nats a token of "
+        f"{scored.tokens:,}{more}{own}"
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    reason = f", {verdict.reason}" if verdict.reason else ""
+    if verdict.signal is not msgspec.UNSET:
+        score = verdict.signal.score_nats
+        by = "by lot" if verdict.basis == "uniform" else "by likelihood"
+        shown = "" if score is None else f", score {score:.3f}"
+        return f"verdict: {verdict.difficulty} {by}{shown}{reason}"
+    gap = DASH if verdict.gap is None else f"{verdict.gap:g}"
+    return f"verdict: {verdict.difficulty}, gap {gap}{reason}"
 
 
 def _review(review: Review) -> str:

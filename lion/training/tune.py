@@ -6,7 +6,7 @@ reads and writes checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lion import pools
 from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
-from lion.records.rows import Dropped, Instruction
+from lion.records.rows import Dropped, Instruction, Verdict
 from lion.student import chat_format, checkpoint
 
 if TYPE_CHECKING:
@@ -28,10 +28,13 @@ settings, random seed."""
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The numbers of new, replayed and validation rows, and the report of the training."""
+    """The new rows, the ids of the replayed ones, the validation rows, and the training's report.
+
+    `new` and `validated` are numbers of rows.
+    """
 
     new: int
-    replayed: int
+    replayed: tuple[str, ...]
     validated: int
     report: TuneReport
 
@@ -46,10 +49,12 @@ def tune(
     fine_tune: FineTune,
     *,
     depth: int,
+    verdicts: Iterable[Verdict] = (),
 ) -> Tuned | None:
     """Fine-tune the student of `before` on the rows of `cache` whose ids are in `new`, into `out`.
 
-    `rules.replay` old rows per new row are drawn in addition. A share `rules.validation_share` of
+    `rules.replay` old rows per new row are drawn in addition, as `rules.replay_choice` says; by
+    `forgotten` half of them as this iteration's `verdicts` say. A share `rules.validation_share` of
     the base pool is never trained on: it chooses the weights. Returns None, and writes nothing,
     where no row is new. Raises TooManyDroppedError, before the first step, where more than
     `tune.max_dropped` of the examples are too long.
@@ -60,12 +65,14 @@ def tune(
         return None
     # imports torch, which an iteration without new rows does not need
     checkpoint.load_libraries("transformers.trainer")
-    old = pools.replayed_at(depth, fresh, cache, rules.replay, settings.random_seed)
+    rng = pools.rng_for(random_seed=settings.random_seed, purpose="replay", depth=depth)
+    forgotten = pools.forgetting(verdicts) if rules.replay_choice == "forgotten" else None
+    old = pools.replayed(fresh, cache, rules.replay, rng, forgotten)
     examples = _examples([*fresh, *old], before, settings.student)
     _refuse_too_long(examples, rules)
     validation = _examples(apart, before, settings.student)
     report = fine_tune(examples, validation, before, out, rules, settings.random_seed + depth)
-    return Tuned(len(fresh), len(old), len(validation), report)
+    return Tuned(len(fresh), tuple(row.id for row in old), len(validation), report)
 
 
 def _examples(

@@ -44,21 +44,28 @@ def key_problems(settings: Settings) -> Iterator[str]:
 
 def role_problems(settings: Settings) -> Iterator[str]:
     """Yield the roles for which the embedded teacher cannot be used."""
-    for role in ROLES:
-        batch = getattr(settings.api.mode, role) == "batch"
-        if batch and getattr(settings, role).base_url == EMBEDDED:
+    for role, name, endpoint in _roles(settings):
+        if getattr(settings.api.mode, role) == "batch" and endpoint.base_url == EMBEDDED:
+            where = f"api.mode.{role}" if name == role else f"api.mode.{role}, {name}"
             yield (
-                f"api.mode.{role}: the embedded teacher answers at once and for nothing, so it "
+                f"{where}: the embedded teacher answers at once and for nothing, so it "
                 "has no Batch API. Set live."
             )
     if settings.seed.simulated:
         return
-    for role in ROLES:
-        if getattr(settings, role).base_url == EMBEDDED:
+    for _, name, endpoint in _roles(settings):
+        if endpoint.base_url == EMBEDDED:
             yield (
-                f"{role}.base_url: the embedded teacher understands its own tasks only, and "
+                f"{name}.base_url: the embedded teacher understands its own tasks only, and "
                 "seed.source names files. Name an endpoint, or set seed.source: embedded."
             )
+
+
+def _roles(settings: Settings) -> Iterator[tuple[str, str, Endpoint]]:
+    """Yield (role, parameter, endpoint) of the roles, and of evaluation's own referee."""
+    yield from ((role, role, getattr(settings, role)) for role in ROLES)
+    if settings.evaluate.referee is not None:
+        yield "referee", "evaluate.referee", settings.evaluate.referee
 
 
 def filter_problems(settings: Settings) -> Iterator[str]:
@@ -137,14 +144,13 @@ def _keeps_to_schema(reply: Reply) -> bool:
 
 def _batch_problems(settings: Settings, ledger: Ledger) -> Iterator[str]:
     """Yield the roles set to batch whose endpoint has no Batch API. Costs nothing."""
-    for role in ROLES:
+    for role, name, endpoint in _roles(settings):
         if getattr(settings.api.mode, role) == "batch":
             try:
-                endpoint = getattr(settings, role)
                 with LLMClient(endpoint, settings.api, ledger, settings.random_seed) as client:
                     client.check_batch_api()
             except LionError as error:
-                yield f"{role}: {error}"
+                yield f"{name}: {error}"
 
 
 def _explained(role: str, endpoint: Endpoint, failure: Failure) -> str:

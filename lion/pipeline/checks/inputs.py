@@ -130,8 +130,10 @@ def source_problems(settings: Settings) -> Iterator[str]:
 
 def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
     """Yield an iteration that asks for more instructions than its parents allow."""
-    parents = max(0, rows if settings.respond.limit is None else min(rows, settings.respond.limit))
-    review = settings.review
+    review, limit = settings.review, settings.respond.limit
+    if review.judge == "likelihood":
+        limit = None
+    parents = max(0, rows if limit is None else min(rows, limit))
     if review.judge == "referee" and review.limit is not None and review.same_answer == "ask":
         parents = min(parents, review.limit)
     for name in settings.iterations:

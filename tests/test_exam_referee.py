@@ -1,0 +1,116 @@
+"""Evaluation's own referee: whom the exam asks, how often, and what a change of it reruns."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from dvc.repo import Repo
+from fake_server import ChatServer, says
+from fixtures import Workplace
+from running import Changed, Finished
+from test_loop import Scripted, Speaker
+
+from lion.config import project
+from lion.config.settings import Endpoint
+from lion.evaluation.evaluate import evaluate
+from lion.inference.respondent import Respondent
+from lion.pipeline import plan
+from lion.pipeline.checks import endpoints
+from lion.prompting import templates as prompts
+from lion.stage_table import Role
+
+HERE = {"api_key_env": None, "send_seed": False, "form": "text", "request": {"temperature": 1.0}}
+OWN = {**HERE, "base_url": "http://localhost:9/v1", "model": "grader"}
+EXAM = [tiny.instruction(f"Name beast {number}") for number in range(4)]
+
+
+class Recording(Scripted):
+    """Scripted clients that also keep the model of each role."""
+
+    def __init__(self, words: dict[str, str]) -> None:
+        super().__init__(words)
+        self.models: dict[str, str] = {}
+
+    @contextmanager
+    def open(self, role: Role, endpoint: Endpoint) -> Iterator[Speaker]:
+        self.models[role] = endpoint.model
+        yield Speaker(self, role)
+
+
+def examined(workplace: Workplace, server: ChatServer, **changes: Any) -> tuple[Recording, Any]:
+    """Let a served student sit a small exam; return what was asked, and the result."""
+    server.answer = says("a lion")
+    student = {"base_url": server.url, "api_key_env": None, "send_seed": False, "request": {}}
+    settings = workplace.params({"student.endpoint": student, "evaluate.quality": 2, **changes})
+    clients = Recording(
+        {
+            "student": "a lion",
+            "teacher": "a tiger",
+        }
+    )
+    clients.words["referee"] = "Score of Assistant 1: 8\nScore of Assistant 2: 4"
+    folder = tiny.folder(Path("student"))
+    templates = {
+        role: prompts.load(project.PROMPTS / role, role) for role in ("teacher", "referee")
+    }
+    respondent = Respondent(folder, "0", settings, clients)
+    return clients, evaluate(EXAM, respondent, settings, clients, templates)  # type: ignore[arg-type]
+
+
+def test_by_default_the_loops_referee_grades_the_exam(
+    workplace: Workplace, chat_server: ChatServer
+) -> None:
+    clients, result = examined(workplace, chat_server)
+    assert clients.models["referee"] == "oracle-1"
+    assert len(clients.asked["referee"]) == 2 * 2
+    assert result.quality.quality_rows == 2
+
+
+def test_evaluation_asks_its_own_referee_as_often_as_it_says(
+    workplace: Workplace, chat_server: ChatServer
+) -> None:
+    """Samples of an order are averaged first, so that a row counts once."""
+    changes = {"evaluate.referee": OWN, "evaluate.samples": 3}
+    clients, result = examined(workplace, chat_server, **changes)
+    assert clients.models["referee"] == "grader"
+    assert len(clients.asked["referee"]) == 2 * 2 * 3
+    assert {request.sample for request in clients.asked["referee"]} == {0, 1, 2}
+    assert result.quality.quality_rows == 2
+    assert result.quality.quality_percent == pytest.approx(100 * (4 + 8) / (8 + 4))
+
+
+def test_the_plan_counts_the_exams_samples(workplace: Workplace) -> None:
+    small = {"seed.size": 100, "exam.size": 40, "evaluate.quality": 10}
+    settings = workplace.params({**small, "evaluate.referee": OWN, "evaluate.samples": 3})
+    needs = plan.plan(settings, {"evaluate@0", "review@1"}, {}, plan.Prices({}))
+    calls = {(need.stage, need.role): (need.calls, need.nanodollars) for need in needs}
+    assert calls["evaluate@0", "referee"] == (2 * 3 * 10, None)  # its price is not known
+    assert calls["review@1", "referee"][1] == 0  # the embedded one of the loop
+
+
+def test_an_embedded_grader_of_own_files_is_refused(workplace: Workplace) -> None:
+    path = workplace.path / "inputs" / "rows.jsonl"
+    path.write_text('{"instruction": "Name a beast"}\n')
+    settings = workplace.params(
+        {"seed.source": ["inputs/rows.jsonl"], "evaluate.referee": {**OWN, "base_url": "embedded"}}
+    )
+    problems = list(endpoints.role_problems(settings))
+    assert any(problem.startswith("evaluate.referee.base_url: ") for problem in problems)
+
+
+def test_a_changed_grader_makes_only_evaluations_stale(finished: Finished, tmp_path: Path) -> None:
+    project = finished.project.copy(tmp_path / "project")
+    project.edit({"evaluate.referee": {**OWN, "base_url": "embedded"}})
+    with Repo(str(project.root)) as repo:
+        changed = repo.status()
+    stale = {name for name, reasons in changed.items() if "changed deps" in str(reasons)}
+    assert {name.rpartition(":")[2] for name in stale} == {"base-evaluate", "evaluate@1"}
+
+
+@pytest.mark.slow
+def test_a_changed_grader_reruns_evaluations_and_the_report(grading: "Future[Changed]") -> None:
+    assert grading.result().run.stages == ["base-evaluate", "evaluate@1", "report"]
