@@ -47,7 +47,7 @@ COUNTS = {
     *("needed", "hits", "calls", "retries", "wasted", "throttled", "billed", "unpriced"),
 }
 """Whole numbers of things that their names say."""
-LABELS = {"item", "exit_code", "setting", "candidate", "told", "read"}
+LABELS = {"item", "exit_code", "setting", "candidate", "stated", "read"}
 """Numbers that are names, and the scores that a user's own file brings."""
 
 
