@@ -202,7 +202,7 @@ def test_the_table_tells_of_likelihoods_and_not_of_a_price_of_judging(desk: Desk
     assert table.judging([line]) == []
     [sentence] = table.ranked([line])
     assert sentence.startswith("likelihood in 1: 40 answers, 1.95 nats a token, 0.0 % are the stu")
-    assert sentence.endswith("AUC 100.0 % (100.0 to 100.0) against 12 rows that the referee judged")
+    assert sentence.endswith("AUC 100.0 % against 12 rows that the referee judged")
 
 
 def test_the_trace_says_what_the_verdict_rests_on(desk: Desk) -> None:
