@@ -29,6 +29,7 @@ from lion.config.sections import (
     Answering,
     BootstrapSettings,
     Calibrate,
+    Certify,
     Decontaminate,
     Evaluate,
     Exam,
@@ -58,6 +59,7 @@ __all__ = [
     "Api",
     "BootstrapSettings",
     "Budget",
+    "Certify",
     "Decontaminate",
     "EmbeddingEndpoint",
     "Endpoint",
@@ -148,6 +150,7 @@ class Settings(Section):
     tune: Tune
     evaluate: Evaluate
     exams: Exams
+    certify: Certify
     api: Api
     hardware: Hardware
     budget: Budget
@@ -240,11 +243,7 @@ def read_settings(document: object) -> Settings:
         for name in settings.calibrate.iterations
         if name not in settings.iterations
     ]
-    problems += [
-        f"exams.students: there is no iteration {name!r}"
-        for name in settings.exams.students
-        if name != "0" and name not in settings.iterations
-    ]
+    problems += _student_problems(settings)
     if problems:
         raise _refusal(problems)
     return settings
@@ -303,6 +302,22 @@ def _noise_problems(settings: Settings) -> list[str]:
             "split.tau_noise: with it every order is asked; set review.second_order_margin: null"
         ]
     return []
+
+
+def _student_problems(settings: Settings) -> list[str]:
+    named = {"exams": settings.exams.students, "certify": settings.certify.students}
+    problems = [
+        f"{section}.students: there is no iteration {name!r}"
+        for section, names in named.items()
+        for name in names
+        if name != "0" and name not in settings.iterations
+    ]
+    if settings.certify.students and settings.exam.certify is None:
+        problems.append(
+            "certify.students: a certificate needs rows of its own; set exam.certify: 0.5, or name "
+            "a file there"
+        )
+    return problems
 
 
 def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:

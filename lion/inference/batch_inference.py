@@ -36,13 +36,14 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class AnsweringTask:
-    """Everything that decides the answers, except the rows."""
+    """Everything that decides the answers, except the rows; `scored` answers bring their tokens."""
 
     student: Path
     settings: Student
     answering: Answering
     random_seed: int
     model_name: str
+    scored: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as values of JSON."""
@@ -52,6 +53,7 @@ class AnsweringTask:
             "answering": self.answering.model_dump(),
             "random_seed": self.random_seed,
             "model_name": self.model_name,
+            "scored": self.scored,
         }
 
     @classmethod
@@ -63,6 +65,7 @@ class AnsweringTask:
             Answering.model_validate(row["answering"]),
             row["random_seed"],
             row["model_name"],
+            row["scored"],
         )
 
 
@@ -161,19 +164,28 @@ class BatchJob:
     def _answer(self, number: int, engine: Engine) -> None:
         batch = self.plan[number]
         answers = [
-            Answer(prompt.id, text, reason, self.task.model_name)
-            for prompt, (text, reason) in zip(batch, engine(batch), strict=True)
+            Answer(prompt.id, text, reason, self.task.model_name, tokens)
+            for prompt, (text, reason, tokens) in zip(batch, engine(batch), strict=True)
         ]
         self.shards.save(number, answers)
 
     def _engine(self) -> Engine:
         task = self.task
         if backend.chosen_engine(task.answering) == "vllm":
-            return Vllm(task.student, task.settings, task.answering, task.random_seed, self.encoder)
+            return Vllm(
+                task.student,
+                task.settings,
+                task.answering,
+                task.random_seed,
+                self.encoder,
+                scored=task.scored,
+            )
         from lion.inference.hf_backend import Decoder
 
         model = students.load_model(task.student, task.settings)
-        return Decoder(model, self.encoder, task.answering, task.random_seed)
+        return Decoder(
+            model, self.encoder, task.answering, task.random_seed, scored=task.scored
+        )
 
 
 def _encoded(encoder: ChatFormatter, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:

@@ -32,9 +32,12 @@ class Respondent:
     keep: Path | None = None
     progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
 
-    def respond(self, rows: Sequence[Instruction], random_seed: int) -> list[Answer]:
+    def respond(
+        self, rows: Sequence[Instruction], random_seed: int, *, scored: bool = False
+    ) -> list[Answer]:
         """Return the student's response to each row, in order.
 
+        `scored` responses bring their tokens' log probabilities, except a server's.
         Raises ModelError, DataError, and EndpointError where the student's server refuses.
         """
         if not rows:
@@ -47,7 +50,7 @@ class Respondent:
         settings = self.settings
         label = f"student-{self.iteration}"
         task = batch_inference.AnsweringTask(
-            self.folder, settings.student, settings.answering, random_seed, label
+            self.folder, settings.student, settings.answering, random_seed, label, scored
         )
         with self.progress() as update:
             return batch_inference.answer(rows, task, keep=self.keep, progress=update)

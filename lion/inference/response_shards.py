@@ -18,6 +18,7 @@ CODE = (
     "inference/backend.py",
     "inference/batch_inference.py",
     "inference/hf_backend.py",
+    "inference/token_scores.py",
     "inference/vllm_backend.py",
     "student/chat_format.py",
     "student/chat_template.py",
