@@ -1,0 +1,1 @@
+"""What a student may answer alone: scores, certified thresholds, decisions, and money."""
