@@ -142,6 +142,13 @@ def auc(
     return paired(positives, negatives, _area, bootstrap)
 
 
+def separation(
+    positives: Sequence[float], negatives: Sequence[float], bootstrap: Bootstrap
+) -> Estimate | None:
+    """Return the same of two samples that are drawn apart from each other; None if one is empty."""
+    return _bootstrapped([positives, negatives], _area, bootstrap, paired=False)
+
+
 def _area(positives: Any, negatives: Any, axis: int) -> Any:
     import numpy as np
     from scipy.stats import rankdata
