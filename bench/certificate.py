@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from lion.certify.thresholds import LabelledRow, Promise, grid, walk
+from lion.certify.thresholds import LabelledRow, Promise, limit_grid, walk
 
 PROMISE = Promise(agreement=0.97, delta=0.05)
 TRUTH = 1_000_000  # rows that stand for the distribution
@@ -105,7 +105,7 @@ def certified(draw: Draw, others: Draw) -> float | None:
 
 def by_count(draw: Draw, others: Draw, keeps: Callable[[Any, Any, int], Any]) -> float | None:
     """Return the loosest limit whose counts (accepted, disagreements) `keeps` takes."""
-    limits = np.array(grid(others[0].tolist()))
+    limits = np.array(limit_grid(others[0].tolist()))
     order = np.argsort(draw[0])
     accepted = np.searchsorted(draw[0][order], limits, side="right")
     errors = np.concatenate([[0], np.cumsum(~draw[1][order])])[accepted]

@@ -1,6 +1,6 @@
 """certify: what the student of this iteration may answer alone, with a guarantee.
 
-Reads the exam's answers; asks nobody anew but those that `certify.ask` names.
+Reads the exam's answers; sends new requests to the roles in `certify.ask` alone.
 """
 
 from lion.certify import looks

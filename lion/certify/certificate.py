@@ -19,7 +19,7 @@ from lion.llm.protocols import Clients
 from lion.metrics.certificates import (
     CertificateMetrics,
     CertifiedLimit,
-    CurvePoint,
+    LimitPoint,
     StudentIdentity,
     TeacherTokens,
     limit_key,
@@ -43,7 +43,7 @@ class Certified:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class LabelledSide:
     """Rows with both answers, and what the limits see of them, in the same order."""
 
     answered: Sequence[AnsweredRow]
@@ -137,7 +137,7 @@ def _open_weights(
     if settings.exam.scorer.kind != "referee":
         return None
     rows = [(row.student, agreeing[id]) for row in others if (id := row.instruction.id) in agreeing]
-    return open_answers.fit(rows)
+    return open_answers.fit_weights(rows)
 
 
 def _side(
@@ -145,14 +145,14 @@ def _side(
     rows: Sequence[AnsweredRow],
     agreeing: Mapping[str, bool],
     weights: tuple[float, ...] | None,
-) -> Side:
+) -> LabelledSide:
     scorer = settings.exam.scorer
     judged = [row for row in rows if row.instruction.id in agreeing]
-    return Side(
+    return LabelledSide(
         judged,
         [
             LabelledRow(
-                open_answers.uncertainty(row.student, weights)
+                open_answers.open_uncertainty(row.student, weights)
                 if scorer.kind == "referee"
                 else confidence.uncertainty(row.student, scorer),
                 agreeing[row.instruction.id],
@@ -216,15 +216,17 @@ def _auroc(settings: Settings, rows: Sequence[LabelledRow]) -> ShareEstimate | N
     return ShareEstimate.of(statistics.separation(wrong, right, bootstrap))
 
 
-def _curve(evidence: Evidence, delta: float) -> tuple[CurvePoint, ...]:
+def _curve(evidence: Evidence, delta: float) -> tuple[LimitPoint, ...]:
     """Return coverage and agreement at each limit of the grid; empty without rows."""
     points = []
     total = len(evidence.rows)
-    for limit in thresholds.grid([row.uncertainty for row in evidence.others]) if total else ():
+    for limit in (
+        thresholds.limit_grid([row.uncertainty for row in evidence.others]) if total else ()
+    ):
         accepted = [row for row in evidence.rows if thresholds.is_accepted(row.uncertainty, limit)]
         wrong = sum(not row.agrees for row in accepted)
         points.append(
-            CurvePoint(
+            LimitPoint(
                 limit,
                 len(accepted) / total,
                 1 - wrong / len(accepted) if accepted else None,

@@ -78,7 +78,7 @@ def promised(certificate: CertificateMetrics, agreement: float | None) -> Certif
 def uncertainty_of(answer: Answer, certificate: CertificateMetrics, scorer: Scorer) -> float | None:
     """Return the student's uncertainty by the certificate's score."""
     if scorer.kind == "referee":
-        return open_answers.uncertainty(answer, certificate.open_weights)
+        return open_answers.open_uncertainty(answer, certificate.open_weights)
     return confidence.uncertainty(answer, scorer)
 
 

@@ -1,6 +1,6 @@
 """Which of a student's exam answers agree with its teacher's: by the exam's scorer, or the referee.
 
-Asks nobody anew but those that `certify.ask` names.
+Sends new requests to the roles in `certify.ask` alone.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 
 PER = 1000
-"""Requests that costs are told of."""
+"""Requests that costs are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Costs:
         return self.teacher_alone - self.with_student
 
 
-def costs(
+def request_costs(
     *,
     teacher: int | None,
     coverage: float,

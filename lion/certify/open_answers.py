@@ -29,7 +29,7 @@ def features(answer: Answer) -> tuple[float, ...] | None:
     return (math.fsum(logs) / len(logs), logs[len(logs) // 10], logs[0], math.log(len(logs)))
 
 
-def uncertainty(answer: Answer, weights: Sequence[float] | None) -> float | None:
+def open_uncertainty(answer: Answer, weights: Sequence[float] | None) -> float | None:
     """Return the fitted chance, 0 to 1, that the answer is worse than the teacher's."""
     values = features(answer)
     if values is None or weights is None:
@@ -38,7 +38,7 @@ def uncertainty(answer: Answer, weights: Sequence[float] | None) -> float | None
     return 1 / (1 + math.exp(-max(-500.0, min(500.0, total))))
 
 
-def fit(rows: Sequence[tuple[Answer, bool]]) -> tuple[float, ...]:
+def fit_weights(rows: Sequence[tuple[Answer, bool]]) -> tuple[float, ...]:
     """Return the weights from (answer, whether it is no worse) rows: a ridge, by Newton's method.
 
     Features are standardised for the ridge alone; the weights are those of the features as they

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lion.certify.thresholds import LabelledRow, Promise, Walk, grid, rows_needed_table
+from lion.certify.thresholds import LabelledRow, Promise, Walk, limit_grid, rows_needed_table
 
 _SUREST = 0.25
 """Share of the other rows that tells of a floor of confident errors."""
@@ -102,7 +102,7 @@ def _disagrees(walk: Walk, evidence: Evidence, promise: Promise) -> str | None:
 def _cause(evidence: Evidence, promise: Promise) -> str:
     """Return what the exam's other rows say of it."""
     scored = [row.uncertainty for row in evidence.others]
-    if len(grid(scored)) == 1:
+    if len(limit_grid(scored)) == 1:
         return "; all its scores tie, so that no limit tells sure answers from others"
     ranked = sorted(
         (row for row in evidence.others if row.uncertainty is not None),

@@ -82,7 +82,7 @@ class Walk:
         return next((test for test in reversed(self.tested) if test.passes), None)
 
 
-def grid(others: Sequence[float | None]) -> list[float]:
+def limit_grid(others: Sequence[float | None]) -> list[float]:
     """Return the limits, strict first: quantiles of the other rows' uncertainties, each once.
 
     A row without an uncertainty counts as one that no limit accepts.
@@ -175,7 +175,7 @@ def walk(rows: Sequence[LabelledRow], others: Sequence[LabelledRow], promise: Pr
 
     `others` are other rows of the same traffic.
     """
-    limits = grid([row.uncertainty for row in others])
+    limits = limit_grid([row.uncertainty for row in others])
     tested: list[LimitTest] = []
     for limit in limits[first_limit(limits, others, len(rows), promise) :]:
         tested.append(limit_test(rows, limit, promise))

@@ -289,7 +289,7 @@ class Certify(Section):
     """What a student may answer alone: the promise, and what its answers cost.
 
     `rows_for`: whether the rows set apart certify one student, with all of 1 - `confidence`, or
-    every student of `students`, the i-th with 6 / (pi i)^2 of it. `ask`: who may be asked anew.
+    every student of `students`, the i-th with 6 / (pi i)^2 of it. `ask`: who may get new requests.
     """
 
     students: list[str]

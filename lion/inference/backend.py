@@ -27,7 +27,7 @@ class Prompt:
     tokens: "array[int]"
 
 
-class Written(NamedTuple):
+class WrittenAnswer(NamedTuple):
     """What a student wrote; `tokens` only where the engine was made to score them."""
 
     text: str
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 class Engine(Protocol):
     """A loaded student that answers."""
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[Written]:
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
         """Return what it writes for each prompt, in order. Raises ModelError."""
         ...
 

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
-from lion.inference.backend import Prompt, Written
+from lion.inference.backend import Prompt, WrittenAnswer
 from lion.inference.token_scores import token_scores
 from lion.student.chat_format import ChatFormatter
 from lion.student.checkpoint import context_length
@@ -50,7 +50,7 @@ class Decoder:
         self._context = context_length(model.config)
         self._stops = set(encoder.stops)
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[Written]:
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
         """Return what the student writes for each prompt; a batch too large is halved.
 
         Raises ModelError where a single prompt does not fit in memory.
@@ -152,16 +152,15 @@ class Decoder:
         draws = np.stack([uniforms(self._random_seed, prompt.id, steps) for prompt in prompts])
         return torch.from_numpy(draws).to(self._model.device)
 
-    def _read(self, tokens: list[int], logprobs: list[float]) -> Written:
+    def _read(self, tokens: list[int], logprobs: list[float]) -> WrittenAnswer:
         """Return the decoded tokens before the first stop token, and why they end."""
         end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
         text, reason = self._encoder.decode(tokens[:end]), "length" if end is None else "stop"
         if not self._scored:
-            return Written(text, reason)
+            return WrittenAnswer(text, reason)
         scored = logprobs if end is None else logprobs[: end + 1]
-        return Written(
-            text, reason, token_scores(self._encoder, tokens[:end], scored, ended=end is not None)
-        )
+        scores = token_scores(self._encoder, tokens[:end], scored, ended=end is not None)
+        return WrittenAnswer(text, reason, scores)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'

@@ -13,7 +13,7 @@ from typing import Any
 
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
-from lion.inference.backend import Prompt, Written
+from lion.inference.backend import Prompt, WrittenAnswer
 from lion.inference.token_scores import token_scores
 from lion.records.rows import TokenScores
 from lion.student import checkpoint as students
@@ -62,7 +62,7 @@ class Vllm:
                 "`answering.engine: transformers`."
             ) from error
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[Written]:
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
         """Return what the student writes for each prompt."""
         answered = self._model.generate(
             [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts],
@@ -72,7 +72,7 @@ class Vllm:
         )
         firsts = [request.outputs[0] for request in answered]
         return [
-            Written(
+            WrittenAnswer(
                 first.text.strip(),
                 "stop" if first.finish_reason == "stop" else "length",
                 self._scores(first),
@@ -89,7 +89,7 @@ class Vllm:
             step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True)
         ]
         return token_scores(
-            self._scored_by, tokens[:-1] if ended else tokens, logprobs, ended=ended
+            self._encoder, tokens[:-1] if ended else tokens, logprobs, ended=ended
         )
 
     def _sampling(self, prompt: Prompt) -> Any:

@@ -33,7 +33,7 @@ class CertifiedLimit(Metrics, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class CurvePoint(Metrics, frozen=True):
+class LimitPoint(Metrics, frozen=True):
     """A limit of the grid on the certification rows.
 
     `bound_share` is the one-sided bound of the agreement at this limit alone.
@@ -84,7 +84,7 @@ class CertificateMetrics(Metrics, frozen=True, kw_only=True):
     limits: dict[str, CertifiedLimit]
     agreement: ShareEstimate | None
     auroc: ShareEstimate | None
-    curve: tuple[CurvePoint, ...]
+    curve: tuple[LimitPoint, ...]
     strata: dict[str, dict[str, Stratum]]
     teacher_self: ShareEstimate | None = None
     teacher_tokens: TeacherTokens | None = None

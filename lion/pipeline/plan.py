@@ -66,10 +66,19 @@ _Asking = tuple[str, str, int]  # stage, role, calls
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Rows of the base pool and of the exam, as they are or as params say."""
+    """Rows of the base pool and of the exam, as they are or as params say.
+
+    `apart` are the exam's rows for the certificate.
+    """
 
     base: int
     exam: int
+    apart: int
+
+    @property
+    def headline(self) -> int:
+        """The other rows of the exam."""
+        return self.exam - self.apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,8 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
 
     `certain` holds exact calls by stage and role; the other stages are estimated.
     """
-    sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
+    exam = _exam_rows(settings)
+    sizes = _Sizes(_base_rows(settings), exam, min(exam, _rows_apart(settings, exam)))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
         for stage, role, calls in _expected_calls(settings, sizes)
@@ -143,7 +153,7 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
     if settings.seed.answers == "ask":
         yield "teach@0", "teacher", sizes.base
-    quality = min(settings.evaluate.quality, sizes.exam)
+    quality = min(settings.evaluate.quality, sizes.headline)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
     yield "evaluate@0", "teacher", examined
     yield "evaluate@0", "referee", 2 * quality
@@ -165,6 +175,18 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield from _gates(settings, f"generate@{name}", existing, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", 2 * quality
+    yield from _certifying(settings, sizes)
+
+
+def _certifying(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
+    """Yield the calls of certificates; the teacher's are the first student's alone."""
+    certify, is_open = settings.certify, settings.exam.scorer.kind == "referee"
+    for number, name in enumerate(certify.students):
+        if is_open:
+            yield f"certify@{name}", "referee", 2 * sizes.apart
+        if number == 0 and "teacher" in certify.ask:
+            again = min(certify.self_rows, sizes.apart)
+            yield f"certify@{name}", "teacher", sizes.apart if is_open else again
 
 
 def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
@@ -357,11 +379,21 @@ def _base_rows(settings: Settings) -> int:
 def _exam_rows(settings: Settings) -> int:
     if project.EXAM.exists():
         return len(jsonl.read(project.EXAM, Instruction))
+    further = settings.exam.certify
+    apart = _rows(further) if isinstance(further, str) else 0
     if settings.exam.file is None:
-        return settings.seed.holdout
+        return settings.seed.holdout + apart
     if settings.exam.file == EMBEDDED:
-        return settings.exam.size
-    return _rows(settings.exam.file)
+        return settings.exam.size + apart
+    return _rows(settings.exam.file) + apart
+
+
+def _rows_apart(settings: Settings, exam: int) -> int:
+    """Return the rows that `exam.certify` sets apart, about as many where it is a share."""
+    certify = settings.exam.certify
+    if certify is None:
+        return 0
+    return _rows(certify) if isinstance(certify, str) else round(certify * exam)
 
 
 def _rows(name: str) -> int:

@@ -61,6 +61,7 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
     """
     paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
     paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    paths += [settings.exam.certify] if isinstance(settings.exam.certify, str) else []
     paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
     paths += [] if anchors in (None, "exam") else [str(anchors)]
@@ -135,6 +136,9 @@ def exam_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's file and of `decontaminate.against`."""
     for further in settings.decontaminate.against:
         yield from file_problems("decontaminate.against", further, "error")
+    if isinstance(settings.exam.certify, str):
+        declared = TaskTemplate.declared(settings.task)
+        yield from file_problems("exam.certify", settings.exam.certify, "error", declared)
     if settings.exam.file in (None, EMBEDDED):
         return
     name, task = str(settings.exam.file), TaskTemplate.declared(settings.task)
