@@ -4,13 +4,14 @@ Reads the exam's answers; sends new requests to the roles in `certify.ask` alone
 """
 
 from lion.certify import looks
-from lion.certify.certificate import certificate_sentence, certify
+from lion.certify.certificate import certify
 from lion.certify.identity import student_identity
 from lion.config import project
 from lion.metrics.certificates import CertifiedMetrics, TeacherTokens
 from lion.metrics.exams import EvaluateMetrics
 from lion.pipeline import stage
 from lion.records.rows import ExamAnswer, Instruction
+from lion.reporting.certificates import certificate_sentence
 
 
 def main(work: stage.Work) -> str:

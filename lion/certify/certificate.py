@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lion import pools, statistics
 from lion.certify import confidence, open_answers, reasons, thresholds
 from lion.certify.labels import AnsweredRow, Labeller
-from lion.certify.reasons import Evidence, percent_text
+from lion.certify.reasons import Evidence
 from lion.certify.strata import strata
 from lion.certify.thresholds import LabelledRow, Promise
 from lion.config.settings import Settings
@@ -116,18 +116,6 @@ def certify(
 def rows_hash(rows: Iterable[Instruction]) -> str:
     """Return the SHA-256 of the rows' ids, whatever their order."""
     return hashlib.sha256("\n".join(sorted(row.id for row in rows)).encode()).hexdigest()
-
-
-def certificate_sentence(metrics: CertificateMetrics) -> str:
-    """Return the promise of a certificate, or why there is none, without the full stop."""
-    limit = metrics.headline
-    agreement, sure = percent_text(limit.agreement_share), percent_text(metrics.confidence_share)
-    if limit.coverage is None:
-        return f"no threshold at {agreement}, everything goes to the teacher: {limit.reason}"
-    return (
-        f"it agrees with its teacher on at least {agreement} of what it answers itself, with "
-        f"{sure} confidence; that is {100 * limit.coverage.value_share:.0f} % of the requests"
-    )
 
 
 def _open_weights(
