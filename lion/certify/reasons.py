@@ -62,7 +62,9 @@ def _too_few(walk: Walk, evidence: Evidence, promise: Promise) -> str | None:
     assert walk.loosest is not None
     if walk.loosest.accepted >= rows_needed_table(promise)[0]:
         return None
-    return f"{_needs(evidence, promise)}; you have {walk.loosest.accepted}"
+    accepted, rows = walk.loosest.accepted, len(evidence.rows)
+    part = f" of {rows} set apart" if accepted < rows else ""
+    return f"{_needs(evidence, promise)}; you have {accepted}{part}"
 
 
 def _needs(evidence: Evidence, promise: Promise) -> str:
