@@ -14,12 +14,13 @@ import pytest
 from fixtures import Configure, Workplace
 from msgspec import structs
 
+from lion import iterations
 from lion.certify import confidence, decide, looks, money, open_answers, thresholds
 from lion.certify.certificate import AGREEMENTS, certify
 from lion.certify.thresholds import LabelledRow, Promise, walk
 from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, SettingsError
-from lion.metrics import files, iterations
+from lion.metrics import files
 from lion.metrics.certificates import CertificateMetrics, CertifiedMetrics, TeacherTokens
 from lion.pools import set_apart
 from lion.records.rows import Answer, ExamAnswer, Instruction, TokenScores

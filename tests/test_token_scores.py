@@ -80,11 +80,14 @@ def test_a_score_that_is_no_number_is_none() -> None:
     tokenizer = tiny.tokenizer()
     ids = tokenizer("17 plus 25", add_special_tokens=False).input_ids
     good = [-0.5] * len(ids)
-    scores = token_scores(tokenizer, ids, [*good, -0.25], ended=True)
+    scores = token_scores(ChatFormatter(tokenizer, "auto"), ids, [*good, -0.25], ended=True)
     assert isinstance(scores, TokenScores)
     assert (scores.logprobs[-1], scores.ends[-1]) == (-0.25, len("17 plus 25"))
-    assert token_scores(tokenizer, ids, [float("nan"), *good], ended=True) is None
-    assert token_scores(tokenizer, [], [], ended=False) is None
+    assert (
+        token_scores(ChatFormatter(tokenizer, "auto"), ids, [float("nan"), *good], ended=True)
+        is None
+    )
+    assert token_scores(ChatFormatter(tokenizer, "auto"), [], [], ended=False) is None
 
 
 def test_tokens_end_where_their_characters_do() -> None:
@@ -93,6 +96,6 @@ def test_tokens_end_where_their_characters_do() -> None:
     words = ["c", " ", "a", "f", "é", "!"]
     ids = [token for word in words for token in tokenizer(word, add_special_tokens=False).input_ids]
     text = tokenizer.decode(ids)
-    scores = token_scores(tokenizer, ids, [-1.0] * len(ids), ended=False)
+    scores = token_scores(ChatFormatter(tokenizer, "auto"), ids, [-1.0] * len(ids), ended=False)
     assert scores is not None
     assert (text, scores.ends) == ("c afé!", (1, 2, 3, 4, 5, 5, 6)), "é is two tokens"

@@ -12,6 +12,7 @@ from lion.config.settings import Scorer, Settings
 from lion.discrimination import pairwise
 from lion.failure_limit import allowed_failures
 from lion.llm.protocols import Clients
+from lion.llm.request_set import DropLimit
 from lion.metrics.units import RoleUsage
 from lion.prompting import teacher as teachers
 from lion.prompting.protocol import Request
@@ -101,10 +102,14 @@ class Labeller:
             )
             for row in rows
         ]
-        share = self.settings.evaluate.max_dropped
+        limit = DropLimit(
+            allowed_failures(self.settings.evaluate.max_dropped, len(rows)),
+            lambda index, outcome: teachers.drop_reason(rows[index], outcome, "keep"),
+            "evaluate.max_dropped",
+        )
         with self.clients.open("teacher", self.settings.teacher) as client:
-            outcomes = client.ask(requests, max_failed=allowed_failures(share, len(rows)))
-            self.teacher_usage = client.account.versioned()
+            outcomes = client.complete(requests, limit)
+            self.teacher_usage = client.usage.versioned()
         answers = [
             teachers.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)
         ]
@@ -120,10 +125,11 @@ class Labeller:
             )
             for row in rows
         ]
-        wanted, share = pairwise.in_both_orders(pairs), self.settings.evaluate.max_dropped
+        wanted = pairwise.in_both_orders(pairs)
+        limit = pairwise.ReviewLimit(self.settings.evaluate.max_dropped, "evaluate.max_dropped")
         with self.clients.open("referee", self.settings.referee) as client:
             form = self.settings.referee.form
-            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, share)
-            self.referee_usage = client.account.versioned()
+            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, limit)
+            self.referee_usage = client.usage.versioned()
         self.dropped += pairwise.dropped(reviews, STAGE)
         return open_answers.no_worse(reviews)

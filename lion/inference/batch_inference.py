@@ -183,9 +183,7 @@ class BatchJob:
         from lion.inference.hf_backend import Decoder
 
         model = students.load_model(task.student, task.settings)
-        return Decoder(
-            model, self.encoder, task.answering, task.random_seed, scored=task.scored
-        )
+        return Decoder(model, self.encoder, task.answering, task.random_seed, scored=task.scored)
 
 
 def _encoded(encoder: ChatFormatter, rows: Sequence[tuple[str, Sequence[Message]]]) -> list[Prompt]:

@@ -88,9 +88,7 @@ class Vllm:
         logprobs = [
             step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True)
         ]
-        return token_scores(
-            self._encoder, tokens[:-1] if ended else tokens, logprobs, ended=ended
-        )
+        return token_scores(self._encoder, tokens[:-1] if ended else tokens, logprobs, ended=ended)
 
     def _sampling(self, prompt: Prompt) -> Any:
         """Return the sampling parameters of a prompt, with a seed of its own."""

@@ -8,10 +8,10 @@ from lion.certify.money import PER, Costs
 from lion.certify.reasons import percent_text
 from lion.config import project
 from lion.config.settings import Settings
+from lion.iterations import Line
 from lion.llm.prices import NANO, Prices
 from lion.metrics import files
 from lion.metrics.certificates import CertificateMetrics
-from lion.iterations import Line
 from lion.prompting.protocol import Usage
 from lion.reporting.table import dollars
 
