@@ -31,7 +31,7 @@ def main(work: stage.Work) -> str:
     work.write_dropped(certified.dropped)
     work.write_metrics(certified.metrics)
     work.write_metrics(CertifiedMetrics.of(certified.metrics))
-    warning = looks.looks_sentence(certified.metrics, looks.count_look(certified.metrics))
+    warning = looks.looks_sentence(certified.metrics, work.count_look(certified.metrics))
     sentence = certificate_sentence(certified.metrics)
     return sentence if warning is None else f"{sentence}. {warning}"
 
