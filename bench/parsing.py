@@ -51,7 +51,10 @@ LABELS = [
     "Note de l'assistant {who} : {score}",
     "助手{who}的得分：{score}",
 ]
-FORMS = ["{n}", "{n}/10", "{n} / 10", "{n} out of 10", "**{n}**", "[{n}]", "{n}.", "{n}.0", "{n}.5"]
+FORMS = [
+    "{n}", "{n}/10", "{n} / 10", "{n} out of 10", "**{n}**", "[{n}]", "{n}.", "{n}.0", "{n}.5",
+    "{n} (out of 10)", "[[{n}]]",
+]  # fmt: skip
 REMARKS = [
     "",
     "",
@@ -72,7 +75,8 @@ LEADS = [
 ]
 BROKEN = [
     "seven", "N/A", "", "<score>", "-", "0", "11", "85", "-3", "7-8", "7 to 8", "7/20", "70%",
-    "1e1", "8.5.1", "4 out of 5", "10/100", "\u221e",
+    "1e1", "8.5.1", "4 out of 5", "10/100", "\u221e", "4 (out of 5)", "4 von 5", "4 points of 5",
+    "4 (max. 5)", "\u22123",
 ]  # fmt: skip
 
 
@@ -118,6 +122,7 @@ def kept(texts: list[str], rng: random.Random) -> Case:
     """Return a reply whose scores can be read."""
     (one, first), (two, second) = _number(rng), _number(rng)
     if rng.random() < 0.3:
+        one = "1" if one == "1." else one  # "1. 8" is the first item of a list, whose score is 8
         pair = rng.choice(["{} {}", "{}, {}", "**{} {}**", "{}  {}", "\n\n{} {}", " {} {} "])
         body = f"{pair.format(one, two)}\n{rng.choice(texts)}{rng.choice(REMARKS)}"
         return Case(body, first_line=True, expected=(first, second))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -30,7 +31,14 @@ from rich.text import Text
 from lion.errors import LionError
 from lion.escape import inert
 
-Update = Callable[[int, int], None]
+
+class Update(Protocol):
+    """Shows how far something is: items done, items in all, and a note such as the loss."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show it."""
+        ...
+
 
 _ROOM, _RIGHT = "Make room on the disk", "Let this user read and write there"
 _WAYS_OUT = {
@@ -49,12 +57,27 @@ stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
 
+def rate_text(rate: float) -> str:
+    """Return a rate, in items a second, as `12/s`; below one a second as `12 a minute`."""
+    if rate >= 1:
+        return f"{rate:,.0f}/s"
+    return f"{60 * rate:,.0f} a minute" if rate >= 1 / 60 else f"{3600 * rate:,.0f} an hour"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time as `41 s`, `41 min` or `1 h 05 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
+
+
 class _Rate(ProgressColumn):
     """Items a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "-/s", style="progress.data.speed")
+        return Text(rate_text(speed) if speed else "-/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -75,25 +98,33 @@ def _bar(label: str) -> Iterator[Update]:
         _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(label, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
 
 
 @contextmanager
 def _lines(label: str) -> Iterator[Update]:
     started = last_line = time.monotonic()
+    first: int | None = None  # items that were done before, of which the rate says nothing
 
-    def update(done: int, total: int) -> None:
-        nonlocal last_line
+    def update(done: int, total: int, note: str = "") -> None:
+        nonlocal first, last_line
+        first = done if first is None else first
         now = time.monotonic()
-        if now - last_line < _PLAIN_EVERY or not done:
+        if now - last_line < _PLAIN_EVERY or done <= first:
             return
         last_line = now
-        rate = done / (now - started)
-        left = (total - done) / rate
-        say(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left")
+        rate = (done - first) / (now - started)
+        left = duration_text((total - done) / rate)
+        parts = [f"{done:,} of {total:,}", rate_text(rate), f"{left} left", *filter(None, [note])]
+        say(f"{label}: {', '.join(parts)}")
 
     yield update
 

@@ -80,6 +80,11 @@ class TaskTemplate:
         ]
         return canonical_messages(turns)
 
+    @property
+    def is_instruction(self) -> bool:
+        """Whether all of it is one variable turn: a whole instruction."""
+        return len(self.turns) == 1 and self.fields == (ONLY_FIELD,)
+
     def read(self, messages: Sequence[Message]) -> Fields | None:
         """Return the fields of a conversation, or None where it is not of this task.
 

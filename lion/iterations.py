@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -79,7 +79,8 @@ class Line:
 
     `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
     charged all the same. `tokens_by_role` are of the replies that this iteration's stages used,
-    whoever paid for them and when; `tokens` is their sum.
+    whoever paid for them and when; `tokens` is their sum. `field_accuracy_share` and `valid_share`
+    are of JSON answers, None with other scorers.
     """
 
     iteration: str
@@ -110,6 +111,11 @@ class Line:
     throttled: int | None = None
     billed: int | None = None
     certified: CertifiedMetrics | None = None
+    accuracy_rows: int | None = None
+    accuracy_share_difference: float | None = None
+    accuracy_share_difference_interval: tuple[float, float] | None = None
+    field_accuracy_share: Mapping[str, float] | None = None
+    valid_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +221,31 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
         certified=None if certificate is None else CertifiedMetrics.of(certificate),
+        **({} if evaluate is None else _comparison(evaluate)),
+        field_accuracy_share=_field_shares(evaluate),
+        valid_share=_valid_share(evaluate),
     )
+
+
+def _field_shares(evaluate: EvaluateMetrics | None) -> dict[str, float] | None:
+    if evaluate is None or evaluate.fields is None:
+        return None
+    shares = {name: field.student for name, field in evaluate.fields.by_name.items()}
+    return {name: share.value_share for name, share in shares.items() if share is not None}
+
+
+def _valid_share(evaluate: EvaluateMetrics | None) -> float | None:
+    fields = None if evaluate is None else evaluate.fields
+    return None if fields is None or fields.valid is None else fields.valid.value_share
+
+
+def _comparison(evaluate: EvaluateMetrics) -> dict[str, Any]:
+    """Return the student's accuracy less the teacher's, as fields of a line."""
+    return {
+        "accuracy_rows": evaluate.accuracy_rows,
+        "accuracy_share_difference": evaluate.accuracy_share_difference,
+        "accuracy_share_difference_interval": _bounds(evaluate.difference_interval),
+    }
 
 
 def usage_by_role(name: str, read: Read = files.read_if) -> dict[Role, list[RoleUsage]]:

@@ -5,6 +5,7 @@ rows so far with the teacher's answers, extended in each iteration (Lion, sectio
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -82,6 +83,27 @@ def parents(
         "hard": [row for row in cache if difficulty.get(row.id) == "hard"],
         "easy": [row for row in cache if difficulty.get(row.id) == "easy"],
     }
+
+
+def validation_rows(
+    cache: Sequence[Instruction], share: float
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Return the rows that no student is tuned on, and the others.
+
+    They are a share of the base pool, at least one row where the share is not 0: those with the
+    smallest hash of their id, so that every iteration validates on the same rows.
+    """
+    base = sorted((row.id for row in cache if row.iteration == "0"), key=_validation_order)
+    chosen = set(base[: math.ceil(share * len(base))])
+    return (
+        [row for row in cache if row.id in chosen],
+        [row for row in cache if row.id not in chosen],
+    )
+
+
+def _validation_order(identity: str) -> bytes:
+    """Return a hash of the id; the smallest ids themselves may have become the exam."""
+    return hashlib.sha256(f"validation {identity}".encode()).digest()
 
 
 def replayed_at(

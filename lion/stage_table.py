@@ -181,7 +181,11 @@ _STAGES = (
         "stages.teach",
         "both",
         asks=("teacher",),
-        reads=("data/{previous}/cache_pool.jsonl", "data/{key}/train_pool.jsonl"),
+        reads=(
+            "data/exam.jsonl",
+            "data/{previous}/cache_pool.jsonl",
+            "data/{key}/train_pool.jsonl",
+        ),
         writes=("data/{key}/cache_pool.jsonl", "metrics/{key}/teach.json"),
         metrics=TeachMetrics,
     ),

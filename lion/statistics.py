@@ -1,10 +1,12 @@
 """What marks and scores say together: accuracy, quality, and how sure that is. Pure numbers.
 
-Wilson's interval for a share, the percentile bootstrap for the rest. Where there is nothing to
-measure the answer is None, never a number. Does not mark answers (see `scorers`) nor draw curves.
+Closed forms wherever there is one, since a bootstrap of rows that all agree has no width: 0 of 20
+right answers are 0 to 16.8 %, not 0 to 0. Where there is nothing to measure the answer is None,
+never a number. Does not mark answers (see `scorers`) nor draw curves.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +15,16 @@ from lion.errors import DataError
 
 # Numbers that a bootstrap holds in memory at a time, 16 MiB of them.
 _BATCH = 2_000_000
+_NONE = 1e-9  # of a row, or of a score: rounding
+_LEAST_QUALITY, _MOST_QUALITY = 10.0, 1000.0  # per cent: scores are 1 to 10
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A measured value and the interval around it, in the same unit; `count` rows made it.
 
-    The bounds are None where the rows are too few for an interval: a bootstrap needs two of them
-    (in every category), since one row resampled is always itself.
+    The bounds are None where the rows tell nothing of their spread: there is one, or all agree in a
+    figure that is no share.
     """
 
     value: float
@@ -44,14 +48,22 @@ def accuracy(marks: Sequence[bool | None], confidence: float) -> Estimate | None
     Rows that could not be marked (None) do not count, neither as right nor as wrong. None where
     no row was marked.
     """
-    from scipy.stats import binomtest  # slow to import
-
     marked = [mark for mark in marks if mark is not None]
     if not marked:
         return None
-    interval = binomtest(sum(marked), len(marked)).proportion_ci(confidence, method="wilson")
-    share = sum(marked) / len(marked)
-    return Estimate(share, float(interval.low), float(interval.high), len(marked))
+    low, high = _wilson(sum(marked), len(marked), confidence)
+    return Estimate(sum(marked) / len(marked), low, high, len(marked))
+
+
+def _wilson(right: int, rows: int, confidence: float) -> tuple[float, float]:
+    """Return Wilson's interval, to the bit as scipy's binomtest has it, 100 times as fast."""
+    from scipy.special import ndtri  # slow to import
+
+    z, share = float(ndtri(0.5 + 0.5 * confidence)), right / rows
+    scale = 2 * (rows + z**2)
+    centre = (2 * rows * share + z**2) / scale
+    half = z / scale * math.sqrt(4 * rows * share * (1 - share) + z**2)
+    return centre - half if right else 0.0, centre + half if right < rows else 1.0
 
 
 def accuracy_by_category(
@@ -67,50 +79,133 @@ def accuracy_by_category(
 
 
 def macro_accuracy(
-    rows: Sequence[tuple[str | None, bool | None]], bootstrap: Bootstrap
+    rows: Sequence[tuple[str | None, bool | None]], confidence: float
 ) -> Estimate | None:
     """Return the mean of the categories' accuracies, 0 to 1, from (category, mark) rows.
 
     The paper's averages over AGIEval and BBH are of this kind: a task counts as one, whatever its
-    size. Rows are resampled within their category. Rows without a category or a mark do not count;
-    None where none is left.
+    size. Rows without a category or a mark do not count; None where none is left. The interval is
+    Clopper and Pearson's at the effective number of rows (Korn and Graubard 1998, Survey
+    Methodology 24): exact for one category, at its level for 20 to 1,000 rows in up to 30.
     """
     marks = _by_category(rows)
     if not marks:
         return None
-    samples = [[float(mark) for mark in marks[category]] for category in sorted(marks)]
-    return _bootstrapped(samples, _mean_of_means, bootstrap, paired=False)
+    counts = [(sum(marks[category]), len(marks[category])) for category in sorted(marks)]
+    value = sum(right / count for right, count in counts) / len(counts)
+    low, high = _clopper_pearson(value, _effective_rows(counts), confidence)
+    return Estimate(value, low, high, sum(count for _, count in counts))
+
+
+def _effective_rows(counts: Sequence[tuple[int, int]]) -> float:
+    """Return how many rows of one category would say as much as (right, count) of several.
+
+    The variance of the mean is reckoned with (right + 1) / (count + 2), which no category makes 0.
+    It is never less than Kish's number, which takes the categories for alike.
+    """
+    kish = len(counts) ** 2 / sum(1 / count for _, count in counts)
+    shares = [(right + 1) / (count + 2) for right, count in counts]
+    mean_share = sum(shares) / len(shares)
+    variance = (
+        sum(share * (1 - share) / count for share, (_, count) in zip(shares, counts, strict=True))
+        / len(counts) ** 2
+    )
+    return max(kish, mean_share * (1 - mean_share) / variance)
+
+
+def _clopper_pearson(share: float, rows: float, confidence: float) -> tuple[float, float]:
+    """Return the exact interval of a share of `rows`, which need not be a whole number."""
+    from scipy.special import betaincinv  # slow to import
+
+    right, tail = share * rows, (1 - confidence) / 2
+    wrong = rows - right
+    low = float(betaincinv(right, wrong + 1, tail)) if right > _NONE else 0.0
+    high = float(betaincinv(right + 1, wrong, 1 - tail)) if wrong > _NONE else 1.0
+    return min(low, share), max(high, share)
 
 
 def difference(
-    pairs: Sequence[tuple[bool | None, bool | None]], bootstrap: Bootstrap
+    pairs: Sequence[tuple[bool | None, bool | None]], confidence: float
 ) -> Estimate | None:
     """Return accuracy of the student minus the teacher's, -1 to 1, from (student, teacher) marks.
 
-    Paired: a row is resampled with both of its marks, and one without both does not count. None
-    where none is left.
+    Paired, over rows that have both marks; None where none is left. The interval is Newcombe's
+    for paired shares (1998, Statistics in Medicine 17:2635, method 10): two Wilson intervals,
+    joined by the correlation of the marks.
     """
-    gaps = [
-        float(student) - float(teacher)
+    marked = [
+        (student, teacher)
         for student, teacher in pairs
         if student is not None and teacher is not None
     ]
-    return _bootstrapped([gaps], _mean_of_means, bootstrap, paired=True)
+    if not marked:
+        return None
+    students, teachers = (accuracy(column, confidence) for column in zip(*marked, strict=True))
+    assert students is not None and teachers is not None
+    correlation = _corrected_correlation(marked)
+    return Estimate(
+        students.value - teachers.value,
+        max(-1.0, students.value - teachers.value - _joined(students, teachers, correlation)),
+        min(1.0, students.value - teachers.value + _joined(teachers, students, correlation)),
+        len(marked),
+    )
 
 
-def quality(pairs: Sequence[tuple[float, float]], bootstrap: Bootstrap) -> Estimate | None:
+def _joined(lower: Estimate, upper: Estimate, correlation: float) -> float:
+    """Return how far the difference may lie: `lower`'s share below its value, `upper`'s above."""
+    assert lower.low is not None and upper.high is not None
+    below, above = lower.value - lower.low, upper.high - upper.value
+    return math.sqrt(max(0.0, below**2 - 2 * correlation * below * above + above**2))
+
+
+def _corrected_correlation(marked: Sequence[tuple[bool, bool]]) -> float:
+    """Return the correlation of two columns of marks, corrected for continuity where positive."""
+    counts = Counter(marked)
+    both, neither = counts[True, True], counts[False, False]
+    first, second = counts[True, False], counts[False, True]
+    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
+    if not margins:
+        return 0.0
+    product = float(both * neither - first * second)
+    if product > 0:
+        product = max(0.0, product - len(marked) / 2)
+    return product / math.sqrt(margins)
+
+
+def quality(pairs: Sequence[tuple[float, float]], confidence: float) -> Estimate | None:
     """Return relative response quality in percent, from (student, teacher) scores.
 
     100 * sum(student) / sum(teacher), the paper's measure of open-ended answers; 100 is the
-    teacher's level. Rows are resampled with both of their scores. None where there are no rows.
+    teacher's level. None where there are no rows. The interval is that of a ratio estimator, by
+    Student's t (Cochran 1977, Sampling Techniques, section 6.4); none where all rows agree.
     Raises DataError for a score that is not a positive finite number: a failed review is not one.
     """
     for score in (score for pair in pairs for score in pair):
         if not math.isfinite(score) or score <= 0:
             raise DataError(f"quality: a score above 0 is expected, found {score!r}")
-    students = [student for student, _ in pairs]
-    teachers = [teacher for _, teacher in pairs]
-    return _bootstrapped([students, teachers], _relative, bootstrap, paired=True)
+    if not pairs:
+        return None
+    students, teachers = (sum(column) for column in zip(*pairs, strict=True))
+    ratio = students / teachers
+    half = _ratio_half_width(pairs, ratio, confidence)
+    if not half:
+        return Estimate(100 * ratio, None, None, len(pairs))
+    least, most = min(_LEAST_QUALITY, 100 * ratio), max(_MOST_QUALITY, 100 * ratio)
+    low, high = max(least, 100 * (ratio - half)), min(most, 100 * (ratio + half))
+    return Estimate(100 * ratio, low, high, len(pairs))
+
+
+def _ratio_half_width(pairs: Sequence[tuple[float, float]], ratio: float, level: float) -> float:
+    """Return half the width of a ratio's interval; 0 where the rows tell nothing of the spread."""
+    from scipy.special import stdtrit  # slow to import
+
+    count = len(pairs)
+    rests = [student - ratio * teacher for student, teacher in pairs]
+    if count < 2 or max(map(abs, rests)) < _NONE:
+        return 0.0
+    spread = math.sqrt(sum(rest**2 for rest in rests) / (count - 1) / count)
+    quantile = float(stdtrit(count - 1, (1 + level) / 2))
+    return quantile * spread * count / sum(teacher for _, teacher in pairs)
 
 
 def mean(values: Sequence[float], bootstrap: Bootstrap) -> Estimate | None:
@@ -172,10 +267,6 @@ def _mean_of_means(*samples: Any, axis: int) -> Any:
     return sum(sample.mean(axis=axis) for sample in samples) / len(samples)
 
 
-def _relative(students: Any, teachers: Any, axis: int) -> Any:
-    return 100 * students.sum(axis=axis) / teachers.sum(axis=axis)
-
-
 def _bootstrapped(
     samples: Sequence[Sequence[float]],
     statistic: Callable[..., Any],
@@ -185,8 +276,7 @@ def _bootstrapped(
 ) -> Estimate | None:
     """Return the statistic of `samples` with its percentile interval; None where one is empty.
 
-    Percentile, not scipy's default BCa, which is undefined where all rows agree, as they do when
-    a student gets everything right.
+    Where all rows agree there is no interval: resampled, they say nothing of their spread.
     """
     import numpy as np
     from scipy import stats  # slow to import
@@ -210,4 +300,7 @@ def _bootstrapped(
         method="percentile",
         rng=np.random.default_rng(bootstrap.seed),
     ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high), count)
+    low, high = float(interval.low), float(interval.high)
+    if high - low < _NONE:
+        return Estimate(value, None, None, count)
+    return Estimate(value, low, high, count)

@@ -28,6 +28,7 @@ def main(work: stage.Work) -> str:
         referee=evaluated.referee,
         teacher=evaluated.teacher,
         dropped=reasons(evaluated.dropped),
+        fields=evaluated.fields,
     )
     work.write_metrics(HeadlineMetrics.of(figures))
     work.write_metrics(figures)

@@ -47,7 +47,7 @@ def main(work: stage.Work) -> str:
         )
         for line in lines
     ]
-    _write(Path("report/loss.csv"), polars.concat(curves))
+    _write(Path("report/loss.csv"), polars.concat(curves, how="diagonal"))
     if project.TABLE_FOLLOWS not in os.environ:
         console.stdout.print(
             table.closing(lines, certificates.closing_sentences(lines, work.settings))

@@ -32,6 +32,7 @@ _CURVE = {
     "loss": polars.Float64,
     "learning_rate": polars.Float64,
     "tokens": polars.Int64,
+    "validation_loss": polars.Float64,
 }
 
 
@@ -44,10 +45,16 @@ def main(work: stage.Work) -> str:
     rules = work.settings.tune_at(work.iteration)
 
     def fine_tune(
-        examples: Sequence[Example], before: Path, out: Path, rules: Tune, random_seed: int
+        examples: Sequence[Example],
+        validation: Sequence[Example],
+        before: Path,
+        out: Path,
+        rules: Tune,
+        random_seed: int,
     ) -> TuneReport:
         return finetune_job.run_tuning(
             examples,
+            validation=validation,
             student=before,
             out=out,
             settings=work.settings,
@@ -67,9 +74,12 @@ def main(work: stage.Work) -> str:
 def _write(work: stage.Work, tuned: Tuned | None) -> None:
     """Write the curve, what was too long and the metrics; zeros where nothing was tuned."""
     report = tuned.report if tuned else None
+    best = report.best if report else None
     curve = report.curve if report else ()
     with jsonl.replacing(project.metrics(work.iteration, "tune", "csv")) as temporary:
-        polars.DataFrame(curve, schema=_CURVE).write_csv(temporary)
+        frame = polars.DataFrame(curve, schema=_CURVE)
+        frame = frame if best else frame.drop("validation_loss")
+        frame.write_csv(temporary)
     dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
     work.write_dropped(dropped)
     work.write_metrics(
@@ -81,6 +91,9 @@ def _write(work: stage.Work, tuned: Tuned | None) -> None:
             steps=report.steps if report else 0,
             supervised_tokens=report.tokens if report else 0,
             final_loss_nats=curve[-1].loss if curve else None,
+            validation_rows=tuned.validated if tuned and best else None,
+            best_step=best.step if best else None,
+            validation_loss_nats=best.loss if best else None,
         )
     )
 

@@ -194,7 +194,18 @@ def test_files_that_dvc_would_not_see_change_are_told(workplace: Workplace) -> N
     write_rows(workplace.path / "tasks.jsonl", ROWS)
     (line,) = offline_problems(workplace.params(own_pool("tasks.jsonl")))
     assert line.startswith("inputs: tasks.jsonl lies outside inputs")
-    assert offline_problems(workplace.params({**own_pool("tasks.jsonl"), "inputs": "."})) == []
+
+
+@pytest.mark.parametrize("folder", [".", "./", "..", "data", ".lion", "inputs/.."])
+@pytest.mark.parametrize("parameter", ["inputs", "seed.depends_on"])
+def test_a_watched_folder_that_a_run_changes_is_told(
+    workplace: Workplace, parameter: str, folder: str
+) -> None:
+    """DVC refuses it, or would run every stage again for ever."""
+    for name in ("data", ".lion"):
+        (workplace.path / name).mkdir()
+    found = offline_problems(workplace.params({parameter: folder}))
+    assert [line for line in found if line.startswith(f"{parameter}: ") and "run writes" in line]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +243,36 @@ def test_an_exam_that_cannot_be_marked_is_told(workplace: Workplace) -> None:
     assert "1 of 1 rows bring no `expected`" in line
     judged = {"exam.file": source, "exam.scorer": {"kind": "referee", "option": None}}
     assert offline_problems(workplace.params(judged)) == []
+
+
+def test_an_expected_answer_that_no_number_equals_is_told_with_its_line(
+    workplace: Workplace,
+) -> None:
+    """Before anything is paid, with what to do; what is a fraction, a time or a tuple passes."""
+    fit = ["1/2", "3:45", "(1, 2)", "9{,}500", "#### 12", "3 to 5"]
+    texts = ["3 apples and 4 pears", *fit, "2\\sqrt{3}"]
+    rows = [{"instruction": f"How many, {text}?", "expected": text} for text in texts]
+    source = write_rows(workplace.path / "inputs/exam.jsonl", rows)
+    numbers = {"exam.file": source, "exam.scorer": {"kind": "number", "option": None}}
+    lines = offline_problems(workplace.params(numbers))
+    assert [line.split(": ")[1] for line in lines] == [f"{source}, line 1", f"{source}, line 8"]
+    assert all("write the answer alone" in line for line in lines)
+
+
+def test_a_pool_that_a_scorer_cannot_mark_is_told(workplace: Workplace) -> None:
+    """More of its rows than may be dropped in review, which a scorer does there."""
+    rows = [{**row, "output": "3 apples and 4 pears"} for row in ROWS[:2]]
+    rows += [{**row, "output": "12"} for row in ROWS[2:]]
+    source = write_rows(workplace.path / "inputs/tasks.jsonl", rows)
+    changes = {
+        **own_pool(source),
+        "exam.scorer": {"kind": "number", "option": None},
+        "review.judge": "scorer",
+        "review.max_dropped": 0.05,
+    }
+    (line,) = offline_problems(workplace.params(changes))
+    assert f"{source}, line 1: " in line and "2 of 30 rows" in line
+    assert offline_problems(workplace.params({**changes, "review.max_dropped": 0.1})) == []
 
 
 def test_adapters_without_their_library_are_told(

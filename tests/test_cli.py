@@ -21,6 +21,13 @@ def plain(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
+def as_repository(workplace: Workplace) -> None:
+    """Make the folder a git repository and a DVC project without stages."""
+    (workplace.path / ".dvc").mkdir()
+    (workplace.path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+
+
 def test_help_lists_the_commands_in_the_order_of_use() -> None:
     shown = lion("--help").stdout
     places = [shown.index(f"\n  {name}") for name in ("run", "check", "table", "profile")]
@@ -39,6 +46,7 @@ def test_an_unknown_command_is_refused() -> None:
 
 
 def test_check_of_the_default_finds_nothing(workplace: Workplace) -> None:
+    as_repository(workplace)
     found = lion("check", "--offline")
     assert (found.exit_code, found.stdout) == (0, "")
     assert "nothing stands in the way" in found.stderr
@@ -93,6 +101,7 @@ def test_run_starts_nothing_where_check_finds_something(workplace: Workplace) ->
 
 def test_run_ends_with_the_code_of_dvc(workplace: Workplace) -> None:
     """Here there is no pipeline. Its arguments are dvc's own."""
+    as_repository(workplace)
     command = [sys.executable, "-m", "lion.cli", "run", "--no-such-option"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=workplace.path)
     direct = subprocess.run(

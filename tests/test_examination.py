@@ -82,7 +82,7 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
         Marked("sums", False, True),
         Marked("cities", True, True),
     ]
-    found = phase.exam_marks(marks, evaluate, 0)
+    found = phase.exam_marks(marks, evaluate)
     assert found.accuracy_share == 0.625
     assert found.teacher_accuracy_share == 0.875
     assert found.accuracy_share_difference == pytest.approx(-0.4)
@@ -90,22 +90,20 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
     assert found.category_accuracy_share == {"cities": 1.0, "sums": 0.25}
 
 
-def test_figures_are_a_function_of_marks_and_seed(evaluate: Evaluate) -> None:
+def test_figures_are_a_function_of_the_marks(evaluate: Evaluate) -> None:
     marks = [Marked("a", number % 3 == 0, number % 5 > 0) for number in range(60)]
-    found = phase.exam_marks(marks, evaluate, 0)
-    assert phase.exam_marks(marks, evaluate, 0) == found
-    other = phase.exam_marks(marks, evaluate, 1)
-    assert other.accuracy_share == found.accuracy_share
+    found = phase.exam_marks(marks, evaluate)
+    assert phase.exam_marks(marks, evaluate) == found
     interval = bounds(found.accuracy_interval)
     assert found.accuracy_share is not None
     assert interval[0] < found.accuracy_share < interval[1]
-    narrow = phase.exam_marks(marks, evaluate.model_copy(update={"confidence": 0.5}), 0)
+    narrow = phase.exam_marks(marks, evaluate.model_copy(update={"confidence": 0.5}))
     assert bounds(narrow.accuracy_interval)[0] > interval[0]
 
 
 def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
     for marks in ([], [Marked("a", None, None)]):
-        found = phase.exam_marks(marks, evaluate, 0)
+        found = phase.exam_marks(marks, evaluate)
         assert (
             found.accuracy_share,
             found.teacher_accuracy_share,
@@ -121,7 +119,7 @@ def reviews(identity: str, teacher: float, student: float) -> list[Review]:
 def test_quality_is_the_sum_of_scores_over_the_teachers(evaluate: Evaluate) -> None:
     """Student 5 and 9 against 10 and 10: 70 %, not the mean of ratios of unequal rows."""
     rows = [*reviews("a", 10, 5), *reviews("b", 10, 9), *reviews("c", 2, 1)]
-    found = phase.exam_quality(rows, evaluate, 0)
+    found = phase.exam_quality(rows, evaluate)
     assert found.quality_percent == pytest.approx(100 * 15 / 22)
     assert found.quality_rows == 3
 
@@ -131,12 +129,12 @@ def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
         reviews("b", 10, 1)[1], teacher_score=None, student_score=None, reason="x"
     )
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
-    found = phase.exam_quality(rows, evaluate, 0)
+    found = phase.exam_quality(rows, evaluate)
     assert (found.quality_percent, found.quality_rows) == (80.0, 1)
 
 
 def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:
-    assert phase.exam_quality([], evaluate, 0).quality_percent is None
+    assert phase.exam_quality([], evaluate).quality_percent is None
 
 
 RIGHT_AND_WRONG = [Marked("sums", True, True), Marked("sums", False, True)]
@@ -160,8 +158,8 @@ def test_the_outcome_is_one_sentence(
 ) -> None:
     judged = [] if scores is None else reviews("a", *scores)
     found = EvaluateMetrics.of(
-        phase.exam_marks(marks, evaluate, 0),
-        phase.exam_quality(judged, evaluate, 0),
+        phase.exam_marks(marks, evaluate),
+        phase.exam_quality(judged, evaluate),
         referee=NOTHING,
         teacher=NOTHING,
         dropped={},

@@ -13,8 +13,8 @@ from test_contract import RUNTIME
 ROOT = Path(__file__).parents[1]
 DECIDING: Mapping[str, set[str]] = {
     "lion/certify": set(),  # certify is optional
-    "lion/conversations.py": {"seed", "review", "evaluate", "generate"},
-    "lion/discrimination": {"review", "split", "evaluate"},
+    "lion/conversations.py": {"seed", "teach", "review", "evaluate", "generate"},
+    "lion/discrimination": {"teach", "review", "split", "evaluate"},
     "lion/evaluation": {"evaluate"},
     "lion/generation": {"seed", "generate"},
     "lion/generation/teach.py": {"seed", "generate", "teach"},

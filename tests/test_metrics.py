@@ -36,7 +36,13 @@ COUNTS = {
     *("requests", "failed", "replies_without_usage"),
     *("responses", "judged", "reviews", "samples", "hard", "easy", "undecided", "ties", "basis"),
     *("decided", "unchecked", "audited", "agreeing", "both_orders", "contradictory"),
-    *("accuracy_rows", "teacher_accuracy_rows", "difference_rows", "quality_rows"),
+    *(
+        *("confusion_rows", "validation_rows", "best_step"),
+        "accuracy_rows",
+        "teacher_accuracy_rows",
+        "difference_rows",
+        "quality_rows",
+    ),
     *("items", "official_items", "win", "tie", "loss", "questions"),
     *("needed", "hits", "calls", "retries", "wasted", "throttled", "billed", "unpriced"),
 }
@@ -273,6 +279,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/serving/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
         "lion/training/finetune_job.py": "what a launched process is told, and tells",
+        "lion/training/validation.py": "what a killed training resumes with",
         "lion/pipeline/stage.py": "the further exams",
     }
     callers = {

@@ -48,13 +48,13 @@ def test_a_private_certificate_is_trusted_by_the_variable_of_openssl(
     https_server: ChatServer, bundle: str, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
-    with opened(base_url=https_server.url, api_key_env="SOME_KEY") as asker:
-        assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
+    with opened(base_url=https_server.url, api_key_env="SOME_KEY") as client:
+        assert texts(client.complete([ask_for(1)])) == ["to: q1"]
 
 
 def test_a_certificate_that_is_not_trusted_is_named(https_server: ChatServer, opened: Open) -> None:
-    with opened(base_url=https_server.url, api_key_env="SOME_KEY", tries=1) as asker:
-        (outcome,) = asker.ask([ask_for(1)])
+    with opened(base_url=https_server.url, api_key_env="SOME_KEY", tries=1) as client:
+        (outcome,) = client.complete([ask_for(1)])
     assert isinstance(outcome, Failure)
     assert "certificate verify failed" in outcome.detail
     assert https_server.calls == []
@@ -71,8 +71,8 @@ def test_a_proxy_of_the_environment_leads_to_an_https_endpoint_and_reads_nothing
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     with Proxy.running(https_server.port) as proxy:
         monkeypatch.setenv(variable, proxy.url)
-        with opened(base_url=f"https://{HOST}/v1", api_key_env="SOME_KEY") as asker:
-            assert texts(asker.ask([ask_for(number) for number in range(5)])) == [
+        with opened(base_url=f"https://{HOST}/v1", api_key_env="SOME_KEY") as client:
+            assert texts(client.complete([ask_for(number) for number in range(5)])) == [
                 f"to: q{number}" for number in range(5)
             ]
     assert set(proxy.targets) == {f"CONNECT {HOST}:443"}
@@ -85,8 +85,8 @@ def test_a_proxy_of_the_environment_leads_to_an_http_endpoint(
 ) -> None:
     with Proxy.running(chat_server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        with opened(base_url=f"http://{HOST}:8000/v1") as asker:
-            assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
+        with opened(base_url=f"http://{HOST}:8000/v1") as client:
+            assert texts(client.complete([ask_for(1)])) == ["to: q1"]
     assert proxy.targets == [f"POST http://{HOST}:8000/v1/chat/completions"]
 
 
@@ -97,8 +97,8 @@ def test_a_host_that_is_exempt_is_asked_without_the_proxy(
     with Proxy.running(chat_server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", exempt)
-        with opened() as asker:
-            assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
+        with opened() as client:
+            assert texts(client.complete([ask_for(1)])) == ["to: q1"]
     assert proxy.heads == []
 
 
@@ -112,14 +112,14 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_written_nowhere(
 ) -> None:
     with Proxy.running(chat_server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://anna:proxy-secret-5@"))
-        with opened(base_url=f"http://{HOST}/v1") as asker:
-            assert texts(asker.ask([ask_for(1)])) == ["to: q1"]
+        with opened(base_url=f"http://{HOST}/v1") as client:
+            assert texts(client.complete([ask_for(1)])) == ["to: q1"]
         proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
         with (
-            opened(base_url=f"http://{HOST}/v1") as asker,
+            opened(base_url=f"http://{HOST}/v1") as client,
             pytest.raises(EndpointError, match="407: Proxy Authentication") as caught,
         ):
-            asker.ask([ask_for(2)])
+            client.complete([ask_for(2)])
     assert b"Proxy-Authorization: Basic" in proxy.heads[0]
     assert "proxy-secret-5" not in str(caught.value)
     assert kept(tmp_path) == 1
@@ -135,8 +135,8 @@ def test_a_proxy_that_is_not_there_is_a_connection_failure_without_its_password(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://anna:proxy-secret-5@127.0.0.1:9")
-    with opened(base_url=f"https://{HOST}/v1", tries=1) as asker:
-        (outcome,) = asker.ask([ask_for(1)])
+    with opened(base_url=f"https://{HOST}/v1", tries=1) as client:
+        (outcome,) = client.complete([ask_for(1)])
     assert isinstance(outcome, Failure)
     assert outcome.reason == "connection"
     assert "127.0.0.1" in outcome.detail

@@ -95,7 +95,9 @@ def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> Non
 def test_what_the_ledger_has_is_free(workplace: Workplace) -> None:
     settings = workplace.params(SMALL)
     rows, _ = seed_pool.base_pool(settings.seed, settings.random_seed)
+    rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows)
     jsonl.write(project.data("0", "train_pool.jsonl"), rows)
+    jsonl.write(project.EXAM, exam)
     templates = prompts.load(project.PROMPTS / "teacher", "teacher")
     with Ledger(project.ledger()) as ledger:
         for row in rows[:30]:

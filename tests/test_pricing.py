@@ -85,13 +85,19 @@ def test_fractions_of_a_nanodollar_are_rounded_up(tmp_path: Path) -> None:
         "mine: {input: 1}",
         "mine: {input: 1, output: 1, outptu: 2}",
         "mine: 3",
-        "[",
         "mine: {input: .nan, output: 1}",
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match=r"prices.yaml: .*dollars per million tokens"):
         own(tmp_path, text)
+
+
+def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text("mine: [")
+    with pytest.raises(SettingsError, match=r"(?s)prices.yaml: not readable as YAML: .*line 1"):
+        Prices.load(path)
 
 
 def test_no_file_is_no_error(tmp_path: Path) -> None:

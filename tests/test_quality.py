@@ -1,7 +1,6 @@
 """Each gate speaks of what it is there for, and of nothing else."""
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import tiny
 from fixtures import Configure
 from hypothesis import given
 from hypothesis import strategies as st
+from real_text import SHARED, real_rows
 
 from lion.config.settings import Quality
 from lion.errors import ModelError, SettingsError
 from lion.generation.filters import quality
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 ALL = Quality(encoding=True, scripts=["Latin"], absent_input=True, max_tokens=5)
 
 
@@ -77,6 +76,23 @@ def test_half_of_the_letters_decide_the_script(text: str, scripts: list[str], fi
         ("Add the following numbers 4 and 5", False),
         ("Describe the text editor you like most", False),
         ("Explain what followed the war", False),
+        ("Complete the following table", True),
+        ("Answer the following question about a given day", True),
+        ("The following day, she ate one piece. How many are left?", False),
+        ("How many days the following week will Barney not have clean towels?", False),
+        ("What happened in the following two weeks?", False),
+        ("What did the party decide the following school year?", False),
+        ("Plan a party for this following Saturday", False),
+        ("Show that given enough time, a monkey types Hamlet", False),
+        ("Which of the given names in your family is oldest?", False),
+        ("Describe the picture above the sofa in your living room", False),
+        ("How is the data provided by weather satellites used?", False),
+        ("Why do the above average students leave?", False),
+        ("Design a lamp for the attached garage", False),
+        ("Name a synonym of the following word, 'happy'", False),
+        ("Translate the following word into French - happy", False),
+        ("Describe the image provided", True),
+        ("Summarize the article given.", True),
     ],
 )
 def test_words_that_point_at_nothing(text: str, absent: bool) -> None:
@@ -95,16 +111,15 @@ def test_the_first_flaw_is_the_one_that_is_told() -> None:
     assert quality.reject_reason("\x00 read the following text", off, count) is None
 
 
-def test_real_instructions_rarely_point_at_nothing() -> None:
-    """Among 175 tasks written by people, of which 125 come with an input."""
+def test_real_instructions_never_point_at_nothing() -> None:
+    """Of 18,719 written by people and by GPT-4; of those that come with an input, without it."""
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: the real instructions are not part of the project")
-    lines = (SHARED / "seed_tasks_175.jsonl").read_text("utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    whole = [f"{row['instruction']}\n\n{row['instances'][0]['input']}".strip() for row in rows]
-    assert sum(quality.absent_input(text) is not None for text in whole) <= 2
-    bare = [row["instruction"] for row in rows if row["instances"][0]["input"]]
-    assert sum(quality.absent_input(text) is not None for text in bare) > len(bare) / 6
+    rows = list(real_rows(SHARED))
+    whole = [f"{instruction}\n\n{text}".strip() for instruction, text in rows]
+    assert [text for text in whole if quality.absent_input(text) is not None] == []
+    bare = [instruction for instruction, text in rows if text.strip()]
+    assert sum(quality.absent_input(text) is not None for text in bare) >= 146
 
 
 def test_tokens_are_the_students(configure: Configure, tmp_path: Path) -> None:

@@ -152,12 +152,23 @@ def test_whatever_is_read_lies_between_1_and_10(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Assistant 1" + " " * 20_000 + "x", "assistant 1: " * 5_000, "*" * 50_000, "1" * 50_000],
+    [
+        "\n" * 50_000,
+        "|" * 50_000,
+        "|\n" * 25_000,
+        "on a " * 10_000 + ":",
+        "1. " * 20_000,
+        "Assistant 1" + " " * 20_000 + "x",
+        "assistant 1: " * 5_000,
+        "*" * 50_000,
+        "1" * 50_000,
+    ],
 )
 def test_long_texts_are_read_at_once(text: str) -> None:
     """No reply makes the parser's time explode."""
     began = time.thread_time()
-    judge_parser.from_text(text)
+    judge_parser.from_text(text, [text])
+    judge_parser.from_first_line(text, [text])
     assert time.thread_time() - began < 1
 
 

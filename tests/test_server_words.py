@@ -70,6 +70,6 @@ def test_a_servers_own_words_are_the_detail_of_the_failure(
 ) -> None:
     (body, headers), words = BODIES[shape]
     chat_server.answer = Behaviour(400, body, headers, billed=False)
-    with opened() as asker:
-        outcome = asker.probe(ask_for(1))
+    with opened() as client:
+        outcome = client.probe(ask_for(1))
     assert outcome == Failure("http_400", words)

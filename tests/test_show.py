@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from fixtures import Workplace
+from msgspec.structs import replace
 from pooled import drawn, instruction, project, verdict
 
 from lion.cli import main
+from lion.config.project import ledger, load_settings
+from lion.llm.ledger import Call, Entry, Ledger
+from lion.prompting import protocol, teacher, templates
 from lion.records import jsonl
-from lion.records.rows import Answer
+from lion.records.rows import Answer, Instruction
 
 
 def lion(*arguments: str) -> Result:
@@ -105,3 +110,79 @@ def test_the_terminal_gets_no_control_characters(tmp_path: Path) -> None:
     assert "\\x1b[31m" in told and "\\u202e" in told and "\\x07bell" in told
     assert "[bold]text[/bold]" in told
     assert not set(told) & {"\x1b", "\u202e", "\x07"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--hard", "--iteration", "3"], "--iteration 3 leaves none of "),
+        (["--iteration", "3"], "--iteration 3 leaves none of 60 rows (theirs: 0, 1, 2)"),
+        (["--gap", "9.."], "--gap 9.. leaves none of 60 rows"),
+        (["--search", "zebra", "--gap", "0.."], "--search zebra leaves none of "),
+        (["--domain", "law"], "--domain law leaves none of 60 rows (theirs: code, writing)"),
+        (["--undecided", "--gap", "1.."], "--gap 1.. leaves none of "),
+    ],
+)
+@pytest.mark.usefixtures("pool")
+def test_an_empty_result_names_the_filter_that_emptied_it(
+    options: list[str], sentence: str
+) -> None:
+    result = lion("show", *options)
+    assert result.exit_code == 0
+    assert "0 of 0 rows; the pool has 60" in result.stderr
+    assert sentence in " ".join(result.stderr.split())
+    assert "leaves none" not in lion("show", "-n", "1").stderr
+
+
+def keep_in_ledger(row: Instruction, text: str) -> None:
+    """Add a reply of the teacher to the ledger, as params ask for it."""
+    settings = load_settings()
+    prompts = templates.load(Path("prompts/teacher"), "teacher")
+    request = teacher.answer_request(row, prompts)
+    body = protocol.canonical(protocol.body(request, settings.teacher, settings.random_seed))
+    key = protocol.key(settings.teacher, body, 0)
+    message = {"role": "assistant", "content": text}
+    reply = {"choices": [{"message": message, "finish_reason": "stop"}], "model": "oracle-1"}
+    with Ledger(ledger()) as opened:
+        opened.write([Entry(key, body, 0, json.dumps(reply).encode(), Call("embedded"))])
+
+
+def test_wrong_exam_rows_show_expected_teacher_student_and_what_differs(
+    workplace: Workplace,
+) -> None:
+    """Of four rows the student failed two; the ledger has the teacher's answer to one of them."""
+    workplace.params({})
+    expected = '{"label": "refund", "urgency": 2}'
+    rows = [
+        replace(instruction(f"Ticket {number}", answer=None), expected=expected)
+        for number in range(4)
+    ]
+    wrong = '{"label": "refund", "urgency": 3, "note": "x"}'
+    answers = [expected, wrong, "no JSON at all", expected]
+    jsonl.write(Path("data/exam.jsonl"), rows)
+    jsonl.write(
+        Path("data/1/exam_responses.jsonl"),
+        [Answer(row.id, text, "stop", "s") for row, text in zip(rows, answers, strict=True)],
+    )
+    keep_in_ledger(rows[1], expected)
+    result = lion("show", "--exam", "--wrong", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 rows; the exam has 4" in result.stderr
+    first, second = (json.loads(text) for text in result.stdout.splitlines())
+    assert first == {
+        "id": rows[1].id,
+        "category": None,
+        "question": "Ticket 1",
+        "expected": expected,
+        "teacher": expected,
+        "student": wrong,
+        "teacher_correct": True,
+        "student_correct": False,
+        "differing": ["urgency", "note"],
+    }
+    assert (second["teacher"], second["differing"]) == (None, [])
+    text = lion("show", "1", "--exam", "--wrong").stdout
+    assert "student wrong  teacher right" in text
+    assert "differ in: urgency, note" in text
+    assert lion("show", "--wrong").exit_code == 2
+    assert "data/2/exam_responses.jsonl: workspace has none" in lion("show", "2", "--exam").stderr

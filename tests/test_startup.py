@@ -23,13 +23,14 @@ SLOW = {"polars", "scipy", "dvc", "pydantic", *CLIENT, *HEAVY}
 COMMAND_LINES = {  # -> what it must not load, whether or not the project has data
     "--help": SLOW | {"rich"},
     "profile": SLOW,
+    "new --help": SLOW,
     "table": SLOW - {"pydantic"},
-    "check --offline": SLOW - {"pydantic"},
+    "check --offline": SLOW - {"pydantic", "dvc"},  # what DVC would refuse
     "make-room --dry-run": HEAVY | CLIENT | {"scipy", "polars"},
     "plan": HEAVY | CLIENT | {"scipy", "polars"},
     "ledger": HEAVY | CLIENT | {"scipy", "dvc"},
     "costs": HEAVY | CLIENT | {"scipy", "dvc"},
-    "show": SLOW - {"polars"},
+    "show": SLOW - {"polars", "pydantic"},  # --exam marks by params
     "trace 6a7c": HEAVY | CLIENT | {"scipy", "dvc"},
     "report": HEAVY | CLIENT | {"scipy", "dvc"},
     "diff workspace: workspace:": SLOW - {"polars"},

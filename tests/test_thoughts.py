@@ -52,11 +52,11 @@ def test_thoughts_are_left_out_and_the_ledger_keeps_the_reply_as_it_came(
     shape: str, chat_server: ChatServer, opened: Open, tmp_path: Path
 ) -> None:
     chat_server.answer = SHAPES[shape]
-    with opened(thinking="strip") as asker:
-        assert texts(asker.ask([ask_for(1)])) == ["Four."]
-        assert asker.account.completion_tokens == 100
+    with opened(thinking="strip") as client:
+        assert texts(client.complete([ask_for(1)])) == ["Four."]
+        assert client.usage.completion_tokens == 100
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        (key,) = ledger.known([ask.key for ask in [asker._item(ask_for(1))]])
+        (key,) = ledger.stored_keys([client._prepare(ask_for(1)).key])
         assert ledger.look_up([key])[key] == SHAPES[shape].body
 
 
@@ -67,10 +67,10 @@ def test_thoughts_in_the_content_are_kept_or_refused_from_the_ledger(
 ) -> None:
     """Another `thinking` asks for nothing again: the ledger has the whole reply."""
     chat_server.answer = SHAPES[shape]
-    with opened(thinking="strip") as asker:
-        asker.ask([ask_for(1)])
-    with opened(thinking=thinking) as asker:
-        (text,) = texts(asker.ask([ask_for(1)]))
+    with opened(thinking="strip") as client:
+        client.complete([ask_for(1)])
+    with opened(thinking=thinking) as client:
+        (text,) = texts(client.complete([ask_for(1)]))
     assert len(chat_server.calls) == 1
     if shape not in IN_CONTENT:
         assert text == "Four."
@@ -92,10 +92,10 @@ def test_hidden_tokens_are_priced_whether_or_not_there_is_an_answer(
 ) -> None:
     document = {**json.loads(reply.body), "usage": usage}
     chat_server.answer = replace(reply, body=json.dumps(document).encode())
-    with opened() as asker:
-        asker.prices = Prices({"m-1": Price(input=1.0, output=10.0)})
-        answered = texts(asker.ask([ask_for(1)])) == ["Four."]
-        assert asker.account.nanodollars == 10 * 1000 + 100 * 10_000
+    with opened() as client:
+        client.prices = Prices({"m-1": Price(input=1.0, output=10.0)})
+        answered = texts(client.complete([ask_for(1)])) == ["Four."]
+        assert client.usage.nanodollars == 10 * 1000 + 100 * 10_000
     assert answered == (json.loads(reply.body)["choices"][0]["message"]["content"] == "Four.")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.spent()[0].tokens == 110
@@ -105,9 +105,9 @@ def test_hidden_tokens_are_priced_whether_or_not_there_is_an_answer(
 def test_hidden_tokens_spend_the_cap(chat_server: ChatServer, opened: Open, tmp_path: Path) -> None:
     chat_server.answer = thinks("Four.", XAI)
     with (
-        opened(concurrency=2, request={"max_tokens": 100}, cap=Cap(tokens=1000)) as asker,
+        opened(concurrency=2, request={"max_tokens": 100}, cap=Cap(tokens=1000)) as client,
         pytest.raises(BudgetError),
     ):
-        asker.ask([ask_for(number) for number in range(40)])
+        client.complete([ask_for(number) for number in range(40)])
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.spent()[0].tokens == 110 * len(chat_server.calls) <= 1000

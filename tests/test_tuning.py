@@ -141,7 +141,7 @@ def test_examples_above_the_length_are_left_out_and_named(tmp_path: Path) -> Non
 
 
 def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
-    told: list[tuple[int, int, float]] = []
+    told: list[tuple[int, int, float, int]] = []
     folder = tiny.folder(tmp_path / "base")
     report = finetune(
         examples(folder),
@@ -158,7 +158,7 @@ def test_the_curve_warms_up_and_decays(tmp_path: Path) -> None:
     assert max(rates) == 0.003
     assert rates[0] < max(rates) > rates[-1]
     assert [point.tokens for point in report.curve] == sorted(p.tokens for p in report.curve)
-    assert told == [(point.step, 10, point.loss) for point in report.curve]
+    assert told == [(p.step, 10, p.loss, p.tokens) for p in report.curve]
 
 
 def test_epochs_become_steps(tmp_path: Path) -> None:

@@ -224,6 +224,8 @@ def tune_settings(**changes: Any) -> Tune:
         "replay": 0.0,
         "lora_rank": 4,
         "gradient_checkpointing": False,
+        "validation_share": 0.0,
+        "stop_after": None,
     }
     return Tune(**{**values, **changes})
 

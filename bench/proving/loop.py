@@ -60,6 +60,7 @@ class Run:
 
         def fine_tune(
             examples: Sequence[chat_format.Example],
+            _: Sequence[chat_format.Example],
             before: Path,
             out: Path,
             rules: Tune,

@@ -78,7 +78,7 @@ def _of_sequence(answer: Answer, _scorer: Scorer) -> float | None:
 def _of_fields(answer: Answer, scorer: Scorer) -> float | None:
     """Return that of the least certain value of a JSON answer; None if the schema refuses it."""
     assert answer.tokens is not None
-    if scorers.score(answer.text, None, scorer, answer.id).correct is not True:
+    if scorers.score(answer.text, answer.text, scorer, answer.id).correct is not True:
         return None
     values = [_of_span(answer.tokens, *span) for span in value_spans(answer.text)]
     return max(values) if values else _of_sequence(answer, scorer)
@@ -106,12 +106,14 @@ _SCORES: Mapping[str, Uncertainty] = {
     "regex": _of_sequence,
     "number": _of_sequence,
     "function": _of_sequence,
+    "math": _of_sequence,
     "json_schema": _of_fields,
+    "json": _of_fields,
 }
 _NAMES: Mapping[str, str] = {
     **dict.fromkeys(
-        ("exact", "regex", "number", "function"), "nats of the answer, its end included"
+        ("exact", "regex", "number", "math", "function"), "nats of the answer, its end included"
     ),
-    "json_schema": "nats of the least certain value",
+    **dict.fromkeys(("json_schema", "json"), "nats of the least certain value"),
     "referee": "chance of a worse answer, fitted on the exam's other rows",
 }

@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "table": LazyCommand("table:table_command", "Print the iterations side by side."),
     "profile": LazyCommand("profile:profile_command", "List the profiles, or switch to one."),
+    "new": LazyCommand("new:new_command", "Make a project for another task from this one."),
     "serve-teacher": LazyCommand(
         "serve_teacher:serve_teacher_command", "Serve the embedded teacher to any client."
     ),

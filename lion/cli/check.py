@@ -7,6 +7,7 @@ from lion.config import project
 from lion.config.settings import Settings
 from lion.pipeline.checks import endpoints
 from lion.pipeline.checks.offline import offline_problems, refuse
+from lion.pipeline.checks.repository import repository_problems
 
 
 @click.command("check")
@@ -24,7 +25,7 @@ def check_command(offline: bool) -> None:
 def checked_settings(offline: bool) -> Settings:
     """Return the settings. Raises SettingsError with all problems."""
     settings = project.load_settings()
-    problems = offline_problems(settings)
+    problems = [*offline_problems(settings), *repository_problems()]
     if not problems and not offline:
         problems = endpoints.probe_endpoints(settings)
     refuse(problems, "\nNothing was spent or removed.")

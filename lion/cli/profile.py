@@ -8,6 +8,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.errors import SettingsError
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 
 PROFILES = Path("profiles")
@@ -30,6 +31,8 @@ def profile_command(name: str | None, force: bool) -> None:
             return
         use(PROFILES, name, force)
         console.say(f"params.yaml is now the profile {name}; `lion run` runs it")
+        if (sentence := StaleOutputs.of_workspace().sentence()) is not None:
+            console.say(sentence)
 
 
 def titles(folder: Path) -> dict[str, str]:

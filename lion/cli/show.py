@@ -6,8 +6,9 @@ import click
 import orjson
 
 from lion import console
+from lion.config import project
 from lion.pipeline import revisions
-from lion.reporting import browse, snapshot
+from lion.reporting import browse, exam_rows, snapshot
 
 
 @click.command("show")
@@ -35,6 +36,8 @@ from lion.reporting import browse, snapshot
 @click.option(
     "-n", "--limit", type=click.IntRange(0), default=20, show_default=True, help="0: all of them."
 )
+@click.option("--exam", "examined", is_flag=True, help="The exam's rows instead, as answered.")
+@click.option("--wrong", is_flag=True, help="With --exam: those that the student failed.")
 @click.option("--whole", is_flag=True, help="Cut no text.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows as JSON lines, whole.")
 def show_command(
@@ -44,6 +47,8 @@ def show_command(
     limit: int,
     whole: bool,
     as_json: bool,
+    examined: bool,
+    wrong: bool,
     identity: str | None,
     **criteria: str | None,
 ) -> None:
@@ -54,7 +59,13 @@ def show_command(
     lion show 2 --domain writing --search "haiku"
     lion show HEAD~3:1 --origin hard --json | jq .instruction
     lion show --id 6a7c
+    lion show 2 --exam --wrong
     """
+    if wrong and not examined:
+        raise click.UsageError("--wrong belongs to --exam")
+    if examined:
+        _show_exam(place, limit, wrong=wrong, whole=whole, as_json=as_json)
+        return
     with console.error_boundary():
         with revisions.open_trees() as trees:
             rows = snapshot.judged_pool(trees.place(place), pool)
@@ -66,4 +77,24 @@ def show_command(
         else:
             with console.paged():
                 console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))
+        emptied = browse.emptied_by(rows, browse.RowFilter(id=identity, **criteria))
     console.say(f"{shown.height:,} of {matching.height:,} rows; the pool has {rows.height:,}")
+    if emptied is not None:
+        console.say(emptied)
+
+
+def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: bool) -> None:
+    """Print the exam's rows with both answers, or those that the student failed."""
+    with console.error_boundary():
+        settings = project.load_settings()
+        with revisions.open_trees() as trees:
+            rows = exam_rows.exam_rows(trees.place(place), settings)
+        matching = exam_rows.wrong_rows(rows, settings.exam.scorer) if wrong else rows
+        shown = matching if limit == 0 else matching[:limit]
+        if as_json:
+            for row in shown:
+                click.echo(orjson.dumps(exam_rows.row_as_json(row)))
+        else:
+            with console.paged():
+                console.stdout.print(exam_rows.exam_rows_as_text(shown, whole))
+    console.say(f"{len(shown):,} of {len(matching):,} rows; the exam has {len(rows):,}")

@@ -4,13 +4,14 @@ import click
 
 from lion import console, iterations
 from lion.config import project
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting import certificates, table
 
 
 @click.command("table")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def table_command(as_json: bool) -> None:
-    """Print the iterations side by side, as far as they have come."""
+    """Print the iterations side by side, as far as they have come with the params at hand."""
     with console.error_boundary():
         print_table(as_json)
 
@@ -18,8 +19,12 @@ def table_command(as_json: bool) -> None:
 def print_table(as_json: bool) -> None:
     """Print the iterations of params.yaml, as a table or as JSON. Raises SettingsError."""
     settings = project.load_settings()
-    lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
+    stale = StaleOutputs.of_workspace()
+    previous = {name: entry.previous for name, entry in settings.iterations.items()}
+    lines = iterations.lines(previous, stale.read_current)
     if as_json:
         click.echo(iterations.as_json(lines))
     else:
         console.stdout.print(table.closing(lines, certificates.closing_sentences(lines, settings)))
+    if (sentence := stale.sentence()) is not None:
+        console.say(sentence)

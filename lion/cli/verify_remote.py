@@ -15,12 +15,13 @@ import click
 from rich.table import Table
 
 from lion import console
-from lion.errors import DataError
+from lion.errors import DataError, RevisionError
 from lion.escape import DASH
 from lion.pipeline import dvc_project
 
 if TYPE_CHECKING:
     from dvc.output import Output
+    from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
 
@@ -134,31 +135,47 @@ def verify_objects(remote: str | None, revisions: Sequence[str], *, repair: bool
     in the remote is damage; missing in the cache it is not (it was never pulled). Raises DataError
     where there is no such remote or revision, or where DVC cannot read the project.
     """
+    try:
+        with dvc_project.open_repository() as repo, repo.lock:
+            there = _remote(repo, remote)
+            places: Mapping[Where, HashFileDB] = {"cache": repo.cache.local, "remote": there}
+            return _verified(places, _outputs(repo, revisions), repair=repair)
+    except OSError as error:
+        raise DataError(f"the remote cannot be read: {error}. Is its server up?") from error
+
+
+def _remote(repo: "Repo", name: str | None) -> "HashFileDB":
+    """Return the objects of a remote. Raises DataError where there is no such remote."""
     from dvc.exceptions import DvcException
 
     try:
-        with dvc_project.open_repository() as repo, repo.lock:
-            there = repo.cloud.get_remote_odb(remote, "lion verify-remote")
-            if not there.fs.exists(there.path):
-                raise DataError(
-                    f"{there.path}: nothing is there. Mount it, or `dvc push` first: an absent "
-                    "remote is not a damaged one."
-                )
-            places: Mapping[Where, HashFileDB] = {"cache": repo.cache.local, "remote": there}
-            outs = [
-                out
-                for _ in repo.brancher(revs=list(revisions))
-                for out in repo.index.outs
-                if out.use_cache and out.can_push and out.hash_info
-            ]
-            return _verified(places, outs, repair=repair)
+        there: HashFileDB = repo.cloud.get_remote_odb(name, "lion verify-remote")
     except DvcException as error:
         raise DataError(
             f"{error} Name a remote of `dvc remote list` with --remote, or add one: "
             "`dvc remote add --default NAME URL`."
         ) from error
-    except OSError as error:
-        raise DataError(f"the remote cannot be read: {error}. Is its server up?") from error
+    if not there.fs.exists(there.path):
+        raise DataError(
+            f"{there.path}: nothing is there. Mount it, or `dvc push` first: an absent "
+            "remote is not a damaged one."
+        )
+    return there
+
+
+def _outputs(repo: "Repo", revisions: Sequence[str]) -> list["Output"]:
+    """Return the outputs of workspace and revisions. Raises RevisionError for an unknown one."""
+    from dvc.scm import SCMError
+
+    try:
+        return [
+            out
+            for _ in repo.brancher(revs=list(revisions))
+            for out in repo.index.outs
+            if out.use_cache and out.can_push and out.hash_info
+        ]
+    except SCMError as error:
+        raise RevisionError(f"{error}. `git log --oneline` names revisions.") from error
 
 
 def _verified(

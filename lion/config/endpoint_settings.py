@@ -3,10 +3,18 @@
 Also `Section`, the base of every section, and the types that sections share.
 """
 
+from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 EMBEDDED = "embedded"
 
@@ -59,6 +67,28 @@ _SDK_WORDS = {
 """What people copy from code into `request`, and where it belongs."""
 
 
+def _plain_json(value: object, place: str = "request") -> object:
+    """Return `value`; raises ValueError for what a JSON body cannot say."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{place} is {value}, which JSON cannot say")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{place}: the name {key!r} is no text; put it in quotes")
+            _plain_json(part, f"{place}.{key}")
+    if isinstance(value, list):
+        for number, part in enumerate(value):
+            _plain_json(part, f"{place}.{number}")
+    return value
+
+
+Parameters = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
+"""Fields of a request's body, passed on as they are."""
+
+
+_NUMBERS = {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k"}
+
+
 class Section(BaseModel):
     """A section of params.yaml: strict types, no unknown keys, immutable."""
 
@@ -76,7 +106,7 @@ class Connection(Section):
     base_url: EndpointUrl
     api_key_env: Variable | None
     send_seed: bool
-    request: dict[str, Any]
+    request: Parameters
     headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Variable] = {}
     query: dict[str, str] = {}
     thinking: Thinking = "strip"
@@ -94,6 +124,9 @@ class Endpoint(Connection):
         for key in ("messages", "input", "model", "seed", "stream", "n"):
             if key in self.request:
                 raise ValueError(f"request.{key} is set by Lion itself; remove it")
+        for key in _NUMBERS & set(self.request):
+            if isinstance(self.request[key], str):
+                raise ValueError(f"request.{key} is a text; remove the quotes")
         for key, way in _SDK_WORDS.items():
             if key in self.request:
                 raise ValueError(f"request.{key} is no field of the protocol: {way}")

@@ -6,13 +6,11 @@ lies in `.lion/` of the main repository.
 """
 
 import os
-from collections.abc import Hashable
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
+from lion.config import yaml_file
 from lion.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,26 +30,6 @@ BASE_STUDENT = Path("data/base")
 _MOST_VALUES = 100_000  # of a params.yaml; the whole of the shipped one has some hundreds
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML takes the last one and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        """Build one mapping. Raises yaml.YAMLError for a key that stands twice."""
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # <<: what the base class merges may be overridden beside it
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # the base class refuses it, with its place
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_settings(path: Path = PARAMS) -> "Settings":
     """Read and validate params.yaml. Raises SettingsError."""
     from lion.config.settings import (
@@ -59,17 +37,11 @@ def load_settings(path: Path = PARAMS) -> "Settings":
     )
 
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        document = yaml_file.read_yaml(path)
     except FileNotFoundError as error:
         raise SettingsError(
             f"{path}: no such file. Run in the project's folder; `lion profile default` writes one."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML: {error}") from error
-    except RecursionError as error:
-        raise SettingsError(f"{path}: nested too deeply to be read") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise SettingsError(f"{path}: not readable as YAML: {error}") from error
     if _spelt_out(document, {}) > _MOST_VALUES:
         raise SettingsError(f"{path}: its aliases stand for more than {_MOST_VALUES:,} values")
     return read_settings(document)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lion.config.endpoint_settings import (
+    EMBEDDED,
     Count,
     EmbeddingEndpoint,
     Positive,
@@ -14,6 +15,10 @@ from lion.config.endpoint_settings import (
     Served,
     Share,
 )
+
+TICKETS = "tickets"
+"""The value of `seed.source` and `exam.file` for the simulator's narrow task."""
+TICKET_FIELDS = ("subject", "body")
 
 
 class Turn(Section):
@@ -71,7 +76,7 @@ class BootstrapSettings(Section):
 class Seed(Section):
     """Where the base pool comes from; `depends_on` is a path that the stage depends on as well."""
 
-    source: Literal["embedded"] | list[str]
+    source: Literal["embedded", "tickets"] | list[str]
     depends_on: Annotated[str, Field(min_length=1)]
     size: Positive
     skew: Annotated[float, Field(ge=0)]
@@ -79,6 +84,11 @@ class Seed(Section):
     holdout: Count
     on_bad_row: Literal["error", "drop"]
     on_contaminated: Literal["error", "drop"]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator draws the pool: its task families, or its support tickets."""
+        return isinstance(self.source, str)
 
 
 class Decontaminate(Section):
@@ -163,29 +173,58 @@ class Generate(Section):
 
 
 class Teach(Section):
-    """Asking the teacher for the answers of a Train Pool."""
+    """Asking the teacher for the answers of a Train Pool.
+
+    `filter`: which answers are trained on: all, those in the form that exam.scorer reads, or those
+    that are also right where the row has an expected answer. One that is rejected is asked for
+    again, in all at most `samples` times, and then dropped.
+    """
 
     truncated: Literal["drop", "keep"]
+    filter: Literal["none", "valid", "correct"]
+    samples: Positive
     max_dropped: Share
 
 
 HalfJudged = Literal["undecided", "one_order"]
 
 
+class NumberRule(Section):
+    """A field of JSON that is a number, right within the tolerance `number`."""
+
+    number: Annotated[float, Field(ge=0)]
+
+
+FieldRule = Literal["label", "exact", "set", "text"] | NumberRule
+"""How a field is compared. label: exactly, one of few values, with a confusion matrix. set: a list
+without regard to order. text: without regard to case, white space and closing punctuation."""
+
+
 class Scorer(Section):
     """How an answer is marked against `expected`; `option` is the scorer's own argument.
 
     exact: option unused. regex: the pattern whose first group is compared with `expected`.
-    number: the tolerance. json_schema: the path of a schema file. function: `module:name`.
+    number: the tolerance. math: unused. json_schema: the path of a schema file. json: the same or
+    null, and `fields`, the rule of each. function: `module:name`.
     """
 
-    kind: Literal["exact", "regex", "number", "json_schema", "referee", "function"]
+    kind: Literal["exact", "regex", "number", "math", "json_schema", "json", "referee", "function"]
     option: str | None
+    fields: dict[str, FieldRule] = Field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Return the same number for equal scorers: markers are cached by scorer."""
+        return hash((self.kind, self.option, tuple(self.fields)))
 
     @model_validator(mode="after")
     def _option_fits(self) -> Self:
         if self.kind in ("regex", "json_schema", "function") and not self.option:
             raise ValueError(f"scorer `{self.kind}` needs `option`")
+        if (self.kind == "json") != bool(self.fields):
+            raise ValueError(
+                "`fields` goes with scorer `json` alone; write {kind: json, option: null, "
+                "fields: {label: label, order: exact}}"
+            )
         return self
 
 
@@ -193,12 +232,20 @@ class Exam(Section):
     """The held-out examination that no pool and no generator ever sees.
 
     `certify` sets rows apart for the certificate: a share of the exam, or a file of further rows.
+    The run stops after its first calls, at most 50, where the teacher is right on a smaller share
+    of exam rows than `teacher_at_least`; 0 asks nothing.
     """
 
     file: str | None
     size: Positive
+    teacher_at_least: Share
     scorer: Scorer
     certify: Annotated[float, Field(gt=0, lt=1)] | Annotated[str, Field(min_length=1)] | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator draws the exam: its task families, or its support tickets."""
+        return self.file in (EMBEDDED, TICKETS)
 
 
 class ReviewSettings(Section):
@@ -344,7 +391,12 @@ class Respond(Section):
 
 
 class Tune(Section):
-    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps."""
+    """Fine-tuning: `epochs` over the drawn rows, or exactly `steps` optimiser steps.
+
+    A `validation_share` of the base pool is never trained on: the student has the weights of the
+    smallest loss on it, and training stops after `stop_after` validations, of 20, without a smaller
+    one.
+    """
 
     method: Literal["full", "lora", "qlora"]
     optimizer: Literal["adamw", "muon"]
@@ -363,11 +415,19 @@ class Tune(Section):
     replay: Annotated[float, Field(ge=0)]
     lora_rank: Positive
     gradient_checkpointing: bool
+    validation_share: Annotated[float, Field(ge=0, lt=1)]
+    stop_after: Positive | None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("set exactly one of `epochs` and `steps`, the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _stops_by_validation(self) -> Self:
+        if self.stop_after is not None and not self.validation_share:
+            raise ValueError("`stop_after` counts validations; set `validation_share`, as to 0.05")
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ keys are refused, and all problems are listed in one message. Reads no file (see
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,7 +15,6 @@ from lion.config.endpoint_settings import (
     EMBEDDED,
     Api,
     Budget,
-    Count,
     EmbeddingEndpoint,
     Endpoint,
     Mode,
@@ -26,6 +25,8 @@ from lion.config.endpoint_settings import (
     Thinking,
 )
 from lion.config.sections import (
+    TICKET_FIELDS,
+    TICKETS,
     Answering,
     BootstrapSettings,
     Calibrate,
@@ -34,11 +35,13 @@ from lion.config.sections import (
     Evaluate,
     Exam,
     Exams,
+    FieldRule,
     Generate,
     HalfJudged,
     Hardware,
     Launcher,
     NearDuplicates,
+    NumberRule,
     Quality,
     Respond,
     ReviewSettings,
@@ -55,6 +58,7 @@ from lion.errors import SettingsError
 __all__ = [
     "EMBEDDED",
     "ROLES",
+    "TICKETS",
     "Answering",
     "Api",
     "BootstrapSettings",
@@ -66,6 +70,7 @@ __all__ = [
     "Evaluate",
     "Exam",
     "Exams",
+    "FieldRule",
     "Generate",
     "HalfJudged",
     "Hardware",
@@ -74,6 +79,7 @@ __all__ = [
     "Mode",
     "Modes",
     "NearDuplicates",
+    "NumberRule",
     "Quality",
     "Referee",
     "ReviewSettings",
@@ -85,6 +91,7 @@ __all__ = [
     "Split",
     "Student",
     "TaskSettings",
+    "Teach",
     "Thinking",
     "Tune",
     "endpoints",
@@ -111,6 +118,10 @@ RENAMED = {
 _SECRET = ("base_url", "api_key_env")
 
 
+RandomSeed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What numpy and transformers take as a seed: 32 bits."""
+
+
 class IterationSettings(Section):
     """One iteration of the loop: its predecessor and what it overrides."""
 
@@ -128,7 +139,7 @@ class Base(Section):
 class Settings(Section):
     """The whole of params.yaml."""
 
-    random_seed: Count
+    random_seed: RandomSeed
     inputs: Annotated[str, Field(min_length=1)]
     task: TaskSettings
     bootstrap: dict[str, BootstrapSettings]
@@ -155,7 +166,7 @@ class Settings(Section):
     hardware: Hardware
     budget: Budget
     base: Base
-    iterations: Annotated[dict[str, IterationSettings], Field(min_length=1)]
+    iterations: dict[str, IterationSettings]
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -174,6 +185,16 @@ class Settings(Section):
             raise ValueError(
                 "quality.max_tokens: the embedded student's tokenizer is made from the pool "
                 "itself; set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tickets_are_declared(self) -> Self:
+        drawn = TICKETS in (self.seed.source, self.exam.file)
+        if drawn and sorted(self.task.fields) != sorted(TICKET_FIELDS):
+            raise ValueError(
+                f"task.fields: simulated tickets have {' and '.join(TICKET_FIELDS)}; declare them "
+                "as profiles/narrow.yaml does, or name files in seed.source and exam.file"
             )
         return self
 
@@ -354,11 +375,33 @@ def _loops(name: str, iterations: dict[str, IterationSettings]) -> bool:
     return current == name
 
 
-def _hint(value: object) -> str:
-    """Say what YAML 1.1 does to numbers such as 2e-5."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
-        return "; YAML reads that as text: put a point before the e (2.0e-5)"
-    return ""
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\Z", re.IGNORECASE)
+_SWITCHES = {"y", "yes", "on", "n", "no", "off"}  # YAML 1.1's; DVC reads them as text
+
+
+def _looks_like_number(value: object) -> bool:
+    return isinstance(value, str) and _NUMBER.match(value) is not None
+
+
+_HINTS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    # by pydantic's type of problem: which values get the hint
+    "bool_type": (lambda value: str(value).lower() in _SWITCHES, "; write true or false"),
+    "float_type": (_looks_like_number, "; remove the quotes"),
+    "int_type": (_looks_like_number, "; remove the quotes"),
+    "string_type": (lambda value: value is not None, "; put it in quotes if it is a text"),
+}
+
+
+def _hinted(problem: Mapping[str, Any]) -> str:
+    """Return what to do about a value of another type than expected."""
+    fits, hint = _HINTS.get(problem["type"], (bool, ""))
+    return hint if fits(problem["input"]) else ""
+
+
+_MESSAGES = {
+    "extra_forbidden": "no such parameter",
+    "missing": "missing; every parameter stands in params.yaml",
+}
 
 
 def _new_name(name: str) -> str | None:
@@ -378,17 +421,13 @@ def _describe(error: ValidationError, place: str) -> list[str]:
     ]
     renamed = {name: new for name, _ in problems if (new := _new_name(name))}
     for name, problem in problems:
-        message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing" and name in renamed.values():
             continue  # the line of the old name says it
+        message = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        shown = problem["type"] not in _MESSAGES and not isinstance(problem["input"], dict)
         if name in renamed:
             message = f"renamed to {renamed[name]}; change the name in params.yaml"
-        elif problem["type"] == "extra_forbidden":
-            message = "no such parameter"
-        elif problem["type"] == "missing":
-            message = "missing; every parameter stands in params.yaml"
-        elif not isinstance(problem["input"], dict) and name.rpartition(".")[2] not in _SECRET:
-            message += f", found {problem['input']!r:.60}"
-            message += _hint(problem["input"])
-        lines.append(f"{name}: {message}")
+        elif shown and name.rpartition(".")[2] not in _SECRET:
+            message += f", found {problem['input']!r:.60}{_hinted(problem)}"
+        lines.append(f"{name}: {message}" if name else message)
     return lines

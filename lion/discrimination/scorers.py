@@ -6,20 +6,25 @@ ask the referee, whose judgement is no mark.
 """
 
 import importlib
-import json
+import importlib.util
 import re
 import sys
 import unicodedata
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn, assert_never
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 from lion.config.settings import Scorer
+from lion.discrimination import json_scorer, number_marks
+from lion.discrimination.json_scorer import FieldMarks
+from lion.discrimination.math_process import MathProcess
+from lion.discrimination.numbers import Readings
 from lion.errors import DataError, SettingsError
 
 NO_EXPECTED = "no expected answer"
@@ -34,16 +39,20 @@ class Mark:
 
 
 Marker = Callable[[str, str | None], Mark]
+FieldMarker = Callable[[str, str | None], FieldMarks | str]
 
 
 def score(answer: str, expected: str | None, scorer: Scorer, row: str) -> Mark:
     """Mark `answer` against `expected`; `row` is the id that an error names.
 
     exact: equal after NFC, with outer white space stripped and inner white space folded; case and
-    punctuation count. regex: the first group of the last match, compared likewise. number: the last
-    number of the answer against the last of `expected`, within the tolerance of the option (else
-    equal). json_schema: the answer is JSON that the schema allows; `expected` is not looked at.
-    function: what the user's function of (answer, expected) returns.
+    punctuation count. regex: the first group of the last match, compared likewise. number: the
+    value that the answer comes to against that of `expected`, each as what it is, within the
+    tolerance of the option (else equal). math: as number, and what that does not read by
+    math-verify. json_schema: the answer is JSON that the schema allows, and the same value as
+    `expected` where the row has one. json: a JSON object whose fields are right by
+    `scorer.fields`, and which the schema of the option allows. function: what the user's function
+    of (answer, expected) returns.
 
     Raises SettingsError where the scorer itself cannot be used, and DataError where the user's
     function fails.
@@ -60,23 +69,20 @@ def marker(scorer: Scorer) -> Marker:
 
     So `lion check` can call it before anything is spent. Raises SettingsError.
     """
-    option = scorer.option or ""
-    match scorer.kind:
-        case "exact":
-            return _against_expected(_exact)
-        case "regex":
-            return _against_expected(_regex(option))
-        case "number":
-            return _against_expected(_number(option))
-        case "json_schema":
-            return _json_schema(option)
-        case "function":
-            return _against_expected(_function(option))
-        case "referee":
-            raise ValueError(
-                "the referee judges, it does not mark: ask lion.discrimination.pairwise"
-            )
-    assert_never(scorer.kind)
+    if scorer.kind == "referee":
+        raise ValueError("the referee judges, it does not mark: ask lion.discrimination.pairwise")
+    return _MARKERS[scorer.kind](scorer)
+
+
+def reference_problem(expected: str, scorer: Scorer) -> str | None:
+    """Return why `scorer` can mark no answer against `expected`; None where it can.
+
+    Looks at scorers that read `expected`, `number` and `math`.
+    """
+    if scorer.kind not in ("number", "math"):
+        return None
+    mark = marker(scorer)("?", expected)
+    return mark.reason if mark.correct is None else None
 
 
 def _against_expected(mark: Callable[[str, str], Mark]) -> Marker:
@@ -130,25 +136,6 @@ def _regex(option: str) -> Callable[[str, str], Mark]:
 
 # --- number ----------------------------------------------------------------------------------
 
-# Commas, spaces of the narrow kind and apostrophes group thousands, a point begins the decimals.
-# The exponent is bounded so that no answer costs the memory of a billion digits.
-_NUMBER = re.compile(
-    r"(?:(?<![\w.])[-+])?"
-    r"(?:[0-9]{1,3}(?:([,'\u2019\u00a0\u2009\u202f])[0-9]{3})(?:\1[0-9]{3})*(?![0-9])|[0-9]+)"
-    r"(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?|(?:(?<![\w.])[-+])?(?<![\w])\.[0-9]+"
-)
-_GROUPING = re.compile("[,'\u2019\u00a0\u2009\u202f]")
-
-
-def _last_number(text: str) -> Fraction | None:
-    # NFKC would turn the narrow spaces into plain ones, which separate numbers; so digits only.
-    plain = "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character
-        for character in text.replace("\u2212", "-")
-    )
-    last = _last_match(_NUMBER, plain)
-    return None if last is None else Fraction(Decimal(_GROUPING.sub("", last.group())))
-
 
 def _number(option: str) -> Callable[[str, str], Mark]:
     try:
@@ -159,55 +146,102 @@ def _number(option: str) -> Callable[[str, str], Mark]:
         _refuse("number", f"option {option!r} is no tolerance; it is finite and not negative")
 
     def _mark(answer: str, expected: str) -> Mark:
-        right, given = _last_number(expected), _last_number(answer)
-        if right is None:
-            return Mark(None, "no number in the expected answer")
-        if given is None:
-            return Mark(False, "no number in the answer")
-        return Mark(abs(given - right) <= Fraction(tolerance))
+        right = number_marks.reference(expected)
+        if isinstance(right, str):
+            return Mark(None, right)
+        if _plain(answer) == _plain(expected):
+            return Mark(True)
+        return _compared(answer, right, Fraction(tolerance))
 
     return _mark
 
 
-# --- json_schema -----------------------------------------------------------------------------
+def _compared(answer: str, right: Readings, tolerance: Fraction) -> Mark:
+    kind = right[0].kind
+    readings = number_marks.given(answer, kind)
+    if readings is None:
+        return Mark(False, f"no {kind} in the answer")
+    if any(value.same(other, tolerance) for value in readings for other in right):
+        return Mark(True)
+    if not readings:
+        return Mark(False, "the answer is an expression, which is not evaluated")
+    other = readings[0].kind
+    return Mark(False, None if other == kind else f"the answer is a {other}, not a {kind}")
+
+
+# --- math ------------------------------------------------------------------------------------
+
+
+def _math() -> Callable[[str, str], Mark]:
+    if importlib.util.find_spec("math_verify") is None:
+        _refuse("math", "it needs the library math-verify; run `pip install -e '.[math]'`")
+    by_number, process = _number(""), MathProcess()
+
+    def _mark(answer: str, expected: str) -> Mark:
+        mark = by_number(answer, expected)  # exact, and of mixed numbers, times and thousands
+        if mark.correct or mark == Mark(False):
+            return mark
+        return MATH_MARKS[process.mark(expected, answer)]
+
+    return _mark
+
+
+MATH_MARKS: Mapping[str, Mark] = MappingProxyType(
+    {
+        "right": Mark(True),
+        "wrong": Mark(False),
+        "no_reference": Mark(None, "no mathematical expression in the expected answer"),
+        "no_answer": Mark(False, "no mathematical expression in the answer"),
+        "undecided": Mark(False, "math-verify takes too long over it"),
+    }
+)
+
+
+# --- JSON ------------------------------------------------------------------------------------
 
 
 def _json_schema(option: str) -> Marker:
-    import jsonschema  # slow to import, and few exams need it
-    import referencing
+    validity = json_scorer.schema_validity(option)
 
-    try:
-        schema = json.loads(Path(option).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        _refuse("json_schema", f"{option}: cannot be read as JSON ({error})", error)
-    if not isinstance(schema, dict):
-        _refuse("json_schema", f"{option}: a schema is an object")
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        _refuse("json_schema", f"{option}: no valid schema ({error.message})", error)
-    # An empty registry: a `$ref` never fetches anything from the network.
-    validator = kind(schema, registry=referencing.Registry())
-
-    def _mark(answer: str, _expected: str | None) -> Mark:
-        try:
-            value = json.loads(answer, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            return Mark(False, f"not JSON: {error}")
-        try:
-            problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
-        except referencing.exceptions.Unresolvable as error:
-            _refuse("json_schema", f"{option}: $ref {error.ref} is not in the file", error)
-        if problem is None:
+    def _mark(answer: str, expected: str | None) -> Mark:
+        value, problem = json_scorer.parse_json(answer)
+        problem = problem or validity(value)
+        if problem is not None:
+            return Mark(False, problem)
+        if expected is None or not expected.strip():
             return Mark(True)
-        return Mark(False, f"{problem.json_path}: {problem.message:.200}")
+        same = json_scorer.same_json(answer, expected)
+        if same is None:
+            return Mark(None, "the expected answer is no JSON")
+        return Mark(same, None if same else "valid, but not what is expected")
 
     return _mark
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _json(scorer: Scorer) -> Marker:
+    fields = field_marker(scorer)
+
+    def _mark(answer: str, expected: str | None) -> Mark:
+        marks = fields(answer, expected)
+        return Mark(None, marks) if isinstance(marks, str) else Mark(marks.correct, marks.reason)
+
+    return _mark
+
+
+def field_marker(scorer: Scorer) -> FieldMarker:
+    """Return the function that marks each field for a scorer of kind `json`.
+
+    It returns the reason where a row cannot be marked. Raises SettingsError.
+    """
+    validity = json_scorer.schema_validity(scorer.option) if scorer.option else None
+
+    def _mark(answer: str, expected: str | None) -> FieldMarks | str:
+        right, problem = json_scorer.expected_fields(expected, scorer.fields)
+        if problem is not None:
+            return problem
+        return json_scorer.mark_fields(answer, right, scorer.fields, validity)
+
+    return _mark
 
 
 # --- function --------------------------------------------------------------------------------
@@ -246,3 +280,16 @@ def _import(option: str) -> Callable[[str, str], Any]:
     if not callable(function):
         _refuse("function", f"{option} is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]  # its result is checked at every call
+
+
+_MARKERS: Mapping[str, Callable[[Scorer], Marker]] = MappingProxyType(
+    {
+        "exact": lambda _: _against_expected(_exact),
+        "regex": lambda scorer: _against_expected(_regex(scorer.option or "")),
+        "number": lambda scorer: _against_expected(_number(scorer.option or "")),
+        "math": lambda _: _against_expected(_math()),
+        "json_schema": lambda scorer: _json_schema(scorer.option or ""),
+        "json": _json,
+        "function": lambda scorer: _against_expected(_function(scorer.option or "")),
+    }
+)

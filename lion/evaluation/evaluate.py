@@ -13,16 +13,17 @@ from msgspec.structs import asdict, replace
 from lion import pools, statistics
 from lion.config.settings import Evaluate, Scorer, Settings
 from lion.discrimination import pairwise, scorers, verdicts
+from lion.evaluation.exam_fields import exam_fields, fields_sentence
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
-from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
+from lion.metrics.exams import EvaluateMetrics, ExamFields, ExamMarks, ExamQuality
 from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Answer, Dropped, ExamAnswer, Instruction, Review
-from lion.statistics import Bootstrap, Estimate
+from lion.statistics import Estimate
 
 UNCATEGORISED = "uncategorised"
 
@@ -37,6 +38,7 @@ class Evaluated:
 
     answers: list[Answer]
     accuracy: ExamMarks
+    fields: ExamFields | None
     quality: ExamQuality
     dropped: list[Dropped]
     teacher: RoleUsage
@@ -71,7 +73,14 @@ def evaluate(
     quality, unread, referee_usage = _quality(answered, answers, settings, clients, referee_prompts)
     return Evaluated(
         answers=[_with_teacher(row, taught) for row in answers] if scored else answers,
-        accuracy=exam_marks(marks, settings.evaluate, settings.random_seed),
+        accuracy=exam_marks(marks, settings.evaluate),
+        fields=exam_fields(
+            exam,
+            {id: answer.text for id, answer in taught.items()},
+            {answer.id: answer.text for answer in answers},
+            settings.exam.scorer,
+            settings.evaluate.confidence,
+        ),
         quality=quality,
         dropped=untaught + unread,
         teacher=teacher_usage,
@@ -125,7 +134,7 @@ def _quality(
         usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = exam_quality(reviews, settings.evaluate, settings.random_seed)
+    quality = exam_quality(reviews, settings.evaluate)
     return quality, dropped, usage
 
 
@@ -161,14 +170,14 @@ def mark(
     ]
 
 
-def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) -> ExamMarks:
+def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
     """Return macro accuracies (means over categories), their difference, and each category's."""
-    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], bootstrap)
-    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], bootstrap)
-    behind = statistics.difference([(row.student, row.teacher) for row in marks], bootstrap)
+    level = settings.confidence
+    student = statistics.macro_accuracy([(row.category, row.student) for row in marks], level)
+    teacher = statistics.macro_accuracy([(row.category, row.teacher) for row in marks], level)
+    behind = statistics.difference([(row.student, row.teacher) for row in marks], level)
     by_category = statistics.accuracy_by_category(
-        [(row.category, row.student) for row in marks], settings.confidence
+        [(row.category, row.student) for row in marks], level
     )
     return ExamMarks(
         accuracy_share=_value(student),
@@ -186,7 +195,7 @@ def exam_marks(marks: Sequence[Marked], settings: Evaluate, random_seed: int) ->
     )
 
 
-def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int) -> ExamQuality:
+def exam_quality(reviews: Sequence[Review], settings: Evaluate) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
     The paper's relative response quality in its Setting 2 (evidence first, both orders averaged).
@@ -196,8 +205,7 @@ def exam_quality(reviews: Sequence[Review], settings: Evaluate, random_seed: int
         for verdict in verdicts.verdicts(reviews, tau=0.0)
         if verdict.student_mean is not None and verdict.teacher_mean is not None
     ]
-    bootstrap = Bootstrap(settings.confidence, settings.resamples, random_seed)
-    estimate = statistics.quality(pairs, bootstrap)
+    estimate = statistics.quality(pairs, settings.confidence)
     return ExamQuality(
         quality_percent=_value(estimate),
         quality_interval=PercentInterval.of(estimate),
@@ -214,6 +222,8 @@ def exam_sentence(metrics: EvaluateMetrics) -> str:
             parts[-1] += f", the teacher's {100 * metrics.teacher_accuracy_share:.1f} %"
     if metrics.quality_percent is not None:
         parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
+    if metrics.fields is not None:
+        parts.append(fields_sentence(metrics.fields))
     return "; ".join(parts) if parts else "no exam rows to mark"
 
 

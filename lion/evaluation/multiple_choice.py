@@ -170,7 +170,7 @@ def _exam(exam: str, choices: Sequence[Choice], bootstrap: Bootstrap) -> ExamAcc
         for task, task_choices in by_task.items()
     }
     macro = statistics.macro_accuracy(
-        [(choice.item.task, choice.right) for choice in choices], bootstrap
+        [(choice.item.task, choice.right) for choice in choices], bootstrap.confidence
     )
     assert macro is not None  # every task file has items
     chance = fmean(accuracy.chance_percent for accuracy in tasks.values())

@@ -331,4 +331,5 @@ def _outcome(row: Compared) -> str:
 
 
 def _quality(rows: Sequence[Compared], bootstrap: Bootstrap) -> Estimate | None:
-    return statistics.quality([(row.candidate, row.reference) for row in rows], bootstrap)
+    pairs = [(row.candidate, row.reference) for row in rows]
+    return statistics.quality(pairs, bootstrap.confidence)

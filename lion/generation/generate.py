@@ -138,7 +138,7 @@ def _fill(
             pool,
             client,
             request=lambda draw: _request(draw, rules, templates["generator"], pool.task),
-            candidates=lambda draw, outcome: _candidates(draw, outcome, rules),
+            candidates=lambda draw, outcome: _candidates(draw, outcome, rules, pool.task),
             allowed=allowed_failures(rules.max_dropped, rules.hard + rules.easy),
             safety=guard,
         )
@@ -155,6 +155,7 @@ def _request(
 
 
 def _candidates(
-    draw: Draw[Kind, Instruction], outcome: Outcome, rules: Generate
+    draw: Draw[Kind, Instruction], outcome: Outcome, rules: Generate, task: TaskTemplate | None
 ) -> list[str | Dropped]:
-    return [generator.candidate(outcome, draw.source.id, rules)]
+    shape = shape_of(draw.source.messages, task)
+    return [generator.candidate(outcome, draw.source.id, rules, fields=not shape.is_instruction)]

@@ -11,7 +11,16 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion import console, pools
-from lion.config.settings import EMBEDDED, Decontaminate, Exam, Exams, Quality, Seed, Student
+from lion.config.settings import (
+    EMBEDDED,
+    TICKETS,
+    Decontaminate,
+    Exam,
+    Exams,
+    Quality,
+    Seed,
+    Student,
+)
 from lion.conversations import TaskTemplate, transcript, variable_part
 from lion.errors import DataError
 from lion.generation.filters import quality
@@ -20,7 +29,7 @@ from lion.generation.filters.quality import Count, RejectReason
 from lion.readers import files, official_exams
 from lion.readers.formats import SourceRow
 from lion.records.rows import Dropped, Instruction, Message, Origin, TeacherAnswer, canonical_id
-from lion.simulator import task_families
+from lion.simulator import task_families, tickets
 from lion.student import hub
 from lion.student.checkpoint import Pointer, load_libraries
 
@@ -36,6 +45,9 @@ def base_pool(
     if settings.source == EMBEDDED:
         tasks = task_families.pool(settings.size, random_seed=random_seed, skew=settings.skew)
         return [_from_task(task, "seed") for task in tasks], []
+    if settings.source == TICKETS and task is not None:
+        drawn = tickets.ticket_pool(settings.size, random_seed=random_seed, skew=settings.skew)
+        return [_from_ticket(ticket, "seed", task) for ticket in drawn], []
     rows: list[SourceRow] = []
     dropped: list[Dropped] = []
     for name in settings.source:
@@ -65,6 +77,9 @@ def base_exam(
     if settings.file == EMBEDDED:
         tasks = task_families.exam(settings.size, random_seed=random_seed)
         return list(pool), [_from_task(task, "exam") for task in tasks]
+    if settings.file == TICKETS and task is not None:
+        drawn = tickets.ticket_exam(settings.size, random_seed=random_seed)
+        return list(pool), [_from_ticket(ticket, "exam", task) for ticket in drawn]
     return list(pool), _exam_file(Path(settings.file), "exam", task)
 
 
@@ -250,4 +265,14 @@ def _from_task(task: task_families.Task, origin: Origin) -> Instruction:
         iteration="0",
         category=task.family,
         expected=task.answer if origin == "exam" else None,
+    )
+
+
+def _from_ticket(ticket: tickets.Ticket, origin: Origin, task: TaskTemplate) -> Instruction:
+    return Instruction.new(
+        task.render(ticket.fields),
+        origin=origin,
+        iteration="0",
+        category=ticket.facts.kind.name,
+        expected=ticket.facts.answer if origin == "exam" else None,
     )

@@ -16,14 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lion import console
 from lion.config.settings import Budget
 from lion.errors import AskError
+from lion.locks import held_by
 from lion.prompting.protocol import valid_text
 
 FORMAT = 3
 ANSWERED = "answered"
 _LOOK_UP_CHUNK = 500
-_LOCK_TIMEOUT, _LOCK_POLL = 60.0, 0.01  # seconds
+_LOCK_TIMEOUT, _LOCK_POLL, _LOCK_NOTICE = 60.0, 0.01, 5.0  # seconds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -215,7 +217,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(
-                path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+                path, timeout=_LOCK_NOTICE, isolation_level=None, check_same_thread=False
             )
             self._refuse_later(path)  # before anything of the file is changed
             self._use_wal()
@@ -271,7 +273,7 @@ class Ledger:
         if self._joined:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._wait_for_lock("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
@@ -279,6 +281,22 @@ class Ledger:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _wait_for_lock(self, statement: str) -> None:
+        """Execute a statement that needs the lock; say from time to time who holds it."""
+        deadline = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                self._connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            index = self.path.with_name(f"{self.path.name}-shm")  # SQLite's locks in this mode
+            console.say(
+                f"waiting for the ledger{held_by(self.path, index)}. It is written by one process "
+                "at a time: end that one if it hangs"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -342,7 +360,7 @@ class Ledger:
                 self._connection.execute(_SPEND, (lost.calls, lost.tokens, lost.nanodollars, 0))
                 failed = self._connection.execute("DELETE FROM calls WHERE outcome != 'answered'")
                 reserved = self._connection.execute(f"DELETE FROM reserved{_INTERRUPTED}")  # noqa: S608 - our own words
-            self._connection.execute("VACUUM")
+            self._wait_for_lock("VACUUM")
         return failed.rowcount + reserved.rowcount
 
     def _keep(self, entries: Iterable[Entry]) -> None:

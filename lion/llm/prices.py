@@ -10,9 +10,9 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, RootModel, ValidationError
 
+from lion.config import yaml_file
 from lion.config.settings import EMBEDDED, Endpoint, Section
 from lion.errors import SettingsError
 from lion.prompting.protocol import Usage
@@ -76,9 +76,9 @@ class Prices:
         if not path.exists():
             return cls({})
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            document = yaml_file.read_yaml(path) or {}
             return cls(_Overrides.model_validate(document, strict=False).root)
-        except (OSError, yaml.YAMLError, ValidationError) as error:
+        except (OSError, ValidationError) as error:
             raise SettingsError(
                 f"{path}: {' '.join(str(error).split())}. Per model: input and output in dollars "
                 "per million tokens, and where you like cached, reasoning, batch."

@@ -10,6 +10,7 @@ from lion.metrics.units import (
     PercentEstimate,
     PercentInterval,
     RoleUsage,
+    ShareEstimate,
     ShareInterval,
 )
 
@@ -32,6 +33,26 @@ class ExamMarks(Metrics, frozen=True, kw_only=True):
     category_accuracy_share: dict[str, float]
 
 
+class FieldAccuracy(Metrics, frozen=True, kw_only=True):
+    """A field of JSON answers; None where no row could be marked.
+
+    `confusion_rows` is of a label: rows by expected value and the student's, `(other)` where that
+    is no expected value of the exam, `(none)` where the answer has no such field.
+    """
+
+    student: ShareEstimate | None
+    teacher: ShareEstimate | None
+    confusion_rows: dict[str, dict[str, int]] | None = None
+
+
+class ExamFields(Metrics, frozen=True, kw_only=True):
+    """JSON answers field by field, over rows; `valid` says whether the schema allows the answer."""
+
+    valid: ShareEstimate | None
+    teacher_valid: ShareEstimate | None
+    by_name: dict[str, FieldAccuracy]
+
+
 class ExamQuality(Metrics, frozen=True, kw_only=True):
     """The referee's scores of the student, of the teacher's; None where nothing was compared."""
 
@@ -41,7 +62,10 @@ class ExamQuality(Metrics, frozen=True, kw_only=True):
 
 
 class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
-    """evaluate.json: the exam's marks and quality, and what asking for them needed."""
+    """evaluate.json: the exam's marks and quality, and what asking for them needed.
+
+    `fields` is of the scorer `json`, left out for others.
+    """
 
     FILE: ClassVar[str] = "evaluate"
 
@@ -51,6 +75,7 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
     referee: RoleUsage
     teacher: RoleUsage
     dropped: dict[str, int]
+    fields: ExamFields | None = None
 
     @classmethod
     def of(
@@ -61,10 +86,11 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
         referee: RoleUsage,
         teacher: RoleUsage,
         dropped: dict[str, int],
+        fields: ExamFields | None = None,
     ) -> Self:
         """Return both together, with what asking needed."""
         figures = {**asdict(accuracy), **asdict(quality)}
-        return cls(**figures, referee=referee, teacher=teacher, dropped=dropped)
+        return cls(**figures, referee=referee, teacher=teacher, dropped=dropped, fields=fields)
 
 
 class HeadlineMetrics(Metrics, frozen=True):

@@ -65,8 +65,18 @@ class GenerateMetrics(Metrics, frozen=True):
         return {"hard": self.hard, "easy": self.easy}
 
 
+class TeacherTrial(Metrics, frozen=True):
+    """The teacher's accuracy on the exam rows of its first batch."""
+
+    accuracy_share: float
+    rows: int
+
+
 class TeachMetrics(Metrics, frozen=True):
-    """teach.json: `taught` rows have an answer now, of `cache_pool` in all."""
+    """teach.json: `taught` rows have an answer now, of `cache_pool` in all.
+
+    `trial` is of the base, where params ask for it.
+    """
 
     FILE: ClassVar[str] = "teach"
 
@@ -74,10 +84,14 @@ class TeachMetrics(Metrics, frozen=True):
     cache_pool: int
     dropped: dict[str, int]
     teacher: RoleUsage
+    trial: TeacherTrial | None = None
 
 
 class TuneMetrics(Metrics, frozen=True):
-    """tune.json: what the student was tuned on; `final_loss_nats` is the last mean per token."""
+    """tune.json: what the student was tuned on; `final_loss_nats` is the last mean per token.
+
+    Where rows were kept apart for validation: their number, and the step whose weights were best.
+    """
 
     FILE: ClassVar[str] = "tune"
 
@@ -88,3 +102,6 @@ class TuneMetrics(Metrics, frozen=True):
     steps: int
     supervised_tokens: int
     final_loss_nats: float | None
+    validation_rows: int | None = None
+    best_step: int | None = None
+    validation_loss_nats: float | None = None

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import yaml
 
 from lion.config import project
-from lion.errors import DataError
+from lion.errors import BusyError, DataError
 from lion.records import jsonl
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 def open_repository() -> Iterator["Repo"]:
     """Yield the project's DVC repository, unlocked. DVC takes 0.4 s to import.
 
-    Raises DataError where the working folder is in no git repository or no DVC project.
+    Raises DataError where the working folder is in no git repository or no DVC project, or where
+    DVC cannot read its files, and BusyError where another dvc holds a lock that is asked for.
     """
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.lock import LockError
     from dvc.repo import Repo
     from dvc.scm import SCMError
 
@@ -39,8 +42,48 @@ def open_repository() -> Iterator["Repo"]:
             f"{error}. DVC keeps this project in a git repository: run this in a clone of it, or "
             "make one of this folder with `git init && dvc init`."
         ) from error
-    with repo:
-        yield repo
+    _refuse_root_above(Path(repo.root_dir))
+    try:
+        with repo:
+            yield repo
+    except LockError as error:
+        raise BusyError(
+            "another `dvc` holds the project's lock, a run or a `dvc push` perhaps: wait for it "
+            "to end. Where none is at work, a killed one left `.dvc/tmp/rwlock`: delete that file."
+        ) from error
+    except DvcException as error:
+        raise DataError(f"DVC refuses the project: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def open_beside_a_run() -> Iterator["Repo"]:
+    """Yield the project's DVC repository for reading, with private locks.
+
+    DVC's own status takes a lock that `dvc repro` holds while a stage runs. Raises as
+    `open_repository` does.
+    """
+    from dvc.lock import LockNoop
+
+    with open_repository() as repo, TemporaryDirectory(prefix="lion-") as folder:
+        repo.lock = LockNoop()
+        repo.tmp_dir = folder  # where DVC notes which paths are read and written
+        with repo.lock:
+            yield repo
+
+
+def git_folder() -> Path | None:
+    """Return the root of the git repository around the working folder; None where there is none."""
+    folders = (Path.cwd(), *Path.cwd().parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), None)
+
+
+def _refuse_root_above(root: Path) -> None:
+    """Raise DataError where the DVC project begins in a folder above: `.lion/` would be apart."""
+    if root.resolve() != Path.cwd():
+        raise DataError(
+            f"the DVC project begins above, in {root}, so its stages would run there. In this "
+            "folder run `dvc init --subdir`, and `git add .dvc`."
+        )
 
 
 PATH = Path("dvc.lock")

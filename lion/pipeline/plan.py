@@ -8,17 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lion.config import project
-from lion.config.settings import EMBEDDED, Endpoint, Generate, Mode, Settings
+from lion.config.settings import Endpoint, Generate, Mode, Settings
+from lion.discrimination.teacher_trial import TRIAL_ROWS
 from lion.llm.prices import Prices
-from lion.metrics import files
 from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline import dvc_project
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
 from lion.readers import files as sources
@@ -151,11 +152,13 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         candidates = new / _acceptance([name], BootstrapMetrics)
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
+    tried = settings.seed.answers == "ask" and settings.exam.teacher_at_least
+    trial = min(TRIAL_ROWS, sizes.exam) if tried else 0
     if settings.seed.answers == "ask":
-        yield "teach@0", "teacher", sizes.base
+        yield "teach@0", "teacher", sizes.base + trial
     quality = min(settings.evaluate.quality, sizes.headline)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
-    yield "evaluate@0", "teacher", examined
+    yield "evaluate@0", "teacher", max(0, examined - trial)
     yield "evaluate@0", "referee", 2 * quality
     cache = {project.BASE: sizes.base}
     kept = _acceptance(settings.iterations, GenerateMetrics)
@@ -352,10 +355,10 @@ def _duration(settings: Settings, calls: int, usage: Usage) -> float:
 
 def _latency(settings: Settings) -> float:
     """Return the median seconds of a call so far, or a default."""
-    seconds = []
+    seconds, stale = [], StaleOutputs.of_workspace()
     for name in (project.BASE, *settings.iterations):
         for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
-            record = files.read_if(project.run_record(f"{stage}@{name}"), RunRecord)
+            record = stale.read_current(project.run_record(f"{stage}@{name}"), RunRecord)
             clients = [] if record is None else record.asked.values()
             seconds += [client.p50_seconds for client in clients if client.p50_seconds]
     return sorted(seconds)[len(seconds) // 2] if seconds else _SECONDS
@@ -363,9 +366,9 @@ def _latency(settings: Settings) -> float:
 
 def _base_rows(settings: Settings) -> int:
     pool = project.data(project.BASE, "train_pool.jsonl")
-    if pool.exists():
+    if StaleOutputs.of_workspace().has_current(pool):
         return len(jsonl.read(pool, Instruction))
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         return settings.seed.size
     rows = sum(
         settings.bootstrap[project.BASE].size
@@ -377,13 +380,13 @@ def _base_rows(settings: Settings) -> int:
 
 
 def _exam_rows(settings: Settings) -> int:
-    if project.EXAM.exists():
+    if StaleOutputs.of_workspace().has_current(project.EXAM):
         return len(jsonl.read(project.EXAM, Instruction))
     further = settings.exam.certify
     apart = _rows(further) if isinstance(further, str) else 0
     if settings.exam.file is None:
         return settings.seed.holdout + apart
-    if settings.exam.file == EMBEDDED:
+    if settings.exam.simulated:
         return settings.exam.size + apart
     return _rows(settings.exam.file) + apart
 
@@ -401,24 +404,32 @@ def _rows(name: str) -> int:
 
 
 def _metrics(name: str, kind: type[M]) -> M | None:
-    return files.read_if(project.metrics(name, kind.FILE), kind)
+    """Return metrics of the params at hand; None where there are none."""
+    return StaleOutputs.of_workspace().read_current(project.metrics(name, kind.FILE), kind)
 
 
 def remaining_stages() -> set[str]:
     """Return the stages that `dvc repro` would run, or may run later, as `teach@1`.
 
-    Raises DataError where the working folder is no DVC project.
+    Beside a run, its stage at work is one of them. Raises DataError where the working folder is no
+    DVC project.
     """
     import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
 
-    with dvc_project.open_repository() as repo:
-        changed = set(repo.status())
+    with dvc_project.open_beside_a_run() as repo:
         graph = repo.index.graph
-        stale = {stage for stage in graph if stage.addressing in changed}
+        stale = {stage for stage in graph if _has_changed(stage)}
         for stage in list(stale):
             stale |= networkx.ancestors(graph, stage)  # DVC's edges point to dependencies
         names = {stage.addressing for stage in stale}
     return {_named(name) for name in names}
+
+
+def _has_changed(stage: Any) -> bool:
+    try:
+        return bool(stage.status())
+    except FileNotFoundError:
+        return True  # the stage at work has just removed or replaced a file
 
 
 def _named(addressing: str) -> str:

@@ -7,6 +7,7 @@ with the workspace's remotes, since their own may be gone. Rows are read in `sna
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import yaml
-
-from lion.config import project
+from lion.config import project, yaml_file
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
@@ -148,17 +147,24 @@ def _open(revision: str) -> DVCFileSystem:
     from dvc.api import DVCFileSystem
     from dvc.config import Config
     from dvc.exceptions import DvcException
+    from dvc.fs import GitFileSystem
+    from dvc.repo import Repo
+    from dvc.scm import SCM
     from scmrepo.exceptions import SCMError
 
     try:
         here = Config.from_cwd()
         ours = {section: here[section] for section in ("core", "remote", "cache")}
-        files = DVCFileSystem(rev=revision, config=ours)
+        scm = SCM(os.curdir)
+        # the project may be a folder of a larger repository: DVCFileSystem(rev=...) opens its root
+        folder = "/" + Path.cwd().relative_to(Path(scm.root_dir).resolve()).as_posix()
+        tree = GitFileSystem(scm=scm, rev=revision)
+        files = DVCFileSystem(Repo(folder.rstrip(".") or "/", fs=tree, scm=scm, config=ours))
         files.info("/")  # opens it, so that an unknown revision raises here
     except (DvcException, SCMError) as error:
         raise RevisionError(
-            f"{revision}: no file, no iteration of params.yaml, and no revision ({error}). "
-            "`git log --oneline` and `dvc exp list` name revisions."
+            f"{revision}: no file, no iteration of params.yaml, and no revision with this project "
+            f"({error}). `git log --oneline` and `dvc exp list` name revisions."
         ) from error
     return files
 
@@ -182,10 +188,13 @@ def iterations(tree: Tree) -> Mapping[str, str | None]:
     DataError.
     """
     path = tree.local(project.PARAMS)
-    document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = {} if path is None else yaml_file.read_yaml(path)
     entries = document.get("iterations") if isinstance(document, dict) else None
     if not isinstance(entries, dict):
         raise DataError(f"{tree.name}: no params.yaml with `iterations`; run in a project's folder")
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or "previous" not in entry:
+            raise DataError(f"{tree.name}: params.yaml: iterations.{name} has no `previous`")
     return {project.BASE: None, **{str(name): entry["previous"] for name, entry in entries.items()}}
 
 

@@ -22,6 +22,7 @@ from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, InterruptedRunError, LionError, SettingsError
 from lion.llm.client import open_client
+from lion.locks import held_by
 from lion.metrics import files as metrics_files
 from lion.metrics.certificates import CertificateMetrics
 from lion.metrics.files import Happened, RunRecord
@@ -190,7 +191,10 @@ def refuse_problems(work: Work) -> None:
 
 def _refuse_changed(name: str) -> None:
     output_marks.keep_dvc_out(
-        lambda: console.say(f"{name}: done; waiting for another `dvc` to end")
+        lambda: console.say(
+            f"{name}: done; waiting for another `dvc` to end"
+            f"{held_by(output_marks.DVC_LOCK)}: `dvc checkout`, `push` or `pull` perhaps"
+        )
     )
     changed = output_marks.changed()
     if changed:
@@ -256,8 +260,8 @@ def _alone(name: str) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise BusyError(
-            f"{name} runs already in another process (an orphan of a killed dvc?). "
-            f"Wait for it or end it; the lock is {path}."
+            f"{name} runs already in another process{held_by(path)}, an orphan of a killed dvc "
+            f"perhaps. Wait for it or end it; the lock is {path}."
         ) from error
     try:
         yield

@@ -16,8 +16,9 @@ from typing import Literal
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
-from lion.conversations import ONLY_FIELD, TaskTemplate
+from lion.conversations import TaskTemplate
 from lion.errors import DataError
+from lion.prompting.generator_reply import holds_several, instruction_of, refuses
 from lion.prompting.protocol import Failure, Outcome, Reply, Request
 from lion.prompting.replies import incomplete
 from lion.prompting.templates import Prompts, fence
@@ -55,7 +56,7 @@ def input_request(
     if values is None:
         raise DataError("the parent is no conversation of the task")
     shown = shape.shown(values)
-    if len(shape.turns) == 1 and shape.fields == (ONLY_FIELD,):
+    if shape.is_instruction:
         return generation_request(shown, kind, prompts, sample)
     task = shape.described()
     question = prompts.render(
@@ -68,31 +69,39 @@ def input_request(
     return Request(prompts.conversation(question), sample)
 
 
-def candidate(outcome: Outcome, parent_id: str, settings: Generate) -> str | Dropped:
-    """Return the new instruction's text, or why the reply has none.
+def candidate(
+    outcome: Outcome, parent_id: str, settings: Generate, *, fields: bool = False
+) -> str | Dropped:
+    """Return the new instruction's text, or why the reply has none; of a task its `fields`.
 
-    Reasons: the failure's own, `truncated`, `malformed`, `too_short`, `start` (the paper's rule
-    against punctuation and non-ASCII), `own_prompt` (it mentions the prompt itself).
+    What a model says around an instruction is left out, around fields it is not looked for.
+
+    Reasons: the failure's own, `truncated`, `malformed`, `refusal`, `several` (instructions, or
+    one with its answer), `too_short`, `start` (the paper's rule against punctuation and non-ASCII,
+    of the reply as it is), `own_prompt` (it mentions the prompt itself).
     """
     if isinstance(outcome, Failure):
         return Dropped(STAGE, outcome.reason, id=parent_id, detail=outcome.detail)
-    text = _LABEL.sub("", outcome.text.strip()).strip()
-    reason = _reject_reason(text, outcome.finish_reason, settings)
+    reply = _LABEL.sub("", outcome.text.strip()).strip()
+    text = reply if fields else instruction_of(reply)
+    several = not fields and holds_several(outcome.text)
+    reason = incomplete(outcome.finish_reason) or _reject_reason(text, reply, several, settings)
     if reason is not None:
         detail = outcome.finish_reason if reason == "unknown_finish_reason" else None
         return Dropped(STAGE, reason, id=parent_id, text=outcome.text, detail=detail)
     return text
 
 
-def _reject_reason(text: str, finish_reason: str, settings: Generate) -> str | None:
-    reason = incomplete(finish_reason)
-    if reason is not None:
-        return reason
+def _reject_reason(text: str, reply: str, several: bool, settings: Generate) -> str | None:
     if not text or "\x00" in text:
         return "malformed"
+    if refuses(text):
+        return "refusal"
+    if several:
+        return "several"
     if len(words(text, "unicode")) < settings.min_words:
         return "too_short"
-    if settings.ascii_start and not (text[0].isascii() and text[0].isalnum()):
+    if settings.ascii_start and not (reply[0].isascii() and reply[0].isalnum()):
         return "start"
     return "own_prompt" if _OWN_PROMPT.search(text) else None
 
@@ -161,7 +170,7 @@ def candidates(
         ]
     texts = texts or [outcome.text]
     return [
-        _candidate(outcome, text, place, len(texts), count, filters)
+        _candidate(outcome, text, place, len(texts), count, filters, task is not None)
         for place, text in enumerate(texts, start=1)
     ]
 
@@ -176,7 +185,7 @@ def _split(text: str, code: str) -> list[str]:
 
 
 def _candidate(
-    reply: Reply, text: str, place: int, tasks: int, count: int, filters: Generate
+    reply: Reply, text: str, place: int, tasks: int, count: int, filters: Generate, fields: bool
 ) -> str | Dropped:
     if place > count:
         return Dropped(BOOTSTRAP_STAGE, "surplus", text=text)
@@ -184,5 +193,5 @@ def _candidate(
     task_reply = dataclasses.replace(
         reply, text=text, finish_reason="stop" if whole else reply.finish_reason
     )
-    task = candidate(task_reply, "", filters)
+    task = candidate(task_reply, "", filters, fields=fields)
     return replace(task, stage=BOOTSTRAP_STAGE, id=None) if isinstance(task, Dropped) else task

@@ -72,7 +72,7 @@ def parse_review(
 def _read(text: str, shown: Sequence[str], form: Form) -> judge_parser.Scores | str:
     """Read the schema's object, or the text of a server that ignores schemas."""
     if form == "scores_first":
-        return judge_parser.from_first_line(text)
+        return judge_parser.from_first_line(text, shown)
     scores = judge_parser.from_json(text)
     return judge_parser.from_text(text, shown) if scores is None else scores
 

@@ -6,10 +6,13 @@ Three forms: a JSON object (asked for with a strict schema), labelled lines afte
 assistant has two last scores).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from lion.prompting import judge_patterns as patterns
 
 LOWEST, HIGHEST = 1.0, 10.0
 Scores = tuple[float, float]
@@ -34,44 +37,11 @@ SCHEMA: dict[str, Any] = {
 }
 """The protocol's `response_format`, with the words that every strict server knows."""
 
-_ASSISTANT = r"(?:assist[ea]nt\w{0,2}|asistente|ассистент\w?|助手|助理|アシスタント)"
-_WORD = (
-    r"(?:scores?|ratings?|punktzahl|bewertung|note|puntuaci[oó]n|puntaje|pontuação|оценка"
-    r"|评分|得分|分数|評価|スコア|点数)"
-)
-_LINK = (  # bounded white space, here as below: no reply makes the time explode
-    r"(?:\s{1,3}|\s{0,3}\(\s{0,3}"
-    r"|\s{1,3}(?:of|for|von|für|del?|do|pour|para)\s{1,3}(?:the\s{1,3}|l['\u2019])?)"
-)
-_NUMBER = r"(?P<score>[+-]?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<scale>\d+)|\s*(?P<share>%))?"
-# A hyphen between label and number is a dash where spaces surround it, else a minus. What follows
-# the number must not go on with it: 7-8, 8.5.1 and 1e1 are no scores.
-_SCORE = re.compile(
-    rf"(?P<label>{_WORD}{_LINK})?{_ASSISTANT}\s{{0,3}}(?P<who>[12])(?!\d)"
-    rf"(?P<owned>\s{{0,3}}(?:['\u2019]s|的|の)?\s{{0,3}}{_WORD})?"
-    r"(?:[^\w+-]{1,8}|[^\w+-]{0,8}(?:\bis|\bgets|\s-\s)[^\w+-]{0,8})"
-    rf"{_NUMBER}[分点]?"
-    r"(?![\w%]|[.,]\d|\s*/|\s*[-\u2013\u2014]\s*\d|\s+(?:to|or)\s+\d)",
-    re.IGNORECASE,
-)
-_LABEL = re.compile(
-    rf"(?:{_WORD}{_LINK}{_ASSISTANT}\s{{0,3}}[12]"
-    rf"|{_ASSISTANT}\s{{0,3}}[12]\s{{0,3}}(?:['\u2019]s|的|の)?\s{{0,3}}{_WORD})"
-    r"(?:\s{0,3}[^\w\s,.;]|\s{1,3}is\b)",
-    re.IGNORECASE,
-)
-_CONCLUDED = re.compile(  # a paragraph on one assistant that comes to its score
-    rf"\W*{_ASSISTANT} ?(?P<who>[12])\b[^\n]*\b{_WORD} (?:is|would be) {_NUMBER}[\s.]*",
-    re.IGNORECASE,
-)
-_OPENING = re.compile(r"\W*(?:\d+[.)])?\W*(?:(?:the|my|final|overall)\s+)*", re.IGNORECASE)
+_THOUGHT_BEGINS = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
-_PAIR = re.compile(
-    rf"[^\w+-]*{_NUMBER.replace('score', 'first').replace('scale', 'of').replace('share', 'part')}"
-    rf"(?:[\s\].)>]*[,;&|]\s*|[\s\].)>]*\s+and\s+|[\].)>]*\s+)[\[(<]*{_NUMBER}\W*",
-    re.IGNORECASE,
-)
+_CLEANED = re.compile(r"[*_`#$]|</?[a-z]{1,12}>|\\boxed(?=\{)")
+_SIGNS = str.maketrans("\u2212\uff0f\uff08\uff09", "-/()")
 _Found = re.Match[str]
 
 
@@ -85,19 +55,75 @@ def from_text(text: str, shown: Sequence[str] = ()) -> Scores | str:
     lines = [line for line in plain.splitlines() if not line.lstrip().startswith(">")]
     if any(_imitates(answer) for answer in shown):
         lines = [line for line in lines if re.search(r"\w", line)][-2:]
-    return _labelled(lines, _LABEL.search(plain) is not None)
+    scores = _labelled(lines, patterns.LABEL.search(plain) is not None)
+    if scores == "no_scores":
+        return _across(lines)
+    return "out_of_range" if _below_another_scale(lines) else scores
 
 
-def from_first_line(text: str) -> Scores | str:
-    """Return the two numbers that open the reply, assistant 1's first (Vicuna's form)."""
+def _below_another_scale(lines: Sequence[str]) -> bool:
+    """Say whether the line above the scores states a scale that does not end at 10."""
+    spoken = [line for line in lines if re.search(r"\w", line)]
+    for above, line in itertools.pairwise(spoken):
+        scale = patterns.SCALE_LINE.fullmatch(above)
+        if scale is not None and scale["top"] != "10" and patterns.SCORE.search(line):
+            return True
+    return False
+
+
+def _across(lines: Sequence[str]) -> Scores | str:
+    """Return the scores of a table whose columns are the assistants, from its row of scores."""
+    if not any(patterns.HEADER.fullmatch(line) for line in lines):
+        return "no_scores"
+    rows = [row for row in map(patterns.ACROSS.fullmatch, lines) if row is not None]
+    return _two(rows[-1]) if len(rows) == 1 else "no_scores"
+
+
+def from_first_line(text: str, shown: Sequence[str] = ()) -> Scores | str:
+    """Return the two numbers that open the reply, assistant 1's first (Vicuna's form).
+
+    Else its labelled scores, else two numbers behind a heading at its end, which none of the
+    `shown` answers may have written.
+    """
     lines = [line for line in _plain(text).splitlines() if re.search(r"\w", line)]
     if not lines:
         return "no_scores"
-    pair = _PAIR.fullmatch(lines[0])
-    if pair is None:
-        opening = _labelled(lines[:2], labelled=False)
-        return from_text(text) if isinstance(opening, str) else opening
-    if pair["part"] or pair["share"] or {pair["of"], pair["scale"]} - {None, "10"}:
+    pair = _opening_pair(lines)
+    if pair is not None:
+        return _two(pair)
+    if patterns.ITEM.fullmatch(lines[0]):
+        return "no_scores"  # the first item of a list, whose number is none of the scores
+    opening = _labelled(lines[:2], labelled=False)
+    if not isinstance(opening, str):
+        return opening
+    scores, closing = from_text(text), patterns.HEADED.search(_joined(lines[-2:]))
+    if scores != "no_scores" or closing is None or any(map(_imitates, shown)):
+        return scores
+    return _two(closing)
+
+
+def _opening_pair(lines: Sequence[str]) -> _Found | None:
+    """Return the two numbers of the first line, or of a list or stack that the first two make."""
+    two = _joined(lines[:2])
+    for pattern, opening in (
+        (patterns.NUMBERED, lines[0]),
+        (patterns.NUMBERED, two),
+        (patterns.HEADED, lines[0]),
+        (patterns.STACKED, two),
+    ):
+        match = pattern.fullmatch(opening)
+        if match is not None:
+            return match
+    return None if patterns.ITEM.fullmatch(lines[0]) else patterns.PAIR.fullmatch(lines[0])
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines)
+
+
+def _two(pair: _Found) -> Scores | str:
+    tops = {pair["of"], pair["scale"], pair.groupdict().get("named")}
+    if pair["part"] or pair["share"] or tops - {None, "10"}:
         return "out_of_range"
     return _in_range(_value(pair["first"]), _value(pair["score"]))
 
@@ -135,15 +161,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _said(text: str) -> str:
     """Return what follows the judge's thoughts, where it writes them down."""
-    return _THOUGHT_ENDS.split(text)[-1]
+    said = _THOUGHT_ENDS.split(text)[-1]
+    return "" if _THOUGHT_BEGINS.match(said) else said
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[*_`#]", "", _said(text))
+    return _CLEANED.sub("", _said(text).translate(_SIGNS))
 
 
 def _imitates(answer: str) -> bool:
-    return _SCORE.search(_plain(answer)) is not None
+    return any(
+        pattern.search(_plain(answer))
+        for pattern in (patterns.SCORE, patterns.HEADER, patterns.HEADED)
+    )
 
 
 def _labelled(lines: Sequence[str], labelled: bool) -> Scores | str:
@@ -157,9 +187,14 @@ def _labelled(lines: Sequence[str], labelled: bool) -> Scores | str:
             break
     if len(by_assistant) < 2:
         return "one_score" if by_assistant else "no_scores"
-    if any(match["share"] or match["scale"] not in (None, "10") for match in by_assistant.values()):
+    if any(_on_another_scale(match) for match in by_assistant.values()):
         return "out_of_range"
     return _in_range(_value(by_assistant["1"]["score"]), _value(by_assistant["2"]["score"]))
+
+
+def _on_another_scale(match: _Found) -> bool:
+    tops = {match["scale"], match.groupdict().get("named")}
+    return bool(match["share"]) or bool(tops - {None, "10"})
 
 
 def _line_scores(line: str, labelled: bool) -> list[_Found]:
@@ -169,17 +204,17 @@ def _line_scores(line: str, labelled: bool) -> list[_Found]:
     reply, only they count; else `Assistant 1: 8` does, where nothing follows it but a bracket, and
     a paragraph that begins with the assistant and ends with its score.
     """
-    matches = list(_SCORE.finditer(line))
+    matches = list(patterns.SCORE.finditer(line))
     if labelled:
         matches = [match for match in matches if match["label"] or match["owned"]]
-    elif matches and re.match(r"[^\w(]*\w", line[matches[-1].end() :]):
+    elif matches and patterns.REMARK.match(line[matches[-1].end() :]):
         matches = []
     if not labelled and not matches:
-        concluded = _CONCLUDED.fullmatch(line)
+        concluded = patterns.CONCLUDED.fullmatch(line)
         return [concluded] if concluded else []
     if len({match["who"] for match in matches}) == 2:
         return matches
-    return [match for match in matches if _OPENING.fullmatch(line[: match.start()])]
+    return [match for match in matches if patterns.OPENING.fullmatch(line[: match.start()])]
 
 
 def _value(number: str) -> float:

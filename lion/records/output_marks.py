@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _OUTPUTS = ("data", "metrics", "report")
-_DVC_LOCK = Path(".dvc/tmp/lock")
+DVC_LOCK = Path(".dvc/tmp/lock")
 _LONGEST_WAIT = 600.0  # seconds; DVC itself names a process that holds the lock for longer
 _Mark = tuple[tuple[str, int, int, int], ...]
 _marks: dict[Path, _Mark] = {}
@@ -45,7 +45,7 @@ def keep_dvc_out(tell: Callable[[], None]) -> None:
 
     One that is at work is waited for, ten minutes at most; `tell` is called where it has to be.
     """
-    lock = _DVC_LOCK.resolve()
+    lock = DVC_LOCK.resolve()
     if lock in _held or not lock.exists():
         return
     import tenacity  # brings asyncio, which half of the stages do not need

@@ -40,24 +40,52 @@ def select_rows(pool: pl.DataFrame, criteria: RowFilter, order: str) -> pl.DataF
     `order` is one of ORDERS. Raises SettingsError where the range of gaps is malformed.
     """
     rows = pool
-    for name in ("difficulty", "origin", "iteration", "domain", "category"):
+    for _, condition in _conditions(criteria):
+        rows = rows.filter(condition)
+    return _ordered(rows, order)
+
+
+def emptied_by(pool: pl.DataFrame, criteria: RowFilter) -> str | None:
+    """Return a sentence that names the condition after which no row is left; None without one."""
+    rows = pool
+    for name, condition in _conditions(criteria):
+        before, rows = rows, rows.filter(condition)
+        if rows.is_empty():
+            value = getattr(criteria, name)
+            return f"--{name} {value} leaves none of {before.height:,} rows{_choices(before, name)}"
+    return None
+
+
+def _choices(rows: pl.DataFrame, name: str) -> str:
+    """Return the values that the rows have in a column of few values, in brackets."""
+    if name not in _EQUAL or rows.is_empty():
+        return ""
+    values = rows.get_column(name).drop_nulls().unique().sort().to_list()
+    shown = ", ".join(values[:8]) or "none"
+    return f" (theirs: {shown}{', ...' if len(values) > 8 else ''})"
+
+
+_EQUAL = ("difficulty", "origin", "iteration", "domain", "category")
+
+
+def _conditions(criteria: RowFilter) -> Iterator[tuple[str, pl.Expr]]:
+    """Yield the conditions that are set, under their names. Raises SettingsError."""
+    for name in _EQUAL:
         value = getattr(criteria, name)
         if value is not None:
-            rows = rows.filter(pl.col(name) == value)
+            yield name, pl.col(name) == value
     for name in ("id", "parent"):
         value = getattr(criteria, name)
         if value is not None:
-            rows = rows.filter(pl.col(name).str.starts_with(value))
+            yield name, pl.col(name).str.starts_with(value)
     if criteria.gap is not None:
-        low, high = bounds(criteria.gap)
-        rows = rows.filter(pl.col("gap").is_between(low, high))
+        yield "gap", pl.col("gap").is_between(*bounds(criteria.gap))
     if criteria.search is not None:
         contains = [
             pl.col(name).str.to_lowercase().str.contains(criteria.search.lower(), literal=True)
             for name in ("text", "answer", "response")
         ]
-        rows = rows.filter(pl.any_horizontal(contains))
-    return _ordered(rows, order)
+        yield "search", pl.any_horizontal(contains)
 
 
 def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:

@@ -18,10 +18,10 @@ from lion.config.settings import Budget
 from lion.escape import DASH
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
-from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.plan import Need
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting.table import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
@@ -196,7 +196,8 @@ def _each_hard(
 
 
 def _accepted_hard(name: str) -> int:
-    metrics = files.read_if(project.metrics(name, GenerateMetrics.FILE), GenerateMetrics)
+    path = project.metrics(name, GenerateMetrics.FILE)
+    metrics = StaleOutputs.of_workspace().read_current(path, GenerateMetrics)
     return 0 if metrics is None else metrics.hard.kept
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from lion import __version__, iterations
 from lion.config import project
-from lion.config.settings import EMBEDDED, Endpoint, Settings
+from lion.config.settings import EMBEDDED, TICKETS, Endpoint, Settings
 from lion.errors import ModelError
 from lion.iterations import Line
 from lion.records import jsonl
@@ -21,6 +21,7 @@ from lion.student import checkpoint as students
 from lion.student import hub
 
 UNKNOWN = "unknown"
+_SIMULATED = {EMBEDDED: "the embedded task families", TICKETS: "the simulated support tickets"}
 
 
 def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
@@ -121,17 +122,16 @@ def _data(settings: Settings, iteration: str) -> Iterator[str]:
     parts = ", ".join(f"{origin} {count:,}" for origin, count in sorted(origins.items()))
     total = sum(origins.values())
     source = settings.seed.source
-    files = "the embedded task families" if source == EMBEDDED else ", ".join(source)
+    files = _SIMULATED[source] if isinstance(source, str) else ", ".join(source)
     yield f"Cache Pool: {total:,} instructions with the teacher's answers ({parts})."
     yield f"Seeds: {files}. No row of the exam was trained on."
 
 
 def _licences(settings: Settings, licence: str) -> Iterator[str]:
     yield f"* base model: {licence}"
-    files = settings.seed.source
     yield "* seeds: " + (
         "made by this project (Apache-2.0)"
-        if files == EMBEDDED
+        if settings.seed.simulated
         else f"{UNKNOWN}; ask who gave them"
     )
     if settings.teacher.base_url != EMBEDDED:

@@ -111,14 +111,18 @@ def _child_id(parent: Instruction, text: str, settings: Settings) -> str | None:
 def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str) -> str | None:
     """Return `new` or `replayed` if this iteration's student was tuned on the row, else None.
 
-    Rows that tuning dropped as too long are not excluded here: dropped.tune.jsonl lists them.
+    Rows kept apart for validation were not tuned on. Rows that tuning dropped as too long are not
+    excluded here: dropped.tune.jsonl lists them.
     """
     train = tree.local(project.data(iteration, "train_pool.jsonl"))
     cache = tree.local(project.data(iteration, "cache_pool.jsonl"))
     if train is None or cache is None:
         return None
     new = set(snapshot.pool_frame(train).get_column("id"))
-    rows = [_bare(row_id) for row_id in snapshot.pool_frame(cache).get_column("id")]
+    frame = snapshot.pool_frame(cache).select("id", "iteration")
+    rows = [_bare(*values) for values in frame.iter_rows()]
+    if settings is not None:
+        _, rows = pools.validation_rows(rows, settings.tune_at(iteration).validation_share)
     fresh = [row for row in rows if row.id in new]
     if any(row.id == identity for row in fresh):
         return "new"
@@ -130,6 +134,6 @@ def learnt(tree: Tree, settings: Settings | None, iteration: str, identity: str)
     return "replayed" if any(row.id == identity for row in old) else None
 
 
-def _bare(identity: str) -> Instruction:
-    """Return a row with an id only, which is all that the draw of replayed rows reads."""
-    return Instruction(identity, (), "seed", None, "0")
+def _bare(identity: str, iteration: str) -> Instruction:
+    """Return a row with id and iteration, which is all that the draws of tuning read."""
+    return Instruction(identity, (), "seed", None, iteration)

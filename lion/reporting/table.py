@@ -4,6 +4,7 @@ The figures come from `lion.iterations`.
 """
 
 from collections.abc import Iterable, Sequence
+from math import ceil
 from typing import TypeVar
 
 from msgspec.structs import asdict
@@ -20,6 +21,8 @@ from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
 
 _SWAMPED = 0.5  # share of verdicts within the noise
+_COIN = 0.5  # share of verdicts that change with the order, as a coin's would
+_POOR = 0.5  # accuracy of a teacher that is hardly one
 _COLUMNS = (
     "iter",
     "train",
@@ -49,7 +52,8 @@ def closing(lines: Sequence[Line], certificates: Iterable[str] = ()) -> Renderab
     parts.append(_table(lines))
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
-        Text(text, style="dim") for text in (*wasted(lines), *judging(lines), *trusted(lines))
+        Text(text, style="dim")
+        for text in (*fields(lines), *wasted(lines), *judging(lines), *trusted(lines))
     ]
     parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in notes(lines)]
@@ -73,10 +77,24 @@ def headline(lines: Sequence[Line]) -> Text:
         text.append(share(last.teacher_accuracy_share))
     if last.quality_percent is not None:
         text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
-        text.append(percent(last.quality_percent), style="bold green")
-        text.append(f"{_between(last.quality_percent_interval, 1)} of the teacher's")
+        text.append_text(_quality(last, _last_judge(lines)))
     text.append(f". Spent: {spent(lines)}.")
     return text
+
+
+def _quality(line: Line, judge: Judge | None) -> Text:
+    """Return the quality with its interval, or why it says nothing."""
+    if judge is not None and (judge.flip_share or 0) >= _COIN:
+        return Text(
+            f"not known, since {share(judge.flip_share)} of the referee's verdicts change with the "
+            "order of the two answers"
+        )
+    text = Text(percent(line.quality_percent), style="bold green")
+    return text.append(f"{_between(line.quality_percent_interval, 1)} of the teacher's", style="")
+
+
+def _last_judge(lines: Sequence[Line]) -> Judge | None:
+    return next((line.judge for line in reversed(lines) if line.judge is not None), None)
 
 
 def _between(interval: tuple[float, float] | None, scale: float) -> str:
@@ -90,7 +108,7 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
 def notes(lines: Sequence[Line]) -> list[str]:
     """Return warnings: noisy verdicts, iterations that stopped, quality that did not rise."""
     by_name = {line.iteration: line for line in lines}
-    sentences = []
+    sentences = [*_poor_teacher(lines), *_too_few_rows(lines)]
     for line in lines:
         sentences += _swamped(line)
         if line.stopped is not None:
@@ -105,6 +123,39 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 f"{before.quality_percent:.1f} to {line.quality_percent:.1f}."
             )
     return sentences
+
+
+def _poor_teacher(lines: Sequence[Line]) -> list[str]:
+    """Return a warning where the teacher itself fails the exam."""
+    for line in reversed(lines):
+        accuracy = line.teacher_accuracy_share
+        if accuracy is not None and accuracy < _POOR:
+            return [
+                f"The teacher itself is right in {share(accuracy)} of the exam. Compare its "
+                "answers with `expected`: `lion show --exam --wrong`."
+            ]
+    return []
+
+
+def _too_few_rows(lines: Sequence[Line]) -> list[str]:
+    """Return a warning where the last exam cannot tell its student from the teacher."""
+    examined = [line for line in lines if line.accuracy_share_difference is not None]
+    if not examined:
+        return []
+    last = examined[-1]
+    gap, interval, rows = (
+        last.accuracy_share_difference,
+        last.accuracy_share_difference_interval,
+        last.accuracy_rows,
+    )
+    if not gap or not rows or interval is None or not interval[0] < 0 < interval[1]:
+        return []
+    half = (interval[1] - interval[0]) / 2
+    return [
+        f"An exam of {rows:,} rows does not tell student {last.iteration} from its teacher: "
+        f"{100 * gap:+.1f} points{_between(interval, 100)}. For a difference of that size about "
+        f"{ceil(rows * (half / gap) ** 2):,} rows are needed."
+    ]
 
 
 def _swamped(line: Line) -> list[str]:
@@ -130,6 +181,17 @@ def _trusted(iteration: str, judge: Judge) -> str:
         f"{judge.position_bias_points:+.2f}, ties {share(judge.tie_share)}, length {length}, noise "
         f"{judge.noise_points:.2f}, {share(judge.within_share)} of the verdicts within it"
     )
+
+
+def fields(lines: Sequence[Line]) -> list[str]:
+    """Return a line per iteration whose exam has JSON answers: the accuracy of each field."""
+    return [
+        f"fields in {line.iteration}: "
+        + "".join(f"{name} {share(value)}, " for name, value in line.field_accuracy_share.items())
+        + f"valid JSON {share(line.valid_share)}"
+        for line in lines
+        if line.field_accuracy_share is not None
+    ]
 
 
 def wasted(lines: Sequence[Line]) -> list[str]:

@@ -3,7 +3,7 @@
 It acts as teacher, referee or generator, which it infers from the prompt, as a real model does.
 Users edit prompts, so it relies only on the lines that mark the inserted parts, such as
 `[Request <fence>]`, and on the word "rarer" outside those parts. It solves each task from its text
-(`task_families`). `server` adds the protocol.
+(`task_families`, `tickets`). `server` adds the protocol.
 
 The randomness of a reply is a function of messages and seed.
 """
@@ -19,6 +19,8 @@ from random import Random
 
 from lion.records.rows import Message
 from lion.simulator.task_families import FAMILIES, FAMILY_NAMED, LEVELS, Task, draw, solve
+from lion.simulator.ticket_replies import answer_ticket, generate_ticket, score_ticket
+from lion.simulator.tickets import TicketFacts, read_ticket
 
 REFUSAL = "I do not know how to answer this."
 
@@ -29,6 +31,8 @@ _OPENING = re.compile(
     rf"^\[(?:{'|'.join((_GIVEN, _REQUEST, *_ANSWERS))}) ([^\s\]]+)\][ \t]*$", re.MULTILINE
 )
 _RARER = re.compile(r"\brarer\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"\[Task ([0-9]{1,6}) ([^\s\]]+)\]")
+_MOST_TASKS = 100  # of one reply, whatever a prompt asks for
 
 # For the rarest families, the prompt for a rarer task leads to one of the last few.
 _RAREST = 3
@@ -76,12 +80,12 @@ def reply(
         evidence, scores = _judge(parts[_REQUEST], first, second, temper, _random(messages, seed))
         return _as_json(keys, evidence, scores) if keys else _as_text(evidence, scores)
     if keys:
-        return _as_json(keys, _answer(prompt), [1, 1])
+        return _as_json(keys, _answer(messages, seed), [1, 1])
     if _GIVEN in parts:
         frames = [frame, *(message["content"] for message in messages[:-1])]
         rarer = any(map(_RARER.search, frames))
         return _generate(parts[_GIVEN], _random(messages, seed), rarer=rarer)
-    return _answer(prompt)
+    return _continue_list(prompt, _random(messages, seed)) or _answer(messages, seed)
 
 
 def _random(messages: Sequence[Message], seed: int) -> Random:
@@ -113,9 +117,11 @@ def _dissect(prompt: str) -> tuple[dict[str, str], str]:
 # Teacher
 
 
-def _answer(instruction: str) -> str:
-    task = solve(instruction)
-    return REFUSAL if task is None else task.answer
+def _answer(messages: Sequence[Message], seed: int) -> str:
+    task = solve(messages[-1]["content"])
+    if task is not None:
+        return task.answer
+    return answer_ticket(messages, _random(messages, seed)) or REFUSAL
 
 
 # Generator
@@ -125,7 +131,8 @@ def _generate(given: str, random: Random, *, rarer: bool) -> str:
     """Return another task of the same family, or of a rarer one; never a held-out item."""
     task = solve(given)
     if task is None:
-        return draw(random.choice(FAMILIES), LEVELS[0], random).instruction
+        ticket = generate_ticket(given, random, rarer=rarer)
+        return ticket or draw(random.choice(FAMILIES), LEVELS[0], random).instruction
     family = FAMILY_NAMED[task.family]
     if rarer:
         family = random.choice(FAMILIES[min(family.rank, len(FAMILIES) - _RAREST) :])
@@ -133,6 +140,34 @@ def _generate(given: str, random: Random, *, rarer: bool) -> str:
         new = draw(family, task.level, random)
         if new.key != task.key:
             return new.instruction
+
+
+def _continue_list(prompt: str, random: Random) -> str | None:
+    """Return the tasks that a bootstrap prompt asks for; None where the prompt is no such list.
+
+    Its examples stand after mark lines; the highest number of a mark is the last task asked for.
+    """
+    marks = _EXAMPLE.findall(prompt)
+    if len(marks) < 2:
+        return None
+    code = marks[0][1]
+    line = re.compile(rf"^\[(Task [0-9]+|End) {re.escape(code)}\][ \t]*$", re.MULTILINE)
+    _, *pieces = line.split(prompt)
+    examples = [
+        text.strip()
+        for label, text in zip(pieces[::2], pieces[1::2], strict=True)
+        if label != "End"
+    ]
+    readable = [text for text in examples if solve(text) or read_ticket(text)]
+    if not readable:
+        return None
+    first = len(examples) + 1
+    last = min(max(int(number) for number, _ in marks), first + _MOST_TASKS - 1)
+    return "\n\n".join(
+        f"[Task {number} {code}]\n"
+        + _generate(random.choice(readable), random, rarer=random.random() < 0.5)
+        for number in range(first, last + 1)
+    )
 
 
 # Referee
@@ -153,7 +188,7 @@ def _judge(
     request: str, first: str, second: str, temper: Temper, random: Random
 ) -> tuple[str, list[int]]:
     """Return the evidence and the two scores."""
-    task = solve(request)
+    task = solve(request) or read_ticket(request)
     if task is None:
         evidence = [
             "I cannot work this request out; I compare only whether each answer is one at all."
@@ -193,8 +228,10 @@ def _erring(score: float, temper: Temper, random: Random) -> int:
     return min(max(int(score), 1), 10)
 
 
-def _score(task: Task, answer: str) -> int:
-    """Return the score of an answer: 10 right, 9 right in another form, else 1 to 5."""
+def _score(task: Task | TicketFacts, answer: str) -> int:
+    """Return the score of an answer: 10 right, 9 right in another form, else 1 to 6."""
+    if isinstance(task, TicketFacts):
+        return score_ticket(task, answer)
     right, given = _plain(task.answer), _plain(answer)
     if given == right:
         return 10

@@ -85,9 +85,7 @@ def translated(name: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # tokenizers raise `Exception` itself, model classes any kind
-        local = Path(name).is_dir()
-        variable = None if local else broken_variable(os.environ)
-        raise ModelError(f"{name}: {variable or _explain(error)}") from error
+        raise ModelError(f"{name}: {_explain(error, local=Path(name).is_dir())}") from error
 
 
 def _info(name: str, revision: str | None, *, sizes: bool = False) -> "ModelInfo":
@@ -99,14 +97,21 @@ def _info(name: str, revision: str | None, *, sizes: bool = False) -> "ModelInfo
         )
 
 
-def _explain(error: BaseException) -> str:
-    """Return what happened and what to do, by the first cause with an entry in `_advice`."""
+def _explain(error: BaseException, *, local: bool) -> str:
+    """Return what happened and what to do.
+
+    By the first cause with an entry in `_advice`, else by the environment of connections, else by
+    the words of the error. A `local` folder needs no connection.
+    """
     cause: BaseException | None = error
     while cause is not None:
         for kind, advice in _advice():
             if isinstance(cause, kind):
                 return advice
         cause = cause.__cause__ or cause.__context__
+    variable = None if local else broken_variable(os.environ)
+    if variable is not None:
+        return variable
     text = " ".join(str(error).split())
     for mark, advice in _MARKS:
         if mark in text:
@@ -137,15 +142,14 @@ _MARKS = (
         "its tokenizer.json is of another version of the library tokenizers, or damaged ({text}). "
         "Upgrade tokenizers, or save the tokenizer again.",
     ),
-    (
-        "sentencepiece",
-        "its tokenizer has no tokenizer.json. Run `pip install sentencepiece protobuf`, or load "
-        "and save the tokenizer where both are installed.",
-    ),
-    (
-        "tiktoken",
-        "its tokenizer has no tokenizer.json. Run `pip install tiktoken`, or load and save the "
-        "tokenizer where it is installed.",
+    *(
+        (
+            library,
+            "its tokenizer has no tokenizer.json, and the library for its other files is not "
+            "installed. Run `pip install sentencepiece protobuf` (tiktoken for some), or load and "
+            "save the tokenizer where they are.",
+        )
+        for library in ("sentencepiece", "SentencePiece", "tiktoken")
     ),
     (
         "does not recognize this architecture",
@@ -180,7 +184,7 @@ def broken_variable(environment: Mapping[str, str]) -> str | None:
 
 def _is_proxy(address: str) -> bool:
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(address if "://" in address else f"http://{address}")
         return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False  # a port that is no number

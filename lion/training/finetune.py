@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
@@ -26,6 +26,7 @@ from lion.student.chat_format import Example
 from lion.training import states, trainer
 from lion.training.collator import Drawn, Packed, Padded, draw_order
 from lion.training.trainer import LionTrainer, Progress, Watch
+from lion.training.validation import VALIDATIONS, Validation, ValidationPoint
 
 _FLASH = ("flash_attention_2", "flash_attention_3")
 
@@ -34,13 +35,14 @@ _FLASH = ("flash_attention_2", "flash_attention_3")
 class CurvePoint:
     """A point of the learning curve: mean loss (nats per supervised token) since the last point.
 
-    `tokens` counts the supervised tokens so far.
+    `tokens` counts the supervised tokens so far. `validation_loss` is None where a point has none.
     """
 
     step: int
     loss: float
     learning_rate: float
     tokens: int
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class TuneReport:
     """The report of a whole training, also where it was killed and resumed.
 
     `too_long` are the ids of the examples above `max_length` that were left out, `truncated` of
-    those cut to it.
+    those cut to it. `best` is the point whose weights the student has, where it was validated.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -57,11 +59,27 @@ class TuneReport:
     examples: int
     too_long: tuple[str, ...]
     truncated: tuple[str, ...]
+    best: ValidationPoint | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return the report that `dataclasses.asdict` made a document of."""
+        best = document["best"]
+        return cls(
+            curve=tuple(CurvePoint(**point) for point in document["curve"]),
+            steps=document["steps"],
+            tokens=document["tokens"],
+            examples=document["examples"],
+            too_long=tuple(document["too_long"]),
+            truncated=tuple(document["truncated"]),
+            best=None if best is None else ValidationPoint(**best),
+        )
 
 
 def finetune(
     examples: Sequence[Example],
     *,
+    validation: Sequence[Example] = (),
     student: Path,
     out: Path,
     settings: Student,
@@ -73,17 +91,21 @@ def finetune(
 ) -> TuneReport:
     """Fine-tune the student of folder `student` on `examples` and write the result to `out`.
 
-    `progress` is called with (step, steps, loss) at every point of the curve. States are written to
-    a folder of the training in `states_in`, and the training resumes from the last one there. Equal
+    With `validation` the student has the weights of the smallest loss on these examples, and
+    training may stop early (`validation.Validation`).
+
+    `progress` is called with (step, steps, loss, tokens) at each point of the curve. States are
+    written to a folder of the training in `states_in`; it resumes from the last one there. Equal
     arguments on equal hardware with equal thread counts write equal bytes, killed or not. Every
     process of a launch calls it. Raises ModelError, SettingsError, and DataError where no example
     is short enough.
     """
     _refuse_what_cannot_train(settings, tune)
     fitting = fit(examples, tune)
+    validation = fit(validation, tune).examples if validation else ()
     source = students.resolve(student)
     with _folder_of_states(
-        fitting.examples, source, states_in, settings, tune, hardware, random_seed
+        [*fitting.examples, *validation], source, states_in, settings, tune, hardware, random_seed
     ) as (
         folder,
         lasting,
@@ -101,9 +123,13 @@ def finetune(
         model = _load(source, settings, tune)
         tokenizer = students.load_tokenizer(student, settings)
         ready = _trainer(model, tokenizer, arguments, fitting.examples, tune, hardware, progress)
+        validating = _validating(ready, validation, tune)
         ready.train(resume_from_checkpoint=_last_state(ready, folder) if lasting else None)
+        if validating is not None:
+            validating.restore_best()
     _save(ready, model, tokenizer, out, settings)
-    curve = [_point(logged) for logged in ready.state.log_history if "loss" in logged]
+    losses = {point.step: point.loss for point in validating.points} if validating else {}
+    curve = [_point(logged, losses) for logged in ready.state.log_history if "loss" in logged]
     return TuneReport(
         curve=tuple(curve),
         steps=ready.state.global_step,
@@ -111,7 +137,18 @@ def finetune(
         examples=len(fitting.examples),
         too_long=fitting.too_long,
         truncated=fitting.truncated,
+        best=validating.best if validating else None,
     )
+
+
+def _validating(ready: LionTrainer, examples: Sequence[Example], tune: Tune) -> Validation | None:
+    """Return the validation, which the Trainer calls back; None without examples."""
+    if not examples:
+        return None
+    every = max(1, ready.args.max_steps // VALIDATIONS)
+    validating = Validation(ready, examples, every=every, stop_after=tune.stop_after)
+    ready.add_callback(validating)
+    return validating
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +284,8 @@ def _collator(
     if not whole and _packs(plain, hardware) and "position_ids" in takes:
         return Packed()
     masked = bool(getattr(plain.config, "output_router_logits", False))
-    pad = _pad_id(tokenizer, plain.config.get_text_config().vocab_size)
-    return Padded(pad, masked=masked, whole=whole)
+    vocabulary = getattr(plain.config.get_text_config(), "vocab_size", None)
+    return Padded(_pad_id(tokenizer, vocabulary), masked=masked, whole=whole)
 
 
 def _packs(model: Any, hardware: Hardware) -> bool:
@@ -258,12 +295,13 @@ def _packs(model: Any, hardware: Hardware) -> bool:
     return hardware.packing == "always" or model.config._attn_implementation in _FLASH
 
 
-def _point(logged: dict[str, Any]) -> CurvePoint:
+def _point(logged: dict[str, Any], validated: Mapping[int, float]) -> CurvePoint:
     return CurvePoint(
         step=int(logged["step"]),
         loss=float(logged["loss"]),
         learning_rate=float(logged["learning_rate"]),
         tokens=int(logged["tokens"]),
+        validation_loss=validated.get(int(logged["step"])),
     )
 
 
@@ -317,13 +355,13 @@ def _new_adapter(base: Any, source: students.Source, tune: Tune) -> Any:
         return peft.get_peft_model(base, config)
 
 
-def _pad_id(tokenizer: Any, vocabulary: int) -> int:
+def _pad_id(tokenizer: Any, vocabulary: int | None) -> int:
     """Return an id to pad with, below `vocabulary`; padding is masked, so any id will do.
 
     A padding token is often added to a tokenizer alone, beyond the model's embeddings.
     """
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None and token < vocabulary:
+        if token is not None and (vocabulary is None or token < vocabulary):
             return int(token)
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from lion.training.finetune import TuneReport
     from lion.training.trainer import Progress
 
-_EXAMPLES, _OPTIONS, _REPORT, _LOCK = "examples.jsonl", "options.json", "report.json", "lock"
+_EXAMPLES, _VALIDATION = "examples.jsonl", "validation.jsonl"
+_OPTIONS, _REPORT, _LOCK = "options.json", "report.json", "lock"
 
 
 def run_tuning(
     examples: Sequence[Example],
     *,
+    validation: Sequence[Example] = (),
     student: Path,
     out: Path,
     settings: Settings,
@@ -53,6 +56,7 @@ def run_tuning(
 
             return finetune.finetune(
                 examples,
+                validation=validation,
                 student=student,
                 out=out,
                 settings=settings.student,
@@ -60,12 +64,13 @@ def run_tuning(
                 hardware=hardware,
                 random_seed=random_seed,
                 states_in=states_in,
-                progress=lambda step, steps, _loss: update(step, steps),
+                progress=_shown(update),
             )
     job = states_in / "job"
     write_job(
         job,
         examples,
+        validation=validation,
         before=student,
         out=out,
         settings=settings.student,
@@ -86,6 +91,7 @@ def write_job(
     job: Path,
     examples: Sequence[Example],
     *,
+    validation: Sequence[Example] = (),
     before: Path,
     out: Path,
     settings: Student,
@@ -99,9 +105,8 @@ def write_job(
     job.mkdir(parents=True, exist_ok=True)
     with _alone(job):
         (job / _REPORT).unlink(missing_ok=True)
-        with jsonl.replacing(job / _EXAMPLES) as temporary, temporary.open("wb") as file:
-            for example in examples:
-                file.write(orjson.dumps(example) + b"\n")
+        _write_examples(job / _EXAMPLES, examples)
+        _write_examples(job / _VALIDATION, validation)
         options = {
             "student": str(before),
             "out": str(out),
@@ -115,19 +120,17 @@ def write_job(
         jsonl.write_document(job / _OPTIONS, options)
 
 
+def _write_examples(path: Path, examples: Sequence[Example]) -> None:
+    with jsonl.replacing(path) as temporary, temporary.open("wb") as file:
+        for example in examples:
+            file.write(orjson.dumps(example) + b"\n")
+
+
 def read_report(job: Path) -> TuneReport:
     """Return the report of the main process. Raises DataError where there is none."""
-    from lion.training.finetune import CurvePoint, TuneReport
+    from lion.training.finetune import TuneReport
 
-    document = jsonl.read_document(job / _REPORT)
-    return TuneReport(
-        curve=tuple(CurvePoint(**point) for point in document["curve"]),
-        steps=document["steps"],
-        tokens=document["tokens"],
-        examples=document["examples"],
-        too_long=tuple(document["too_long"]),
-        truncated=tuple(document["truncated"]),
-    )
+    return TuneReport.of(jsonl.read_document(job / _REPORT))
 
 
 def run_job(job: Path) -> None:
@@ -142,8 +145,23 @@ def run_job(job: Path) -> None:
         return
     label = jsonl.read_document(job / _OPTIONS)["label"]
     with _alone(job), console.progress(label) as update:
-        report = _tune(job, lambda step, steps, _loss: update(step, steps))
+        report = _tune(job, _shown(update))
         jsonl.write_document(job / _REPORT, dataclasses.asdict(report))
+
+
+def _shown(update: console.Update) -> Progress:
+    """Return a callback that shows steps, supervised tokens a second, and the loss."""
+    first: tuple[float, int] | None = None
+
+    def progress(step: int, steps: int, loss: float, tokens: int) -> None:
+        nonlocal first
+        now = time.monotonic()
+        first = first or (now, tokens)
+        seconds, done = now - first[0], tokens - first[1]
+        rate = f"{done / seconds:,.0f} tokens/s, " if done else ""
+        update(step, steps, f"{rate}loss {loss:.3f}")
+
+    return progress
 
 
 def _tune(job: Path, progress: Progress | None) -> TuneReport:
@@ -151,7 +169,8 @@ def _tune(job: Path, progress: Progress | None) -> TuneReport:
 
     options = jsonl.read_document(job / _OPTIONS)
     return finetune.finetune(
-        _read_examples(job),
+        _read_examples(job / _EXAMPLES),
+        validation=_read_examples(job / _VALIDATION),
         student=Path(options["student"]),
         out=Path(options["out"]),
         settings=Student(**options["settings"]),
@@ -163,8 +182,8 @@ def _tune(job: Path, progress: Progress | None) -> TuneReport:
     )
 
 
-def _read_examples(job: Path) -> list[Example]:
-    rows = (orjson.loads(line) for line in (job / _EXAMPLES).read_bytes().splitlines())
+def _read_examples(path: Path) -> list[Example]:
+    rows = (orjson.loads(line) for line in path.read_bytes().splitlines())
     return [Example(row["id"], tuple(row["input_ids"]), row["prompt_length"]) for row in rows]
 
 

@@ -34,6 +34,7 @@ _CODE = (
     "training/collator.py",
     "training/finetune.py",
     "training/trainer.py",
+    "training/validation.py",
 )
 
 

@@ -143,7 +143,8 @@ def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
 _CURVE_POINTS = 100
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
-Progress = Callable[[int, int, float], None]
+Progress = Callable[[int, int, float, int], None]
+"""Called with step, steps, mean loss (nats) since the last point, and supervised tokens so far."""
 
 
 class LionTrainer(Trainer):
@@ -216,7 +217,8 @@ class Watch(TrainerCallback):
                 f"the loss is {loss} at step {state.global_step}. Lower `tune.learning_rate`."
             )
         if self._progress is not None:
-            self._progress(state.global_step, state.max_steps, loss)
+            tokens = int(logs.get("tokens", 0))
+            self._progress(state.global_step, state.max_steps, loss, tokens)
 
 
 def training_arguments(

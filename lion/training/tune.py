@@ -20,16 +20,19 @@ from lion.student import chat_format, checkpoint
 if TYPE_CHECKING:
     from lion.training.finetune import TuneReport
 
-FineTune = Callable[[Sequence[chat_format.Example], Path, Path, Tune, int], "TuneReport"]
-"""The fine-tuning: examples, folder to read, folder to write, settings, random seed."""
+Examples = Sequence[chat_format.Example]
+FineTune = Callable[[Examples, Examples, Path, Path, Tune, int], "TuneReport"]
+"""The fine-tuning: examples to train on and to validate on, folder to read, folder to write,
+settings, random seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The numbers of new and of replayed rows, and the report of the training."""
+    """The numbers of new, replayed and validation rows, and the report of the training."""
 
     new: int
     replayed: int
+    validated: int
     report: TuneReport
 
 
@@ -46,10 +49,12 @@ def tune(
 ) -> Tuned | None:
     """Fine-tune the student of `before` on the rows of `cache` whose ids are in `new`, into `out`.
 
-    `rules.replay` old rows per new row are drawn in addition. Returns None, and writes nothing,
+    `rules.replay` old rows per new row are drawn in addition. A share `rules.validation_share` of
+    the base pool is never trained on: it chooses the weights. Returns None, and writes nothing,
     where no row is new. Raises TooManyDroppedError, before the first step, where more than
     `tune.max_dropped` of the examples are too long.
     """
+    apart, cache = pools.validation_rows(cache, rules.validation_share)
     fresh = [row for row in cache if row.id in new]
     if not fresh:
         return None
@@ -58,8 +63,9 @@ def tune(
     old = pools.replayed_at(depth, fresh, cache, rules.replay, settings.random_seed)
     examples = _examples([*fresh, *old], before, settings.student)
     _refuse_too_long(examples, rules)
-    report = fine_tune(examples, before, out, rules, settings.random_seed + depth)
-    return Tuned(len(fresh), len(old), report)
+    validation = _examples(apart, before, settings.student)
+    report = fine_tune(examples, validation, before, out, rules, settings.random_seed + depth)
+    return Tuned(len(fresh), len(old), len(validation), report)
 
 
 def _examples(

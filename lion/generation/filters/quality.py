@@ -24,13 +24,28 @@ _MOJIBAKE = regex.compile(
     r"(?:[\u00C2\u00C3][\u0080-\u00BF\u0152-\u02DC\u2018-\u2122]|\u00E2\u20AC)"
 )
 _LETTER = regex.compile(r"\p{L}")
+# Words that point at an input, unless they speak of time (the following day), of a place (the
+# picture above the sofa) or of who provides it. `that` is left out: that given enough time, ...
+_TIME = (
+    r"(?:moments?|seconds?|minutes?|hours?|days?|nights?|mornings?|noon|afternoons?|evenings?|weeks?"
+    r"|weekends?|fortnights?|months?|quarters?|seasons?|semesters?|terms?|years?|decades?|centur(?:y|ies)"
+    r"|generations?|spring|summer|autumn|fall|winter|easter|christmas"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
+    r"|january|february|march|april|june|july|august|september|october|november|december)\b"
+)
 _REFERENCE = regex.compile(
-    r"\b(?:(?:the|this|these|that|those)\s+(?:following|given|provided|attached|above|below)|"
-    r"(?:text|passage|paragraph|sentences?|table|image|picture|article|code|list|data|input)\s+"
-    r"(?:below|above|attached|provided|given))\b",
+    r"\b(?:(?:the|this|these|those)\s+(?:"
+    rf"following(?!\s+(?:\w+\s+){{0,2}}?{_TIME})"
+    r"|given(?!\s+(?:moment|names?)\b)|provided"
+    r"|attached(?!\s+(?:garage|bathroom|house|apartment|kitchen)\b)"
+    r"|(?:above|below)(?![\s-]+(?:average|normal|zero|freezing|ground|sea|market)\b))\b"
+    r"|(?:text|passage|paragraph|sentences?|table|image|picture|article|code|list|data|input)\s+(?:"
+    r"(?:below|above)(?!\s+(?:the|a|an|my|your|his|her|its|our|their|it|them|which|sea)\b)"
+    r"|(?:attached|provided|given)(?!\s+(?:by|to|that)\b))\b)",
     regex.IGNORECASE,
 )
-_INPUT = regex.compile(r"[:\n\"\u201c\u2018\u00ab`{\[<|]|\d")
+# A quotation in single marks opens behind a space; a dash with spaces stands for a colon.
+_INPUT = regex.compile(r"[:\n\"\u201c\u2018\u00ab`{\[<|]|\d|(?<!\w)'\w|\s[-\u2013\u2014]\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,7 @@ def script(text: str, allowed: list[str]) -> RejectReason | None:
 def absent_input(text: str) -> RejectReason | None:
     """`absent_input`: English words refer to an input (`the following text`) that is missing.
 
-    A second line, a colon, a quotation, code or a digit counts as the input.
+    A second line, a colon, a quotation, a dash, code or a digit counts as the input.
     """
     reference = _REFERENCE.search(text)
     if reference is None or _INPUT.search(text):

@@ -51,7 +51,7 @@ def role_problems(settings: Settings) -> Iterator[str]:
                 f"api.mode.{role}: the embedded teacher answers at once and for nothing, so it "
                 "has no Batch API. Set live."
             )
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         return
     for role in ROLES:
         if getattr(settings, role).base_url == EMBEDDED:

@@ -10,12 +10,13 @@ from lion.discrimination import scorers
 from lion.discrimination.calibrate import anchor_problems
 from lion.errors import LionError
 from lion.readers import files, official_exams
+from lion.readers.formats import SourceRow
 
 
 def bootstrap_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the seeds of bootstrap, and of params that use its pool."""
     grown = str(project.BOOTSTRAPPED)
-    sown = settings.seed.source != EMBEDDED and grown in settings.seed.source
+    sown = not settings.seed.simulated and grown in settings.seed.source
     if sown != bool(settings.bootstrap):
         yield (
             f"seed.source: {'' if sown else 'not '}{grown}, while bootstrap makes "
@@ -59,8 +60,8 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
 
     Their changes would not rerun a stage.
     """
-    paths = [] if settings.seed.source == EMBEDDED else list(settings.seed.source)
-    paths += [] if settings.exam.file in (None, EMBEDDED) else [str(settings.exam.file)]
+    paths = [] if settings.seed.simulated else list(settings.seed.source)
+    paths += [] if settings.exam.file is None or settings.exam.simulated else [settings.exam.file]
     paths += [settings.exam.certify] if isinstance(settings.exam.certify, str) else []
     paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
@@ -69,9 +70,25 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
     if not folder.is_dir():
         yield f"inputs: there is no folder {folder}. Make it, or name the one of your files."
         return
+    yield from _holds_outputs("inputs", folder)
+    yield from _holds_outputs("seed.depends_on", Path(settings.seed.depends_on))
     yield from _outside(paths, [folder, Path(settings.seed.depends_on)])
     for entry in settings.bootstrap.values():
         yield from _outside(entry.seeds, [folder, project.SEEDS])
+
+
+_WRITTEN = ("data", "metrics", "report", ".lion", ".dvc", ".git")
+"""What stages, DVC and git write in the project."""
+
+
+def _holds_outputs(parameter: str, folder: Path) -> Iterator[str]:
+    """Yield a problem of a watched folder that a run itself would change."""
+    inside = [name for name in _WRITTEN if Path(name).resolve().is_relative_to(folder.resolve())]
+    if inside or folder.resolve() == Path.cwd():
+        yield (
+            f"{parameter}: {folder} holds what a run writes ({', '.join(inside)}), so DVC refuses "
+            "it. Move your files into a folder of their own, and name that."
+        )
 
 
 def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
@@ -85,7 +102,7 @@ def _outside(paths: Sequence[str], watched: Sequence[Path]) -> Iterator[str]:
 
 def source_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the base pool's files, and of its size for what params ask."""
-    if settings.seed.source == EMBEDDED:
+    if settings.seed.simulated:
         yield from _too_few_parents(settings, settings.seed.size)
         return
     rows, task = 0, TaskTemplate.declared(settings.task)
@@ -132,29 +149,100 @@ def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
             return
 
 
+def certify_file_problems(settings: Settings) -> Iterator[str]:
+    """Yield problems of the file of rows for the certificate."""
+    if isinstance(settings.exam.certify, str):
+        declared = TaskTemplate.declared(settings.task)
+        yield from file_problems("exam.certify", settings.exam.certify, "error", declared)
+
+
 def exam_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's file and of `decontaminate.against`."""
     for further in settings.decontaminate.against:
         yield from file_problems("decontaminate.against", further, "error")
-    if isinstance(settings.exam.certify, str):
-        declared = TaskTemplate.declared(settings.task)
-        yield from file_problems("exam.certify", settings.exam.certify, "error", declared)
-    if settings.exam.file in (None, EMBEDDED):
+    if settings.exam.file is None or settings.exam.simulated:
         return
-    name, task = str(settings.exam.file), TaskTemplate.declared(settings.task)
+    name, task = settings.exam.file, TaskTemplate.declared(settings.task)
     problems = list(file_problems("exam.file", name, "error", task))
     yield from problems
     if settings.seed.holdout:
         yield "seed.holdout: rows are held out only where exam.file is null; set it to 0"
     kind = settings.exam.scorer.kind
-    if problems or kind in ("referee", "json_schema"):
+    if problems or kind == "referee":
         return
     rows = files.read_rows(Path(name), task).rows
     bare = [row.line for row in rows if row.expected is None]
-    if bare:
+    if bare and kind != "json_schema":
         yield (
             f"exam.file: {name}, line {bare[0]}: {len(bare)} of {len(rows)} rows bring no "
             f"`expected`, by which the scorer `{kind}` marks. Add it, or use the scorer `referee`."
+        )
+    refused = _refused_references(rows, settings)
+    yield from (f"exam.file: {name}, {problem}" for problem in refused[:10])
+    if len(refused) > 10:
+        yield f"exam.file: {name}: and {len(refused) - 10} more rows"
+    if not refused:
+        yield from _expected_problems(settings, f"exam.file: {name}", rows)
+
+
+def _refused_references(rows: Sequence[SourceRow], settings: Settings) -> list[str]:
+    """Return the rows whose `expected` the exam's scorer cannot compare with, and why."""
+    scorer = settings.exam.scorer
+    try:
+        scorers.marker(scorer)
+    except LionError:
+        return []  # `scorer_problems` reports it
+    reasons = [
+        (row.line, scorers.reference_problem(row.expected, scorer))
+        for row in rows
+        if row.expected is not None
+    ]
+    return [f"line {line}: {reason}" for line, reason in reasons if reason is not None]
+
+
+def reference_problems(settings: Settings) -> Iterator[str]:
+    """Yield files of the pool with too many rows that a scorer in the referee's place cannot mark.
+
+    Too many is more than `review.max_dropped`: the stage would stop there.
+    """
+    if settings.review.judge != "scorer" or settings.seed.simulated:
+        return
+    task = TaskTemplate.declared(settings.task)
+    for name in settings.seed.source:
+        try:
+            rows = files.read_rows(Path(name), task).rows
+        except LionError:
+            continue  # `source_problems` reports it
+        refused = _refused_references(rows, settings)
+        if len(refused) > settings.review.max_dropped * len(rows):
+            yield (
+                f"seed.source: {name}, {refused[0]}. So of {len(refused)} of {len(rows)} rows, by "
+                "which review.judge: scorer marks; more than review.max_dropped."
+            )
+
+
+_COMPARING = ("exact", "json", "json_schema")
+"""Scorers for which an expected answer is itself a right answer. A pattern or a function may look
+for more than that; numbers have `scorers.reference_problem`."""
+
+
+def _expected_problems(settings: Settings, place: str, rows: Sequence[SourceRow]) -> Iterator[str]:
+    """Yield the expected answers that the scorer itself would not take for right."""
+    scorer = settings.exam.scorer
+    if scorer.kind not in _COMPARING:
+        return
+    try:
+        mark = scorers.marker(scorer)
+    except LionError:
+        return  # `scorer_problems` reports it
+    failing = []
+    for row in rows:
+        if row.expected is not None and not (marked := mark(row.expected, row.expected)).correct:
+            failing.append(f"line {row.line}: {marked.reason or 'wrong'}, {row.expected!r:.80}")
+    if failing:
+        yield (
+            f"{place}, {failing[0]}: {len(failing)} of {len(rows)} expected answers do not pass "
+            f"the scorer `{scorer.kind}` themselves. Mend them, or exam.scorer."
         )
 
 
@@ -171,7 +259,7 @@ def scorer_problems(settings: Settings) -> Iterator[str]:
     """Yield problems of the exam's scorer, in the exam and in the review."""
     scorer = settings.exam.scorer
     option = scorer.option or ""
-    if scorer.kind == "json_schema" and not option.startswith("scorers/"):
+    if scorer.kind in ("json_schema", "json") and option and not option.startswith("scorers/"):
         yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
     if scorer.kind == "function" and not option.startswith("scorers."):
         yield f"exam.scorer.option: DVC watches the folder scorers/; move {option} there"
@@ -180,8 +268,13 @@ def scorer_problems(settings: Settings) -> Iterator[str]:
             scorers.marker(scorer)
         except LionError as error:
             yield f"exam.scorer: {error}"
-    elif settings.review.judge == "scorer":
+        return
+    if settings.review.judge == "scorer":
         yield "review.judge: the exam's scorer is the referee itself; set review.judge: referee"
+    if settings.teach.filter != "none":
+        yield "teach.filter: the referee is no scorer that reads answers; set teach.filter: none"
+    if settings.exam.teacher_at_least:
+        yield "exam.teacher_at_least: the referee marks no answer as right; set it to 0"
 
 
 def calibrate_problems(settings: Settings) -> Iterator[str]:
@@ -191,7 +284,7 @@ def calibrate_problems(settings: Settings) -> Iterator[str]:
         return
     yield from anchor_problems(settings)
     second = calibrate.second
-    if second and second.base_url == EMBEDDED and settings.seed.source != EMBEDDED:
+    if second and second.base_url == EMBEDDED and not settings.seed.simulated:
         yield (
             "calibrate.second.base_url: the embedded teacher understands its own tasks only. "
             "Name an endpoint."

@@ -148,7 +148,8 @@ def _folder_problems(name: str, folder: Path) -> list[str]:
     except ModelError as error:
         return [f"student.model: {error}"]
     expected = _value(folder / CONFIG, "num_hidden_layers")
-    if isinstance(expected, int) and 0 < layers < expected:
+    own_code = _value(folder / CONFIG, "auto_map") is not None  # may share weights of layers
+    if isinstance(expected, int) and 0 < layers < expected and not own_code:
         problems.append(
             f"student.model: {name} holds weights of {layers} layers, its {CONFIG} says "
             f"{expected}. Download it again, or save the whole model."

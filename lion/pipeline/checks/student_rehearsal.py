@@ -50,9 +50,9 @@ class Rehearsal:
     rows: Sequence[RehearsedRow]
 
     @property
-    def vocabulary(self) -> int:
-        """The number of the model's embeddings, as its configuration has it."""
-        size: int = self.config.get_text_config().vocab_size
+    def vocabulary(self) -> int | None:
+        """The number of the model's embeddings, None where its configuration does not say."""
+        size: int | None = getattr(self.config.get_text_config(), "vocab_size", None)
         return size
 
 
@@ -134,7 +134,7 @@ def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
         return
     if (
         type(config) not in AutoModelForCausalLM._model_mapping
-        or config.is_encoder_decoder
+        or getattr(config, "is_encoder_decoder", False)
         or heads[0].endswith(_NO_DECODERS)
     ):
         yield (
@@ -162,6 +162,8 @@ def _vocabulary_problems(rehearsal: Rehearsal) -> Iterator[str]:
     A special token beyond the embeddings is harmless where no prompt has it: in a text it is text.
     """
     limit, name = rehearsal.vocabulary, rehearsal.source.base
+    if limit is None:
+        return
     if Path(name).is_dir():
         embeddings = WeightHeaders(Path(name)).embeddings
         if embeddings is not None and embeddings != limit:
@@ -192,8 +194,9 @@ def _context_problems(rehearsal: Rehearsal) -> Iterator[str]:
             f"tune.max_length: {longest:,} tokens, the student's context has {context:,}. Lower it."
         )
         return
-    pool = [row for row in rehearsal.rows if row.pool and row.refusal is None]
-    base = tunes["0"]
+    base, pool = tunes["0"], [row for row in rehearsal.rows if row.pool and row.refusal is None]
+    if settings.quality.max_tokens is not None:
+        pool = []  # the seed stage drops long rows
     long = [row for row in pool if row.length >= base.max_length]
     allowed = 0 if base.too_long == "error" else base.max_dropped * len(pool)
     if len(long) > allowed:

@@ -1,0 +1,35 @@
+"""Lines of progress where there is no terminal: rates and times as a person says them."""
+
+import pytest
+
+from lion import console
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(1234.5, "1,234/s"), (1.0, "1/s"), (0.2, "12 a minute"), (0.001, "4 an hour")],
+)
+def test_a_rate_below_one_a_second_is_told_by_the_minute(rate: float, text: str) -> None:
+    assert console.rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (41, "41 s"), (2487, "41 min"), (3900, "1 h 05 min"), (3590, "1 h 00 min")],
+)
+def test_a_time_is_told_in_minutes_and_hours(seconds: float, text: str) -> None:
+    assert console.duration_text(seconds) == text
+
+
+def test_a_line_has_rate_time_and_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 101.0, 102.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress("tune@1") as update:
+        update(10, 400, "none")  # done by an earlier run: says nothing of the rate
+        update(30, 400, "190 tokens/s, loss 1.234")
+        update(31, 400, "too early for another line")
+    assert capsys.readouterr().err == (
+        "tune@1: 30 of 400, 12 a minute, 31 min left, 190 tokens/s, loss 1.234\n"
+    )
