@@ -14,6 +14,7 @@ import msgspec
 
 from lion.config import project
 from lion.metrics import files
+from lion.metrics.certificates import CertificateMetrics, CertifiedMetrics
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M, RunRecord
 from lion.metrics.judging import (
@@ -126,6 +127,7 @@ class Line:
     wasted: int | None = None
     throttled: int | None = None
     billed: int | None = None
+    certified: CertifiedMetrics | None = None
     accuracy_rows: int | None = None
     accuracy_share_difference: float | None = None
     accuracy_share_difference_interval: tuple[float, float] | None = None
@@ -148,6 +150,7 @@ class _Artifacts:
     teach: TeachMetrics | None
     tune: TuneMetrics | None
     evaluate: EvaluateMetrics | None
+    certificate: CertificateMetrics | None
     records: Mapping[str, RunRecord]
 
     @classmethod
@@ -172,6 +175,7 @@ class _Artifacts:
             teach=metrics(TeachMetrics),
             tune=metrics(TuneMetrics),
             evaluate=metrics(EvaluateMetrics),
+            certificate=metrics(CertificateMetrics),
             records={stage: record for stage, record in records.items() if record is not None},
         )
 
@@ -179,7 +183,8 @@ class _Artifacts:
     def dropped(self) -> dict[str, int]:
         """The rows and candidates that were dropped, by reason."""
         rows = (self.bootstrap, self.seed, self.review, self.calibrate, self.teach, self.tune)
-        parts = [metrics.dropped for metrics in (*rows, self.evaluate) if metrics is not None]
+        last = (self.evaluate, self.certificate)
+        parts = [metrics.dropped for metrics in (*rows, *last) if metrics is not None]
         for pool in (self.bootstrap, self.generate):
             parts += [] if pool is None else [funnel.dropped for funnel in pool.funnels.values()]
         return _summed(parts)
@@ -197,6 +202,7 @@ def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Lin
 def _line(name: str, previous: str | None, read: Read) -> Line:
     artifacts = _Artifacts.of(name, read)
     split, generate, evaluate = artifacts.split, artifacts.generate, artifacts.evaluate
+    certificate = artifacts.certificate
     records = list(artifacts.records.values())
     used = usage_by_role(name, read)
     tokens = {role: sum(usage.tokens for usage in parts) for role, parts in used.items()}
@@ -232,6 +238,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
         wasted=_happened(records, "wasted"),
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),
+        certified=None if certificate is None else CertifiedMetrics.of(certificate),
         **({} if evaluate is None else _comparison(evaluate)),
         field_accuracy_share=_field_shares(evaluate),
         valid_share=_valid_share(evaluate),

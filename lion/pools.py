@@ -47,6 +47,28 @@ def holdout(pool: Sequence[Instruction], count: int) -> tuple[list[Instruction],
     return rest, [instruction for instruction in pool if instruction.id in chosen]
 
 
+def set_apart(
+    exam: Sequence[Instruction], certify: float | str | None
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Return the exam of the headline, and the rows that `exam.certify` sets apart.
+
+    By a hash of the id, so that a row stays where it is as the exam grows; of a file by its rows'
+    origin. Not by the id itself: a held-out exam has the smallest ids of its pool.
+    """
+    apart = {
+        row.id
+        for row in exam
+        if row.origin == "certify"
+        or (isinstance(certify, float) and _uniform(f"certify {row.id}") < certify)
+    }
+    return [row for row in exam if row.id not in apart], [row for row in exam if row.id in apart]
+
+
+def _uniform(text: str) -> float:
+    """Return a number in [0, 1) that follows from `text`."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
 def parents(
     cache: Sequence[Instruction], verdicts: Iterable[Verdict], feedback: Feedback = "adversarial"
 ) -> dict[Kind, list[Instruction]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lion.metrics.certificates import CertificateMetrics
 from lion.metrics.exams import EvaluateMetrics, ExamineMetrics
 from lion.metrics.judging import CalibrateMetrics, ReviewMetrics, SplitMetrics
 from lion.metrics.pools import (
@@ -234,6 +235,21 @@ _STAGES = (
         ),
         metrics=ExamineMetrics,
         drops=False,
+        optional=True,
+    ),
+    Stage(
+        "certify",
+        "stages.certify",
+        "both",
+        asks=("teacher", "referee"),
+        reads=(
+            "data/exam.jsonl",
+            "data/{key}/exam_responses.jsonl",
+            "data/{key}/student",
+            "metrics/{key}/evaluate.json",
+        ),
+        writes=("metrics/{key}/certificate.json", "metrics/{key}/certified.json"),
+        metrics=CertificateMetrics,
         optional=True,
     ),
     Stage("report", "stages.report", "end", drops=False),

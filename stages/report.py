@@ -14,7 +14,7 @@ from lion import iterations as summary
 from lion.config import project
 from lion.pipeline import dvc_project, revisions, stage
 from lion.records import jsonl
-from lion.reporting import table
+from lion.reporting import certificates, table
 
 _COLUMNS = (
     "iteration",
@@ -49,7 +49,9 @@ def main(work: stage.Work) -> str:
     ]
     _write(Path("report/loss.csv"), polars.concat(curves, how="diagonal"))
     if project.TABLE_FOLLOWS not in os.environ:
-        console.stdout.print(table.closing(lines))
+        console.stdout.print(
+            table.closing(lines, certificates.closing_sentences(lines, work.settings))
+        )
     return f"{len(lines)} iterations side by side; `lion table` prints them again"
 
 

@@ -23,6 +23,7 @@ def main(work: stage.Work) -> str:
     tokens = quality.token_counter(settings.quality, settings.student)
     rows, flawed = seed_pool.usable(rows, settings.quality, tokens, task)
     rows, exam = seed_pool.base_exam(settings.exam, settings.seed, settings.random_seed, rows, task)
+    exam += seed_pool.certify_rows(settings.exam, exam, task)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate, task)
     pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)

@@ -154,6 +154,19 @@ def test_an_exam_file_is_the_exam(configure: Configure, tmp_path: Path) -> None:
     assert [one.origin for one in exam] == ["exam"]  # the same question twice is one row
 
 
+def test_a_file_for_the_certificate_brings_rows_of_its_own(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """Out of the exam and of the pool; a row that the exam has, too, has chosen the student."""
+    source = write_rows(tmp_path / "own.jsonl", [{"instruction": f"{n} + 1?"} for n in range(3)])
+    settings = configure({"exam.certify": source}).exam
+    own_rows = seed_pool.certify_rows(settings, [row("x", "exam")])
+    assert [one.origin for one in own_rows] == ["certify"] * 3
+    assert seed_pool.certify_rows(configure({"exam.certify": 0.5}).exam, own_rows) == []
+    with pytest.raises(DataError, match=r"1 of 3 rows of .*own\.jsonl stand in the exam, too"):
+        seed_pool.certify_rows(settings, [row("1 + 1?", "exam")])
+
+
 def test_an_exam_question_with_two_answers_is_refused(configure: Configure, tmp_path: Path) -> None:
     rows = [{"instruction": "2+2?", "answer": "4"}, {"instruction": "2+2?", "answer": "5"}]
     source = write_rows(tmp_path / "exam.jsonl", rows)

@@ -243,7 +243,7 @@ def test_only_figures_lie_where_the_report_looks() -> None:
 def test_dvc_metrics_shows_few_figures() -> None:
     """`dvc metrics show` is a table of one screen: the exam's headline and the split."""
     shown = {path.split("/")[-1] for body in stages().values() for path in body.get("metrics", [])}
-    assert shown == {"exam.json", "split.json", "reasoning.json"}
+    assert shown == {"exam.json", "split.json", "reasoning.json", "certified.json"}
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,7 @@ LAYERS = (
     "lion/generation",
     "lion/discrimination",
     "lion/evaluation",
+    "lion/certify",
     "lion/loop.py",
     "lion/pipeline",
     "lion/reporting",

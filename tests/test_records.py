@@ -248,7 +248,7 @@ def test_messages_are_read_canonically_from_rows_too() -> None:
         ({"messages": [user("a"), {"role": "assistant", "content": "b"}]}, "last turn must be"),
         ({"messages": [user(" \n")]}, "last turn is empty"),
         ({"id": 7}, r"^id: Expected `str`, got `int`"),
-        ({"origin": "medium"}, "^origin: one of seed, hard, easy, exam is exp"),
+        ({"origin": "medium"}, "^origin: one of seed, hard, easy, exam, certify is exp"),
         ({"iteration": 1}, r"^iteration: Expected `str`, got `int`"),
         ({"parent": 3}, r"^parent: Expected `str \| null`, got `int`"),
         ({"answer": {"text": "a"}}, "^answer: .*required field `finish_reason`"),

@@ -35,6 +35,7 @@ COMMAND_LINES = {  # -> what it must not load, whether or not the project has da
     "report": HEAVY | CLIENT | {"scipy", "dvc"},
     "diff workspace: workspace:": SLOW - {"polars"},
     "batch": HEAVY | {"scipy", "polars", "dvc"},
+    "ask --file nowhere": SLOW - {"pydantic"},
     "chat": SLOW - {"pydantic"},  # ends where no student is tuned yet
     "export out": SLOW - {"pydantic"},
     "serve-student": SLOW - {"pydantic"},
@@ -51,6 +52,7 @@ STAGES = {
     "stages.split": HEAVY | {"openai", "aiohttp"},
     "stages.generate": HEAVY,
     "stages.report": HEAVY | {"openai", "aiohttp"},
+    "stages.certify": HEAVY,
 }
 
 

@@ -107,6 +107,31 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
     assert {tuple(one.stop_token_ids) for one in parameters} == {tuple(encoder.stops)}
 
 
+def test_scores_are_of_the_chosen_tokens_and_the_end(
+    tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs as vLLM has them: `token_ids` with the stop token, and a dict a token."""
+    folder = tiny.folder(tmp_path / "student")
+    tokenizer = checkpoint.load_tokenizer(folder, SETTINGS)
+    written = [*tokenizer("yes", add_special_tokens=False).input_ids]
+    stop = ChatFormatter(tokenizer, "auto").end_of_turn
+
+    def generate(self: StandIn, prompts: Any, parameters: Any, **_: Any) -> list[Any]:
+        self.asked += [(None, one, None) for one in parameters]
+        ids = [*written, stop]
+        steps = [{token: SimpleNamespace(logprob=-0.5 * n)} for n, token in enumerate(ids)]
+        output = SimpleNamespace(text="yes", finish_reason="stop", token_ids=ids, logprobs=steps)
+        return [SimpleNamespace(outputs=[output]) for _ in prompts]
+
+    monkeypatch.setattr(vllm, "generate", generate)
+    answering = tiny.answering_settings(engine="vllm")
+    given = answer(ROWS, AnsweringTask(folder, SETTINGS, answering, 3, "me", scored=True))
+    expected = tuple(-0.5 * n for n in range(len(written) + 1))
+    assert {one.tokens and one.tokens.logprobs for one in given} == {expected}
+    assert {one.tokens and one.tokens.ends[-2:] for one in given} == {(3, 3)}
+    assert {one.logprobs for _, one, _ in vllm.asked} == {0}, "of no other token"
+
+
 def test_an_adapter_goes_with_its_request(tmp_path: Path, vllm: type[StandIn]) -> None:
     folder = tiny.folder(tmp_path / "base")
     encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")

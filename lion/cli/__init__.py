@@ -39,6 +39,7 @@ COMMANDS = {
     "show": LazyCommand("show:show_command", "Browse a pool: filter, sort, search."),
     "trace": LazyCommand("trace:trace_command", "Follow one instruction through its life."),
     "report": LazyCommand("report:report_command", "Write the report page, one HTML file."),
+    "ask": LazyCommand("ask:ask_command", "What a student may answer itself, by its certificate."),
     "chat": LazyCommand("student:chat_command", "Talk to a student."),
     "export": LazyCommand(
         "student:export_command", "Write a student for others: merged weights and a model card."

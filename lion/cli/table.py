@@ -5,7 +5,7 @@ import click
 from lion import console, iterations
 from lion.config import project
 from lion.pipeline.stale_outputs import StaleOutputs
-from lion.reporting import table
+from lion.reporting import certificates, table
 
 
 @click.command("table")
@@ -25,6 +25,6 @@ def print_table(as_json: bool) -> None:
     if as_json:
         click.echo(iterations.as_json(lines))
     else:
-        console.stdout.print(table.closing(lines))
+        console.stdout.print(table.closing(lines, certificates.closing_sentences(lines, settings)))
     if (sentence := stale.sentence()) is not None:
         console.say(sentence)

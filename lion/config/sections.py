@@ -231,6 +231,7 @@ class Scorer(Section):
 class Exam(Section):
     """The held-out examination that no pool and no generator ever sees.
 
+    `certify` sets rows apart for the certificate: a share of the exam, or a file of further rows.
     The run stops after its first calls, at most 50, where the teacher is right on a smaller share
     of exam rows than `teacher_at_least`; 0 asks nothing.
     """
@@ -239,6 +240,7 @@ class Exam(Section):
     size: Positive
     teacher_at_least: Share
     scorer: Scorer
+    certify: Annotated[float, Field(gt=0, lt=1)] | Annotated[str, Field(min_length=1)] | None
 
     @property
     def simulated(self) -> bool:
@@ -341,6 +343,35 @@ class Exams(Section):
             raise ValueError(
                 "`students` take the exams of `folders`: name one, or set students: []"
             )
+        return self
+
+
+class Certify(Section):
+    """What a student may answer alone: the promise, and what its answers cost.
+
+    `rows_for`: whether the rows set apart certify one student, with all of 1 - `confidence`, or
+    every student of `students`, the i-th with 6 / (pi i)^2 of it. `ask`: who may get new requests.
+    """
+
+    students: list[str]
+    agreement: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    rows_for: Literal["one_student", "every_student"]
+    ask: list[Literal["teacher", "referee"]]
+    self_rows: Positive
+    audit: Share
+    hosting_usd_per_1000: Annotated[float, Field(ge=0)]
+    training_usd: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _rows_are_for_so_many(self) -> Self:
+        if self.rows_for == "one_student" and len(self.students) > 1:
+            raise ValueError(
+                "rows_for `one_student` certifies one of `students`; name one, or set "
+                "rows_for: every_student"
+            )
+        if len(set(self.students)) < len(self.students):
+            raise ValueError("`students` names one twice")
         return self
 
 

@@ -30,6 +30,7 @@ from lion.config.sections import (
     Answering,
     BootstrapSettings,
     Calibrate,
+    Certify,
     Decontaminate,
     Evaluate,
     Exam,
@@ -62,6 +63,7 @@ __all__ = [
     "Api",
     "BootstrapSettings",
     "Budget",
+    "Certify",
     "Decontaminate",
     "EmbeddingEndpoint",
     "Endpoint",
@@ -159,6 +161,7 @@ class Settings(Section):
     tune: Tune
     evaluate: Evaluate
     exams: Exams
+    certify: Certify
     api: Api
     hardware: Hardware
     budget: Budget
@@ -268,11 +271,7 @@ def read_settings(document: object) -> Settings:
         for name in settings.calibrate.iterations
         if name not in settings.iterations
     ]
-    problems += [
-        f"exams.students: there is no iteration {name!r}"
-        for name in settings.exams.students
-        if name != "0" and name not in settings.iterations
-    ]
+    problems += _student_problems(settings)
     if problems:
         raise _refusal(problems)
     return settings
@@ -351,6 +350,34 @@ def _likelihood_problems(settings: Settings) -> Iterator[str]:
                 "review.judge: likelihood alone; set tune.replay_choice: uniform"
             )
             return
+
+
+def _student_problems(settings: Settings) -> list[str]:
+    named = {"exams": settings.exams.students, "certify": settings.certify.students}
+    problems = [
+        f"{section}.students: there is no iteration {name!r}"
+        for section, names in named.items()
+        for name in names
+        if name != "0" and name not in settings.iterations
+    ]
+    if settings.certify.students and settings.exam.certify is None:
+        problems.append(
+            "certify.students: a certificate needs rows of its own; set exam.certify: 0.5, or name "
+            "a file there"
+        )
+    if settings.certify.students and settings.student.endpoint is not None:
+        problems.append(
+            "certify.students: the replies of student.endpoint bring no log probabilities to Lion, "
+            "so nothing tells sure answers from others; set student.endpoint: null"
+        )
+    is_open = settings.certify.students and settings.exam.scorer.kind == "referee"
+    if is_open and set(settings.certify.ask) != {"teacher", "referee"}:
+        problems.append(
+            "certify.ask: the exam's scorer is the referee, so a certificate asks teacher and "
+            "referee about the rows set apart; set it to "
+            "[teacher, referee], or certify.students: []"
+        )
+    return problems
 
 
 def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:

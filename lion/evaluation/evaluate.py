@@ -8,7 +8,7 @@ no row can be marked. Writes no file.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lion import pools, statistics
 from lion.config.settings import Evaluate, Scorer, Settings
@@ -22,7 +22,7 @@ from lion.metrics.exams import EvaluateMetrics, ExamFields, ExamMarks, ExamQuali
 from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
-from lion.records.rows import Answer, Dropped, Instruction, Review
+from lion.records.rows import Answer, Dropped, ExamAnswer, Instruction, Review
 from lion.statistics import Estimate
 
 UNCATEGORISED = "uncategorised"
@@ -32,7 +32,8 @@ UNCATEGORISED = "uncategorised"
 class Evaluated:
     """The student's answers, their marks and quality, and the rows without a usable reply.
 
-    `teacher` and `referee` are the usage of these roles.
+    Rows that `exam.certify` sets apart are answered, and have no part in the figures. `teacher` and
+    `referee` are the usage of these roles.
     """
 
     answers: list[Answer]
@@ -56,18 +57,22 @@ def evaluate(
     Raises TooManyDroppedError if more than `evaluate.max_dropped` of the teacher's answers or of
     the reviews fail.
     """
+    exam, apart = pools.set_apart(exam, settings.exam.certify)
     rng = pools.rng_for(random_seed=settings.random_seed, purpose="quality", depth=0)
     compared = pools.sample(exam, settings.evaluate.quality, rng)  # the same in every iteration
     if settings.exam.scorer.kind == "referee":
         exam = compared  # no row is marked, and each answer of the teacher is paid for
-    taught, untaught, teacher_usage = _teacher(exam, settings, clients, templates["teacher"])
-    answers = respondent.respond(exam, settings.random_seed)
+    # where the referee judges, certify@k asks the teacher about the rows set apart, if it may
+    taught_rows = exam if settings.exam.scorer.kind == "referee" else [*exam, *apart]
+    taught, untaught, teacher_usage = _teacher(taught_rows, settings, clients, templates["teacher"])
+    scored = settings.exam.certify is not None
+    answers = respondent.respond([*exam, *apart], settings.random_seed, scored=scored)
     marks = mark(exam, taught, answers, settings.exam.scorer)
     answered = [teacher.taught(row, taught[row.id]) for row in compared if row.id in taught]
     referee_prompts = templates["referee"]
     quality, unread, referee_usage = _quality(answered, answers, settings, clients, referee_prompts)
     return Evaluated(
-        answers=answers,
+        answers=[_with_teacher(row, taught) for row in answers] if scored else answers,
         accuracy=exam_marks(marks, settings.evaluate),
         fields=exam_fields(
             exam,
@@ -81,6 +86,12 @@ def evaluate(
         teacher=teacher_usage,
         referee=referee_usage,
     )
+
+
+def _with_teacher(answer: Answer, taught: Mapping[str, Answer]) -> Answer:
+    teacher_answer = taught.get(answer.id)
+    inside = None if teacher_answer is None else teacher_answer.inside
+    return ExamAnswer(**asdict(answer), teacher=inside)
 
 
 def _teacher(

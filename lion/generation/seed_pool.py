@@ -80,16 +80,42 @@ def base_exam(
     if settings.file == TICKETS and task is not None:
         drawn = tickets.ticket_exam(settings.size, random_seed=random_seed)
         return list(pool), [_from_ticket(ticket, "exam", task) for ticket in drawn]
-    rows, _ = _read(Path(settings.file), "error", "", task)
+    return list(pool), _exam_file(Path(settings.file), "exam", task)
+
+
+def _exam_file(path: Path, origin: Origin, task: TaskTemplate | None) -> list[Instruction]:
+    """Return the distinct rows of an exam's file. Raises DataError."""
+    rows, _ = _read(path, "error", "", task)
     examined: dict[str, Instruction] = {}
     for row in rows:
-        item = _instruction(row, "exam")
+        item = _instruction(row, origin)
         if examined.setdefault(item.id, item).expected != item.expected:
             raise DataError(
                 f"{row.file}, line {row.line}: the question stands there before, with another "
                 "answer. Keep one of them."
             )
-    return list(pool), list(examined.values())
+    return list(examined.values())
+
+
+def certify_rows(
+    settings: Exam, exam: Sequence[Instruction], task: TaskTemplate | None = None
+) -> list[Instruction]:
+    """Return the rows of the file that `exam.certify` names; none if it names no file.
+
+    Raises DataError, also if a row is one of the exam: that exam has chosen the student.
+    """
+    if not isinstance(settings.certify, str):
+        return []
+    rows = _exam_file(Path(settings.certify), "certify", task)
+    ids = {row.id for row in exam}
+    repeated = [row for row in rows if row.id in ids]
+    if repeated:
+        raise DataError(
+            f"exam.certify: {len(repeated)} of {len(rows)} rows of {settings.certify} stand in the "
+            f"exam, too, the first of them {repeated[0].messages[-1]['content']!r:.60}. Remove "
+            "them from one of the two."
+        )
+    return rows
 
 
 def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:

@@ -1,6 +1,6 @@
 """The protocol of inference backends, the choice of one, and the plan of batches.
 
-An engine takes a batch of prompts and returns the text and finish reason of each (`hf_backend`,
+An engine takes a batch of prompts and returns what it writes for each (`hf_backend`,
 `vllm_backend`; neither is imported here). The plan follows from rows and params alone.
 """
 
@@ -8,10 +8,11 @@ import importlib.util
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
+from lion.records.rows import TokenScores
 
 Name = Literal["transformers", "vllm"]
 _VLLM_BATCH = 4096
@@ -30,11 +31,19 @@ class Prompt:
         return self.id.encode() + self.tokens.tobytes()
 
 
+class WrittenAnswer(NamedTuple):
+    """What a student wrote; `tokens` only where the engine was made to score them."""
+
+    text: str
+    finish_reason: str
+    tokens: TokenScores | None = None
+
+
 class Engine(Protocol):
     """A loaded student that answers."""
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
-        """Return text and finish reason of each prompt, in order. Raises ModelError."""
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
+        """Return what it writes for each prompt, in order. Raises ModelError."""
         ...
 
 

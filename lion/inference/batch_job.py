@@ -28,7 +28,10 @@ _ENCODING_BATCH = 1000  # rows
 
 @dataclass(frozen=True, slots=True)
 class AnsweringTask:
-    """Everything that decides the rows of a job, except the instructions."""
+    """Everything that decides the rows of a job, except the instructions.
+
+    Answers that are `scored` bring their tokens' log probabilities.
+    """
 
     student: Path
     settings: Student
@@ -36,6 +39,7 @@ class AnsweringTask:
     random_seed: int
     model_name: str
     measure: Measure = "answers"
+    scored: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as values of JSON."""
@@ -46,6 +50,7 @@ class AnsweringTask:
             "random_seed": self.random_seed,
             "model_name": self.model_name,
             "measure": self.measure,
+            "scored": self.scored,
         }
 
     @classmethod
@@ -58,6 +63,7 @@ class AnsweringTask:
             row["random_seed"],
             row["model_name"],
             row["measure"],
+            row["scored"],
         )
 
 
@@ -166,16 +172,23 @@ class AnswerJob(BatchJob[Answer]):
         engine: backend.Engine
         if backend.chosen_engine(task.answering) == "vllm":
             engine = Vllm(
-                task.student, task.settings, task.answering, task.random_seed, self.encoder
+                task.student,
+                task.settings,
+                task.answering,
+                task.random_seed,
+                self.encoder,
+                scored=task.scored,
             )
         else:
             model = students.load_model(task.student, task.settings)
-            engine = _transformers().Decoder(model, self.encoder, task.answering, task.random_seed)
+            engine = _transformers().Decoder(
+                model, self.encoder, task.answering, task.random_seed, scored=task.scored
+            )
 
         def answers(batch: Sequence[Any]) -> list[Answer]:
             return [
-                Answer(prompt.id, text, reason, task.model_name)
-                for prompt, (text, reason) in zip(batch, engine(batch), strict=True)
+                Answer(prompt.id, text, reason, task.model_name, tokens)
+                for prompt, (text, reason, tokens) in zip(batch, engine(batch), strict=True)
             ]
 
         return answers

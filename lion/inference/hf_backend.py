@@ -16,8 +16,9 @@ from transformers.cache_utils import DynamicLayer
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
-from lion.inference.backend import Prompt
+from lion.inference.backend import Prompt, WrittenAnswer
 from lion.inference.hf_likelihood import AnswerScorer
+from lion.inference.token_scores import token_scores
 from lion.student.chat_format import ChatFormatter
 from lion.student.checkpoint import context_length
 
@@ -38,6 +39,8 @@ class Decoder:
         encoder: ChatFormatter,
         answering: Answering,
         random_seed: int,
+        *,
+        scored: bool = False,
     ) -> None:
         self._model = model.to(device())
         # The model's own settings (a repetition penalty, beams, a top-k) would be merged in.
@@ -45,12 +48,13 @@ class Decoder:
         self._encoder = encoder
         self._answering = answering
         self._random_seed = random_seed
+        self._scored = scored
         self._filler = encoder.end_of_turn
         self._context = context_length(model.config)
         self._stops = set(encoder.stops)
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
-        """Return text and finish reason of each prompt; a batch too large is halved.
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
+        """Return what the student writes for each prompt; a batch too large is halved.
 
         Raises ModelError where a single prompt does not fit in memory.
         """
@@ -63,30 +67,38 @@ class Decoder:
                     "fit in memory. Lower `answering.max_tokens`, or set `student.dtype: bfloat16`."
                 ) from error
         else:
-            return [self._read(tokens) for tokens in generated]
+            return [self._read(*row) for row in zip(*generated, strict=True)]
         # Outside of `except`: the traceback would keep the failed batch's tensors alive.
         middle = len(prompts) // 2
         return self(prompts[:middle]) + self(prompts[middle:])
 
     @torch.inference_mode()
-    def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return each prompt's tokens, generated in rounds; finished rows leave the batch."""
+    def _generate(self, prompts: Sequence[Prompt]) -> tuple[list[list[int]], list[list[float]]]:
+        """Return each prompt's tokens, generated in rounds; finished rows leave the batch.
+
+        The second list has the tokens' log probabilities, where they are recorded.
+        """
         width = max(len(prompt.tokens) for prompt in prompts)
         longest = self._answering.max_tokens
         if self._context is not None:
             longest = min(longest, self._context - width)
         done: list[list[int]] = [[] for _ in prompts]
+        logs: list[list[float]] = [[] for _ in prompts]
         if longest < 1:
-            return done
+            return done, logs
         ids, mask = self._padded(prompts, width)
         cache = _cache(self._model.config, width + longest)
         draws = self._draws(prompts, longest)
         rows = list(range(len(prompts)))
         while rows and len(done[rows[0]]) < longest:
             tokens = min(_ROUND, longest - len(done[rows[0]]))
-            ids = self._round(ids, mask, cache, tokens, draws, width)
+            recorder = TokenLogprobs() if self._scored else None
+            ids = self._round(ids, mask, cache, tokens, draws, width, recorder)
             for row, written in zip(rows, ids[:, width:].tolist(), strict=True):
                 done[row] = written
+            if recorder is not None:
+                for row, values in zip(rows, recorder.values(ids), strict=True):
+                    logs[row] += values
             open_ = [
                 index for index, row in enumerate(rows) if not self._stops.intersection(done[row])
             ]
@@ -97,13 +109,20 @@ class Decoder:
                 draws = None if draws is None else draws[chosen]
                 rows = [rows[index] for index in open_]
             mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
-        return done
+        return done, logs
 
     def _round(
-        self, ids: Tensor, mask: Tensor, cache: Any, tokens: int, draws: Tensor | None, width: int
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        cache: Any,
+        tokens: int,
+        draws: Tensor | None,
+        width: int,
+        recorder: "TokenLogprobs | None",
     ) -> Tensor:
         """Return `ids` with at most `tokens` more columns."""
-        sampling = LogitsProcessorList()
+        sampling = LogitsProcessorList([] if recorder is None else [recorder])
         if draws is not None:
             sampling.append(InverseSampling(draws, self._answering.temperature, width))
         generated: Tensor = self._model.generate(
@@ -136,10 +155,15 @@ class Decoder:
         draws = np.stack([uniforms(self._random_seed, prompt.id, steps) for prompt in prompts])
         return torch.from_numpy(draws).to(self._model.device)
 
-    def _read(self, tokens: list[int]) -> tuple[str, str]:
-        """Return the decoded tokens before the first stop token, and the finish reason."""
+    def _read(self, tokens: list[int], logprobs: list[float]) -> WrittenAnswer:
+        """Return the decoded tokens before the first stop token, and why they end."""
         end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
-        return self._encoder.decode(tokens[:end]), "length" if end is None else "stop"
+        text, reason = self._encoder.decode(tokens[:end]), "length" if end is None else "stop"
+        if not self._scored:
+            return WrittenAnswer(text, reason)
+        scored = logprobs if end is None else logprobs[: end + 1]
+        scores = token_scores(self._encoder, tokens[:end], scored, ended=end is not None)
+        return WrittenAnswer(text, reason, scores)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
@@ -183,6 +207,35 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers
     def _empty(self, states: Tensor) -> Tensor:
         *sizes, _, dimension = states.shape
         return states.new_empty((*sizes, self._room, dimension))
+
+
+class TokenLogprobs(LogitsProcessor):
+    """Records the log probability of each token that is chosen, at temperature 1.
+
+    Stands before other processors, and changes no score. A token is known at the step after it.
+    """
+
+    def __init__(self) -> None:
+        self._scores: Tensor | None = None
+        self._columns: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores as they are."""
+        self._settle(input_ids)
+        self._scores = scores
+        return scores
+
+    def values(self, ids: Tensor) -> list[list[float]]:
+        """Return the log probabilities in nats, (rows, new tokens), once `ids` has all tokens."""
+        self._settle(ids)
+        rows: list[list[float]] = torch.stack(self._columns, dim=-1).tolist()
+        return rows
+
+    def _settle(self, ids: Tensor) -> None:
+        if self._scores is not None:
+            chosen = self._scores.gather(-1, ids[:, -1:])[:, 0]
+            self._columns.append(chosen.float() - self._scores.float().logsumexp(-1))
+            self._scores = None
 
 
 class InverseSampling(LogitsProcessor):

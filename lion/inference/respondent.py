@@ -33,9 +33,12 @@ class Respondent:
     keep: Path | None = None
     progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
 
-    def respond(self, rows: Sequence[Instruction], random_seed: int) -> list[Answer]:
+    def respond(
+        self, rows: Sequence[Instruction], random_seed: int, *, scored: bool = False
+    ) -> list[Answer]:
         """Return the student's response to each row, in order.
 
+        `scored` responses bring their tokens' log probabilities, except a server's.
         Raises ModelError, DataError, and EndpointError where the student's server refuses.
         """
         if not rows:
@@ -45,7 +48,9 @@ class Respondent:
                 rows, self.folder, self.iteration, self.settings, self.clients, random_seed
             )
         with self.progress() as update:
-            return batch_inference.answer(rows, self._task(random_seed), self.keep, update)
+            return batch_inference.answer(
+                rows, self._task(random_seed, scored=scored), self.keep, update
+            )
 
     def likelihoods(self, rows: Sequence[Instruction], *, unprompted: bool) -> list[Likelihood]:
         """Return how likely the answer of each row is, in order; `unprompted` for IFD.
@@ -60,9 +65,11 @@ class Respondent:
         with self.progress() as update:
             return batch_inference.likelihoods(rows, self._task(0, measure), keep, update)
 
-    def _task(self, random_seed: int, measure: Measure = "answers") -> AnsweringTask:
+    def _task(
+        self, random_seed: int, measure: Measure = "answers", *, scored: bool = False
+    ) -> AnsweringTask:
         checkpoint.load_libraries()  # imports torch, which a stopped loop does not need
         settings, name = self.settings, f"student-{self.iteration}"
         return AnsweringTask(
-            self.folder, settings.student, settings.answering, random_seed, name, measure
+            self.folder, settings.student, settings.answering, random_seed, name, measure, scored
         )

@@ -23,6 +23,7 @@ CODE = (
     "inference/batch_job.py",
     "inference/hf_backend.py",
     "inference/hf_likelihood.py",
+    "inference/token_scores.py",
     "inference/vllm_backend.py",
     "student/chat_format.py",
     "student/chat_template.py",

@@ -15,8 +15,9 @@ from typing import Any
 from lion.config.settings import Answering, Student
 from lion.errors import ModelError
 from lion.inference.answer_likelihood import ScoredAnswer, likelihood
-from lion.inference.backend import Prompt
-from lion.records.rows import Likelihood
+from lion.inference.backend import Prompt, WrittenAnswer
+from lion.inference.token_scores import token_scores
+from lion.records.rows import Likelihood, TokenScores
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter
 
@@ -31,10 +32,14 @@ class Vllm:
         answering: Answering,
         random_seed: int,
         encoder: ChatFormatter,
+        *,
+        scored: bool = False,
     ) -> None:
         self._vllm: Any = importlib.import_module("vllm")
         self._answering = answering
         self._random_seed = random_seed
+        self._scored = scored
+        self._encoder = encoder
         self._stops = encoder.stops
         source = students.resolve(student)
         self._options: dict[str, Any] = {}
@@ -59,8 +64,8 @@ class Vllm:
                 "`answering.engine: transformers`."
             ) from error
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
-        """Return text and finish reason of each prompt."""
+    def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
+        """Return what the student writes for each prompt."""
         answered = self._model.generate(
             [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts],
             [self._sampling(prompt) for prompt in prompts],
@@ -69,7 +74,11 @@ class Vllm:
         )
         firsts = [request.outputs[0] for request in answered]
         return [
-            (first.text.strip(), "stop" if first.finish_reason == "stop" else "length")
+            WrittenAnswer(
+                first.text.strip(),
+                "stop" if first.finish_reason == "stop" else "length",
+                self._scores(first),
+            )
             for first in firsts
         ]
 
@@ -89,14 +98,27 @@ class Vllm:
             for answer, request in zip(answers, scored, strict=True)
         ]
 
+    def _scores(self, output: Any) -> TokenScores | None:
+        """Return the scores of an output's tokens, of which a stop token is the last."""
+        if not self._scored:
+            return None
+        tokens, ended = list(output.token_ids), output.finish_reason == "stop"
+        logprobs = [
+            step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True)
+        ]
+        return token_scores(self._encoder, tokens[:-1] if ended else tokens, logprobs, ended=ended)
+
     def _sampling(self, prompt: Prompt) -> Any:
         """Return the sampling parameters of a prompt, with a seed of its own."""
+        # of the chosen token alone; vLLM's default mode gives raw ones, before the temperature
+        scored = {"logprobs": 0} if self._scored else {}
         return self._vllm.SamplingParams(
             temperature=self._answering.temperature,
             max_tokens=self._answering.max_tokens,
             seed=_seed(self._random_seed, prompt.id),
             stop_token_ids=self._stops,
             skip_special_tokens=True,
+            **scored,
         )
 
 

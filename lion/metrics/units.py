@@ -21,6 +21,7 @@ UNITS: Mapping[str, tuple[float, float]] = {
     "_points_sum": (-inf, inf),
     "_correlation": (-1, 1),
     "_nats": (0, inf),
+    "_weights": (-inf, inf),
     "seconds": (0, inf),
     "bytes": (0, inf),
     "tokens": (0, inf),

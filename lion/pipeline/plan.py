@@ -67,10 +67,19 @@ _Asking = tuple[str, str, int]  # stage, role, calls
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Rows of the base pool and of the exam, as they are or as params say."""
+    """Rows of the base pool and of the exam, as they are or as params say.
+
+    `apart` are the exam's rows for the certificate.
+    """
 
     base: int
     exam: int
+    apart: int
+
+    @property
+    def headline(self) -> int:
+        """The other rows of the exam."""
+        return self.exam - self.apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,8 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
 
     `certain` holds exact calls by stage and role; the other stages are estimated.
     """
-    sizes = _Sizes(_base_rows(settings), _exam_rows(settings))
+    exam = _exam_rows(settings)
+    sizes = _Sizes(_base_rows(settings), exam, min(exam, _rows_apart(settings, exam)))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
         for stage, role, calls in _expected_calls(settings, sizes)
@@ -144,10 +154,11 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         candidates = new / _acceptance([name], BootstrapMetrics)
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
+    tried = settings.seed.answers == "ask" and settings.exam.teacher_at_least
+    trial = min(TRIAL_ROWS, sizes.exam) if tried else 0
     if settings.seed.answers == "ask":
-        trial = min(TRIAL_ROWS, sizes.exam) if settings.exam.teacher_at_least else 0
-    yield "teach@0", "teacher", sizes.base + trial
-    quality = min(settings.evaluate.quality, sizes.exam)
+        yield "teach@0", "teacher", sizes.base + trial
+    quality = min(settings.evaluate.quality, sizes.headline)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
     yield "evaluate@0", "teacher", max(0, examined - trial)
     graded = 2 * settings.evaluate.samples * quality
@@ -174,6 +185,18 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield from _gates(settings, f"generate@{name}", existing, round(new / kept), new)
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", graded
+    yield from _certifying(settings, sizes)
+
+
+def _certifying(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
+    """Yield the calls of certificates; the teacher's are the first student's alone."""
+    certify, is_open = settings.certify, settings.exam.scorer.kind == "referee"
+    for number, name in enumerate(certify.students):
+        if is_open:
+            yield f"certify@{name}", "referee", 2 * sizes.apart
+        if number == 0 and "teacher" in certify.ask:
+            again = min(certify.self_rows, sizes.apart)
+            yield f"certify@{name}", "teacher", sizes.apart if is_open else again
 
 
 def _calibrating(settings: Settings, name: str, judged: int) -> Iterator[_Asking]:
@@ -368,11 +391,21 @@ def _base_rows(settings: Settings) -> int:
 def _exam_rows(settings: Settings) -> int:
     if StaleOutputs.of_workspace().has_current(project.EXAM):
         return len(jsonl.read(project.EXAM, Instruction))
+    further = settings.exam.certify
+    apart = _rows(further) if isinstance(further, str) else 0
     if settings.exam.file is None:
-        return settings.seed.holdout
+        return settings.seed.holdout + apart
     if settings.exam.simulated:
-        return settings.exam.size
-    return _rows(settings.exam.file)
+        return settings.exam.size + apart
+    return _rows(settings.exam.file) + apart
+
+
+def _rows_apart(settings: Settings, exam: int) -> int:
+    """Return the rows that `exam.certify` sets apart, about as many where it is a share."""
+    certify = settings.exam.certify
+    if certify is None:
+        return 0
+    return _rows(certify) if isinstance(certify, str) else round(certify * exam)
 
 
 def _rows(name: str) -> int:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lion import console
+from lion.certify import looks
 from lion.config import project
 from lion.config.settings import Endpoint, Settings
 from lion.errors import LionError, MissingRepliesError
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
+from lion.metrics.certificates import CertificateMetrics
 from lion.metrics.units import Metrics
 from lion.pipeline.plan import Exact
 from lion.pipeline.stage import Disk, M, R, Work
@@ -90,6 +92,10 @@ class RehearsedWork(Work):
                 raise
             finally:
                 self.exact[role] = Exact(client.usage.hits, missing)
+
+    def count_look(self, certificate: CertificateMetrics) -> int:
+        """Return how many students were certified on the rows; a rehearsal is no look."""
+        return looks.looks_at(certificate)
 
     def progress(self) -> AbstractContextManager[console.Update]:
         """Raise StudentNeededError: a student would respond next."""

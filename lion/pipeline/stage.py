@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 
 from lion import console
+from lion.certify import looks
 from lion.config import project
 from lion.config.settings import ITERATION_NAME, Endpoint, Settings
 from lion.errors import BusyError, DataError, InterruptedRunError, LionError, SettingsError
 from lion.llm.client import open_client
 from lion.locks import held_by
 from lion.metrics import files as metrics_files
+from lion.metrics.certificates import CertificateMetrics
 from lion.metrics.files import Happened, RunRecord
 from lion.metrics.units import Metrics
 from lion.pipeline import dvc_project
@@ -116,6 +118,10 @@ class Work:
     def write_metrics(self, metrics: Metrics) -> None:
         """Write metrics of this iteration; they depend on the stage's inputs only."""
         self.files.write_metrics(project.metrics(self.iteration, metrics.FILE), metrics)
+
+    def count_look(self, certificate: CertificateMetrics) -> int:
+        """Note that a student was certified on its rows; return how many students were so far."""
+        return looks.count_look(certificate)
 
     def write_dropped(self, dropped: Sequence[Dropped]) -> None:
         """Write the dropped rows with their reasons, and their count.

@@ -20,7 +20,7 @@ from lion.errors import DataError
 FORMAT = 1
 
 Role = Literal["system", "user", "assistant"]
-Origin = Literal["seed", "hard", "easy", "exam"]
+Origin = Literal["seed", "hard", "easy", "exam", "certify"]
 Order = Literal["teacher_first", "student_first"]
 Difficulty = Literal["hard", "easy", "undecided"]
 Kind = Literal["hard", "easy"]
@@ -101,22 +101,40 @@ class TeacherAnswer(msgspec.Struct, frozen=True):
     model: str | None
 
 
-class Answer(Record, frozen=True):
+class TokenScores(msgspec.Struct, frozen=True):
+    """The log probabilities of an answer's tokens, in nats, the token that ended it included.
+
+    `ends` are the ends of the tokens, in characters of the answer's text.
+    """
+
+    logprobs: tuple[float, ...]
+    ends: tuple[int, ...]
+
+
+class Answer(Record, frozen=True, omit_defaults=True):
     """What a teacher or a student wrote for instruction `id`.
 
     `finish_reason` is the protocol's (`stop`, `length`, ...); `model` is the name as returned, or
-    None where the answer came with the user's own pool.
+    None where the answer came with the user's own pool. `tokens` are there where a stage asked for
+    them, and the student gave any.
     """
 
     id: str
     text: str
     finish_reason: str
     model: str | None
+    tokens: TokenScores | None = None
 
     @property
     def inside(self) -> TeacherAnswer:
         """The same inside the row that it answers."""
         return TeacherAnswer(self.text, self.finish_reason, self.model)
+
+
+class ExamAnswer(Answer, frozen=True, omit_defaults=True):
+    """A student's answer in the exam, with the `teacher`'s where a certificate will need it."""
+
+    teacher: TeacherAnswer | None = None
 
 
 class Likelihood(Record, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from lion.errors import ModelError
 from lion.iterations import Line
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting import numbers
+from lion.reporting import certificates, numbers
 from lion.student import checkpoint as students
 from lion.student import hub
 
@@ -47,6 +47,7 @@ def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
         "Adversarial Distillation of Proprietary LLMs* (EMNLP 2023).",
         "## Lineage\n\n" + "\n".join(_lineage(settings, iteration, base)),
         "## Scores\n\n" + "\n".join(_scores(settings, iteration)),
+        *_certificate(settings, iteration),
         "## Data\n\n" + "\n".join(_data(settings, iteration)),
         "## Licences\n\n" + "\n".join(_licences(settings, licence)),
         f"## Params\n\n```yaml\n{_params(settings)}```",
@@ -96,6 +97,26 @@ def _cells(line: Line) -> list[str]:
         numbers.share(line.teacher_accuracy_share),
         numbers.percent(line.quality_percent),
     ]
+
+
+def _certificate(settings: Settings, iteration: str) -> Iterator[str]:
+    """Yield the section of the certificate, where the student has one."""
+    metrics = certificates.read_certificate(iteration)
+    if metrics is None:
+        return
+    lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
+    identity = metrics.identity
+    hashes = (identity.student_sha256, identity.prompt_sha256, identity.decoding_sha256)
+    student, prompts, decoding = (f"`{digest[:12]}`" for digest in hashes)
+    yield (
+        "## What it may answer alone\n\n"
+        f"Student {iteration}: {certificates.certificate_sentence(metrics)}. Tested on "
+        f"{metrics.rows:,} rows that it was neither trained nor selected on; its score: "
+        f"{metrics.score}.\n\n"
+        f"{certificates.money_sentence(iteration, metrics, lines, settings)}\n\n"
+        f"It holds for requests like those rows, for the student {student}, the prompts {prompts} "
+        f"and the decoding {decoding}; a change of any of them voids it."
+    )
 
 
 def _data(settings: Settings, iteration: str) -> Iterator[str]:

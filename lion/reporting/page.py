@@ -28,6 +28,7 @@ from lion.pipeline.revisions import Place
 from lion.records import jsonl
 from lion.records.rows import Row
 from lion.reporting import numbers, page_cards, snapshot, table
+from lion.reporting.certificate_cards import certificate_cards
 from lion.reporting.snapshot import Run
 
 PAGE = Path("report/index.html")
@@ -78,6 +79,7 @@ def overview(run: Run) -> Row:
         "Referee": page_cards.referee_cards(run),
         "Pools": page_cards.pool_cards(run),
         "Exam": page_cards.exam_cards(run),
+        "Certificate": certificate_cards(run),
         "Cost": page_cards.cost_cards(run),
     }
     cards_by_title = {title: [card for card in cards if card] for title, cards in sections.items()}

@@ -53,6 +53,53 @@ def _layers(values: Sequence[Row], title: str, format: str, colour: Spec) -> Spe
     )
 
 
+def against_coverage(values: Sequence[Row], promises: Sequence[Row]) -> Spec:
+    """Return agreement by coverage, with its bound below, and the promised limits as points.
+
+    Values: coverage, agreement, bound. Promises: coverage, agreement, promise.
+    """
+    x = {
+        "field": "coverage",
+        "type": "quantitative",
+        "axis": {"title": "share of the requests that the student answers", "format": ".0%"},
+    }
+    axis = {"title": "agreement with the teacher", "format": ".0%"}
+    y = {"type": "quantitative", "axis": axis, "scale": {"zero": False}}
+    own = {"data": {"values": list(promises)}, "encoding": {"x": x}}
+    return _spec(
+        values,
+        layer=[
+            {
+                "mark": {"type": "area", "opacity": 0.15},
+                "encoding": {"x": x, "y": {**y, "field": "bound"}, "y2": {"field": "agreement"}},
+            },
+            {
+                "mark": {"type": "line", "tooltip": True, "color": _STUDENT},
+                "encoding": {"x": x, "y": {**y, "field": "agreement"}},
+            },
+            {
+                **own,
+                "mark": {"type": "point", "filled": True, "size": 80, "tooltip": True},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "agreement"},
+                    "color": {"value": _TEACHER},
+                },
+            },
+            {
+                **own,
+                "mark": {"type": "text", "dy": -12},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "agreement"},
+                    "text": {"field": "promise"},
+                    "color": {"value": "var(--fg)"},
+                },
+            },
+        ],
+    )
+
+
 def loss(values: Sequence[Row]) -> Spec:
     """Return the training loss by step, raw and smoothed. Values: iteration, step, loss.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from lion.metrics.certificates import CertifiedMetrics
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 
@@ -30,6 +31,7 @@ class Side:
     responses: pl.DataFrame | None = None
     generated: GenerateMetrics | None = None
     exam: EvaluateMetrics | None = None
+    certified: CertifiedMetrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Comparison:
     distributions: tuple[Distribution, ...]
     funnel: tuple[GenerateMetrics | None, GenerateMetrics | None]
     exam: tuple[EvaluateMetrics | None, EvaluateMetrics | None]
+    certified: tuple[CertifiedMetrics | None, CertifiedMetrics | None]
     samples: tuple[Sample, ...]
 
     @property
@@ -159,6 +162,7 @@ def compare(before: Side, after: Side, samples: int) -> Comparison:
         distributions=_distributions(before, after),
         funnel=(before.generated, after.generated),
         exam=(before.exam, after.exam),
+        certified=(before.certified, after.certified),
         samples=(
             *_samples("added", added, "origin", "parent", samples),
             *_samples("removed", removed, "origin", "parent", samples),

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lion.escape import DASH, clipped, inert, line
+from lion.metrics.certificates import CertifiedMetrics
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
@@ -88,7 +89,8 @@ def _headline(comparison: Comparison) -> list[str]:
             f"the student answers {comparison.responses_changed:,} of "
             f"{comparison.responses_compared:,} instructions otherwise"
         )
-    return sentences + [sentence for sentence in (_exam(*comparison.exam),) if sentence]
+    last = (_exam(*comparison.exam), _certified(*comparison.certified))
+    return sentences + [sentence for sentence in last if sentence]
 
 
 def _moves(moves: Moves) -> str:
@@ -120,6 +122,23 @@ def _exam(*sides: EvaluateMetrics | None) -> str:
         if {before, after} != {DASH}
     ]
     return f"exam: {'; '.join(parts)}" if parts else ""
+
+
+def _certified(*sides: CertifiedMetrics | None) -> str:
+    """Return what each side's student may answer alone."""
+    if sides == (None, None):
+        return ""
+    before, after = map(_coverage, sides)
+    return f"certificate: {before}, then {after}"
+
+
+def _coverage(metrics: CertifiedMetrics | None) -> str:
+    if metrics is None:
+        return "none"
+    promise = f"at {share(metrics.agreement_share)} agreement"
+    if metrics.coverage_share is None:
+        return f"no threshold {promise}"
+    return f"{share(metrics.coverage_share)} of the requests {promise}"
 
 
 def sections(comparison: Comparison) -> Iterator[_Section]:

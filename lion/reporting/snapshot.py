@@ -16,6 +16,7 @@ from lion import iterations
 from lion.config import project
 from lion.errors import DataError
 from lion.iterations import Line
+from lion.metrics.certificates import CertifiedMetrics
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
 from lion.metrics.pools import GenerateMetrics
@@ -127,6 +128,7 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
         responses=answered.result() if answered else None,
         generated=_metrics(tree, iteration, GenerateMetrics),
         exam=_metrics(tree, iteration, EvaluateMetrics),
+        certified=_metrics(tree, iteration, CertifiedMetrics),
     )
 
 

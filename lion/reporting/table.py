@@ -3,7 +3,7 @@
 The figures come from `lion.iterations`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import TypeVar
 
@@ -45,9 +45,11 @@ _TOKENS = (
 )
 
 
-def closing(lines: Sequence[Line]) -> RenderableType:
-    """Return the headline, the table, and the rows dropped by reason."""
-    parts: list[RenderableType] = [headline(lines), _table(lines)]
+def closing(lines: Sequence[Line], certificates: Iterable[str] = ()) -> RenderableType:
+    """Return the headline, the sentences of certificates, the table, and what was dropped."""
+    parts: list[RenderableType] = [headline(lines)]
+    parts += [Text(text, style="bold") for text in certificates]
+    parts.append(_table(lines))
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
         Text(text, style="dim")

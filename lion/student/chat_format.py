@@ -132,10 +132,33 @@ class ChatFormatter:
 
         Nothing is tidied up: of some tokenizers transformers would drop spaces before punctuation.
         """
+        return self._raw(tokens).strip()
+
+    def token_ends(self, tokens: Sequence[int]) -> list[int]:
+        """Return where each token ends in the text of `decode`, in characters.
+
+        By encoding the text again, in one call; where that gives other tokens, or the tokenizer
+        tells no places, by decoding each beginning.
+        """
+        raw = self._raw(tokens)
+        leading, length = len(raw) - len(raw.lstrip()), len(raw.strip())
+        ends = self._encoded_ends(raw, tokens) or [
+            len(self._raw(tokens[: place + 1])) for place in range(len(tokens))
+        ]
+        return [min(max(end - leading, 0), length) for end in ends]
+
+    def _encoded_ends(self, raw: str, tokens: Sequence[int]) -> list[int] | None:
+        if not getattr(self._tokenizer, "is_fast", False):
+            return None
+        again = self._tokenizer(raw, add_special_tokens=False, return_offsets_mapping=True)
+        same = list(again.input_ids) == list(tokens)
+        return [end for _, end in again.offset_mapping] if same else None
+
+    def _raw(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return text.strip()
+        return text
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the generation prompt's token ids. Raises DataError if the template refuses."""

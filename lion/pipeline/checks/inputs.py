@@ -62,6 +62,7 @@ def watched_folder_problems(settings: Settings) -> Iterator[str]:
     """
     paths = [] if settings.seed.simulated else list(settings.seed.source)
     paths += [] if settings.exam.file is None or settings.exam.simulated else [settings.exam.file]
+    paths += [settings.exam.certify] if isinstance(settings.exam.certify, str) else []
     paths += [*settings.decontaminate.against, *settings.exams.folders]
     anchors = settings.calibrate.anchors
     paths += [] if anchors in (None, "exam") else [str(anchors)]
@@ -148,6 +149,13 @@ def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
                 "and respond.limit (and review.limit)."
             )
             return
+
+
+def certify_file_problems(settings: Settings) -> Iterator[str]:
+    """Yield problems of the file of rows for the certificate."""
+    if isinstance(settings.exam.certify, str):
+        declared = TaskTemplate.declared(settings.task)
+        yield from file_problems("exam.certify", settings.exam.certify, "error", declared)
 
 
 def exam_problems(settings: Settings) -> Iterator[str]:

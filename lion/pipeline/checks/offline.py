@@ -35,6 +35,7 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         inputs.bootstrap_problems,
         inputs.watched_folder_problems,
         inputs.exam_problems,
+        inputs.certify_file_problems,
         inputs.official_exam_problems,
         inputs.source_problems,
         inputs.reference_problems,
