@@ -20,7 +20,7 @@ ROWS = [tiny.instruction(f"{text} {n}") for n in range(2) for text in tiny.TEXTS
 
 def ask(folder: Path, *, scored: bool, **changes: Any) -> list[Answer]:
     answering = tiny.answering_settings(**changes)
-    return answer(ROWS, AnsweringTask(folder, SETTINGS, answering, 0, "me", scored))
+    return answer(ROWS, AnsweringTask(folder, SETTINGS, answering, 0, "me", scored=scored))
 
 
 class Model:
