@@ -28,7 +28,6 @@ from lion.student import checkpoint
 
 REASONS = {
     "a page in the place of JSON": "malformed_reply",
-    "an event stream": "malformed_reply",
     "200 with an error body": "broken_off",
     "10 MB of answer": "unreadable_reply",
     "10 MB of nothing": "unreadable_reply",
@@ -48,10 +47,21 @@ REASONS = {
     "an endless stream": "unreadable_reply",
     "an endless slow stream": "timeout",
 }
+SETTLED = ("an event stream",)  # another try would bring the same
 
 
 def test_every_lie_has_its_reason() -> None:
-    assert set(REASONS) == set(LIES)
+    assert {*REASONS, *SETTLED} == set(LIES)
+
+
+def test_a_stream_that_was_not_requested_is_billed_once(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """A server that streams will stream again: the row fails with its reason, after one call."""
+    chat_server.answer = LIES["an event stream"](says("honest").body)
+    with opened(tries=3) as client:
+        assert texts(client.complete([ask_for(0)])) == ["! unreadable_content"]
+    assert (len(chat_server.calls), kept(tmp_path)) == (1, 1)
 
 
 @pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS)

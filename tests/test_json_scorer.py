@@ -134,7 +134,9 @@ def test_rules_go_with_the_scorer_json_alone(values: dict[str, object]) -> None:
 
 # The exam's figures
 
-EVALUATE = Evaluate(quality=0, confidence=0.95, resamples=100, max_dropped=0)
+EVALUATE = Evaluate(
+    quality=0, confidence=0.95, resamples=100, max_dropped=0, referee=None, samples=1
+)
 
 
 def row(number: int, expected: str | None) -> Instruction:
