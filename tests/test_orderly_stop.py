@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from polling import wait_until
 from lion.errors import AskError, BudgetError, EndpointError, LionError, TooManyDroppedError
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.request_set import DropLimit
+from lion.prompting.protocol import Failure
 
 IN_FLIGHT = 64
 REFUSED = "q39"
@@ -257,15 +259,18 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("status", [400, 500])
-@pytest.mark.parametrize("name", HALVES)
 def test_half_an_emoji_in_an_error_fails_its_row_alone(
-    chat_server: ChatServer, opened: Open, tmp_path: Path, name: str, status: int
+    chat_server: ChatServer, opened: Open, tmp_path: Path
 ) -> None:
-    trouble = Behaviour(status, HALVES[name])
-    chat_server.answer = one_refused(trouble)  # type: ignore[assignment]
+    troubles = {
+        f"q{number}": Behaviour(status, body)
+        for number, (status, body) in enumerate(product((400, 500), HALVES.values()))
+    }
+    chat_server.answer = held_until(IN_FLIGHT, lambda call: troubles.get(call.question, says("x")))
     with opened(concurrency=IN_FLIGHT, tries=1) as client:
         outcomes = client.complete([ask_for(number) for number in range(100)])
-    assert client.usage.failed == 1
-    outcomes[39].detail.encode()  # valid Unicode
-    assert kept(tmp_path) == 99
+    assert client.usage.failed == len(troubles)
+    for outcome in outcomes[: len(troubles)]:
+        assert isinstance(outcome, Failure)
+        outcome.detail.encode()  # valid Unicode
+    assert kept(tmp_path) == 100 - len(troubles)
