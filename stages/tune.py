@@ -4,28 +4,23 @@ The loss is on the response alone. Where there is nothing new, no step is made: 
 points to the one before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars
 
 from lion.config import project
+from lion.config.settings import Tune
 from lion.errors import DataError
 from lion.metrics.pools import TuneMetrics
 from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, Verdict, reasons
 from lion.student import checkpoint
+from lion.student.chat_format import Example
 from lion.training import finetune_job
+from lion.training.report import TuneReport
 from lion.training.tune import Tuned, tune
-
-if TYPE_CHECKING:
-    from lion.config.settings import Tune
-    from lion.student.chat_format import Example
-    from lion.training.finetune import TuneReport
 
 _CURVE = {
     "step": polars.Int64,

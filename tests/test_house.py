@@ -152,7 +152,7 @@ LIMITS: dict[str, tuple[Callable[[], Places], int, str]] = {
     ),
     "own imports inside functions": (
         own_imports_inside_functions,
-        13,
+        10,
         "Import at the top; a slow library belongs behind a module that is imported when called.",
     ),
     "modules in import circles": (

@@ -20,7 +20,7 @@ from lion.config.settings import Hardware, Launcher
 from lion.errors import ModelError, SettingsError
 from lion.student import checkpoint
 from lion.training import finetune_job
-from lion.training.finetune import TuneReport
+from lion.training.report import TuneReport
 from lion.training.trainer import LionTrainer
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from lion.prompting.templates import PromptRole
 from lion.records import jsonl
 from lion.records.rows import Answer, Verdict
 from lion.stage_table import Role
-from lion.training.finetune import TuneReport
+from lion.training.report import TuneReport
 from stages import review
 
 SCORES = "Score of Assistant 1: 8\nScore of Assistant 2: 3"

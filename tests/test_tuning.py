@@ -19,7 +19,9 @@ from lion.errors import DataError, ModelError
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Example
 from lion.training.collator import Packed, Padded, draw_order
-from lion.training.finetune import TuneReport, finetune, fit
+from lion.training.finetune import finetune
+from lion.training.lengths import fit
+from lion.training.report import TuneReport
 from lion.training.trainer import MuonAdamW, muon_adamw, orthogonal
 
 SETTINGS = tiny.student_settings()

@@ -13,7 +13,8 @@ from lion import pools
 from lion.student import checkpoint
 from lion.student.chat_format import Example
 from lion.training import finetune_job, trainer
-from lion.training.finetune import TuneReport, finetune
+from lion.training.finetune import finetune
+from lion.training.report import TuneReport
 from lion.training.validation import VALIDATIONS
 
 SETTINGS = tiny.student_settings()

@@ -5,75 +5,30 @@ state of a killed run (`states`), and writes the result. `tune` chooses and enco
 `finetune_job` launches several processes.
 """
 
-import dataclasses
 import importlib.util
 import inspect
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from lion import console
 from lion.config.settings import Hardware, Student, Tune
-from lion.errors import DataError, ModelError
+from lion.errors import ModelError
 from lion.student import checkpoint as students
 from lion.student.chat_format import Example
 from lion.training import states, trainer
 from lion.training.collator import Drawn, Packed, Padded, draw_order
-from lion.training.trainer import LionTrainer, Progress, Watch
-from lion.training.validation import VALIDATIONS, Validation, ValidationPoint
+from lion.training.lengths import fit
+from lion.training.report import CurvePoint, Progress, TuneReport
+from lion.training.trainer import LionTrainer, Watch
+from lion.training.validation import VALIDATIONS, Validation
 
 _FLASH = ("flash_attention_2", "flash_attention_3")
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """A point of the learning curve: mean loss (nats per supervised token) since the last point.
-
-    `tokens` counts the supervised tokens so far. `validation_loss` is None where a point has none.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    tokens: int
-    validation_loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TuneReport:
-    """The report of a whole training, also where it was killed and resumed.
-
-    `too_long` are the ids of the examples above `max_length` that were left out, `truncated` of
-    those cut to it. `best` is the point whose weights the student has, where it was validated.
-    """
-
-    curve: tuple[CurvePoint, ...]
-    steps: int
-    tokens: int
-    examples: int
-    too_long: tuple[str, ...]
-    truncated: tuple[str, ...]
-    best: ValidationPoint | None = None
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Self:
-        """Return the report that `dataclasses.asdict` made a document of."""
-        best = document["best"]
-        return cls(
-            curve=tuple(CurvePoint(**point) for point in document["curve"]),
-            steps=document["steps"],
-            tokens=document["tokens"],
-            examples=document["examples"],
-            too_long=tuple(document["too_long"]),
-            truncated=tuple(document["truncated"]),
-            best=None if best is None else ValidationPoint(**best),
-        )
 
 
 def finetune(
@@ -149,48 +104,6 @@ def _validating(ready: LionTrainer, examples: Sequence[Example], tune: Tune) -> 
     validating = Validation(ready, examples, every=every, stop_after=tune.stop_after)
     ready.add_callback(validating)
     return validating
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """The examples to train on, the ids of those truncated, and of those left out."""
-
-    examples: list[Example]
-    truncated: tuple[str, ...]
-    too_long: tuple[str, ...]
-
-
-def fit(examples: Sequence[Example], tune: Tune) -> Fitting:
-    """Apply `tune.too_long` to the examples above `tune.max_length` tokens.
-
-    `truncate` cuts the end of the answer; an example without room for one token of it is left
-    out. Raises DataError where no example is left, or where `too_long` is `error` and one is.
-    """
-    longest = tune.max_length
-    long = [example for example in examples if len(example.input_ids) > longest]
-    if long and tune.too_long == "error":
-        raise DataError(
-            f"{len(long)} of {len(examples)} examples are longer than {longest} tokens, the first: "
-            f"{long[0].id} with {len(long[0].input_ids)}. Raise `tune.max_length`, or set "
-            "`tune.too_long`."
-        )
-    cut = {
-        example.id
-        for example in long
-        if tune.too_long == "truncate" and example.prompt_length < longest
-    }
-    fitting = [
-        dataclasses.replace(example, input_ids=example.input_ids[:longest])
-        for example in examples
-        if len(example.input_ids) <= longest or example.id in cut
-    ]
-    if not fitting:
-        raise DataError(
-            f"none of {len(examples)} examples is at most {longest} tokens long. "
-            "Raise `tune.max_length`."
-        )
-    left_out = tuple(example.id for example in long if example.id not in cut)
-    return Fitting(fitting, tuple(example.id for example in long if example.id in cut), left_out)
 
 
 def _refuse_what_cannot_train(settings: Student, tune: Tune) -> None:

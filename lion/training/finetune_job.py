@@ -5,15 +5,13 @@ Both call `finetune.finetune` with the same arguments. A launched process is
 writes the report to it. Every machine must see JOB and the project under the same path.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import orjson
 from filelock import FileLock, Timeout
@@ -25,10 +23,7 @@ from lion.errors import BusyError
 from lion.records import jsonl
 from lion.student import checkpoint
 from lion.student.chat_format import Example
-
-if TYPE_CHECKING:
-    from lion.training.finetune import TuneReport
-    from lion.training.trainer import Progress
+from lion.training.report import Progress, TuneReport
 
 _EXAMPLES, _VALIDATION = "examples.jsonl", "validation.jsonl"
 _OPTIONS, _REPORT, _LOCK = "options.json", "report.json", "lock"
@@ -52,9 +47,7 @@ def run_tuning(
     hardware, states_in = settings.hardware, project.unfinished(name)
     if not hardware.launcher.needed:
         with console.progress(name) as update:
-            from lion.training import finetune
-
-            return finetune.finetune(
+            return _finetune(
                 examples,
                 validation=validation,
                 student=student,
@@ -128,8 +121,6 @@ def _write_examples(path: Path, examples: Sequence[Example]) -> None:
 
 def read_report(job: Path) -> TuneReport:
     """Return the report of the main process. Raises DataError where there is none."""
-    from lion.training.finetune import TuneReport
-
     return TuneReport.of(jsonl.read_document(job / _REPORT))
 
 
@@ -165,10 +156,8 @@ def _shown(update: console.Update) -> Progress:
 
 
 def _tune(job: Path, progress: Progress | None) -> TuneReport:
-    from lion.training import finetune
-
     options = jsonl.read_document(job / _OPTIONS)
-    return finetune.finetune(
+    return _finetune(
         _read_examples(job / _EXAMPLES),
         validation=_read_examples(job / _VALIDATION),
         student=Path(options["student"]),
@@ -201,6 +190,13 @@ def _alone(job: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _finetune(examples: Sequence[Example], **arguments: Any) -> TuneReport:
+    """Fine-tune in this process. Imports torch, which a process that only launches needs not."""
+    from lion.training import finetune
+
+    return finetune.finetune(examples, **arguments)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from transformers.utils.import_utils import is_liger_kernel_available
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import ModelError, SettingsError
 from lion.training import states
+from lion.training.report import Progress
 
 # The quintic's coefficients, steps and scale: Keller Jordan, https://kellerjordan.github.io/posts/muon
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -142,9 +143,6 @@ def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
 
 _CURVE_POINTS = 100
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-Progress = Callable[[int, int, float, int], None]
-"""Called with step, steps, mean loss (nats) since the last point, and supervised tokens so far."""
 
 
 class LionTrainer(Trainer):

@@ -4,24 +4,20 @@ The loss is over the response only. This module chooses the rows and refuses too
 reads and writes checkpoints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lion import pools
 from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
 from lion.records.rows import Dropped, Instruction, Verdict
 from lion.student import chat_format, checkpoint
-
-if TYPE_CHECKING:
-    from lion.training.finetune import TuneReport
+from lion.training.lengths import fit
+from lion.training.report import TuneReport
 
 Examples = Sequence[chat_format.Example]
-FineTune = Callable[[Examples, Examples, Path, Path, Tune, int], "TuneReport"]
+FineTune = Callable[[Examples, Examples, Path, Path, Tune, int], TuneReport]
 """The fine-tuning: examples to train on and to validate on, folder to read, folder to write,
 settings, random seed."""
 
@@ -87,9 +83,7 @@ def _examples(
 
 
 def _refuse_too_long(examples: Sequence[chat_format.Example], rules: Tune) -> None:
-    from lion.training import finetune
-
-    left_out = set(finetune.fit(examples, rules).too_long)
+    left_out = set(fit(examples, rules).too_long)
     dropped = [
         Dropped(
             "tune",

@@ -6,7 +6,6 @@ training resumes with them.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,11 @@ from lion.errors import SettingsError
 from lion.records import jsonl
 from lion.student.chat_format import Example
 from lion.training.collator import IGNORED
+from lion.training.report import ValidationPoint
 
 VALIDATIONS = 20
 """Validations of a training, and one after its last step."""
 _WEIGHTS, _LOSSES = "best.safetensors", "validation.json"
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationPoint:
-    """The mean loss on the validation rows after a step, in nats per supervised token."""
-
-    step: int
-    loss: float
 
 
 class Validation(TrainerCallback):
