@@ -27,6 +27,7 @@ from lion.simulator import task_families
 from lion.student import chat_format
 from lion.student import checkpoint as student
 from lion.training import finetune
+from lion.training.report import TuneReport
 from proving import frozen
 from proving.arms import Arm, Sizes
 from proving.money import MockBilling
@@ -65,7 +66,7 @@ class Run:
             out: Path,
             rules: Tune,
             random_seed: int,
-        ) -> finetune.TuneReport:
+        ) -> TuneReport:
             length = fmean(len(example.input_ids) for example in examples)
             steps = int(rules.steps or 0)
             if tokens is not None:
@@ -192,7 +193,7 @@ def based(
     return {**jsonl.read_document(done), "pool_by_family": by_family(cache)}, out
 
 
-def no_tuning(*_: object) -> finetune.TuneReport:
+def no_tuning(*_: object) -> TuneReport:
     """Refuse to tune: the base is tuned apart."""
     raise NotImplementedError("the base is tuned apart")
 
@@ -238,7 +239,7 @@ def tune(
     settings: Settings,
     steps: int,
     random_seed: int,
-) -> finetune.TuneReport:
+) -> TuneReport:
     """Fine-tune for `steps`, else as the default profile does."""
     return finetune.finetune(
         found,
