@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 import tiny
 from click.testing import CliRunner
-from fake_server import ChatServer, refuses, says
 from fixtures import Workplace
 
 from lion.cli import main
 from lion.config.settings import ROLES
-from lion.llm.ledger import Ledger
 from lion.pipeline.checks import student
-from lion.pipeline.checks.endpoints import probe_endpoints
 from lion.pipeline.checks.offline import offline_problems, without_keys
 
 ROWS = [{"instruction": f"Task number {number}, please", "output": "x"} for number in range(30)]
@@ -369,57 +366,6 @@ def test_the_first_rows_of_each_file_are_shown_as_they_were_understood(
     assert "exam.file: inputs/none.jsonl: " in result.stdout
 
 
-# --- asking -----------------------------------------------------------------------------------
-
-
-def served(workplace: Workplace, chat_server: ChatServer, **changes: Any) -> list[str]:
-    same = {f"{role}.api_key_env": None for role in ROLES}
-    return probe_endpoints(workplace.params({**remote(chat_server.url), **same, **changes}))
-
-
-def test_endpoints_that_answer_have_no_problem(
-    workplace: Workplace, chat_server: ChatServer
-) -> None:
-    """Each distinct one is asked once, with the role's own parameters, past the ledger."""
-    alike = {f"{role}.request": {"max_tokens": 99} for role in ("teacher", "referee")}
-    assert served(workplace, chat_server, **alike, **{"generator.request": {"top_p": 1.0}}) == []
-    assert len(chat_server.calls) == 2
-    assert {call.body.get("max_tokens") for call in chat_server.calls} == {99, None}
-    with Ledger(Path(".lion/ledger.sqlite")) as ledger:
-        assert ledger.count() == 0
-
-
-@pytest.mark.parametrize(
-    ("answer", "told"),
-    [
-        (refuses(401, "Incorrect API key provided."), "Incorrect API key provided."),
-        (refuses(404, "The model does not exist."), "The model does not exist."),
-        (refuses(400, "Unknown parameter: seed."), "Unknown parameter: seed."),
-        (refuses(429, "Quota.", code="insufficient_quota"), "Top up"),
-        (refuses(503, "Overloaded."), "Overloaded."),
-        (says(None, finish_reason="length"), "Raise the cap in teacher.request"),
-        (says(""), "empty_reply"),
-    ],
-)
-def test_endpoints_that_refuse_are_told_in_their_words(
-    workplace: Workplace, chat_server: ChatServer, answer: Any, told: str
-) -> None:
-    """Not retried: one call each."""
-    chat_server.answer = answer
-    found = served(workplace, chat_server)
-    assert len(found) == len(chat_server.calls) == 3
-    assert found[0].startswith("teacher: ")
-    assert told in found[0]
-    assert chat_server.url in found[0]
-
-
-def test_a_server_that_is_down_is_told(workplace: Workplace) -> None:
-    same = {f"{role}.api_key_env": None for role in ROLES}
-    found = probe_endpoints(workplace.params({**remote("http://127.0.0.1:9/v1"), **same}))
-    assert len(found) == 3
-    assert all("Is the server up" in line for line in found)
-
-
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -467,24 +413,6 @@ def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplac
     assert student.disk_needed(adapters, ask_hub=False) == student.DiskNeed(
         students=0, staying=0, states=0
     )
-
-
-@pytest.mark.parametrize(
-    ("said", "problems"),
-    [
-        ('{"evidence": "", "score_of_assistant_1": 1, "score_of_assistant_2": 1}', 0),
-        ("ready", 1),
-    ],
-)
-def test_a_referee_that_does_not_keep_to_schemas_is_told(
-    workplace: Workplace, chat_server: ChatServer, said: str, problems: int
-) -> None:
-    chat_server.answer = says(said)
-    found = served(workplace, chat_server, **{"referee.form": "schema"})
-    assert len(found) == problems
-    assert all("Set referee.form: text" in one for one in found)
-    sent = [call.body.get("response_format") for call in chat_server.calls]
-    assert sent.count(None) == len(sent) - 1
 
 
 def test_what_the_gates_of_generation_need_is_looked_for(workplace: Workplace) -> None:

@@ -199,7 +199,7 @@ def test_the_tutorial_of_ones_own_is_walked_from_top_to_bottom(tmp_path: Path) -
         roles = ("teacher", "referee", "generator")
         mine.edit({f"{role}.base_url": url for role in roles})
         mine.edit({f"{role}.model": "oracle-1" for role in roles})
-        mine.edit({**SMALL, "student.model": str(tmp_path / "student")})
+        mine.edit({**SMALL, "student.model": str(tmp_path / "student"), "tune.max_length": 128})
         mine.commit()
         told = follow(mine, lines[1:], OPENAI_API_KEY="a-key-of-the-test")
     assert "$" in told["lion plan"]

@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.config.settings import Settings
-from lion.pipeline.checks import endpoints
+from lion.pipeline.checks import endpoint_rehearsal
 from lion.pipeline.checks.offline import offline_problems, refuse
 from lion.pipeline.checks.repository import repository_problems
 from lion.reporting import input_rows
@@ -17,7 +17,7 @@ from lion.reporting import input_rows
 def check_command(offline: bool, rows: int | None) -> None:
     """Find what would stop a run, before anything is spent or removed.
 
-    Asks each endpoint one short question, which costs one paid call each; --offline asks none.
+    Asks each role one question as its stage does, a paid call each; --offline asks none.
 
     \b
     lion check
@@ -35,6 +35,6 @@ def checked_settings(offline: bool) -> Settings:
     settings = project.load_settings()
     problems = [*offline_problems(settings), *repository_problems()]
     if not problems and not offline:
-        problems = endpoints.probe_endpoints(settings)
+        problems = endpoint_rehearsal.probe_endpoints(settings)
     refuse(problems, "\nNothing was spent or removed.")
     return settings

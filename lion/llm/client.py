@@ -109,7 +109,7 @@ class LLMClient:
             self._runner.run(self._sender.send(queue, wanted, self._advance))
 
     def probe(self, request: Request) -> Outcome:
-        """Send one request past the ledger, without a retry."""
+        """Send one request past the ledger, without a retry. Thoughts in its content are left."""
         endpoint = self.endpoint
         with console.waiting(f"waiting for {endpoint.model} at {endpoint.base_url} to answer"):
             return self._runner.run(self._sender.probe(self._prepare(request)))

@@ -6,6 +6,7 @@ One request is `request_runner`'s, one call `transport`'s, the rate `rate_limit`
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,12 +78,15 @@ class Sender:
         await self._transport.close()
 
     async def probe(self, request: PreparedRequest) -> Outcome:
-        """Send one request, once."""
+        """Send one request, once; its latency is in `usage`."""
         self.usage.calls += 1
+        self._transport.open()  # a server of our own starts, which is no latency
+        started = time.monotonic()
         try:
             raw, _ = await self._transport.send(request.body)
         except CallError as error:
             return error.failure
+        self.usage.count_call(time.monotonic() - started, None)
         return protocol.parse(raw)
 
     async def check_batch_api(self) -> None:

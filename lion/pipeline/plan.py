@@ -14,11 +14,12 @@ from lion.config import project
 from lion.config.settings import Endpoint, Generate, Mode, Settings
 from lion.discrimination.teacher_trial import TRIAL_ROWS
 from lion.llm.prices import Prices
-from lion.metrics.files import M, RunRecord
+from lion.metrics.files import M
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
 from lion.metrics.units import RoleUsage
-from lion.pipeline import dvc_project
+from lion.pipeline import dvc_project, endpoint_pace
+from lion.pipeline.endpoint_pace import PaceBasis
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
@@ -33,7 +34,6 @@ _CAP = 1024  # tokens, where `request` sets none
 _WORDS = 60  # tokens of an instruction that is not generated yet
 _WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
-_SECONDS = 3.0  # of a call, before any was made
 
 Basis = Literal["measured", "estimated"]
 Reckoned = Literal["exactly", "about", "at_most"]
@@ -46,7 +46,7 @@ class Need:
     `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
     earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
     from params; `about` if they follow from earlier iterations. `seconds` of batches are an upper
-    bound: a day each, one after the other.
+    bound: a day each, one after the other; of live calls, `pace` is where they come from.
     """
 
     stage: str
@@ -60,6 +60,7 @@ class Need:
     nanodollars: int | None
     seconds: float
     mode: Mode = "live"
+    pace: PaceBasis = "assumed"
 
 
 _Asking = tuple[str, str, int]  # stage, role, calls
@@ -275,6 +276,8 @@ def _need(
     rounds = _rounds(settings, stage, calls)
     mode = _mode(settings, role, ceil(calls / max(1, rounds)))
     rates = prices.rates(endpoint, batch=mode == "batch")
+    measured = completion if basis == "measured" else None
+    each, pace = endpoint_pace.call_seconds(settings, role, endpoint, measured)
     return Need(
         stage=stage,
         role=role,
@@ -285,8 +288,9 @@ def _need(
         completion_tokens=usage.completion,
         basis=basis,
         nanodollars=None if rates is None else rates.cost(usage),
-        seconds=rounds * _DAY if mode == "batch" else _duration(settings, calls, usage),
+        seconds=rounds * _DAY if mode == "batch" else _duration(settings, calls, usage, each),
         mode=mode,
+        pace=pace,
     )
 
 
@@ -351,26 +355,15 @@ def _usage_so_far(settings: Settings, role: str, *, bootstraps: bool) -> Iterato
                 yield used
 
 
-def _duration(settings: Settings, calls: int, usage: Usage) -> float:
-    """Return the seconds that so many calls take at the limits of params."""
+def _duration(settings: Settings, calls: int, usage: Usage, each: float) -> float:
+    """Return the seconds of so many calls of `each` seconds at the limits of params."""
     api = settings.api
-    paces = [calls * _latency(settings) / api.concurrency]
+    paces = [calls * each / api.concurrency]
     if api.requests_per_minute:
         paces.append(60 * calls / api.requests_per_minute)
     if api.tokens_per_minute:
         paces.append(60 * (usage.prompt + usage.completion) / api.tokens_per_minute)
     return max(paces)
-
-
-def _latency(settings: Settings) -> float:
-    """Return the median seconds of a call so far, or a default."""
-    seconds, stale = [], StaleOutputs.of_workspace()
-    for name in (project.BASE, *settings.iterations):
-        for stage in ("bootstrap", "teach", "review", "generate", "evaluate"):
-            record = stale.read_current(project.run_record(f"{stage}@{name}"), RunRecord)
-            clients = [] if record is None else record.asked.values()
-            seconds += [client.p50_seconds for client in clients if client.p50_seconds]
-    return sorted(seconds)[len(seconds) // 2] if seconds else _SECONDS
 
 
 def _base_rows(settings: Settings) -> int:

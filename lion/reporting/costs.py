@@ -20,6 +20,7 @@ from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline.checks.student import DiskNeed
+from lion.pipeline.endpoint_pace import ASSUMED_SECONDS, PaceBasis
 from lion.pipeline.plan import Need
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting.table import dollars
@@ -78,10 +79,30 @@ def plan_table(
         "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
         "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
         "asked only where the first calls for it. Replies in the ledger are free. min: of asking, "
-        "of batches the most that they take; the student's own minutes come on top.",
+        "of batches the most that they take; the student's own minutes come on top. "
+        f"{_pace_sentence(needs)}",
         style="dim",
     )
     return Group(table, spending, advice)
+
+
+_PACES: Mapping[PaceBasis, str] = {
+    "runs": "as in earlier runs",
+    "check": "as `lion check` measured it",
+    "assumed": f"assumed to be {ASSUMED_SECONDS:g} s (`lion check` measures a server's)",
+}
+
+
+def _pace_sentence(needs: Sequence[Need]) -> str:
+    """Return where the seconds of a call come from, by role."""
+    roles: dict[PaceBasis, list[str]] = {}
+    for need in needs:
+        if need.mode == "live" and need.role not in roles.setdefault(need.pace, []):
+            roles[need.pace].append(need.role)
+    parts = [
+        f"{words} for {', '.join(roles[pace])}" for pace, words in _PACES.items() if roles.get(pace)
+    ]
+    return f"A call's time: {'; '.join(parts)}." if parts else ""
 
 
 def plan_as_json(needs: Sequence[Need]) -> str:
