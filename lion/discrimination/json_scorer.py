@@ -107,7 +107,7 @@ def same_json(answer: str, expected: str) -> bool | None:
     return problem is None and _exact(value, right)
 
 
-def schema_validity(option: str) -> Validity:
+def schema_check(option: str) -> Validity:
     """Return the function that says what a schema has against a value. Raises SettingsError."""
     import jsonschema  # slow to import, and few exams need it
     import referencing

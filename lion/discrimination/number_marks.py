@@ -59,7 +59,7 @@ _NAMED_DATE = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def reference(expected: str) -> Readings | str:
+def expected_readings(expected: str) -> Readings | str:
     """Return the readings of the value that `expected` is, or why it is none.
 
     What it marks as its answer counts, as a solution behind `####` or in a box; else all of it,
@@ -193,7 +193,7 @@ def _named(match: re.Match[str]) -> Value:
 # --- answers -----------------------------------------------------------------------------------
 
 
-def given(answer: str, kind: Kind) -> Readings | None:
+def answer_readings(answer: str, kind: Kind) -> Readings | None:
     """Return the readings of the value that `answer` comes to; None where it has none.
 
     For a number the last value of the answer, whatever its kind; for another kind its last value

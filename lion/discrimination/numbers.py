@@ -29,7 +29,7 @@ class Value:
     parts: tuple[Fraction, ...]
     unit: Unit | None = None
 
-    def same(self, other: "Value", tolerance: Fraction = Fraction(0)) -> bool:
+    def equals(self, other: "Value", tolerance: Fraction = Fraction(0)) -> bool:
         """Say whether both are the same; symmetric. `tolerance` is in the unit of `other`.
 
         Units are compared where both have one, and converted exactly: 5 km is 5000 m, 50 % is 50.

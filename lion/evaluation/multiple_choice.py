@@ -87,7 +87,7 @@ def read_exams(exams: Exams) -> list[Item]:
     return [item for folder in exams.folders for item in official_exams.read_items(Path(folder))]
 
 
-def take(
+def take_exams(
     items: Sequence[Item],
     *,
     student: Path,

@@ -58,7 +58,7 @@ class ParentChoice:
             and self._descendants[self._seed_of(parent.id)] >= max_descendants
         )
 
-    def count(self, child: str, parent: str, by: int = 1) -> None:
+    def count_child(self, child: str, parent: str, by: int = 1) -> None:
         """Count a kept child, or take it back with `by` = -1."""
         self._seeds[child] = self._seed_of(parent)
         self._children[parent] += by
@@ -195,7 +195,7 @@ class GeneratedPool:
             self.funnel["hard" if row.origin == "hard" else "easy"].update(
                 {why.reason: 1, "kept": -1}
             )
-            self.choice.count(row.id, parent, -1)
+            self.choice.count_child(row.id, parent, -1)
             text = variable_part(row.messages, self.task)
             self.dropped.append(Dropped("generate", why.reason, parent, text, why.detail))
         self.kept = [row for row in self.kept if row.id not in rejected]
@@ -227,7 +227,7 @@ class GeneratedPool:
         result = self.filter.admit(instruction.id, variable_part(messages, self.task))
         if not isinstance(result, Accepted):
             return Dropped("generate", result.reason, parent.id, text, result.detail)
-        self.choice.count(instruction.id, parent.id)
+        self.choice.count_child(instruction.id, parent.id)
         kept = replace(labelled(instruction), nearest=result.nearest, closest=result.closest)
         self.kept.append(kept)
         return kept

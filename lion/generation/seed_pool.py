@@ -124,7 +124,9 @@ def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:
     Each item once, with the text of its file. Raises DataError.
     """
     items: dict[str, Instruction] = {}
-    official = [path for folder in exams.folders for path in official_exams.files(Path(folder))]
+    official = [
+        path for folder in exams.folders for path in official_exams.official_files(Path(folder))
+    ]
     for path in [*map(Path, settings.against), *official]:
         for row in _read(path, "error", "")[0]:
             item = _instruction(row, "exam")

@@ -166,7 +166,7 @@ class Decoder:
         return WrittenAnswer(text, reason, scores)
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
     """A layer's keys and values in tensors that are allocated once, for `room` tokens.
 
     transformers' dynamic layer concatenates: it copies the whole cache at every token, which costs
@@ -272,7 +272,7 @@ def _cache(config: Any, room: int) -> DynamicCache:
     """Return a cache for rows of at most `room` tokens; sliding and recurrent layers stay as is."""
     cache = DynamicCache(config=config)
     cache.layers = [
-        RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lion.metrics.files import Happened
+from lion.metrics.files import CallStats
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Usage
 
@@ -46,9 +46,9 @@ class UsageStats:
             replies_without_usage=self.replies_without_usage,
         )
 
-    def happened(self) -> Happened:
+    def call_stats(self) -> CallStats:
         """Return what really happened, for the record of the run."""
-        return Happened(
+        return CallStats(
             needed=self.needed,
             hits=self.hits,
             calls=self.calls,

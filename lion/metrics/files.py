@@ -45,7 +45,7 @@ def read_if(path: Path, kind: type[M]) -> M | None:
 _LATEST = ("needed", "p50_seconds", "p90_seconds", "p99_seconds")
 
 
-class Happened(Metrics, frozen=True):
+class CallStats(Metrics, frozen=True):
     """What asking in a role did: see `lion.llm.usage.UsageStats`. Latencies are of one call."""
 
     needed: int
@@ -80,4 +80,4 @@ class RunRecord(Metrics, frozen=True):
     finished: bool
     exit_code: int
     seconds: float
-    asked: dict[str, Happened]
+    asked: dict[str, CallStats]

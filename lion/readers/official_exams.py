@@ -114,11 +114,13 @@ def read_items(folder: Path) -> list[Item]:
     """
     readers = dict(_READERS.values())
     return [
-        item for path in files(folder) for item in readers[path.suffix.lstrip(".")](path, path.stem)
+        item
+        for path in official_files(folder)
+        for item in readers[path.suffix.lstrip(".")](path, path.stem)
     ]
 
 
-def files(folder: Path) -> list[Path]:
+def official_files(folder: Path) -> list[Path]:
     """Return the official files in `folder`. Raises DataError where there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
