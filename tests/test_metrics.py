@@ -325,7 +325,7 @@ def test_a_run_that_goes_on_counts_what_the_one_before_did() -> None:
     """Latencies, and what the inputs need, are those of the later run."""
     before, now = sample(CallStats), replace(sample(CallStats), calls=4, p50_seconds=2.0, needed=9)
     assert isinstance(before, CallStats) and isinstance(now, CallStats)
-    both = now.after(before)
+    both = now.add_earlier(before)
     assert (both.calls, both.seconds, both.p50_seconds, both.needed) == (5, 1.0, 2.0, 9)
     latest = {"needed", "p50_seconds", "p90_seconds", "p99_seconds"}
     assert all(

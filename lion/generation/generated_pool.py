@@ -59,7 +59,7 @@ class ParentChoice:
         )
 
     def count_child(self, child: str, parent: str, by: int = 1) -> None:
-        """Count a kept child, or take it back with `by` = -1."""
+        """Count a kept child of a parent and of its seed (ids); `by` = -1 takes it back."""
         self._seeds[child] = self._seed_of(parent)
         self._children[parent] += by
         self._descendants[self._seeds[child]] += by

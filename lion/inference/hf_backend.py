@@ -199,7 +199,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # trans
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep only the rows of `indices`."""
+        """Keep only the rows `indices` of the batch, as transformers asks of a cache layer."""
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
         end = self._length
         self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]

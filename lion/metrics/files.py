@@ -46,7 +46,10 @@ _LATEST = ("needed", "p50_seconds", "p90_seconds", "p99_seconds")
 
 
 class CallStats(Metrics, frozen=True):
-    """What asking in a role did: see `lion.llm.usage.UsageStats`. Latencies are of one call."""
+    """Counts of the calls in one role during one run; `lion.llm.usage.UsageStats` defines them.
+
+    The percentiles are latencies of single calls.
+    """
 
     needed: int
     hits: int
@@ -62,11 +65,14 @@ class CallStats(Metrics, frozen=True):
     p90_seconds: float
     p99_seconds: float
 
-    def after(self, before: Self) -> Self:
-        """Return both together; latencies, and what the inputs need, are those of the later run."""
+    def add_earlier(self, earlier: Self) -> Self:
+        """Return the sum of this run and an earlier one that was interrupted.
+
+        `needed` and the latencies are not summed: they are those of this run.
+        """
         return type(self)(
             **{
-                name: getattr(self, name) + (0 if name in _LATEST else getattr(before, name))
+                name: getattr(self, name) + (0 if name in _LATEST else getattr(earlier, name))
                 for name in self.__struct_fields__
             }
         )

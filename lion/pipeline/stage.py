@@ -79,7 +79,7 @@ class Disk:
 class Work:
     """One run of one stage: its iteration ("0" is the base), settings and paths.
 
-    `call_stats` records what its clients really did, by role.
+    `call_stats` counts the calls of its clients, by role.
     """
 
     stage: str
@@ -226,7 +226,7 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         if before is not None and not before.finished:
             seconds += before.seconds
             happened = before.asked | {
-                role: now.after(before.asked[role]) if role in before.asked else now
+                role: now.add_earlier(before.asked[role]) if role in before.asked else now
                 for role, now in happened.items()
             }
         metrics_files.write_metrics(path, RunRecord(not code, code, seconds, happened))

@@ -121,7 +121,10 @@ def read_items(folder: Path) -> list[Item]:
 
 
 def official_files(folder: Path) -> list[Path]:
-    """Return the official files in `folder`. Raises DataError where there are none."""
+    """Return the files of BBH and AGIEval in `folder`, by their official names.
+
+    Raises DataError if the folder has none.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
     paths = [

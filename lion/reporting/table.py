@@ -112,7 +112,11 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
 
 
 def run_warnings(lines: Sequence[IterationMetrics]) -> list[str]:
-    """Return warnings: noisy verdicts, iterations that stopped, quality that did not rise."""
+    """Return the warnings below the table, a sentence each.
+
+    A weak teacher, too few exam rows, noisy verdicts, stopped iterations, quality that did not
+    rise.
+    """
     by_name = {line.iteration: line for line in lines}
     sentences = [*_poor_teacher(lines), *_too_few_rows(lines)]
     for line in lines:
