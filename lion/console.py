@@ -150,9 +150,9 @@ def waiting(sentence: str | Callable[[], str]) -> Iterator[None]:
 
 
 def say(sentence: str) -> None:
-    """Write one line to stderr: it may hold what a model wrote, so it is no markup and inert.
+    """Write one line to stderr, without markup and control characters: a model may have written it.
 
-    A closed stderr is passed over: it must not end what is at work.
+    A closed stderr is ignored, so that it never ends a run.
     """
     with suppress(OSError):
         stderr.print(inert(sentence), markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
-from lion.conversations import TaskTemplate, child, variable_part
+from lion.conversations import TaskTemplate, child_conversation, variable_part
 from lion.errors import DataError
 from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Accepted, CandidateFilter, Draw
@@ -156,7 +156,7 @@ class GeneratedPool:
 
     def compared(self, draw: Draw[Kind, Instruction], candidate: str) -> str:
         """Return the text of a candidate that is compared with others."""
-        messages = child(draw.source.messages, candidate, self.task)
+        messages = child_conversation(draw.source.messages, candidate, self.task)
         return candidate if messages is None else variable_part(messages, self.task)
 
     def add_reply(self, draw: Draw[Kind, Instruction], candidates: Sequence[str | Dropped]) -> int:
@@ -210,7 +210,7 @@ class GeneratedPool:
     def _filtered(self, kind: Kind, parent: Instruction, text: str) -> Instruction | Dropped:
         if self.wanted(kind) <= 0:
             return Dropped("generate", "surplus", id=parent.id, text=text)
-        messages = child(parent.messages, text, self.task)
+        messages = child_conversation(parent.messages, text, self.task)
         if messages is None:
             return Dropped("generate", "shape", id=parent.id, text=text)
         try:

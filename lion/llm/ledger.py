@@ -300,7 +300,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run what a block writes, here and through the methods, as one. Raises AskError."""
+        """Run a block, and all methods called in it, in one transaction. Raises AskError."""
         with self._writing(), self._transaction():
             self._joined = True
             try:
