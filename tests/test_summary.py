@@ -228,7 +228,7 @@ def test_the_referees_part_of_an_accepted_hard_instruction_is_told(
     asked = raw(run, "metrics/1/review.json")["referee"]["requests"]
     hard = raw(run, "metrics/1/generate.json")["hard"]["kept"]
     text = " ".join(shown(lines, 200).split())
-    assert f"for each of {hard} hard instructions accepted {asked / hard:.2f} reviews," in text
+    assert f"each of the {hard} accepted hard instructions took {asked / hard:.2f} reviews," in text
     assert "free; agreement with judging all in both orders 100.0 %" in text
 
 

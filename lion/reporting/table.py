@@ -40,8 +40,8 @@ N = TypeVar("N", int, float)
 
 
 _TOKENS = (
-    "tokens: of the replies that each iteration used; `lion costs` counts a reply once that "
-    "several used"
+    "tokens: of the replies that each iteration used. `lion costs` counts a reply once, also if "
+    "several iterations used it"
 )
 
 
@@ -206,8 +206,9 @@ def _trusted(iteration: str, judge: Judge) -> str:
     length = DASH if judge.length_correlation is None else f"{judge.length_correlation:+.2f}"
     return (
         f"referee in {iteration}: {share(judge.flip_share)} flip with the order, first place "
-        f"{judge.position_bias_points:+.2f}, ties {share(judge.tie_share)}, length {length}, noise "
-        f"{judge.noise_points:.2f}, {share(judge.within_share)} of the verdicts within it"
+        f"{judge.position_bias_points:+.2f} points, ties {share(judge.tie_share)}, "
+        f"length {length}, noise {judge.noise_points:.2f} points, {share(judge.within_share)} of the verdicts "
+        "within it"
     )
 
 
@@ -254,8 +255,8 @@ def judging(lines: Sequence[IterationMetrics]) -> list[str]:
     if agreement is not None:
         agree = f"{agree}{_between(_bounds(agreement), 100)}"
     return [
-        f"judging: {requests:,} reviews, {tokens:,} tokens; for each of {hard:,} hard instructions "
-        f"accepted {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
+        f"judging: {requests:,} reviews, {tokens:,} tokens; each of the {hard:,} accepted hard "
+        f"instructions took {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
         f"agreement with judging all in both orders {agree}"
     ]
 
