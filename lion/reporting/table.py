@@ -207,8 +207,8 @@ def _trusted(iteration: str, judge: Judge) -> str:
     return (
         f"referee in {iteration}: {share(judge.flip_share)} flip with the order, first place "
         f"{judge.position_bias_points:+.2f} points, ties {share(judge.tie_share)}, "
-        f"length {length}, noise {judge.noise_points:.2f} points, {share(judge.within_share)} of the verdicts "
-        "within it"
+        f"length {length}, noise {judge.noise_points:.2f} points, "
+        f"{share(judge.within_share)} of the verdicts within it"
     )
 
 
