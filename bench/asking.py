@@ -101,7 +101,7 @@ def ours(
         seconds = time.monotonic() - began
         assert sum(isinstance(one, Reply) for one in outcomes) + client.usage.failed == count
         account = {
-            **asdict(client.usage.happened()),
+            **asdict(client.usage.call_stats()),
             **asdict(client.usage.versioned()),
             "asking": seconds,
         }

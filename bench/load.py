@@ -79,7 +79,7 @@ def client(options: argparse.Namespace) -> None:
         ):
             outcomes = opened.complete_each(Questions(count))
             answered = sum(isinstance(one, Reply) for one in outcomes)
-            kept, account = ledger.count(), opened.usage.happened()
+            kept, account = ledger.count(), opened.usage.call_stats()
     first, half, last = (marks[max(1, count // 10) * tenth] for tenth in (1, 5, 10))
     print(f"{answered:,} answered, {kept:,} in the ledger, {account.calls:,} calls")
     print(f"memory: {first:.0f} MB after a tenth, {half:.0f} after half, {last:.0f} after all")

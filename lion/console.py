@@ -150,9 +150,9 @@ def waiting(sentence: str | Callable[[], str]) -> Iterator[None]:
 
 
 def say(sentence: str) -> None:
-    """Write one line to stderr: it may hold what a model wrote, so it is no markup and inert.
+    """Write one line to stderr, without markup and control characters: a model may have written it.
 
-    A closed stderr is passed over: it must not end what is at work.
+    A closed stderr is ignored, so that it never ends a run.
     """
     with suppress(OSError):
         stderr.print(inert(sentence), markup=False, soft_wrap=True)
@@ -166,10 +166,11 @@ def _explain(message: str, advice: str) -> None:
 
 @contextmanager
 def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[None]:
-    """Turn a LionError into its message and exit code; what is unforeseen keeps its traceback.
+    """Print the message of a LionError and exit with its code; other errors keep their traceback.
 
-    So are a full disk and a folder that may not be written, wherever they are met. `exit_code`
-    replaces the error's own, for a command whose codes mean something else.
+    A full disk and missing file permissions are reported in the same way, also if a library raises
+    them as its own error. `advice` is a last sentence for the user. `exit_code` replaces the
+    error's own, for a command whose codes mean something else.
     """
     try:
         yield

@@ -198,8 +198,13 @@ def shape_of(messages: Sequence[Message], task: TaskTemplate | None) -> TaskTemp
     return TaskTemplate.of(messages)
 
 
-def child(parent: Sequence[Message], reply: str, task: TaskTemplate | None) -> list[Message] | None:
-    """Return the conversation of a generator's reply to `parent`, or None: it has another shape."""
+def child_conversation(
+    parent: Sequence[Message], reply: str, task: TaskTemplate | None
+) -> list[Message] | None:
+    """Return the new conversation in a generator's reply, in the shape of its parent.
+
+    Returns None if the reply does not have that shape.
+    """
     shape = shape_of(parent, task)
     values = shape.parse(reply)
     return None if values is None else shape.render(values)

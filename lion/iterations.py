@@ -90,7 +90,7 @@ class Likelihoods:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class IterationMetrics:
     """One iteration's figures; None where there is none (yet).
 
     `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
@@ -190,7 +190,7 @@ class _Artifacts:
         return _summed(parts)
 
 
-def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Line]:
+def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[IterationMetrics]:
     """Return the base's line, then one per iteration (name: predecessor), in their order.
 
     `read` reads the workspace's files by default.
@@ -199,7 +199,7 @@ def lines(iterations: Mapping[str, str], read: Read = files.read_if) -> list[Lin
     return [_line(name, previous, read) for name, previous in everything.items()]
 
 
-def _line(name: str, previous: str | None, read: Read) -> Line:
+def _line(name: str, previous: str | None, read: Read) -> IterationMetrics:
     artifacts = _Artifacts.of(name, read)
     split, generate, evaluate = artifacts.split, artifacts.generate, artifacts.evaluate
     certificate = artifacts.certificate
@@ -207,7 +207,7 @@ def _line(name: str, previous: str | None, read: Read) -> Line:
     used = usage_by_role(name, read)
     tokens = {role: sum(usage.tokens for usage in parts) for role, parts in used.items()}
     funnels = None if generate is None else generate.funnels.values()
-    return Line(
+    return IterationMetrics(
         iteration=name,
         previous=previous,
         train_pool=_train_pool(name, artifacts),
@@ -369,6 +369,6 @@ def _happened(records: Sequence[RunRecord], name: str) -> int | None:
     return sum(getattr(part, name) for part in usages) if records else None
 
 
-def as_json(lines: list[Line]) -> str:
+def as_json(lines: list[IterationMetrics]) -> str:
     """Return the lines as one JSON array, for scripts."""
     return json.dumps(msgspec.to_builtins(lines), indent=2)

@@ -71,7 +71,7 @@ def accuracy_by_category(
 ) -> dict[str, Estimate]:
     """Return the accuracy of each category, in alphabetical order, from (category, mark) rows.
 
-    Rows without a category or a mark do not count; a category of none but those is absent.
+    Rows without a category or a mark are ignored. A category without a marked row is left out.
     """
     marks = _by_category(rows)
     estimates = {category: accuracy(marks[category], confidence) for category in sorted(marks)}

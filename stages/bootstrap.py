@@ -65,7 +65,7 @@ def _seeds(
     tokens = quality.token_counter(settings.quality, settings.student)
     rows, flawed = seed_pool.usable(rows, settings.quality, tokens, task)
     guard = decontamination.guard(exams, settings.decontaminate, task)
-    clean, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)
+    clean, leaked = seed_pool.split_contaminated(rows, guard, settings.seed.on_contaminated, task)
     labelled = _labelled(entry, task)
     seeds = [
         BootstrappedTask(row.id, row.messages, row.id in labelled, (), row.category, row.expected)

@@ -14,7 +14,7 @@ def main(work: stage.Work) -> str:
     settings = work.settings
     items = multiple_choice.read_exams(settings.exams)
     with console.progress(f"examine@{work.iteration}: student") as update:
-        taken = multiple_choice.take(
+        taken = multiple_choice.take_exams(
             items,
             student=work.data("student"),
             settings=settings.student,

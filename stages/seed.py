@@ -26,7 +26,7 @@ def main(work: stage.Work) -> str:
     exam += seed_pool.certify_rows(settings.exam, exam, task)
     further = seed_pool.further_exams(settings.decontaminate, settings.exams)
     guard = decontamination.guard([*exam, *further], settings.decontaminate, task)
-    pool, leaked = seed_pool.clean(rows, guard, settings.seed.on_contaminated, task)
+    pool, leaked = seed_pool.split_contaminated(rows, guard, settings.seed.on_contaminated, task)
     dropped += flawed + leaked
     pool = [topic_labels.labelled(row) for row in pool]
     jsonl.write(work.data("train_pool.jsonl"), pool)

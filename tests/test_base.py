@@ -186,12 +186,12 @@ def test_a_base_row_that_gives_an_exam_question_away_is_seen(settings: Settings)
     exam = [row("How many legs has a spider of the desert?", "exam")]
     pool = [row("Why?"), row("Tell me: how many legs has a spider of the desert, please")]
     against = guard(exam, settings.decontaminate)
-    kept, leaked = seed_pool.clean(pool, against, "drop")
+    kept, leaked = seed_pool.split_contaminated(pool, against, "drop")
     assert kept == pool[:1]
     assert [(one.reason, one.id) for one in leaked] == [("contaminated", pool[1].id)]
     assert exam[0].id in (leaked[0].detail or "")
     with pytest.raises(DataError, match=rf"{pool[1].id} meets exam {exam[0].id}") as caught:
-        seed_pool.clean(pool, against, "error")
+        seed_pool.split_contaminated(pool, against, "error")
     assert "seed.on_contaminated: drop" in str(caught.value)
 
 
@@ -208,7 +208,7 @@ def test_further_exams_keep_their_items_out(configure: Configure, tmp_path: Path
         ("generic", "exam"),
     ]
     pool = [row("Say: how do I learn to play the organ?"), row("Is a spider of the desert a bug?")]
-    kept, leaked = seed_pool.clean(pool, guard(found, settings.decontaminate), "drop")
+    kept, leaked = seed_pool.split_contaminated(pool, guard(found, settings.decontaminate), "drop")
     assert kept == pool[1:]
     assert found[1].id in (leaked[0].detail or "")
     broken = write_rows(tmp_path / "broken.jsonl", [asked, "{"])
@@ -234,7 +234,7 @@ def test_the_embedded_pool_and_exam_do_not_meet(configure: Configure) -> None:
     settings = configure({"seed.size": 400, "exam.size": 100})
     pool, dropped = seed_pool.base_pool(settings.seed, 0)
     rest, exam = seed_pool.base_exam(settings.exam, settings.seed, 0, pool)
-    kept, leaked = seed_pool.clean(rest, guard(exam, settings.decontaminate), "error")
+    kept, leaked = seed_pool.split_contaminated(rest, guard(exam, settings.decontaminate), "error")
     assert (len(kept), len(exam), dropped, leaked) == (400, 100, [], [])
     for one in exam:
         task = task_families.solve(one.messages[0]["content"])
@@ -319,7 +319,7 @@ def test_rows_of_a_declared_task_bring_its_fields_alone(
     exam_settings = settings.exam.model_copy(update={"file": None})
     pool, exam = seed_pool.base_exam(exam_settings, seed, 0, rows, task)
     rules = settings.decontaminate.model_copy(update={"ngram": 13})
-    kept, leaked = seed_pool.clean(pool, guard(exam, rules, task), "drop", task)
+    kept, leaked = seed_pool.split_contaminated(pool, guard(exam, rules, task), "drop", task)
     assert (len(kept), len(leaked), len(exam)) == (40, 0, 20)
     assert exam[0].expected == '{"label": "defect"}'
     bare = [row.messages[0]["content"] for row in pool]

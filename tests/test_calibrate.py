@@ -268,12 +268,12 @@ def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:
     found = lines({"1": "0"})
     (told,) = table.trusted(found)
     assert told.startswith(
-        "referee in 1: 100.0 % flip with the order, first place +1.00, ties 0.0 %"
+        "referee in 1: 100.0 % flip with the order, first place +1.00 points, ties 0.0 %"
     )
     assert "noise 0.00, 0.0 % of the verdicts within it" in told
-    assert not [note for note in table.notes(found) if "noise" in note]
+    assert not [note for note in table.run_warnings(found) if "noise" in note]
     judge = found[1].judge
     assert judge is not None
     swamped = replace(found[1], judge=replace(judge, noise_points=1.5, within_share=0.6))
-    (note,) = [note for note in table.notes([found[0], swamped]) if "noise" in note]
+    (note,) = [note for note in table.run_warnings([found[0], swamped]) if "noise" in note]
     assert "swamps the verdicts of iteration 1: 60.0 % of the gaps lie within 1.50" in note

@@ -16,7 +16,7 @@ from lion.discrimination.verdicts import (
     audit,
     contradictions,
     measures,
-    selected,
+    selection_verdicts,
     stop_reason,
     verdicts,
 )
@@ -155,7 +155,9 @@ def selection(identity: str, basis: Basis = "one_order", **changes: Any) -> Sele
 def test_one_order_decides_where_it_alone_was_asked() -> None:
     """Its gap is that order's; the weight is passed on, and what is missing is undecided."""
     rows = [*reviews("a", (9, 9), (9, 5))[1:], unread("b", "student_first", "no_scores")]
-    found = selected([selection("a", weight=3.0), selection("b"), selection("c")], rows, 1.0)
+    found = selection_verdicts(
+        [selection("a", weight=3.0), selection("b"), selection("c")], rows, 1.0
+    )
     assert found[0] == Verdict("a", 9.0, 5.0, 4.0, "hard", None, "one_order", 3.0)
     assert [(row.gap, row.reason) for row in found[1:]] == [
         (None, "no_scores"),
@@ -165,7 +167,7 @@ def test_one_order_decides_where_it_alone_was_asked() -> None:
 
 def test_what_was_audited_is_judged_by_both_orders() -> None:
     rows = reviews("a", (9, 9), (9, 5))
-    (found,) = selected([selection("a", audited=True)], rows, 3.0)
+    (found,) = selection_verdicts([selection("a", audited=True)], rows, 3.0)
     assert (found.gap, found.difficulty, found.basis) == (2.0, "easy", "both_orders")
     assert audit([selection("a", audited=True)], rows, [found], 3.0) == Audit(1, 0, 1, 0)
 
@@ -195,12 +197,12 @@ def test_a_half_judged_instruction_is_treated_as_params_say() -> None:
         Review("a", "student_first", None, None, "no_scores", ""),
     ]
     selections = [Selection("a", "both_orders", "teacher_first")]
-    (undecided,) = selected(selections, rows, 1.0)
-    (decided,) = selected(selections, rows, 1.0, "one_order")
+    (undecided,) = selection_verdicts(selections, rows, 1.0)
+    (decided,) = selection_verdicts(selections, rows, 1.0, "one_order")
     assert (undecided.difficulty, undecided.gap) == ("undecided", None)
     assert (decided.difficulty, decided.gap, decided.basis) == ("hard", 3, "one_order")
     nothing = [replace(row, teacher_score=None, student_score=None, reason="x") for row in rows]
-    (still,) = selected(selections, nothing, 1.0, "one_order")
+    (still,) = selection_verdicts(selections, nothing, 1.0, "one_order")
     assert still.difficulty == "undecided"
 
 

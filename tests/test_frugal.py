@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lion.config import project
 from lion.config.settings import ReviewSettings as Rules
 from lion.discrimination import review
-from lion.discrimination.verdicts import measures, selected, verdicts
+from lion.discrimination.verdicts import measures, selection_verdicts, verdicts
 from lion.prompting import judge, templates
 from lion.prompting.protocol import Reply
 from lion.records.rows import ORDERS, Review, Selection, Verdict
@@ -62,7 +62,7 @@ def test_of_the_same_answer_full_judging_says_the_same(one: int, other: int, tex
     assert first == second
     reply = Reply(f"Score of Assistant 1: {one}\nScore of Assistant 2: {other}", "stop", "m", None)
     full = verdicts([judge.parse_review("a", order, reply) for order in ORDERS], 1.0)
-    unasked = selected([Selection("a", "same_answer", ORDERS[0])], [], 1.0)
+    unasked = selection_verdicts([Selection("a", "same_answer", ORDERS[0])], [], 1.0)
     assert (full[0].gap, full[0].difficulty) == (unasked[0].gap, unasked[0].difficulty)
     assert (unasked[0].teacher_mean, unasked[0].basis) == (None, "same_answer")
 

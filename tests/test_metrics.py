@@ -17,7 +17,7 @@ from lion.errors import DataError
 from lion.metrics import exams, files, judging, pools, units
 from lion.metrics import files as runs
 from lion.metrics.exams import EvaluateMetrics, HeadlineMetrics
-from lion.metrics.files import Happened, RunRecord
+from lion.metrics.files import CallStats, RunRecord
 from lion.metrics.judging import ReviewMetrics, SplitMetrics, Stop
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import UNITS, Embedded, Funnel, Metrics, RoleUsage
@@ -323,9 +323,9 @@ def test_an_embedder_that_is_an_endpoint_is_a_role() -> None:
 
 def test_a_run_that_goes_on_counts_what_the_one_before_did() -> None:
     """Latencies, and what the inputs need, are those of the later run."""
-    before, now = sample(Happened), replace(sample(Happened), calls=4, p50_seconds=2.0, needed=9)
-    assert isinstance(before, Happened) and isinstance(now, Happened)
-    both = now.after(before)
+    before, now = sample(CallStats), replace(sample(CallStats), calls=4, p50_seconds=2.0, needed=9)
+    assert isinstance(before, CallStats) and isinstance(now, CallStats)
+    both = now.add_earlier(before)
     assert (both.calls, both.seconds, both.p50_seconds, both.needed) == (5, 1.0, 2.0, 9)
     latest = {"needed", "p50_seconds", "p90_seconds", "p99_seconds"}
     assert all(

@@ -55,7 +55,7 @@ def test_the_student_is_asked_by_its_own_name_with_a_seed_a_row(
     assert {call.body["max_tokens"] for call in chat_server.calls} == {24}
     seeds = {call.body["seed"] for call in chat_server.calls}
     assert len(seeds) == len(ROWS)
-    assert work.happened["student"].calls == len(ROWS)
+    assert work.call_stats["student"].calls == len(ROWS)
     assert answers(work, folder, "1", 5) == given
     assert len(chat_server.calls) == len(ROWS), "the ledger has them"
     answers(work, folder, "1", 6)

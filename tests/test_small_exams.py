@@ -3,14 +3,16 @@
 from dataclasses import MISSING, fields
 from typing import Any
 
-from lion.iterations import Judge, Line
+from lion.iterations import IterationMetrics, Judge
 from lion.reporting import table
 
 
-def line(**figures: Any) -> Line:
+def line(**figures: Any) -> IterationMetrics:
     """Return an iteration of which nothing is known but `figures`."""
-    empty = {field.name: None for field in fields(Line) if field.default is MISSING}
-    return Line(**{**empty, "iteration": "1", "dropped": {}, "tokens_by_role": {}, **figures})
+    empty = {field.name: None for field in fields(IterationMetrics) if field.default is MISSING}
+    return IterationMetrics(
+        **{**empty, "iteration": "1", "dropped": {}, "tokens_by_role": {}, **figures}
+    )
 
 
 def judge(flip_share: float) -> Judge:
@@ -37,7 +39,7 @@ EXAM = {
 
 def test_an_exam_too_small_for_the_difference_says_how_many_rows_would_do() -> None:
     """Four times the half width: sixteen times the rows."""
-    (note,) = table.notes([line(**EXAM)])
+    (note,) = table.run_warnings([line(**EXAM)])
     assert note == (
         "An exam of 20 rows does not tell student 1 from its teacher: -5.0 points (-25.0 to 15.0). "
         "For a difference of that size about 320 rows are needed."
@@ -46,13 +48,15 @@ def test_an_exam_too_small_for_the_difference_says_how_many_rows_would_do() -> N
 
 def test_an_exam_that_is_large_enough_is_passed_over() -> None:
     for interval in ((-0.09, -0.01), None):
-        assert not table.notes([line(**EXAM | {"accuracy_share_difference_interval": interval})])
-    assert not table.notes([line(**EXAM | {"accuracy_share_difference": 0.0})])
+        assert not table.run_warnings(
+            [line(**EXAM | {"accuracy_share_difference_interval": interval})]
+        )
+    assert not table.run_warnings([line(**EXAM | {"accuracy_share_difference": 0.0})])
 
 
 def test_a_teacher_that_fails_the_exam_is_a_warning() -> None:
     figures = EXAM | {"teacher_accuracy_share": 0.0, "accuracy_share_difference_interval": (0.1, 1)}
-    (note,) = table.notes([line(**figures)])
+    (note,) = table.run_warnings([line(**figures)])
     assert note.startswith("The teacher itself is right in 0.0 % of the exam.")
 
 

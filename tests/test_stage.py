@@ -140,8 +140,8 @@ def test_what_a_client_did_is_recorded(workplace: Workplace, chat_server: ChatSe
     work = stage.Work("teach", "1", settings)
     with work.open("teacher", settings.teacher) as client:
         client.complete([Request(({"role": "user", "content": "a"},))])
-    assert work.happened["teacher"].calls == 1
-    assert work.happened["teacher"].needed == 1
+    assert work.call_stats["teacher"].calls == 1
+    assert work.call_stats["teacher"].needed == 1
     assert project.ledger().is_file()
 
 

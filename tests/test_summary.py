@@ -18,7 +18,7 @@ from running import Finished
 from lion import iterations
 from lion.config.settings import read_settings
 from lion.discrimination import scorers
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.metrics.judging import Audited
 from lion.reporting import table
 
@@ -33,7 +33,7 @@ def run(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def lines(run: Project) -> list[Line]:
+def lines(run: Project) -> list[IterationMetrics]:
     assert run.root.exists()
     return iterations.lines(ITERATIONS)
 
@@ -47,7 +47,7 @@ def weighted(rows: list[dict[str, Any]], values: list[float]) -> float:
     return fmean(values, [row["weight"] for row in rows])
 
 
-def test_the_figures_are_those_of_the_rows(run: Project, lines: list[Line]) -> None:
+def test_the_figures_are_those_of_the_rows(run: Project, lines: list[IterationMetrics]) -> None:
     """Counted and averaged anew from the pools, verdicts and answers."""
     base, first, _ = lines
     for line in (base, first):
@@ -67,7 +67,7 @@ def test_the_figures_are_those_of_the_rows(run: Project, lines: list[Line]) -> N
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_accuracies_are_the_mean_over_categories(
-    run: Project, lines: list[Line], place: int
+    run: Project, lines: list[IterationMetrics], place: int
 ) -> None:
     line = lines[place]
     scorer = read_settings(run.settings()).exam.scorer
@@ -82,7 +82,7 @@ def test_accuracies_are_the_mean_over_categories(
     assert low <= line.accuracy_share <= high <= 1
 
 
-def test_dropped_rows_are_counted_by_reason(run: Project, lines: list[Line]) -> None:
+def test_dropped_rows_are_counted_by_reason(run: Project, lines: list[IterationMetrics]) -> None:
     for line in lines[:2]:
         found = Counter(
             row["reason"]
@@ -104,7 +104,7 @@ def usages(run: Project, iteration: str) -> Iterator[dict[str, int]]:
                 yield part
 
 
-def test_requests_and_tokens_are_of_all_roles(run: Project, lines: list[Line]) -> None:
+def test_requests_and_tokens_are_of_all_roles(run: Project, lines: list[IterationMetrics]) -> None:
     for line in lines[:2]:
         found = list(usages(run, line.iteration))
         tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in found)
@@ -112,7 +112,7 @@ def test_requests_and_tokens_are_of_all_roles(run: Project, lines: list[Line]) -
         assert (line.requests, line.tokens) == (sum(one["requests"] for one in found), tokens)
 
 
-def test_what_happened_is_of_this_machine(run: Project, lines: list[Line]) -> None:
+def test_what_happened_is_of_this_machine(run: Project, lines: list[IterationMetrics]) -> None:
     records = [raw(run, f".lion/runs/{path.name}") for path in run.root.glob(".lion/runs/*@1.json")]
     asked = [part for record in records for part in record["asked"].values()]
     assert lines[1].calls == sum(part["calls"] for part in asked) > 0
@@ -131,10 +131,12 @@ def test_what_happened_elsewhere_is_unknown(
     assert "-" in cells(shown([line]))["all"]
 
 
-def test_an_iteration_that_has_not_run_is_there(lines: list[Line]) -> None:
+def test_an_iteration_that_has_not_run_is_there(lines: list[IterationMetrics]) -> None:
     """It has no figures but its names."""
     assert [line.iteration for line in lines] == ["0", "1", "2"]
-    known = {name for name in Line.__slots__ if getattr(lines[2], name) not in (None, {})}
+    known = {
+        name for name in IterationMetrics.__slots__ if getattr(lines[2], name) not in (None, {})
+    }
     assert known == {"iteration", "previous"}
 
 
@@ -143,17 +145,17 @@ def test_only_the_iterations_of_params_are_shown(run: Project) -> None:
     assert [line.iteration for line in iterations.lines({})] == ["0"]
 
 
-def test_json_has_every_figure(run: Project, lines: list[Line]) -> None:
+def test_json_has_every_figure(run: Project, lines: list[IterationMetrics]) -> None:
     rows = json.loads(iterations.as_json(lines))
     assert [row["iteration"] for row in rows] == ["0", "1", "2"]
-    assert set(rows[0]) == set(Line.__slots__)
+    assert set(rows[0]) == set(IterationMetrics.__slots__)
     interval = raw(run, "metrics/1/evaluate.json")["accuracy_interval"]
     assert rows[1]["accuracy_share_interval"] == [interval["low_share"], interval["high_share"]]
     assert rows[1]["reviews"]["audit"] == raw(run, "metrics/1/agreement.json")["audit"]
     assert rows[2]["quality_percent"] is None
 
 
-def shown(lines: list[Line], width: int = 80) -> str:
+def shown(lines: list[IterationMetrics], width: int = 80) -> str:
     console = Console(file=StringIO(), width=width, highlight=False)
     console.print(table.closing(lines))
     assert isinstance(console.file, StringIO)
@@ -165,7 +167,7 @@ def cells(text: str) -> dict[str, list[str]]:
     return {row[0]: row for row in rows if row}
 
 
-def test_the_table_shows_the_figures(run: Project, lines: list[Line]) -> None:
+def test_the_table_shows_the_figures(run: Project, lines: list[IterationMetrics]) -> None:
     evaluate, split = (raw(run, f"metrics/1/{name}.json") for name in ("evaluate", "split"))
     first = lines[1]
     assert first.asked and first.kept
@@ -183,20 +185,20 @@ def test_the_table_shows_the_figures(run: Project, lines: list[Line]) -> None:
     assert rows["2"][1:] == ["-"] * 10
 
 
-def test_a_total_of_which_a_part_is_unknown_is_unknown(lines: list[Line]) -> None:
+def test_a_total_of_which_a_part_is_unknown_is_unknown(lines: list[IterationMetrics]) -> None:
     assert cells(shown(lines))["all"][1] == "-"
     known = sum(line.calls or 0 for line in lines)
     assert cells(shown(lines[:2]))["all"][1] == f"{known:,}"
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_no_column_is_cut(lines: list[Line], width: int) -> None:
+def test_no_column_is_cut(lines: list[IterationMetrics], width: int) -> None:
     text = shown(lines, width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_large_figures_fit_a_terminal_of_80(lines: list[Line]) -> None:
+def test_large_figures_fit_a_terminal_of_80(lines: list[IterationMetrics]) -> None:
     """The paper's own run: 70,000 rows, 418,000 calls, hundreds of millions of tokens."""
     big = replace(lines[1], train_pool=6000, cache_pool=70_000, calls=418_000, tokens=456_789_012,
                   nanodollars=2 * 10**12, seconds=23_456.0)  # fmt: skip
@@ -205,7 +207,9 @@ def test_large_figures_fit_a_terminal_of_80(lines: list[Line]) -> None:
     assert "457 M" in text
 
 
-def test_the_headline_names_student_and_teacher(run: Project, lines: list[Line]) -> None:
+def test_the_headline_names_student_and_teacher(
+    run: Project, lines: list[IterationMetrics]
+) -> None:
     found = raw(run, "metrics/1/evaluate.json")
     share, interval = found["accuracy_share"], found["accuracy_interval"]
     told = table.headline(lines).plain
@@ -219,16 +223,18 @@ def test_the_headline_names_student_and_teacher(run: Project, lines: list[Line])
 
 
 def test_the_referees_part_of_an_accepted_hard_instruction_is_told(
-    run: Project, lines: list[Line]
+    run: Project, lines: list[IterationMetrics]
 ) -> None:
     asked = raw(run, "metrics/1/review.json")["referee"]["requests"]
     hard = raw(run, "metrics/1/generate.json")["hard"]["kept"]
     text = " ".join(shown(lines, 200).split())
-    assert f"for each of {hard} hard instructions accepted {asked / hard:.2f} reviews," in text
+    assert f"each of the {hard} accepted hard instructions took {asked / hard:.2f} reviews," in text
     assert "free; agreement with judging all in both orders 100.0 %" in text
 
 
-def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(lines: list[Line]) -> None:
+def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(
+    lines: list[IterationMetrics],
+) -> None:
     """Half of the verdicts rest on one order; all ten audited agree: Wilson's 72.2 % for them."""
     assert lines[1].reviews is not None
     for audited, told in (
@@ -241,17 +247,17 @@ def test_where_orders_were_left_out_the_agreement_follows_from_the_audit(lines: 
         assert text.endswith(f"agreement with judging all in both orders {told}")
 
 
-def test_where_quality_did_not_rise_it_is_said(lines: list[Line]) -> None:
+def test_where_quality_did_not_rise_it_is_said(lines: list[IterationMetrics]) -> None:
     base, first, _ = lines
     assert base.quality_percent is not None
     fell = replace(first, quality_percent=base.quality_percent - 1)
-    (note,) = [one for one in table.notes([base, fell]) if "Quality" in one]
+    (note,) = [one for one in table.run_warnings([base, fell]) if "Quality" in one]
     assert note.startswith(f"Quality did not rise in iteration 1: {base.quality_percent:.1f} to ")
     rose = replace(first, quality_percent=base.quality_percent + 1)
-    assert not [one for one in table.notes([base, rose]) if "Quality" in one]
+    assert not [one for one in table.run_warnings([base, rose]) if "Quality" in one]
 
 
-def test_where_the_loop_stopped_it_is_said(lines: list[Line]) -> None:
+def test_where_the_loop_stopped_it_is_said(lines: list[IterationMetrics]) -> None:
     stopped = replace(lines[1], stopped="nothing is hard")
     assert "Iteration 1 stopped: nothing is hard." in shown([lines[0], stopped], 200)
 
@@ -273,7 +279,7 @@ def test_money_that_is_not_known_is_not_called_zero(
     assert table.dollars(nanodollars, unpriced) == told
 
 
-def test_wasted_calls_are_told_where_there_are_any(lines: list[Line]) -> None:
+def test_wasted_calls_are_told_where_there_are_any(lines: list[IterationMetrics]) -> None:
     line = replace(lines[1], calls=200)
     assert "wasted" not in shown([line])
     lossy = replace(line, wasted=5, throttled=3, billed=2)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lion.config.settings import TaskSettings
-from lion.conversations import TaskTemplate, child, shape_of, variable_part
+from lion.conversations import TaskTemplate, child_conversation, shape_of, variable_part
 from lion.records.rows import Message, canonical_text, instruction_id
 
 PROMPT = (
@@ -100,9 +100,14 @@ def test_a_reply_is_read_by_its_keys(reply: str, values: dict[str, str] | None) 
 def test_a_child_keeps_the_roles_of_its_parent() -> None:
     """Also without a declaration: the system turn stays, the other turns are written anew."""
     alone: list[Message] = [{"role": "user", "content": "Sort $x."}]
-    assert child(alone, "Sort {y}.", None) == [{"role": "user", "content": "Sort {y}."}]
+    assert child_conversation(alone, "Sort {y}.", None) == [
+        {"role": "user", "content": "Sort {y}."}
+    ]
     prompted: list[Message] = [{"role": "system", "content": "Costs $5."}, *alone]
-    assert child(prompted, "Sort y.", None) == [prompted[0], {"role": "user", "content": "Sort y."}]
+    assert child_conversation(prompted, "Sort y.", None) == [
+        prompted[0],
+        {"role": "user", "content": "Sort y."},
+    ]
     turns: list[Message] = [
         prompted[0],
         {"role": "user", "content": "Hi"},
@@ -110,11 +115,11 @@ def test_a_child_keeps_the_roles_of_its_parent() -> None:
         {"role": "user", "content": "Bye"},
     ]
     reply = json.dumps({"user_1": "a", "assistant_1": "b", "user_2": "c"})
-    found = child(turns, reply, None)
+    found = child_conversation(turns, reply, None)
     assert found is not None
     assert [turn["role"] for turn in found] == [turn["role"] for turn in turns]
     assert [turn["content"] for turn in found] == ["Costs $5.", "a", "b", "c"]
-    assert child(turns, "Bye bye", None) is None
+    assert child_conversation(turns, "Bye bye", None) is None
 
 
 def test_a_row_of_another_task_keeps_its_own_shape() -> None:

@@ -27,7 +27,7 @@ def check_command(offline: bool, rows: int | None) -> None:
         if rows is not None:
             console.stdout.print(input_rows.first_rows(project.load_settings(), rows))
         checked_settings(offline)
-    console.say("nothing stands in the way")
+    console.say("all checks passed" + ("; no endpoint was asked" if offline else ""))
 
 
 def checked_settings(offline: bool) -> Settings:

@@ -111,7 +111,7 @@ def reasoning_command(
     with console.error_boundary():
         settings = project.load_settings()
         with console.progress("exam") as update:
-            taken = multiple_choice.take(
+            taken = multiple_choice.take_exams(
                 multiple_choice.read_exams(exams),
                 student=student,
                 settings=settings.student,

@@ -15,7 +15,7 @@ import click
 
 from lion import console, iterations
 from lion.config import project
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.pipeline import dvc_project
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def remove_students(dry_run: bool) -> None:
         console.say(f"student {student.iteration}: {verb} {student.freed / 1e9:,.3f} GB")
 
 
-def evaluated(lines: Sequence[Line]) -> list[EvaluatedStudent]:
+def evaluated(lines: Sequence[IterationMetrics]) -> list[EvaluatedStudent]:
     """Return the evaluated iterations; the score is accuracy, else quality."""
     scores = {line.iteration: _score(line) for line in lines}
     done = [line for line in lines if project.metrics(line.iteration, "evaluate").exists()]
@@ -133,5 +133,5 @@ def _remove(out: "Output", named: set[str], *, dry_run: bool) -> int:
     return freed + sum(size for _, size in cached)
 
 
-def _score(line: Line) -> float | None:
+def _score(line: IterationMetrics) -> float | None:
     return line.quality_percent if line.accuracy_share is None else line.accuracy_share

@@ -71,4 +71,4 @@ def _write_page() -> None:
         return
     with console.error_boundary(), revisions.open_trees() as trees:
         page.write_page(trees.place(revisions.WORKSPACE), page.PAGE)
-    console.say(f"{page.PAGE} shows it: open it with a double click")
+    console.say(f"{page.PAGE} has the figures, plots and rows: open it in a browser")

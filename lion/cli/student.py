@@ -40,7 +40,7 @@ def chosen_student(iteration: str | None) -> tuple[Settings, str, Path]:
 @click.option("--beside", type=click.Choice(["teacher"]), help="Show its answer, too (paid).")
 @click.option("--temperature", type=click.FloatRange(0), help="0: greedy; else as in params.yaml.")
 def chat_command(iteration: str | None, beside: str | None, temperature: float | None) -> None:
-    """Talk to a student in the terminal; an empty line starts a new one, Ctrl-D ends.
+    """Talk to a student in the terminal; an empty line starts a new chat, Ctrl-D ends.
 
     \b
     lion chat

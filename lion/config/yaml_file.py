@@ -93,9 +93,9 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)  # DVC cannot hash
 
 
 def read_yaml(path: Path) -> object:
-    """Return the document of a YAML file; None where it is empty.
+    """Return the document of a YAML file; None if the file is empty.
 
-    Raises SettingsError where it is not UTF-8 or not YAML, and OSError where it cannot be opened.
+    Raises SettingsError if it is not UTF-8 or not YAML, and OSError if it cannot be opened.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader

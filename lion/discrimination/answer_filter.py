@@ -51,5 +51,5 @@ _READ_ANYTHING = ("exact", "function", "referee")
 
 
 def _json_form(scorer: Scorer) -> Problem:
-    validity = json_scorer.schema_validity(scorer.option) if scorer.option else None
+    validity = json_scorer.schema_check(scorer.option) if scorer.option else None
     return lambda answer, _: json_scorer.validity_problem(answer, scorer.fields, validity)[1]

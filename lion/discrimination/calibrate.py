@@ -120,7 +120,7 @@ def read_anchors(path: Path) -> list[Pair]:
 
     The right answer takes the teacher's place in a pair, the wrong one the student's.
     """
-    pairs = [pair for _, pair in jsonl.read_plain(path, _read_anchor)]
+    pairs = [pair for _, pair in jsonl.read_user_rows(path, _read_anchor)]
     if not pairs:
         raise DataError(f"{path}: no row in it")
     return pairs

@@ -107,22 +107,26 @@ def same_json(answer: str, expected: str) -> bool | None:
     return problem is None and _exact(value, right)
 
 
-def schema_validity(option: str) -> Validity:
-    """Return the function that says what a schema has against a value. Raises SettingsError."""
+def schema_check(path: str) -> Validity:
+    """Return a function that checks a value against the JSON schema in the file `path`.
+
+    It returns the first problem, or None. Raises SettingsError if the file is no valid schema, and
+    the function does if a `$ref` points outside the file.
+    """
     import jsonschema  # slow to import, and few exams need it
     import referencing
 
     try:
-        schema = json.loads(Path(option).read_text(encoding="utf-8"))
+        schema = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _schema_error(f"{option}: cannot be read as JSON ({error})") from error
+        raise _schema_error(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(schema, dict):
-        raise _schema_error(f"{option}: a schema is an object")
+        raise _schema_error(f"{path}: a schema is an object")
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise _schema_error(f"{option}: no valid schema ({error.message})") from error
+        raise _schema_error(f"{path}: no valid schema ({error.message})") from error
     # An empty registry: a `$ref` never fetches anything from the network.
     validator = kind(schema, registry=referencing.Registry())
 
@@ -130,7 +134,7 @@ def schema_validity(option: str) -> Validity:
         try:
             problem = jsonschema.exceptions.best_match(validator.iter_errors(value))  # type: ignore[arg-type]  # any JSON value
         except referencing.exceptions.Unresolvable as error:
-            raise _schema_error(f"{option}: $ref {error.ref} is not in the file") from error
+            raise _schema_error(f"{path}: $ref {error.ref} is not in the file") from error
         return None if problem is None else f"{problem.json_path}: {problem.message:.200}"
 
     return problem_of

@@ -1,7 +1,8 @@
-"""Which value a reference and an answer come to, for the scorer `number`.
+"""The values of expected answers and of answers, for the scorer `number`.
 
-A reference is a single value of one kind, or is refused with a reason: what is not one number is
-never cut to its last one. Of an answer the part that it marks counts, else its last value.
+An expected answer has a single value of one kind, or is refused with a reason: a text of several
+numbers is never cut to its last one. An answer's value is in the part that it marks, or else it is
+the last value.
 """
 
 import itertools
@@ -59,11 +60,11 @@ _NAMED_DATE = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def reference(expected: str) -> Readings | str:
-    """Return the readings of the value that `expected` is, or why it is none.
+def expected_readings(expected: str) -> Readings | str:
+    """Return the possible values of an expected answer, or the reason why it has none.
 
-    What it marks as its answer counts, as a solution behind `####` or in a box; else all of it,
-    or, of a worked solution, its last sentence.
+    The value is read from the part marked as the answer (behind `####`, or in a box). Without a
+    mark it is read from the last sentence of a worked solution, or else from all of the text.
     """
     for part in marked(expected):
         if re.search(r"[0-9\u00bc-\u00be]", plain(part)):
@@ -77,9 +78,9 @@ def reference(expected: str) -> Readings | str:
 
 
 def _concludes(sentences: Sequence[str]) -> bool:
-    """Say whether the sentences work out a result that the last of them states.
+    """Return whether the sentences work out a result that the last of them states.
 
-    Not so of two facts side by side: which of their numbers counts is not said.
+    Two facts side by side do not: nothing says which of their numbers is the answer.
     """
     last = sentences[-1]
     if re.search(r"[0-9].*=", last) or len(sentences) == 1:
@@ -193,11 +194,11 @@ def _named(match: re.Match[str]) -> Value:
 # --- answers -----------------------------------------------------------------------------------
 
 
-def given(answer: str, kind: Kind) -> Readings | None:
-    """Return the readings of the value that `answer` comes to; None where it has none.
+def answer_readings(answer: str, kind: Kind) -> Readings | None:
+    """Return the possible values of a student's or teacher's answer; None if it has none.
 
-    For a number the last value of the answer, whatever its kind; for another kind its last value
-    of that kind. In both the part that the answer marks comes first.
+    The value is read from the part marked as the answer. Without a mark it is the last value: of
+    any kind if `kind` is a number, else of that kind.
     """
     for part in marked(answer):
         text = plain(part)

@@ -29,10 +29,11 @@ class Value:
     parts: tuple[Fraction, ...]
     unit: Unit | None = None
 
-    def same(self, other: "Value", tolerance: Fraction = Fraction(0)) -> bool:
-        """Say whether both are the same; symmetric. `tolerance` is in the unit of `other`.
+    def equals(self, other: "Value", tolerance: Fraction = Fraction(0)) -> bool:
+        """Return whether both are the same value, up to `tolerance` in the unit of `other`.
 
-        Units are compared where both have one, and converted exactly: 5 km is 5000 m, 50 % is 50.
+        If both have a unit, this value is converted exactly: 5 km equals 5000 m. A value without a
+        unit equals one with any unit: 50 % equals 50.
         """
         if self.kind != other.kind or len(self.parts) != len(other.parts):
             return False

@@ -146,7 +146,7 @@ def _number(option: str) -> Callable[[str, str], Mark]:
         _refuse("number", f"option {option!r} is no tolerance; it is finite and not negative")
 
     def _mark(answer: str, expected: str) -> Mark:
-        right = number_marks.reference(expected)
+        right = number_marks.expected_readings(expected)
         if isinstance(right, str):
             return Mark(None, right)
         if _plain(answer) == _plain(expected):
@@ -158,10 +158,10 @@ def _number(option: str) -> Callable[[str, str], Mark]:
 
 def _compared(answer: str, right: Readings, tolerance: Fraction) -> Mark:
     kind = right[0].kind
-    readings = number_marks.given(answer, kind)
+    readings = number_marks.answer_readings(answer, kind)
     if readings is None:
         return Mark(False, f"no {kind} in the answer")
-    if any(value.same(other, tolerance) for value in readings for other in right):
+    if any(value.equals(other, tolerance) for value in readings for other in right):
         return Mark(True)
     if not readings:
         return Mark(False, "the answer is an expression, which is not evaluated")
@@ -201,7 +201,7 @@ MATH_MARKS: Mapping[str, Mark] = MappingProxyType(
 
 
 def _json_schema(option: str) -> Marker:
-    validity = json_scorer.schema_validity(option)
+    validity = json_scorer.schema_check(option)
 
     def _mark(answer: str, expected: str | None) -> Mark:
         value, problem = json_scorer.parse_json(answer)
@@ -233,7 +233,7 @@ def field_marker(scorer: Scorer) -> FieldMarker:
 
     It returns the reason where a row cannot be marked. Raises SettingsError.
     """
-    validity = json_scorer.schema_validity(scorer.option) if scorer.option else None
+    validity = json_scorer.schema_check(scorer.option) if scorer.option else None
 
     def _mark(answer: str, expected: str | None) -> FieldMarks | str:
         right, problem = json_scorer.expected_fields(expected, scorer.fields)

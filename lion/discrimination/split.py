@@ -54,7 +54,7 @@ def split(
         rng = pools.rng_for(random_seed=random_seed, purpose="hard by lot", depth=depth)
         return _by_likelihood(selections, reviews, before, noise, tau, rules, rng)
     averaged = discrimination.pooled(reviews)
-    verdicts = discrimination.selected(selections, averaged, tau, rules.half_judged)
+    verdicts = discrimination.selection_verdicts(selections, averaged, tau, rules.half_judged)
     stop_reason = discrimination.stop_reason(verdicts, rules, tau)
     if stop_reason is None and rules.stop_in_noise:
         stop_reason = judge_reliability.noise_stop_reason(verdicts, before, tau, noise)

@@ -47,16 +47,17 @@ def verdicts(reviews: Sequence[Review], tau: float) -> list[Verdict]:
     return [_verdict(identity, orders, tau) for identity, orders in _by_id(reviews).items()]
 
 
-def selected(
+def selection_verdicts(
     selections: Sequence[Selection],
     reviews: Sequence[Review],
     tau: float,
     half_judged: HalfJudged = "undecided",
 ) -> list[Verdict]:
-    """Return one verdict per selection, in their order, on the basis that each names.
+    """Return the verdict of each selected response, in order, on the basis of its selection.
 
-    What was audited was seen in both orders, and is judged by both. Where one of the two orders has
-    no scores, `half_judged` says whether the other one decides.
+    The basis says which orders were reviewed. An audited response has reviews of both orders and is
+    judged by both. If one of the two has no scores, `half_judged` says whether the other decides.
+    `tau` is the gap, in points, from which an instruction is hard.
     """
     orders_by_id = _by_id(reviews)
     verdicts = [

@@ -87,7 +87,7 @@ def read_exams(exams: Exams) -> list[Item]:
     return [item for folder in exams.folders for item in official_exams.read_items(Path(folder))]
 
 
-def take(
+def take_exams(
     items: Sequence[Item],
     *,
     student: Path,
@@ -98,10 +98,11 @@ def take(
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> TakenExams:
-    """Return what the student in the folder `student` chooses, in batches as `answering` says.
+    """Return the options that the student in the folder `student` chooses for `items`.
 
-    Decoding is greedy. Finished batches are kept in `keep` (see `batch_inference`), except those
-    scored by likelihood. Raises ModelError, and DataError if the chat template fails.
+    It answers in batches as `answering` says, but decodes greedily, or its options are scored by
+    likelihood (`exams.scoring`). Finished batches of answers are kept in the folder `keep`, from
+    which a killed run resumes. Raises ModelError, and DataError if the chat template fails.
     """
     students.load_libraries()
     if exams.scoring == "likelihood":

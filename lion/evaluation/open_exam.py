@@ -126,7 +126,7 @@ def _first(row: Row, names: tuple[str, ...]) -> str:
 def _read(path: Path, make: Callable[[Row], T], key: Callable[[T], str]) -> list[T]:
     """Return the records of JSON lines. Raises DataError, also for a question with two rows."""
     by_key: dict[str, T] = {}
-    for number, record in jsonl.read_plain(path, make):
+    for number, record in jsonl.read_user_rows(path, make):
         if key(record) in by_key:
             raise DataError(f"{path}, line {number}: question {key(record)} stands twice")
         by_key[key(record)] = record

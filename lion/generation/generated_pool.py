@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from lion.config.settings import Generate
-from lion.conversations import TaskTemplate, child, variable_part
+from lion.conversations import TaskTemplate, child_conversation, variable_part
 from lion.errors import DataError
 from lion.generation.filters.quality import RejectReason
 from lion.generation.rounds import Accepted, CandidateFilter, Draw
@@ -58,8 +58,8 @@ class ParentChoice:
             and self._descendants[self._seed_of(parent.id)] >= max_descendants
         )
 
-    def count(self, child: str, parent: str, by: int = 1) -> None:
-        """Count a kept child, or take it back with `by` = -1."""
+    def count_child(self, child: str, parent: str, by: int = 1) -> None:
+        """Count a kept child of a parent and of its seed (ids); `by` = -1 takes it back."""
         self._seeds[child] = self._seed_of(parent)
         self._children[parent] += by
         self._descendants[self._seeds[child]] += by
@@ -156,7 +156,7 @@ class GeneratedPool:
 
     def compared(self, draw: Draw[Kind, Instruction], candidate: str) -> str:
         """Return the text of a candidate that is compared with others."""
-        messages = child(draw.source.messages, candidate, self.task)
+        messages = child_conversation(draw.source.messages, candidate, self.task)
         return candidate if messages is None else variable_part(messages, self.task)
 
     def add_reply(self, draw: Draw[Kind, Instruction], candidates: Sequence[str | Dropped]) -> int:
@@ -195,7 +195,7 @@ class GeneratedPool:
             self.funnel["hard" if row.origin == "hard" else "easy"].update(
                 {why.reason: 1, "kept": -1}
             )
-            self.choice.count(row.id, parent, -1)
+            self.choice.count_child(row.id, parent, -1)
             text = variable_part(row.messages, self.task)
             self.dropped.append(Dropped("generate", why.reason, parent, text, why.detail))
         self.kept = [row for row in self.kept if row.id not in rejected]
@@ -210,7 +210,7 @@ class GeneratedPool:
     def _filtered(self, kind: Kind, parent: Instruction, text: str) -> Instruction | Dropped:
         if self.wanted(kind) <= 0:
             return Dropped("generate", "surplus", id=parent.id, text=text)
-        messages = child(parent.messages, text, self.task)
+        messages = child_conversation(parent.messages, text, self.task)
         if messages is None:
             return Dropped("generate", "shape", id=parent.id, text=text)
         try:
@@ -227,7 +227,7 @@ class GeneratedPool:
         result = self.filter.admit(instruction.id, variable_part(messages, self.task))
         if not isinstance(result, Accepted):
             return Dropped("generate", result.reason, parent.id, text, result.detail)
-        self.choice.count(instruction.id, parent.id)
+        self.choice.count_child(instruction.id, parent.id)
         kept = replace(labelled(instruction), nearest=result.nearest, closest=result.closest)
         self.kept.append(kept)
         return kept

@@ -124,7 +124,9 @@ def further_exams(settings: Decontaminate, exams: Exams) -> list[Instruction]:
     Each item once, with the text of its file. Raises DataError.
     """
     items: dict[str, Instruction] = {}
-    official = [path for folder in exams.folders for path in official_exams.files(Path(folder))]
+    official = [
+        path for folder in exams.folders for path in official_exams.official_files(Path(folder))
+    ]
     for path in [*map(Path, settings.against), *official]:
         for row in _read(path, "error", "")[0]:
             item = _instruction(row, "exam")
@@ -167,15 +169,15 @@ def _answer_reason(row: Instruction, settings: Quality) -> RejectReason | None:
     return None if why is None else RejectReason(why.reason, f"in the answer: {why.detail}")
 
 
-def clean(
+def split_contaminated(
     pool: Sequence[Instruction],
     guard: Decontamination,
     on_contaminated: OnProblem,
     task: TaskTemplate | None = None,
 ) -> tuple[list[Instruction], list[Dropped]]:
-    """Return the rows without overlap with the exam, and those with one.
+    """Split the base pool into rows without and rows with overlap with the exam.
 
-    Raises DataError for the latter where params say so.
+    Raises DataError if there are rows with overlap and `on_contaminated` is `error`.
     """
     kept: list[Instruction] = []
     leaked: list[Dropped] = []

@@ -51,9 +51,9 @@ def teach(
     """Return the Cache Pool with `new` appended, each row with an answer.
 
     A row that already has an answer is not sent to the teacher. An answer that `reject` drops is
-    asked for again, up to `teach.samples` times in all. `trial` is asked before anything else.
-    Raises TooManyDroppedError where more than `teach.max_dropped` of the new rows get no usable
-    answer; those that `reject` drops do not count.
+    asked for again, up to `teach.samples` times in all. `trial` asks the teacher a few exam rows
+    first, and raises if it is too weak. Raises TooManyDroppedError if more than `teach.max_dropped`
+    of the new rows get no usable answer; rows that `reject` drops do not count.
     """
     rules = settings.teach
     with clients.open("teacher", settings.teacher) as client:

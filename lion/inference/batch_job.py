@@ -114,7 +114,7 @@ class BatchJob(Generic[R]):
         raise NotImplementedError
 
     def missing(self) -> list[int]:
-        """Return the numbers of the batches without rows."""
+        """Return the positions in `plan` of the batches that have no rows on disk yet."""
         return [
             number
             for number, batch in enumerate(self.plan)

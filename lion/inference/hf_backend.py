@@ -166,7 +166,7 @@ class Decoder:
         return WrittenAnswer(text, reason, scores)
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers'
     """A layer's keys and values in tensors that are allocated once, for `room` tokens.
 
     transformers' dynamic layer concatenates: it copies the whole cache at every token, which costs
@@ -199,7 +199,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep only the rows of `indices`."""
+        """Keep only the rows `indices` of the batch, as transformers asks of a cache layer."""
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
         end = self._length
         self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]
@@ -272,7 +272,7 @@ def _cache(config: Any, room: int) -> DynamicCache:
     """Return a cache for rows of at most `room` tokens; sliding and recurrent layers stay as is."""
     cache = DynamicCache(config=config)
     cache.layers = [
-        RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
 

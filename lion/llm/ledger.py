@@ -300,7 +300,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run what a block writes, here and through the methods, as one. Raises AskError."""
+        """Run a block, and all methods called in it, in one transaction. Raises AskError."""
         with self._writing(), self._transaction():
             self._joined = True
             try:
@@ -426,7 +426,7 @@ class Ledger:
         return int(cursor.lastrowid or 0)
 
     def release(self, numbers: Iterable[int]) -> None:
-        """Give back what was set aside for calls that were never sent. Raises AskError."""
+        """Remove the reservations (by id) of calls that were never sent. Raises AskError."""
         with self._writing(), self._transaction():
             self._connection.executemany(
                 "DELETE FROM reserved WHERE id = ?", [(number,) for number in numbers]

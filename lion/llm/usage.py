@@ -1,9 +1,9 @@
-"""Usage of one client: what follows from the inputs, and what really happened."""
+"""Usage of one client: counts that follow from the inputs, and counts of the calls of this run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lion.metrics.files import Happened
+from lion.metrics.files import CallStats
 from lion.metrics.units import RoleUsage
 from lion.prompting.protocol import Usage
 
@@ -46,9 +46,9 @@ class UsageStats:
             replies_without_usage=self.replies_without_usage,
         )
 
-    def happened(self) -> Happened:
-        """Return what really happened, for the record of the run."""
-        return Happened(
+    def call_stats(self) -> CallStats:
+        """Return the counts of this run's calls, for the record of the run."""
+        return CallStats(
             needed=self.needed,
             hits=self.hits,
             calls=self.calls,
@@ -74,7 +74,7 @@ class UsageStats:
         return 0.0
 
     def count_call(self, seconds: float, nanodollars: int | None) -> None:
-        """Add one call: how long it took, to two digits, and what it cost where that is known."""
+        """Add one call with its latency and its cost; None is an unknown cost."""
         self.latencies[float(f"{seconds:.2g}")] += 1
         self.nanodollars += nanodollars or 0
         self.unpriced += nanodollars is None

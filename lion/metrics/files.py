@@ -45,8 +45,11 @@ def read_if(path: Path, kind: type[M]) -> M | None:
 _LATEST = ("needed", "p50_seconds", "p90_seconds", "p99_seconds")
 
 
-class Happened(Metrics, frozen=True):
-    """What asking in a role did: see `lion.llm.usage.UsageStats`. Latencies are of one call."""
+class CallStats(Metrics, frozen=True):
+    """Counts of the calls in one role during one run; `lion.llm.usage.UsageStats` defines them.
+
+    The percentiles are latencies of single calls.
+    """
 
     needed: int
     hits: int
@@ -62,11 +65,14 @@ class Happened(Metrics, frozen=True):
     p90_seconds: float
     p99_seconds: float
 
-    def after(self, before: Self) -> Self:
-        """Return both together; latencies, and what the inputs need, are those of the later run."""
+    def add_earlier(self, earlier: Self) -> Self:
+        """Return the sum of this run and an earlier one that was interrupted.
+
+        `needed` and the latencies are not summed: they are those of this run.
+        """
         return type(self)(
             **{
-                name: getattr(self, name) + (0 if name in _LATEST else getattr(before, name))
+                name: getattr(self, name) + (0 if name in _LATEST else getattr(earlier, name))
                 for name in self.__struct_fields__
             }
         )
@@ -80,4 +86,4 @@ class RunRecord(Metrics, frozen=True):
     finished: bool
     exit_code: int
     seconds: float
-    asked: dict[str, Happened]
+    asked: dict[str, CallStats]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def open_repository() -> Iterator["Repo"]:
     """Yield the project's DVC repository, unlocked. DVC takes 0.4 s to import.
 
-    Raises DataError where the working folder is in no git repository or no DVC project, or where
-    DVC cannot read its files, and BusyError where another dvc holds a lock that is asked for.
+    Raises DataError if the working folder is in no git repository or no DVC project, or if DVC
+    cannot read its files. Raises BusyError if another dvc holds a lock that the block needs.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError

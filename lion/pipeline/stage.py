@@ -25,7 +25,7 @@ from lion.llm.client import open_client
 from lion.locks import held_by
 from lion.metrics import files as metrics_files
 from lion.metrics.certificates import CertificateMetrics
-from lion.metrics.files import Happened, RunRecord
+from lion.metrics.files import CallStats, RunRecord
 from lion.metrics.units import Metrics
 from lion.pipeline import dvc_project
 from lion.prompting import templates
@@ -79,14 +79,14 @@ class Disk:
 class Work:
     """One run of one stage: its iteration ("0" is the base), settings and paths.
 
-    `happened` records what its clients really did, by role.
+    `call_stats` counts the calls of its clients, by role.
     """
 
     stage: str
     iteration: str
     settings: Settings
     files: Disk = field(default_factory=Disk)
-    happened: dict[str, Happened] = field(default_factory=dict)
+    call_stats: dict[str, CallStats] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -151,7 +151,7 @@ class Work:
             try:
                 yield client
             finally:
-                self.happened[role] = client.usage.happened()
+                self.call_stats[role] = client.usage.call_stats()
 
 
 def _interrupt(number: int, _: object) -> None:
@@ -222,11 +222,11 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
         code = InterruptedRunError.exit_code
         raise
     finally:
-        seconds, happened = round(time.monotonic() - started, 3), dict(work.happened)
+        seconds, happened = round(time.monotonic() - started, 3), dict(work.call_stats)
         if before is not None and not before.finished:
             seconds += before.seconds
             happened = before.asked | {
-                role: now.after(before.asked[role]) if role in before.asked else now
+                role: now.add_earlier(before.asked[role]) if role in before.asked else now
                 for role, now in happened.items()
             }
         metrics_files.write_metrics(path, RunRecord(not code, code, seconds, happened))

@@ -176,10 +176,11 @@ _WRAPPERS = tuple(
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
-    """Return (thoughts, answer) of a text; without thoughts the text is the answer as it is.
+    """Split a reply into (thoughts, answer); a reply without thoughts is returned as the answer.
 
-    Thoughts stand before the answer, between marks. Templates that write the first mark into the
-    prompt leave only the closing one (DeepSeek R1). Thoughts that never close are all of the text.
+    Thoughts stand before the answer, between marks such as `<think>` and `</think>`. A template
+    that writes the first mark into the prompt leaves only the closing one (DeepSeek R1). If the
+    closing mark is missing, all of the text is thoughts.
     """
     for start, end in _MARKS:
         opening = start.match(text, len(text) - len(text.lstrip()))

@@ -114,12 +114,17 @@ def read_items(folder: Path) -> list[Item]:
     """
     readers = dict(_READERS.values())
     return [
-        item for path in files(folder) for item in readers[path.suffix.lstrip(".")](path, path.stem)
+        item
+        for path in official_files(folder)
+        for item in readers[path.suffix.lstrip(".")](path, path.stem)
     ]
 
 
-def files(folder: Path) -> list[Path]:
-    """Return the official files in `folder`. Raises DataError where there are none."""
+def official_files(folder: Path) -> list[Path]:
+    """Return the files of BBH and AGIEval in `folder`, by their official names.
+
+    Raises DataError if the folder has none.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
     paths = [

@@ -52,7 +52,10 @@ def _turns(value: object) -> list[Any] | None:
 
 
 def read_turns(turns: object, key: str) -> list[dict[str, Any]]:
-    """Return turns with `role` and `content`, whatever names their file has for them."""
+    """Return turns with `role` and `content`, from the names of any format above.
+
+    `key` is the field that holds the turns. Raises DataError if they cannot be read.
+    """
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{key}: a list of turns is expected, with one at least")
     if key == "conversations" and all(isinstance(turn, str) for turn in turns):  # LIMA

@@ -133,8 +133,11 @@ def _told(error: Exception, row: Row, kind: type[Record]) -> str:
     return f"{field}: {text}" if field else text
 
 
-def read_plain(path: Path, parse: Callable[[Row], T]) -> list[tuple[int, T]]:
-    """Read a user's own JSON lines, each with its line's number. Raises DataError."""
+def read_user_rows(path: Path, parse: Callable[[Row], T]) -> list[tuple[int, T]]:
+    """Return (line number, parsed row) of a user's JSON lines, which have no `format` key.
+
+    Raises DataError with the file and the line.
+    """
     records = []
     try:
         with path.open("rb") as file, jsonlines.Reader(file, loads=orjson.loads) as reader:

@@ -142,7 +142,7 @@ def _measure(row: Row) -> str:
     """Return the verdict's gap, or the nats per token of the teacher's answer."""
     if row["gap"] is None:
         return DASH if row["nats"] is None else f"{row['nats']:.2f} nats"
-    return f"{row['gap']:g}"
+    return f"gap {row['gap']:g}"
 
 
 def _indented(text: str, whole: bool, label: str) -> RenderableType:

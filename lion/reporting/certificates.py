@@ -8,7 +8,7 @@ from lion.certify.money import PER, Costs
 from lion.certify.reasons import percent_text
 from lion.config import project
 from lion.config.settings import Settings
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.llm.prices import NANO, Prices
 from lion.metrics import files
 from lion.metrics.certificates import CertificateMetrics
@@ -34,7 +34,7 @@ def read_certificate(iteration: str) -> CertificateMetrics | None:
     return files.read_if(path, CertificateMetrics)
 
 
-def closing_sentences(lines: Sequence[Line], settings: Settings) -> Iterator[str]:
+def closing_sentences(lines: Sequence[IterationMetrics], settings: Settings) -> Iterator[str]:
     """Yield for each certified student its promise, its money, and a warning about looks."""
     for name in settings.certify.students:
         metrics = read_certificate(name)
@@ -48,7 +48,7 @@ def closing_sentences(lines: Sequence[Line], settings: Settings) -> Iterator[str
 
 
 def money_sentence(
-    name: str, metrics: CertificateMetrics, lines: Sequence[Line], settings: Settings
+    name: str, metrics: CertificateMetrics, lines: Sequence[IterationMetrics], settings: Settings
 ) -> str:
     """Return what 1,000 requests cost with and without the student, and when it has paid."""
     costs = student_costs(name, metrics, lines, settings)
@@ -73,7 +73,7 @@ def _pays(costs: Costs) -> str:
 
 
 def student_costs(
-    name: str, metrics: CertificateMetrics, lines: Sequence[Line], settings: Settings
+    name: str, metrics: CertificateMetrics, lines: Sequence[IterationMetrics], settings: Settings
 ) -> Costs:
     """Return the costs of 1,000 requests; unknown prices and runs elsewhere are None."""
     limit, certify = metrics.headline, settings.certify
@@ -96,9 +96,9 @@ def _teacher_price(metrics: CertificateMetrics, settings: Settings, prices: Path
     return None if cost is None else round(PER * cost / tokens.requests)
 
 
-def _spent(name: str, lines: Sequence[Line], training_usd: float) -> int | None:
+def _spent(name: str, lines: Sequence[IterationMetrics], training_usd: float) -> int | None:
     """Return what the student's own line of iterations cost here; None where that is not known."""
-    by_name: Mapping[str, Line] = {line.iteration: line for line in lines}
+    by_name: Mapping[str, IterationMetrics] = {line.iteration: line for line in lines}
     total, current = round(training_usd * NANO), by_name.get(name)
     while current is not None:
         if current.nanodollars is None or current.unpriced:

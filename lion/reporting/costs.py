@@ -23,6 +23,7 @@ from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.endpoint_pace import ASSUMED_SECONDS, PaceBasis
 from lion.pipeline.plan import Need
 from lion.pipeline.stale_outputs import StaleOutputs
+from lion.reporting.numbers import share
 from lion.reporting.table import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
@@ -31,7 +32,7 @@ _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
 def disk_sentence(need: DiskNeed) -> str:
     """Return the disk that the students need, as a sentence for `lion plan`."""
     if not need.students and not need.states:
-        return "Disk: next to nothing, or not known."
+        return "Disk: the students need little room, or their size is not known."
     return (
         f"Disk: {need.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
         f"{need.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "
@@ -76,10 +77,10 @@ def plan_table(
         f"{reserved.calls:,} calls in flight or interrupted. {_budget(budget)}"
     )
     advice = Text(
-        "estimated: from the prompts' length (4 bytes a token) and half of each cap; measured: "
-        "from what earlier stages needed. ~: about, as before; <=: at most, for a second order is "
-        "asked only where the first calls for it. Replies in the ledger are free. min: of asking, "
-        "of batches the most that they take; the student's own minutes come on top. "
+        "estimated: from the prompts' length (4 bytes a token) and half of each token cap. "
+        "measured: from the tokens of earlier stages. ~: about. <=: at most, since a second order "
+        "is asked only where the first gap is near tau. Replies in the ledger are free. min: "
+        "minutes of the calls (of batches the longest wait), without the student's own minutes. "
         f"{_pace_sentence(needs)}",
         style="dim",
     )
@@ -130,7 +131,7 @@ def ledger_table(
     head = Text(
         f"{path}: {replies:,} replies, {size / 1e6:,.1f} MB; {spent.calls:,} calls, "
         f"{spent.tokens:,} tokens, {dollars(spent.nanodollars, spent.unpriced)}; "
-        f"hit rate {DASH if hits is None else f'{hits:.1%}'}"
+        f"hit rate {share(hits)}"
     )
     table = grid("endpoint", "model", "calls", "failed", "tokens", "cost")
     for group in groups:
@@ -159,7 +160,7 @@ def costs(
         table.add_row(
             stage.names[0] or DASH,
             f"{stage.calls:,}",
-            f"{stage.wasted:.1%}" if stage.failed else DASH,
+            share(stage.wasted) if stage.failed else DASH,
             f"{stage.tokens:,}",
             dollars(stage.nanodollars, stage.unpriced),
             *(DASH if seconds is None else f"{seconds:,.2f}" for seconds in (stage.p50, stage.p99)),
@@ -170,8 +171,8 @@ def costs(
     return Group(
         table,
         Text(
-            f"{accepted:,} hard instructions accepted; {per_hard} for each of them, "
-            f"of it the referee's reviews {for_reviews}"
+            f"{accepted:,} hard instructions accepted. Cost of each: {per_hard}, of which the "
+            f"referee's reviews: {for_reviews}"
         ),
     )
 

@@ -13,7 +13,7 @@ from lion import __version__, iterations
 from lion.config import project
 from lion.config.settings import EMBEDDED, TICKETS, Endpoint, Settings
 from lion.errors import ModelError
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.records import jsonl
 from lion.records.rows import Instruction
 from lion.reporting import certificates, numbers
@@ -88,7 +88,7 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
     yield "quality is the referee's scores of the student over the teacher's. A dash is not known."
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: IterationMetrics) -> list[str]:
     return [
         line.iteration,
         numbers.count(line.train_pool),

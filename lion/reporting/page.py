@@ -22,7 +22,7 @@ import polars as pl
 
 from lion import __version__
 from lion.escape import DASH, clipped, inert
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.records import jsonl
@@ -115,7 +115,7 @@ def _tiles(run: Run) -> Iterator[Row]:
     yield _tile("Spent", table.spent(run.lines), "by this machine")
 
 
-def _mean_measure(line: Line) -> str:
+def _mean_measure(line: IterationMetrics) -> str:
     """Return the mean of what the verdicts rest on."""
     if line.mean_gap_points is not None:
         return f"mean gap {line.mean_gap_points:.2f}"

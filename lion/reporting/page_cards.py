@@ -13,7 +13,7 @@ import polars as pl
 from lion.config import project
 from lion.escape import DASH
 from lion.escape import line as one_line
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.metrics.exams import EvaluateMetrics, ExamAccuracy, ExamineMetrics
 from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, CalibrationMetrics
 from lion.metrics.pools import GenerateMetrics
@@ -38,7 +38,9 @@ def card(title: str, note: str, **content: Any) -> Card:
     return {"title": title, "note": note, **content}
 
 
-def point(line: Line, value: float, interval: tuple[float, float] | None, **more: str) -> Row:
+def point(
+    line: IterationMetrics, value: float, interval: tuple[float, float] | None, **more: str
+) -> Row:
     """Return a point of a plot; without an interval, low and high equal the value."""
     low, high = interval or (value, value)
     return {"iteration": line.iteration, "value": value, "low": low, "high": high, **more}

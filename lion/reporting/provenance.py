@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lion import pools
 from lion.config import project
 from lion.config.settings import Settings
-from lion.conversations import TaskTemplate, child, shape_of
+from lion.conversations import TaskTemplate, child_conversation, shape_of
 from lion.errors import LionError
 from lion.generation.generated_pool import SAMPLES_PER_DEPTH, prompt_of
 from lion.llm.ledger import Ledger
@@ -104,7 +104,7 @@ def _key(settings: Settings, request: Request) -> bytes:
 
 
 def _child_id(parent: Instruction, text: str, settings: Settings) -> str | None:
-    messages = child(parent.messages, text, TaskTemplate.declared(settings.task))
+    messages = child_conversation(parent.messages, text, TaskTemplate.declared(settings.task))
     return None if messages is None else instruction_id(messages)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from lion import iterations
 from lion.config import project
 from lion.errors import DataError
-from lion.iterations import Line
+from lion.iterations import IterationMetrics
 from lion.metrics.certificates import CertifiedMetrics
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.files import M
@@ -203,8 +203,8 @@ class Run:
 
     tree: Tree
     iteration: str
-    lines: Sequence[Line]
-    lineage: Sequence[Line]
+    lines: Sequence[IterationMetrics]
+    lineage: Sequence[IterationMetrics]
     rows: pl.DataFrame
 
     @property

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lion.discrimination import verdicts
 from lion.escape import DASH
-from lion.iterations import Judge, Likelihoods, Line
+from lion.iterations import IterationMetrics, Judge, Likelihoods
 from lion.llm.prices import NANO
 from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
@@ -40,12 +40,12 @@ N = TypeVar("N", int, float)
 
 
 _TOKENS = (
-    "tokens: of the replies that each iteration used; `lion costs` counts a reply once that "
-    "several used"
+    "tokens: of the replies that each iteration used. `lion costs` counts a reply once, also if "
+    "several iterations used it"
 )
 
 
-def closing(lines: Sequence[Line], certificates: Iterable[str] = ()) -> RenderableType:
+def closing(lines: Sequence[IterationMetrics], certificates: Iterable[str] = ()) -> RenderableType:
     """Return the headline, the sentences of certificates, the table, and what was dropped."""
     parts: list[RenderableType] = [headline(lines)]
     parts += [Text(text, style="bold") for text in certificates]
@@ -62,11 +62,11 @@ def closing(lines: Sequence[Line], certificates: Iterable[str] = ()) -> Renderab
         )
     ]
     parts.append(Text(_TOKENS, style="dim"))
-    parts += [_note(text) for text in notes(lines)]
+    parts += [_note(text) for text in run_warnings(lines)]
     return Group(*parts)
 
 
-def headline(lines: Sequence[Line]) -> Text:
+def headline(lines: Sequence[IterationMetrics]) -> Text:
     """Return student against teacher on the exam, and the money spent so far."""
     examined = [
         line
@@ -88,7 +88,7 @@ def headline(lines: Sequence[Line]) -> Text:
     return text
 
 
-def _quality(line: Line, judge: Judge | None) -> Text:
+def _quality(line: IterationMetrics, judge: Judge | None) -> Text:
     """Return the quality with its interval, or why it says nothing."""
     if judge is not None and (judge.flip_share or 0) >= _COIN:
         return Text(
@@ -99,7 +99,7 @@ def _quality(line: Line, judge: Judge | None) -> Text:
     return text.append(f"{_between(line.quality_percent_interval, 1)} of the teacher's", style="")
 
 
-def _last_judge(lines: Sequence[Line]) -> Judge | None:
+def _last_judge(lines: Sequence[IterationMetrics]) -> Judge | None:
     return next((line.judge for line in reversed(lines) if line.judge is not None), None)
 
 
@@ -111,8 +111,12 @@ def _between(interval: tuple[float, float] | None, scale: float) -> str:
     return f" ({scale * low:.1f} to {scale * high:.1f})"
 
 
-def notes(lines: Sequence[Line]) -> list[str]:
-    """Return warnings: noisy verdicts, iterations that stopped, quality that did not rise."""
+def run_warnings(lines: Sequence[IterationMetrics]) -> list[str]:
+    """Return the warnings below the table, a sentence each.
+
+    A weak teacher, too few exam rows, noisy verdicts, stopped iterations, quality that did not
+    rise.
+    """
     by_name = {line.iteration: line for line in lines}
     sentences = [*_poor_teacher(lines), *_too_few_rows(lines)]
     for line in lines:
@@ -131,7 +135,7 @@ def notes(lines: Sequence[Line]) -> list[str]:
     return sentences
 
 
-def _poor_teacher(lines: Sequence[Line]) -> list[str]:
+def _poor_teacher(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return a warning where the teacher itself fails the exam."""
     for line in reversed(lines):
         accuracy = line.teacher_accuracy_share
@@ -143,7 +147,7 @@ def _poor_teacher(lines: Sequence[Line]) -> list[str]:
     return []
 
 
-def _too_few_rows(lines: Sequence[Line]) -> list[str]:
+def _too_few_rows(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return a warning where the last exam cannot tell its student from the teacher."""
     examined = [line for line in lines if line.accuracy_share_difference is not None]
     if not examined:
@@ -164,7 +168,7 @@ def _too_few_rows(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def _swamped(line: Line) -> list[str]:
+def _swamped(line: IterationMetrics) -> list[str]:
     judge = line.judge
     if judge is None or judge.within_share is None or judge.within_share < _SWAMPED:
         return []
@@ -175,7 +179,7 @@ def _swamped(line: Line) -> list[str]:
     ]
 
 
-def ranked(lines: Sequence[Line]) -> list[str]:
+def ranked(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return a line per iteration whose answers were ranked by the student's likelihood."""
     return [_ranked(line.iteration, line.likelihood) for line in lines if line.likelihood]
 
@@ -193,7 +197,7 @@ def _ranked(iteration: str, scored: Likelihoods) -> str:
     return ", ".join(parts)
 
 
-def trusted(lines: Sequence[Line]) -> list[str]:
+def trusted(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return a line per judged iteration: how reliable its referee was."""
     return [_trusted(line.iteration, line.judge) for line in lines if line.judge is not None]
 
@@ -202,12 +206,13 @@ def _trusted(iteration: str, judge: Judge) -> str:
     length = DASH if judge.length_correlation is None else f"{judge.length_correlation:+.2f}"
     return (
         f"referee in {iteration}: {share(judge.flip_share)} flip with the order, first place "
-        f"{judge.position_bias_points:+.2f}, ties {share(judge.tie_share)}, length {length}, noise "
-        f"{judge.noise_points:.2f}, {share(judge.within_share)} of the verdicts within it"
+        f"{judge.position_bias_points:+.2f} points, ties {share(judge.tie_share)}, "
+        f"length {length}, noise {judge.noise_points:.2f} points, "
+        f"{share(judge.within_share)} of the verdicts within it"
     )
 
 
-def fields(lines: Sequence[Line]) -> list[str]:
+def fields(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return a line per iteration whose exam has JSON answers: the accuracy of each field."""
     return [
         f"fields in {line.iteration}: "
@@ -218,7 +223,7 @@ def fields(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def wasted(lines: Sequence[Line]) -> list[str]:
+def wasted(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return the share of calls without a usable reply, or an empty list."""
     calls, lost, throttled, billed = (
         sum(getattr(line, name) or 0 for line in lines)
@@ -232,7 +237,7 @@ def wasted(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def judging(lines: Sequence[Line]) -> list[str]:
+def judging(lines: Sequence[IterationMetrics]) -> list[str]:
     """Return the total cost of the reviews, and the agreement with full judging."""
     reviews = [line.reviews for line in lines if line.reviews is not None]
     hard = sum(review.hard for review in reviews)
@@ -250,8 +255,8 @@ def judging(lines: Sequence[Line]) -> list[str]:
     if agreement is not None:
         agree = f"{agree}{_between(_bounds(agreement), 100)}"
     return [
-        f"judging: {requests:,} reviews, {tokens:,} tokens; for each of {hard:,} hard instructions "
-        f"accepted {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
+        f"judging: {requests:,} reviews, {tokens:,} tokens; each of the {hard:,} accepted hard "
+        f"instructions took {requests / hard:.2f} reviews, {tokens / hard:,.0f} tokens, {each}; "
         f"agreement with judging all in both orders {agree}"
     ]
 
@@ -273,7 +278,7 @@ def dollars(nanodollars: int | None, unpriced: int | None = 0) -> str:
     return f"${nanodollars / NANO:,.{digits}f}{' +?' if unpriced else ''}"
 
 
-def spent(lines: Sequence[Line]) -> str:
+def spent(lines: Sequence[IterationMetrics]) -> str:
     """Return the cost of all iterations on this machine; a dash without calls."""
     here = [line for line in lines if line.calls is not None]
     if not here:
@@ -282,12 +287,12 @@ def spent(lines: Sequence[Line]) -> str:
     return dollars(sum(line.nanodollars or 0 for line in here), unpriced)
 
 
-def cost(line: Line) -> str:
+def cost(line: IterationMetrics) -> str:
     """Return the cost of an iteration's calls on this machine; a dash without calls."""
     return DASH if line.calls is None else dollars(line.nanodollars, line.unpriced)
 
 
-def _table(lines: Sequence[Line]) -> Table:
+def _table(lines: Sequence[IterationMetrics]) -> Table:
     """Return the table; its eleven columns fit a terminal of 80 characters."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(_COLUMNS):
@@ -306,12 +311,12 @@ def _table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
     """Return the table's columns and rows as texts, for the report page."""
     return list(_COLUMNS), [_cells(line) for line in lines]
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: IterationMetrics) -> list[str]:
     return [
         line.iteration,
         count(line.train_pool),
@@ -333,7 +338,7 @@ def _total(figures: Sequence[N | None]) -> N | None:
     return sum(terms[1:], start=terms[0]) if terms and len(terms) == len(figures) else None
 
 
-def _dropped(line: Line) -> Text:
+def _dropped(line: IterationMetrics) -> Text:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in line.dropped.items())
     return Text(f"dropped in {line.iteration}: {reasons}", style="dim")
 

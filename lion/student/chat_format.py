@@ -180,7 +180,7 @@ class ChatFormatter:
         return [prompt for prompt in encoded if not isinstance(prompt, Refusal)]
 
     def try_prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int] | Refusal]:
-        """Return the generation prompts' token ids in order, or why there is none."""
+        """Return for each conversation the token ids of its generation prompt, or a `Refusal`."""
         if self.template is None:
             return [self._encode_plain(paper_prompt(messages)) for messages in conversations]
         encoded: list[list[int] | Refusal] = []

@@ -61,7 +61,7 @@ def role_endpoints(settings: Settings) -> Iterator[tuple[str, str, Endpoint]]:
 
 
 def filter_problems(settings: Settings) -> Iterator[str]:
-    """Yield what the filters by embeddings and safety lack."""
+    """Yield problems of the filters by embeddings and by safety: what they need and do not have."""
     for place, gate in near_duplicates(settings):
         yield from encoder_problems(place, gate)
     for place, filters in generations(settings):
