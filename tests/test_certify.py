@@ -11,6 +11,7 @@ from typing import Any
 
 import certified
 import pytest
+from click.testing import CliRunner
 from fixtures import Configure, Workplace
 from msgspec import structs
 
@@ -18,13 +19,15 @@ from lion import iterations
 from lion.certify import confidence, decide, looks, money, open_answers, thresholds
 from lion.certify.certificate import AGREEMENTS, certify
 from lion.certify.thresholds import LabelledRow, Promise, walk
+from lion.cli import main
+from lion.config import project
 from lion.config.settings import Scorer, Settings
 from lion.errors import DataError, SettingsError
 from lion.metrics import files
 from lion.metrics.certificates import CertificateMetrics, CertifiedMetrics, TeacherTokens
 from lion.pools import set_apart
 from lion.records.rows import Answer, ExamAnswer, Instruction, TokenScores
-from lion.reporting import certificates
+from lion.reporting import certificates, model_card
 
 PROMISE = Promise(agreement=0.97, delta=0.05)
 EXACT = Scorer(kind="exact", option=None)
@@ -403,6 +406,28 @@ def test_a_request_is_answered_or_handed_back_with_a_reason(configure: Configure
         decide(certified.answer(row, "yes", None, 0.0), metrics, EXACT, agreement=0.96)
 
 
+@pytest.mark.parametrize("logprob", [float("nan"), float("-inf")])
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        EXACT,
+        Scorer.model_validate({"kind": "json", "option": None, "fields": {"a": "exact"}}),
+        Scorer(kind="referee", option=None),
+    ],
+)
+def test_a_score_that_is_no_number_is_handed_back(
+    configure: Configure, scorer: Scorer, logprob: float
+) -> None:
+    """A server that imports `decide` brings its own log probabilities."""
+    metrics = structs.replace(
+        certificate(configure, calibrated()), open_weights=open_answers.MEAN_ALONE
+    )
+    text = '{"a": 1}'
+    tokens = TokenScores((logprob, 0.0), (len(text), len(text)))
+    decision = decide(Answer("a", text, "stop", "m", tokens), metrics, scorer)
+    assert (decision.text, decision.why) == (None, "no_score")
+
+
 def test_without_a_threshold_everything_is_handed_back(configure: Configure) -> None:
     metrics = certificate(configure, certified.exam(90, lambda _: 1.0))
     decision = decide(certified.answer(certified.question(1), "yes", None, 0.0), metrics, EXACT)
@@ -465,6 +490,29 @@ def test_money_is_told_in_words(configure: Configure, workplace: Workplace) -> N
     elsewhere = [replace(each, nanodollars=None) for each in lines]
     told = certificates.money_sentence("3", metrics, elsewhere, settings)
     assert told.endswith("what it cost is not known on this machine.")
+
+
+def test_a_certificate_of_other_params_is_not_shown(
+    configure: Configure, workplace: Workplace
+) -> None:
+    changes = {"exam.certify": 0.7, "certify.students": ["3"]}
+    settings = workplace.params(changes)
+    path = project.metrics("3", CertificateMetrics.FILE)
+    files.write_metrics(path, certificate(configure, calibrated()))
+    stage = {"cmd": "true", "params": {"params.yaml": {"certify.agreement": 0.97}}}
+    stage["outs"] = [{"path": str(path), "md5": "0"}]
+    lock = {"schema": "2.0", "stages": {"certify@3": stage}}
+    Path("dvc.lock").write_text(json.dumps(lock))
+
+    def shown() -> tuple[str, int]:
+        table = CliRunner().invoke(main, ["table"]).stdout
+        return table, len(list(model_card._certificate(settings, "3")))
+
+    table, sections = shown()
+    assert ("Student 3: it agrees" in " ".join(table.split()), sections) == (True, 1)
+    workplace.params({**changes, "certify.agreement": 0.9})
+    table, sections = shown()
+    assert ("Student 3:" in table, sections) == (False, 0)
 
 
 # --- open answers and settings ---------------------------------------------------------------

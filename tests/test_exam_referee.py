@@ -14,6 +14,7 @@ from fixtures import Workplace
 from running import Changed, Finished
 from test_loop import Scripted, Speaker
 
+from lion.certify.labels import AnsweredRow, Labeller
 from lion.config import project
 from lion.config.settings import Endpoint
 from lion.evaluation.evaluate import evaluate
@@ -21,6 +22,7 @@ from lion.inference.respondent import Respondent
 from lion.pipeline import plan
 from lion.pipeline.checks import endpoints
 from lion.prompting import templates as prompts
+from lion.records.rows import ExamAnswer
 from lion.stage_table import Role
 
 HERE = {"api_key_env": None, "send_seed": False, "form": "text", "request": {"temperature": 1.0}}
@@ -81,6 +83,31 @@ def test_evaluation_asks_its_own_referee_as_often_as_it_says(
     assert {request.sample for request in clients.asked["referee"]} == {0, 1, 2}
     assert result.quality.quality_rows == 2
     assert result.quality.quality_percent == pytest.approx(100 * (4 + 8) / (8 + 4))
+
+
+OPEN = {
+    "exam.certify": 0.5,
+    "exam.scorer": {"kind": "referee", "option": None},
+    "certify.students": ["1"],
+    "certify.ask": ["teacher", "referee"],
+    "evaluate.referee": OWN,
+}
+
+
+def test_open_answers_are_certified_by_the_exams_referee(workplace: Workplace) -> None:
+    settings = workplace.params(OPEN)
+    clients = Recording({"referee": "Score of Assistant 1: 8\nScore of Assistant 2: 4"})
+    templates = {"referee": prompts.load(project.PROMPTS / "referee", "referee")}
+    labeller = Labeller(settings, clients, templates)
+    student = ExamAnswer(EXAM[0].id, "a lion", "stop", "student")
+    assert labeller.agreeing([AnsweredRow(EXAM[0], student, "a tiger")]) == {EXAM[0].id: True}
+    assert clients.models == {"referee": "grader"}
+
+
+def test_the_plan_prices_certificates_by_the_exams_referee(workplace: Workplace) -> None:
+    settings = workplace.params({"exam.size": 40, **OPEN})
+    needs = plan.plan(settings, {"certify@1"}, {}, plan.Prices({}))
+    assert {need.role: need.nanodollars for need in needs} == {"referee": None, "teacher": 0}
 
 
 def test_the_plan_counts_the_exams_samples(workplace: Workplace) -> None:

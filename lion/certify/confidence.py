@@ -5,6 +5,7 @@ student's: without log probabilities, cut off by the cap, or not what the scorer
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,9 +23,13 @@ _KEY = re.compile(r"\s*:")
 
 def uncertainty(answer: Answer, scorer: Scorer) -> float | None:
     """Return how unsure the student is of its answer; for open answers see `open_answers`."""
-    if answer.tokens is None or answer.finish_reason != "stop":
-        return None
-    return _SCORES[scorer.kind](answer, scorer)
+    return _SCORES[scorer.kind](answer, scorer) if has_scores(answer) else None
+
+
+def has_scores(answer: Answer) -> bool:
+    """Return whether an answer is complete and each of its tokens has a finite log probability."""
+    logprobs = () if answer.tokens is None else answer.tokens.logprobs
+    return answer.finish_reason == "stop" and bool(logprobs) and all(map(math.isfinite, logprobs))
 
 
 def score_name(scorer: Scorer) -> str:

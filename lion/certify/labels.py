@@ -127,9 +127,9 @@ class Labeller:
         ]
         wanted = pairwise.in_both_orders(pairs)
         limit = pairwise.ReviewLimit(self.settings.evaluate.max_dropped, "evaluate.max_dropped")
-        with self.clients.open("referee", self.settings.referee) as client:
-            form = self.settings.referee.form
-            reviews = pairwise.ask(client, wanted, self.templates["referee"], form, limit)
+        judge = self.settings.exam_referee
+        with self.clients.open("referee", judge) as client:
+            reviews = pairwise.ask(client, wanted, self.templates["referee"], judge.form, limit)
             self.referee_usage = client.usage.versioned()
         self.dropped += pairwise.dropped(reviews, STAGE)
         return open_answers.no_worse(reviews)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lion.certify.confidence import has_scores
 from lion.records.rows import Answer, Review
 
 _RIDGE = 1.0
@@ -21,9 +22,9 @@ MEAN_ALONE = (0.0, -1.0, 0.0, 0.0, 0.0)
 def features(answer: Answer) -> tuple[float, ...] | None:
     """Return mean, 10 % quantile and minimum of the log probabilities, and ln of their number.
 
-    None without log probabilities, or where the answer was cut off.
+    None without finite log probabilities, or where the answer was cut off.
     """
-    if answer.tokens is None or answer.finish_reason != "stop":
+    if answer.tokens is None or not has_scores(answer):
         return None
     logs = sorted(answer.tokens.logprobs)
     return (math.fsum(logs) / len(logs), logs[len(logs) // 10], logs[0], math.log(len(logs)))

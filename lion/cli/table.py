@@ -25,6 +25,7 @@ def print_table(as_json: bool) -> None:
     if as_json:
         click.echo(iterations.as_json(lines))
     else:
-        console.stdout.print(table.closing(lines, certificates.closing_sentences(lines, settings)))
+        sentences = certificates.closing_sentences(lines, settings, stale.read_current)
+        console.stdout.print(table.closing(lines, sentences))
     if (sentence := stale.sentence()) is not None:
         console.say(sentence)

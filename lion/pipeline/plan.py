@@ -123,7 +123,7 @@ def _endpoint(settings: Settings, stage: str, role: str) -> Endpoint:
     if role == "second":
         assert settings.calibrate.second is not None
         return settings.calibrate.second
-    if role == "referee" and stage.startswith("evaluate@"):
+    if role == "referee" and stage.startswith(("evaluate@", "certify@")):
         return settings.exam_referee
     if role != "embedder":
         endpoint: Endpoint = settings.referee if role == "safety" else getattr(settings, role)

@@ -8,7 +8,7 @@ from lion.certify.money import PER, Costs
 from lion.certify.reasons import percent_text
 from lion.config import project
 from lion.config.settings import Settings
-from lion.iterations import IterationMetrics
+from lion.iterations import IterationMetrics, Read
 from lion.llm.prices import NANO, Prices
 from lion.metrics import files
 from lion.metrics.certificates import CertificateMetrics
@@ -28,16 +28,20 @@ def certificate_sentence(metrics: CertificateMetrics) -> str:
     )
 
 
-def read_certificate(iteration: str) -> CertificateMetrics | None:
+def read_certificate(iteration: str, read: Read = files.read_if) -> CertificateMetrics | None:
     """Return the certificate of an iteration in the workspace, or None. Raises DataError."""
-    path = project.metrics(iteration, CertificateMetrics.FILE)
-    return files.read_if(path, CertificateMetrics)
+    return read(project.metrics(iteration, CertificateMetrics.FILE), CertificateMetrics)
 
 
-def closing_sentences(lines: Sequence[IterationMetrics], settings: Settings) -> Iterator[str]:
-    """Yield for each certified student its promise, its money, and a warning about looks."""
+def closing_sentences(
+    lines: Sequence[IterationMetrics], settings: Settings, read: Read = files.read_if
+) -> Iterator[str]:
+    """Yield for each certified student its promise, its money, and a warning about looks.
+
+    `read` reads the workspace's files by default, and has read `lines`.
+    """
     for name in settings.certify.students:
-        metrics = read_certificate(name)
+        metrics = read_certificate(name, read)
         if metrics is None:
             continue
         saves = money_sentence(name, metrics, lines, settings)

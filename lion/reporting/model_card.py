@@ -14,6 +14,7 @@ from lion.config import project
 from lion.config.settings import EMBEDDED, TICKETS, Endpoint, Settings
 from lion.errors import ModelError
 from lion.iterations import IterationMetrics
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 from lion.records.rows import Instruction
 from lion.reporting import certificates, numbers
@@ -79,7 +80,8 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:
     every = {name: entry.previous for name, entry in settings.iterations.items()}
-    lines = {line.iteration: line for line in iterations.lines(every)}
+    read = StaleOutputs.of_workspace().read_current
+    lines = {line.iteration: line for line in iterations.lines(every, read)}
     yield "| iteration | new rows | hard share | accuracy | teacher's | quality |"
     yield "|---|---|---|---|---|---|"
     for name in chain(settings, iteration):
@@ -101,10 +103,12 @@ def _cells(line: IterationMetrics) -> list[str]:
 
 def _certificate(settings: Settings, iteration: str) -> Iterator[str]:
     """Yield the section of the certificate, where the student has one."""
-    metrics = certificates.read_certificate(iteration)
+    read = StaleOutputs.of_workspace().read_current
+    metrics = certificates.read_certificate(iteration, read)
     if metrics is None:
         return
-    lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
+    every = {name: entry.previous for name, entry in settings.iterations.items()}
+    lines = iterations.lines(every, read)
     identity = metrics.identity
     hashes = (identity.student_sha256, identity.prompt_sha256, identity.decoding_sha256)
     student, prompts, decoding = (f"`{digest[:12]}`" for digest in hashes)
