@@ -52,12 +52,17 @@ def test_a_private_certificate_is_trusted_by_the_variable_of_openssl(
         assert texts(client.complete([ask_for(1)])) == ["to: q1"]
 
 
-def test_a_certificate_that_is_not_trusted_is_named(https_server: ChatServer, opened: Open) -> None:
-    with opened(base_url=https_server.url, api_key_env="SOME_KEY", tries=1) as client:
-        (outcome,) = client.complete([ask_for(1)])
-    assert isinstance(outcome, Failure)
-    assert "certificate verify failed" in outcome.detail
+def test_a_certificate_that_is_not_trusted_stops_with_the_variable_that_helps(
+    https_server: ChatServer, opened: Open
+) -> None:
+    with (
+        opened(base_url=https_server.url, api_key_env="SOME_KEY", concurrency=1) as client,
+        pytest.raises(EndpointError, match=r"certificate verify failed.*SSL_CERT_FILE") as caught,
+    ):
+        client.complete([ask_for(number) for number in range(9)])
     assert https_server.calls == []
+    assert "private authority" in str(caught.value)
+    assert client.usage.calls == 1, "trying again would not help"
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
@@ -117,7 +122,9 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_written_nowhere(
         proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
         with (
             opened(base_url=f"http://{HOST}/v1") as client,
-            pytest.raises(EndpointError, match="407: Proxy Authentication") as caught,
+            pytest.raises(
+                EndpointError, match=r"407: Proxy Authentication.*\$HTTP_PROXY"
+            ) as caught,
         ):
             client.complete([ask_for(2)])
     assert b"Proxy-Authorization: Basic" in proxy.heads[0]
@@ -128,6 +135,20 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_written_nowhere(
         for path in tmp_path.rglob("*")
         if path.is_file() and b"proxy-secret" in path.read_bytes()
     ]
+
+
+def test_a_proxy_that_refuses_a_tunnel_is_named_by_its_variable_after_one_call(
+    chat_server: ChatServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy.running(chat_server.port) as proxy:
+        proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with (
+            opened(base_url=f"https://{HOST}/v1", concurrency=1) as client,
+            pytest.raises(EndpointError, match=r"407: Proxy Authentication.*\$HTTPS_PROXY"),
+        ):
+            client.complete([ask_for(number) for number in range(9)])
+    assert len(proxy.heads) == 1
 
 
 @own_call

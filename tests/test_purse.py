@@ -1,13 +1,19 @@
 """The budget: met exactly, by whatever calls, and never exceeded."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
-from asking import Open, ask_for, kept
+from asking import Open, ask_for, kept, texts
 from fake_server import ChatServer, refuses, says
 
-from lion.errors import BudgetError
-from lion.llm.ledger import Cap
+from lion.errors import BudgetError, EndpointError
+from lion.llm.budget import BELIEVED, CostEstimator
+from lion.llm.client import LLMClient
+from lion.llm.ledger import Cap, Demand, Ledger
+from lion.llm.ledger_writer import LedgerWriter
+from lion.llm.reservations import Reservations
 
 
 def test_a_budget_of_calls_is_met_exactly(
@@ -56,3 +62,60 @@ def test_a_budget_needs_to_know_the_most_that_a_call_can_cost(
     ):
         client.complete([ask_for(1)])
     assert chat_server.calls == []
+
+
+# --- reservations ---------------------------------------------------------------------------------
+
+CAPPED: dict[str, Any] = {"request": {"max_tokens": 100}, "concurrency": 8}
+
+
+def test_a_killed_process_leaves_no_more_set_aside_than_its_requests_allow(
+    opened: Open, tmp_path: Path
+) -> None:
+    """The margin for servers that count more is this process' own."""
+
+    async def reserve(client: LLMClient) -> None:
+        estimator = CostEstimator(client.endpoint, client.prices, client.cap)
+        bound = estimator.upper_bound(b"a" * 200)
+        async with LedgerWriter(client.ledger, client.cap) as writer:
+            reservations = Reservations(estimator, client.ledger)
+            first = await reservations.reserve(b"a" * 200, writer)
+            assert first is not None
+            assert first.amount.tokens == 1000, "all that is left, below 20 times the bound"
+            assert await writer.reserve(Demand(bound, bound)) is None, "it is this call's"
+
+    with opened(cap=Cap(tokens=1000), **CAPPED) as client:
+        asyncio.run(reserve(client))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.spent()[1].tokens == 300
+
+
+def test_a_long_request_waits_for_a_short_one_that_holds_the_budget(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """The short one fits with its margin, the long one only after it."""
+    with opened(cap=Cap(tokens=4500), **CAPPED) as client:
+        found = client.complete([ask_for("long" * 250), ask_for(1)])
+    assert len(texts(found)) == len(chat_server.calls) == 2
+
+
+def test_time_outs_after_a_wait_for_the_budget_count(chat_server: ChatServer, opened: Open) -> None:
+    """One call at a time fits: eight wait from the start, and each is too slow."""
+    chat_server.answer = says("x", delay=1.0)
+    with (
+        opened(cap=Cap(tokens=3000), timeout=0.1, **CAPPED) as client,
+        pytest.raises(EndpointError, match="one call at a time"),
+    ):
+        client.complete([ask_for(number) for number in range(8)])
+    assert len(chat_server.calls) <= 5
+
+
+def test_the_count_of_a_reply_without_an_answer_is_learnt_from(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: (
+        says("", usage=(900, 900)) if call.number == 20 else says("x", usage=(20, 9))
+    )
+    with opened(cap=Cap(tokens=50_000), **CAPPED) as client:
+        client.complete([ask_for(number) for number in range(40)])
+        assert client._sender._reservations.factor > BELIEVED / 2

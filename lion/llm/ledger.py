@@ -160,6 +160,10 @@ class Amount:
             self.unpriced + other.unpriced,
         )
 
+    def __sub__(self, other: "Amount") -> "Amount":
+        """Return the differences."""
+        return self + Amount(-other.calls, -other.tokens, -other.nanodollars, -other.unpriced)
+
     def times(self, factor: float) -> "Amount":
         """Return `factor` times the tokens and the money of the same calls, rounded up."""
         tokens, money = math.ceil(factor * self.tokens), math.ceil(factor * self.nanodollars)
@@ -197,6 +201,27 @@ class Cap:
             None if self.tokens is None else max(0, self.tokens - used.tokens),
             None if self.nanodollars is None else max(0, self.nanodollars - used.nanodollars),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a call asks of the cap: `most`, or at least `least` where less is left (None: `most`).
+
+    `bound` is what stays set aside where the process is killed: the most that the request allows.
+    The margin above it, for servers that count more, lasts as long as the process.
+    """
+
+    bound: Amount
+    most: Amount
+    least: Amount | None = None
+
+    def within(self, cap: Cap, total: Amount) -> Amount | None:
+        """Return what `cap` leaves for it beside `total`, or None where that is too little."""
+        if cap.allows(total + self.most):
+            return self.most
+        if self.least is None or not cap.allows(total + self.least):
+            return None
+        return self.most.at_most(cap.minus(total))
 
 
 def budget_cap(budget: Budget) -> Cap:
@@ -397,26 +422,29 @@ class Ledger:
         What a killed process had set aside stays so: its calls may have been billed. Raises
         AskError.
         """
-        numbers: list[int | None] = []
-        with self._writing(), self._transaction():
-            total = self._spent() + self._reserved()
-            for amount in wanted:
-                fits = cap.allows(total + amount)
-                numbers.append(self._set_aside(amount) if fits else None)
-                total += amount if fits else Amount()
-        return numbers
+        demands = [Demand(amount, amount) for amount in wanted]
+        granted = self.grant(demands, cap, Amount())
+        return [None if grant is None else grant[0] for grant in granted]
 
-    def reserve_remaining(self, least: Amount, most: Amount, cap: Cap) -> tuple[int, Amount] | None:
-        """Set aside `most`, or what is left of `cap`; return its number and the amount.
+    def grant(
+        self, demands: Sequence[Demand], cap: Cap, margins: Amount
+    ) -> list[tuple[int, Amount] | None]:
+        """Set aside the bound of each demand; return its number and what it may use at most.
 
-        None where less than `least` is left. Raises AskError.
+        None where too little is left of `cap` beside what is spent and set aside, the calls'
+        `margins` above it, and the demands before. Raises AskError.
         """
+        granted: list[tuple[int, Amount] | None] = []
         with self._writing(), self._transaction():
-            total = self._spent() + self._reserved()
-            if not cap.allows(total + least):
-                return None
-            amount = most.at_most(cap.minus(total))
-            return self._set_aside(amount), amount
+            total = self._spent() + self._reserved() + margins
+            for demand in demands:
+                amount = demand.within(cap, total)
+                if amount is None:
+                    granted.append(None)
+                    continue
+                granted.append((self._set_aside(demand.bound), amount))
+                total += amount
+        return granted
 
     def _set_aside(self, amount: Amount) -> int:
         cursor = self._connection.execute(

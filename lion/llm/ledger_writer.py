@@ -1,12 +1,12 @@
 """Group commit: what arrives while one transaction is being synced goes into the next."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from lion.errors import AskError
-from lion.llm.ledger import Amount, Cap, Entry, FailedCall, Ledger
+from lion.llm.ledger import Amount, Cap, Demand, Entry, FailedCall, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +16,9 @@ class Release:
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remaining:
-    """A reservation of `most`, or of what is left of the cap where that is at least `least`."""
-
-    least: Amount
-    most: Amount
-
-
-Item = Entry | FailedCall | Amount | Remaining | Release
+Item = Entry | FailedCall | Demand | Release
 Result = Any
-"""What `_put` returns for an item: the number of a reservation, (number, amount), None."""
+"""What `_put` returns for an item: (number, amount) of a reservation, else None."""
 Pending = tuple[Item, "asyncio.Future[Result]"]
 
 
@@ -45,6 +37,7 @@ class LedgerWriter:
         self._closing = False
         self._failure: AskError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._margins: dict[int, Amount] = {}  # of calls in flight, by reservation
 
     async def __aenter__(self) -> Self:
         """Start writing."""
@@ -64,14 +57,12 @@ class LedgerWriter:
         """Return once `entry` is durable. Raises AskError."""
         await self._put(entry)
 
-    async def reserve(self, most: Amount) -> int | None:
-        """Set `most` aside; return its number, or None where the budget is reached."""
-        number: int | None = await self._put(most)
-        return number
+    async def reserve(self, demand: Demand) -> tuple[int, Amount] | None:
+        """Set aside what a call asks for; return its number and the amount it may use.
 
-    async def reserve_remaining(self, least: Amount, most: Amount) -> tuple[int, Amount] | None:
-        """Set aside `most`, or what is left; None where less than `least` is left."""
-        reserved: tuple[int, Amount] | None = await self._put(Remaining(least, most))
+        None where too little of the budget is left. Raises AskError.
+        """
+        reserved: tuple[int, Amount] | None = await self._put(demand)
         return reserved
 
     async def release(self, reservation: int) -> None:
@@ -110,7 +101,7 @@ class LedgerWriter:
             else:
                 done.set_result(result)
         if unclaimed:
-            await asyncio.to_thread(self._ledger.release, unclaimed)
+            await asyncio.to_thread(self._release, unclaimed)
 
     def _results(self, items: list[Item]) -> list[Result]:
         """Write `items`; return each one's result.
@@ -129,25 +120,39 @@ class LedgerWriter:
     def _write_all(self, items: list[Item]) -> Iterable[Result]:
         """Write replies and failures first: they settle reservations."""
         entries = [item for item in items if isinstance(item, Entry | FailedCall)]
-        wanted = [item for item in items if isinstance(item, Amount)]
         released = [item.reservation for item in items if isinstance(item, Release)]
         if entries:
             self._ledger.write(entries)
+            self._forget_margins(entry.call.reservation for entry in entries)
         if released:
-            self._ledger.release(released)
-        numbers = iter(self._ledger.reserve(wanted, self._cap) if wanted else [])
-        return [self._reserved(item, numbers) for item in items]
+            self._release(released)
+        granted = iter(self._grant([item for item in items if isinstance(item, Demand)]))
+        return [next(granted) if isinstance(item, Demand) else None for item in items]
 
-    def _reserved(self, item: Item, numbers: Iterator[int | None]) -> Result:
-        if isinstance(item, Remaining):
-            return self._ledger.reserve_remaining(item.least, item.most, self._cap)
-        return next(numbers) if isinstance(item, Amount) else None
+    def _grant(self, demands: list[Demand]) -> list[tuple[int, Amount] | None]:
+        if not demands:
+            return []
+        margins = sum(self._margins.values(), Amount())
+        granted = self._ledger.grant(demands, self._cap, margins)
+        for demand, grant in zip(demands, granted, strict=True):
+            if grant is not None:
+                number, amount = grant
+                self._margins[number] = amount - demand.bound
+        return granted
+
+    def _release(self, numbers: list[int]) -> None:
+        self._ledger.release(numbers)
+        self._forget_margins(numbers)
+
+    def _forget_margins(self, numbers: Iterable[int | None]) -> None:
+        for number in numbers:
+            if number is not None:
+                self._margins.pop(number, None)
 
 
 def _numbers(result: Result) -> list[int]:
     """Return the number of a reservation in a result, as a list of one, else of none."""
-    number = result[0] if isinstance(result, tuple) else result
-    return [number] if isinstance(number, int) else []
+    return [result[0]] if isinstance(result, tuple) else []
 
 
 def _refused(error: Exception) -> AskError:

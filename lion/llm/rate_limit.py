@@ -87,7 +87,7 @@ class AdaptiveRateLimiter:
         return self._requests.rate if self._requests else None
 
     async def acquire(self, tokens: int) -> float:
-        """Wait until a call of about `tokens` may start; return its start, for later records."""
+        """Wait until a call of about `tokens` may start; return when (seconds, monotonic)."""
         if not self._turns and self._wait() <= 0:
             return self._take(tokens)
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()

@@ -76,22 +76,21 @@ class RequestRunner:
         """Make one call and record it. Raises CallError where it brought no usable reply."""
         if batch.is_stopping:
             return None
-        started = await self.rate_limiter.acquire(len(request.body) // _BYTES_PER_TOKEN)
+        await self.rate_limiter.acquire(len(request.body) // _BYTES_PER_TOKEN)
         if batch.is_stopping:
             return None
         reservation = await self._reserve(request, batch)
-        charge: Charge | None = None
         try:
             if batch.is_stopping:
                 if reservation is not None:
                     await batch.writer.release(reservation.number)
                 return None
-            attempt = _Attempt(request, started, reservation)
+            # not before the wait for the budget: a time-out since the last cut has to count
+            attempt = _Attempt(request, time.monotonic(), reservation)
             raw, headers = await self._send(attempt, batch)
-            charge, outcome = await self._record_reply(attempt, batch, raw, headers)
-            return outcome
+            return await self._record_reply(attempt, batch, raw, headers)
         finally:
-            self.reservations.settle(reservation, None if charge is None else charge.ratio)
+            self.reservations.settle(reservation)
 
     async def _reserve(self, request: PreparedRequest, batch: RequestBatch) -> Reservation | None:
         """Reserve what the call may cost; stop the batch where the budget is reached."""
@@ -127,7 +126,7 @@ class RequestRunner:
 
     async def _record_reply(
         self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]
-    ) -> tuple[Charge, Outcome]:
+    ) -> Outcome:
         """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
         request, reservation = attempt.request, attempt.reservation
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
@@ -135,6 +134,7 @@ class RequestRunner:
         batch.limiter.record_success()
         reserved = None if reservation is None else reservation.amount
         charge = self.estimator.charge_reply(request.body, usage, reserved)
+        self.reservations.learn(charge.ratio)
         call = self._call(attempt, charge)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             self.usage.wasted += 1
@@ -144,7 +144,7 @@ class RequestRunner:
             await batch.writer.put(failed)
             raise RetryableError(outcome)
         await batch.writer.put(Entry(request.key, request.body, request.sample, raw, call))
-        return charge, outcome
+        return outcome
 
     async def _record_failure(
         self, attempt: _Attempt, batch: RequestBatch, error: CallError

@@ -3,14 +3,15 @@
 A server may count more than the request allows: thoughts beyond the cap, a long chat template. So
 each call reserves as many times its upper bound as this server may yet count: `BELIEVED` until
 enough replies were counted, then twice the largest ratio seen. A reply is charged no more than was
-reserved for it.
+reserved for it. What exceeds the upper bound is known to this process alone: a process that is
+killed leaves no more set aside than its requests allow.
 """
 
 import asyncio
 from dataclasses import dataclass, field
 
 from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
-from lion.llm.ledger import Amount, Ledger
+from lion.llm.ledger import Amount, Demand, Ledger
 from lion.llm.ledger_writer import LedgerWriter
 
 _ENOUGH = 16  # counted replies before the factor falls
@@ -58,7 +59,6 @@ class Reservations:
             changed = self._changed
             reservation = await self._try(bound, writer)
             if reservation is not None:
-                self._held += 1
                 return reservation
             if self._held:  # these give back what they do not use
                 await changed.wait()
@@ -70,24 +70,41 @@ class Reservations:
         Raises BudgetError where that is less than the call may cost by what was seen so far.
         """
         full = bound.times(self.factor)
-        number = await writer.reserve(full)
-        if number is not None:
-            return Reservation(number, full)
+        reservation = await self._ask(Demand(bound, full), writer)
+        if reservation is not None:
+            return reservation
         async with self._last:
             if self._held:
                 return None
             least = bound.times(max(1.0, self._largest))
-            reserved = await writer.reserve_remaining(least, full)
-            if reserved is None:
-                raise budget_reached(self.ledger)
-            return Reservation(*reserved)
+            reservation = await self._ask(Demand(bound, full, least), writer)
+        if reservation is None and not self._held:
+            raise budget_reached(self.ledger)
+        return reservation
 
-    def settle(self, reservation: Reservation | None, ratio: float | None) -> None:
-        """Note that a call ended and was recorded; `ratio` is its count over its upper bound."""
+    async def _ask(self, demand: Demand, writer: LedgerWriter) -> Reservation | None:
+        """Reserve, or return None where too little is left.
+
+        It counts as held meanwhile, or another call would take the budget for spent. Nobody is
+        woken where it fails: the last call to fail goes on with what is left.
+        """
+        self._held += 1
+        reserved = None
+        try:
+            reserved = await writer.reserve(demand)
+        finally:
+            self._held -= reserved is None
+        return None if reserved is None else Reservation(*reserved)
+
+    def learn(self, ratio: float | None) -> None:
+        """Note a reply's count over its upper bound, None where it has none to be believed."""
         if ratio is not None:
             self._counted += 1
             self._largest = max(self._largest, ratio)
             self._overrun = self._overrun or ratio > self.factor
+
+    def settle(self, reservation: Reservation | None) -> None:
+        """Note that a call ended and was recorded."""
         if reservation is not None:
             self._held -= 1
             self._wake()

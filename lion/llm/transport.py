@@ -6,6 +6,7 @@ Keeps nothing and retries nothing (see `request_runner`).
 import asyncio
 import os
 import re
+import ssl
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -69,6 +70,7 @@ class EndpointRefusedError(EndpointError):
         self.failure = failure
 
 
+_PROXY_REFUSES = 407
 _SHOWN = 300  # characters of a server's words
 _QUOTA = re.compile(r'"quotaId"\s*:\s*"([^"]*)"')  # Gemini: the limit by its span
 _MODEL_IS_GONE = re.compile(
@@ -133,7 +135,34 @@ class Transport:
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
+            refused = self._refused_on_the_way(error)
+            if refused is not None:
+                raise refused from error
             raise RetryableError(self._without_reply(error), billable=True) from error
+
+    def _refused_on_the_way(self, error: Exception) -> EndpointRefusedError | None:
+        """Return the error of a proxy or a certificate, which trying again does not change."""
+        for cause in _causes(error):
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                failure = Failure("certificate", self._shown(cause))
+                return EndpointRefusedError(
+                    f"{self.who}: {_sentence(failure.detail)} For a private authority set the "
+                    "environment variable SSL_CERT_FILE to its certificates (PEM).",
+                    failure,
+                )
+            if getattr(cause, "status", None) == _PROXY_REFUSES:  # aiohttp: answer to CONNECT
+                return self._refused_by_proxy("Proxy Authentication Required")
+        return None
+
+    def _refused_by_proxy(self, words: str) -> EndpointRefusedError:
+        names = _proxy_variables(self.endpoint.base_url)
+        name = next(filter(os.environ.get, names), names[0])
+        return EndpointRefusedError(
+            f"{self.who}: HTTP {_PROXY_REFUSES}: {_sentence(words)} Set ${name} with the user and "
+            "password of the proxy (http://user:password@host:port), or exempt the host by "
+            "$NO_PROXY.",
+            Failure(f"http_{_PROXY_REFUSES}", words),
+        )
 
     def _without_reply(self, error: Exception) -> Failure:
         """Name what kept a reply from being read."""
@@ -222,6 +251,8 @@ class Transport:
         quotas = " ".join(_QUOTA.findall(error.response.text))
         if is_account_trouble(status, f"{words} {quotas}", error_codes(error.body)):
             return self.exhausted(failure)
+        if status == _PROXY_REFUSES:
+            return self._refused_by_proxy(words)
         if status == 429:
             return ThrottledError(failure, after)
         if status in RETRYABLE_STATUS or status >= 500:
@@ -316,8 +347,19 @@ def _sentence(words: str) -> str:
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
-def _is_timeout(error: BaseException | None) -> bool:
+def _is_timeout(error: BaseException) -> bool:
     """Tell a real timeout: the SDK's transport calls a refused or cut connection one as well."""
-    while error is not None and not isinstance(error, TimeoutError):
+    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, the last first."""
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error is not None
+
+
+def _proxy_variables(base_url: str) -> tuple[str, ...]:
+    """Return the environment variables that name a proxy for an address, the usual one first."""
+    name = f"{base_url.partition(':')[0]}_proxy"
+    return name.upper(), name, "ALL_PROXY", "all_proxy"
