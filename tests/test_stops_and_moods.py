@@ -21,7 +21,7 @@ from lion.errors import LionError
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.request_set import DropLimit
 from lion.prompting import protocol
-from lion.prompting.protocol import Outcome, Reply
+from lion.prompting.protocol import Failure, Outcome, Reply
 from lion.prompting.replies import incomplete
 
 IN_FLIGHT = 64
@@ -224,6 +224,24 @@ def test_a_key_revoked_between_runs_stops_at_the_first_refusal(
         client.complete([ask_for(number) for number in range(20)])
     assert len(chat_server.calls) == 11
     assert kept(tmp_path) == 10
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_row_that_is_refused_before_any_answer_stops_one_run_and_no_second(
+    chat_server: ChatServer, opened: Open, status: int
+) -> None:
+    """The first row, one call at a time; and alone, once all others are in the ledger."""
+    chat_server.answer = lambda call: (
+        refuses(status, "rule 7") if call.question == "q0" else says("x")
+    )
+    requests = [ask_for(number) for number in range(4)]
+    with opened(concurrency=1) as client, pytest.raises(LionError, match="run again"):
+        client.complete(requests)
+    for _ in range(2):
+        with opened(concurrency=1) as client:
+            found = client.complete(requests)
+        assert [isinstance(outcome, Failure) for outcome in found] == [True, False, False, False]
+    assert len(chat_server.calls) == 1 + 4 + 1
 
 
 # --- background tasks -----------------------------------------------------------------------------

@@ -354,6 +354,11 @@ class Ledger:
         """Return those of `keys` that have a reply. Raises AskError."""
         return {key for (key,) in self._select("key", keys)}
 
+    def has_failed(self, key: bytes, reason: str) -> bool:
+        """Return whether a call for `key` is recorded that failed for `reason`."""
+        query = "SELECT 1 FROM calls WHERE key = ? AND outcome = ? LIMIT 1"
+        return self._connection.execute(query, (key, reason)).fetchone() is not None
+
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]

@@ -27,6 +27,7 @@ from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 
 _TOO_SLOW = 3  # time-outs of a call that has the server to itself
+_MAY_BE_ALONE = " If only this request is refused, run again: it is dropped then."
 _BYTES_PER_TOKEN = 4  # to pace the first calls, until replies count their tokens
 
 
@@ -112,8 +113,8 @@ class RequestRunner:
         try:
             return await self.transport.send(attempt.request.body)
         except CallError as error:
-            if isinstance(error, DeniedError) and not batch.answered:
-                batch.stop(self.transport.misconfigured(error.failure))
+            if isinstance(error, DeniedError) and self._concerns_all(attempt.request, error, batch):
+                batch.stop(self.transport.misconfigured(error.failure, _MAY_BE_ALONE))
             await self._record_failure(attempt, batch, error)
             raise
         except EndpointRefusedError as error:
@@ -123,6 +124,17 @@ class RequestRunner:
             raise refused from error
         finally:
             batch.in_flight -= 1
+
+    def _concerns_all(
+        self, request: PreparedRequest, error: DeniedError, batch: RequestBatch
+    ) -> bool:
+        """Return whether a refusal before any answer concerns the key or the model.
+
+        Not where an earlier run was refused the same request for the same: a row that moderation
+        refuses would stop every run, as it stays the first that the ledger lacks.
+        """
+        reason = error.failure.reason
+        return not batch.answered and not self.reservations.ledger.has_failed(request.key, reason)
 
     async def _record_reply(
         self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]

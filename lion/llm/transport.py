@@ -191,7 +191,7 @@ class Transport:
 
         response.aiter_bytes = bounded  # type: ignore[method-assign] # what `aread` reads through
 
-    def misconfigured(self, failure: Failure) -> EndpointRefusedError:
+    def misconfigured(self, failure: Failure, advice: str = "") -> EndpointRefusedError:
         """Return the error of an endpoint that refuses whatever it is asked."""
         status = failure.reason.removeprefix("http_")
         look = "base_url, model and request in params.yaml"
@@ -199,7 +199,8 @@ class Transport:
             variable = self.endpoint.api_key_env
             look = f"the key in ${variable}" if variable else "the key: api_key_env is null"
         return EndpointRefusedError(
-            f"{self.who}: HTTP {status}: {_sentence(failure.detail)} Look at {look}.", failure
+            f"{self.who}: HTTP {status}: {_sentence(failure.detail)} Look at {look}.{advice}",
+            failure,
         )
 
     def exhausted(self, failure: Failure) -> EndpointRefusedError:
