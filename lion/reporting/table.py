@@ -92,8 +92,8 @@ def _quality(line: Line) -> Text:
     """Return the quality with its interval, or why it says nothing."""
     if (line.quality_flip_share or 0) >= _COIN:
         return Text(
-            f"not known, since {share(line.quality_flip_share)} of the referee's verdicts change with "
-            "the order of the two answers"
+            f"not known, since {share(line.quality_flip_share)} of the referee's verdicts change "
+            "with the order of the two answers"
         )
     text = Text(percent(line.quality_percent), style="bold green")
     return text.append(f"{_between(line.quality_percent_interval, 1)} of the teacher's", style="")
