@@ -128,6 +128,7 @@ class IterationMetrics:
     throttled: int | None = None
     billed: int | None = None
     certified: CertifiedMetrics | None = None
+    quality_flip_share: float | None = None
     accuracy_rows: int | None = None
     accuracy_share_difference: float | None = None
     accuracy_share_difference_interval: tuple[float, float] | None = None
@@ -222,6 +223,7 @@ def _line(name: str, previous: str | None, read: Read) -> IterationMetrics:
         teacher_accuracy_share=None if evaluate is None else evaluate.teacher_accuracy_share,
         quality_percent=None if evaluate is None else evaluate.quality_percent,
         quality_percent_interval=None if evaluate is None else _bounds(evaluate.quality_interval),
+        quality_flip_share=None if evaluate is None else evaluate.quality_flip_share,
         requests=sum(usage.requests for parts in used.values() for usage in parts)
         if used
         else None,

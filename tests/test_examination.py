@@ -112,6 +112,9 @@ def test_nothing_to_mark_is_no_figure(evaluate: Evaluate) -> None:
         assert found.category_accuracy_share == {}
 
 
+TURNED = ((8, 4), (4, 8))
+
+
 def reviews(identity: str, teacher: float, student: float) -> list[Review]:
     return [Review(identity, order, teacher, student, None, "") for order in ORDERS]
 
@@ -131,6 +134,16 @@ def test_an_unreadable_review_takes_its_pair_out(evaluate: Evaluate) -> None:
     rows = [*reviews("a", 10, 8), reviews("b", 10, 1)[0], broken]
     found = phase.exam_quality(rows, evaluate)
     assert (found.quality_percent, found.quality_rows) == (80.0, 1)
+
+
+def test_the_referee_of_the_exam_is_tested_by_its_own_orders(evaluate: Evaluate) -> None:
+    """One of two rows has another winner in the other order; equal answers do not count."""
+    turned = [
+        Review("b", order, *scores, None, "") for order, scores in zip(ORDERS, TURNED, strict=True)
+    ]
+    found = phase.exam_quality([*reviews("a", 10, 8), *turned], evaluate)
+    assert found.quality_flip_share == 0.5
+    assert phase.exam_quality(turned, evaluate, {"b"}).quality_flip_share is None
 
 
 def test_quality_of_nothing_is_no_figure(evaluate: Evaluate) -> None:

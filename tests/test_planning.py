@@ -59,6 +59,16 @@ def test_calls_follow_from_params(workplace: Workplace) -> None:
     assert ("evaluate@1", "teacher") not in found  # in the ledger since iteration 0
 
 
+@pytest.mark.parametrize(("answers", "taught"), [("ask", 100 + 40), ("keep", 40)])
+def test_the_trial_is_asked_where_answers_are_kept_too(
+    workplace: Workplace, answers: str, taught: int
+) -> None:
+    trial = {**SMALL, "seed.answers": answers, "exam.teacher_at_least": 0.5}
+    found = planned(workplace.params(trial), {"teach@0", "evaluate@0"})
+    calls = {stage: need.calls for (stage, role), need in found.items() if role == "teacher"}
+    assert calls == {"teach@0": taught, "evaluate@0": 0}
+
+
 def test_only_what_remains_is_told(workplace: Workplace) -> None:
     found = planned(workplace.params(SMALL), {"teach@3", "evaluate@3"})
     assert set(found) == {("teach@3", "teacher"), ("evaluate@3", "referee")}

@@ -61,10 +61,15 @@ def test_a_teacher_that_fails_the_exam_is_a_warning() -> None:
 
 
 def test_a_referee_that_follows_the_order_measures_no_quality() -> None:
-    """A coin changes half of its verdicts; 113 % by such a referee says nothing."""
+    """A coin changes half of its verdicts; 113 % by such a referee says nothing.
+
+    The exam's own referee may be steady where the loop's is not, and where none judges the loop.
+    """
     figures = {"quality_percent": 113.0, "quality_percent_interval": (95.0, 131.0)}
-    noisy = table.headline([line(**EXAM, **figures, judge=judge(0.83))]).plain
+    noisy = table.headline([line(**EXAM, **figures, quality_flip_share=0.83)]).plain
     assert "Its quality: not known, since 83.0 % of the referee's verdicts change with the" in noisy
     assert "113" not in noisy
-    steady = table.headline([line(**EXAM, **figures, judge=judge(0.2))]).plain
+    steady = table.headline(
+        [line(**EXAM, **figures, quality_flip_share=0.2, judge=judge(0.83))]
+    ).plain
     assert "Its quality: 113.0 % (95.0 to 131.0) of the teacher's" in steady

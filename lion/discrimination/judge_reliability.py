@@ -36,7 +36,7 @@ def figures(
     halves = [(first - second) / 2 for first, second in rows.values()]
     return CalibrationMetrics(
         rows=len(rows),
-        flip_share=_share([_side(first) != _side(second) for first, second in rows.values()]),
+        flip_share=_flips(rows),
         position_bias_points=fmean(halves) if halves else None,
         tie_share=_share([gap == 0 for gap in gaps.values()]),
         length_correlation=_correlation(
@@ -45,6 +45,15 @@ def figures(
         noise_points=stdev(halves) if len(halves) > 1 else None,
         repeated=_repeated(reviews, alike),
     )
+
+
+def flip_share(reviews: Sequence[Review], alike: Collection[str] = ()) -> float | None:
+    """Return the share of rows whose better side depends on the order, as `figures` does."""
+    return _flips(_gaps(reviews, alike))
+
+
+def _flips(rows: Mapping[str, tuple[float, float]]) -> float | None:
+    return _share([_side(first) != _side(second) for first, second in rows.values()])
 
 
 def _gaps(reviews: Sequence[Review], alike: Collection[str]) -> dict[str, tuple[float, float]]:

@@ -5,14 +5,14 @@ The exam's scorer marks the student's answers and the teacher's; the referee com
 no row can be marked. Writes no file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import asdict, replace
 
 from lion import pools, statistics
 from lion.config.settings import Evaluate, Scorer, Settings
-from lion.discrimination import pairwise, scorers, verdicts
+from lion.discrimination import judge_reliability, pairwise, scorers, verdicts
 from lion.evaluation.exam_fields import exam_fields, fields_sentence
 from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
@@ -135,7 +135,8 @@ def _quality(
         usage = client.usage.versioned()
     dropped = pairwise.dropped(reviews, "evaluate")
     check_dropped(dropped, share, len(reviews), "evaluate.max_dropped")
-    quality = exam_quality(reviews, settings.evaluate)
+    alike = {row.id for row in rows if row.answer and row.answer.text == by_id[row.id].text}
+    quality = exam_quality(reviews, settings.evaluate, alike)
     return quality, dropped, usage
 
 
@@ -196,11 +197,14 @@ def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
     )
 
 
-def exam_quality(reviews: Sequence[Review], settings: Evaluate) -> ExamQuality:
+def exam_quality(
+    reviews: Sequence[Review], settings: Evaluate, alike: Collection[str] = ()
+) -> ExamQuality:
     """Return the quality: 100 x sum of the student's scores / sum of the teacher's, both orders.
 
     The paper's relative response quality in its Setting 2: evidence first, repeated judgements of
-    an order averaged, then both orders.
+    an order averaged, then both orders. `alike` are the ids whose two answers are the same: their
+    two orders are one request, which says nothing of the referee.
     """
     pairs = [
         (verdict.student_mean, verdict.teacher_mean)
@@ -212,6 +216,7 @@ def exam_quality(reviews: Sequence[Review], settings: Evaluate) -> ExamQuality:
         quality_percent=_value(estimate),
         quality_interval=PercentInterval.of(estimate),
         quality_rows=_count(estimate),
+        quality_flip_share=judge_reliability.flip_share(reviews, alike),
     )
 
 

@@ -54,11 +54,15 @@ class ExamFields(Metrics, frozen=True, kw_only=True):
 
 
 class ExamQuality(Metrics, frozen=True, kw_only=True):
-    """The referee's scores of the student, of the teacher's; None where nothing was compared."""
+    """The referee's scores of the student, of the teacher's; None where nothing was compared.
+
+    `quality_flip_share` is of the rows whose better answer depends on the order of the two.
+    """
 
     quality_percent: float | None
     quality_interval: PercentInterval | None = None
     quality_rows: int | None = None
+    quality_flip_share: float | None = None
 
 
 class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
@@ -72,6 +76,7 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
     quality_percent: float | None
     quality_interval: PercentInterval | None = None
     quality_rows: int | None = None
+    quality_flip_share: float | None = None
     referee: RoleUsage
     teacher: RoleUsage
     dropped: dict[str, int]

@@ -155,10 +155,10 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         candidates = new / _acceptance([name], BootstrapMetrics)
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
         yield from _gates(settings, f"bootstrap@{name}", sown, round(candidates), new)
-    tried = settings.seed.answers == "ask" and settings.exam.teacher_at_least
-    trial = min(TRIAL_ROWS, sizes.exam) if tried else 0
-    if settings.seed.answers == "ask":
-        yield "teach@0", "teacher", sizes.base + trial
+    trial = min(TRIAL_ROWS, sizes.exam) if settings.exam.teacher_at_least else 0
+    taught = trial + (sizes.base if settings.seed.answers == "ask" else 0)
+    if taught:
+        yield "teach@0", "teacher", taught
     quality = min(settings.evaluate.quality, sizes.headline)
     examined = quality if settings.exam.scorer.kind == "referee" else sizes.exam
     yield "evaluate@0", "teacher", max(0, examined - trial)

@@ -83,24 +83,20 @@ def headline(lines: Sequence[IterationMetrics]) -> Text:
         text.append(share(last.teacher_accuracy_share))
     if last.quality_percent is not None:
         text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
-        text.append_text(_quality(last, _last_judge(lines)))
+        text.append_text(_quality(last))
     text.append(f". Spent: {spent(lines)}.")
     return text
 
 
-def _quality(line: IterationMetrics, judge: Judge | None) -> Text:
+def _quality(line: IterationMetrics) -> Text:
     """Return the quality with its interval, or why it says nothing."""
-    if judge is not None and (judge.flip_share or 0) >= _COIN:
+    if (line.quality_flip_share or 0) >= _COIN:
         return Text(
-            f"not known, since {share(judge.flip_share)} of the referee's verdicts change with the "
-            "order of the two answers"
+            f"not known, since {share(line.quality_flip_share)} of the referee's verdicts change "
+            "with the order of the two answers"
         )
     text = Text(percent(line.quality_percent), style="bold green")
     return text.append(f"{_between(line.quality_percent_interval, 1)} of the teacher's", style="")
-
-
-def _last_judge(lines: Sequence[IterationMetrics]) -> Judge | None:
-    return next((line.judge for line in reversed(lines) if line.judge is not None), None)
 
 
 def _between(interval: tuple[float, float] | None, scale: float) -> str:
