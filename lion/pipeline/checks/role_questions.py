@@ -11,7 +11,7 @@ from functools import partial
 
 from lion.config import project
 from lion.config.settings import Endpoint, Referee, Settings, endpoints
-from lion.conversations import TaskTemplate, child, shape_of, transcript
+from lion.conversations import TaskTemplate, child_conversation, shape_of, transcript
 from lion.generation import seed_pool
 from lion.generation.generated_pool import prompt_of
 from lion.prompting import generator, judge, teacher, templates
@@ -105,7 +105,7 @@ def _generating(row: Instruction, settings: Settings, prompts: Prompts) -> tuple
         text = generator.candidate(outcome, row.id, rules, fields=not shape.is_instruction)
         if isinstance(text, Dropped):
             return text.reason
-        return "malformed" if child(row.messages, text, task) is None else None
+        return "malformed" if child_conversation(row.messages, text, task) is None else None
 
     return generator.input_request(row.messages, shape, kind, prompts, sample=0), reason
 
