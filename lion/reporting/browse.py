@@ -127,7 +127,7 @@ def _row(row: Row, whole: bool) -> Iterator[RenderableType]:
     if about:
         head.append(f", {inert(about)}", style="dim")
     if row["difficulty"] is not None:
-        verdict = f"  {row['difficulty']} {_measure(row)}"
+        verdict = f"  {row['difficulty']}, {_measure(row)}"
         head.append(verdict, style=_STYLES.get(row["difficulty"], ""))
         head.append(f" in iteration {row['judged']}", style="dim")
     yield head
