@@ -22,6 +22,7 @@ from running import (  # noqa: F401 - pytest finds fixtures and hooks by name
     grading,
     killing,
     prompting,
+    pytest_collection_finish,
     pytest_collection_modifyitems,
     ranking,
     threads,

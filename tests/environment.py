@@ -1,10 +1,17 @@
 """What the environment must not say. conftest.py imports this before anything of lion.
 
 rich takes the size of the terminal from here for good when lion.console is imported, and
-pytest-xdist sets one for its workers.
+pytest-xdist sets one for its workers. Without kept bytecode, every process that a test starts
+compiles lion anew, and every worker rewrites the assertions of all files (the Makefile clears the
+variable too). Imports make few cycles, and to look for them takes seconds: the collector is off
+until the tests are collected (running.py).
 """
 
+import gc
 import os
+import sys
 
-for _name in ("COLUMNS", "LINES"):
+for _name in ("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
+sys.dont_write_bytecode = False
+gc.disable()

@@ -5,6 +5,7 @@ started before any test, and the tests that wait for them come last. Each runs o
 of pytest-xdist. conftest.py offers the fixtures to every file.
 """
 
+import gc
 import os
 import pickle
 import shutil
@@ -102,6 +103,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return max((PIPELINES.index(name) + 1 for name in names if name in PIPELINES), default=0)
 
     items.sort(key=last)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected, a million objects, out of every later collection."""
+    gc.freeze()
+    gc.enable()  # environment.py disables it
 
 
 @pytest.fixture(scope="session", autouse=True)
