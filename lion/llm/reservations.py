@@ -85,7 +85,7 @@ class Reservations:
     async def _ask(self, demand: Demand, writer: LedgerWriter) -> Reservation | None:
         """Reserve, or return None where too little is left.
 
-        It counts as held meanwhile, or another call would take the budget for spent. Nobody is
+        It counts as held meanwhile, or another call would take the budget for spent. No waiter is
         woken where it fails: the last call to fail goes on with what is left.
         """
         self._held += 1
