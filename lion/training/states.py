@@ -33,6 +33,8 @@ _CODE = (
     "student/hub.py",
     "training/collator.py",
     "training/finetune.py",
+    "training/lengths.py",
+    "training/report.py",
     "training/trainer.py",
     "training/validation.py",
 )
