@@ -42,6 +42,7 @@ REVALUED = {
         "accuracy_interval.",  # Clopper-Pearson at effective rows: covers from 20 rows on
         "accuracy_share_difference",  # its last bit
         "difference_interval.",  # Newcombe's method 10
+        "quality_flip_share",  # new
         "quality_interval.",  # a ratio estimator by t
         "teacher_accuracy_interval.",
     )
