@@ -270,7 +270,7 @@ def test_the_closing_table_tells_what_the_referee_is_worth(desk: Desk) -> None:
     assert told.startswith(
         "referee in 1: 100.0 % flip with the order, first place +1.00 points, ties 0.0 %"
     )
-    assert "noise 0.00, 0.0 % of the verdicts within it" in told
+    assert "noise 0.00 points, 0.0 % of the verdicts within it" in told
     assert not [note for note in table.run_warnings(found) if "noise" in note]
     judge = found[1].judge
     assert judge is not None
