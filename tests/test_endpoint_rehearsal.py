@@ -14,7 +14,7 @@ from lion.config.settings import ROLES, Budget, Settings
 from lion.conversations import TaskTemplate
 from lion.llm.ledger import Amount, Ledger
 from lion.llm.prices import Prices
-from lion.metrics.files import Happened, RunRecord, write_metrics
+from lion.metrics.files import CallStats, RunRecord, write_metrics
 from lion.pipeline import plan
 from lion.pipeline.checks.endpoint_rehearsal import probe_endpoints
 from lion.pipeline.endpoint_pace import EndpointPaces
@@ -324,9 +324,9 @@ def test_the_plan_uses_the_latency_that_check_measured_until_there_are_runs(
     assert sentence in " ".join(plan_text(planned).split())
     teacher = planned["teacher"]
     assert teacher.seconds == pytest.approx(teacher.calls * latency / settings.api.concurrency)
-    happened = dict.fromkeys(Happened.__struct_fields__, 0) | {"p50_seconds": 9.0}
+    happened = dict.fromkeys(CallStats.__struct_fields__, 0) | {"p50_seconds": 9.0}
     record = RunRecord(
-        finished=True, exit_code=0, seconds=1.0, asked={"teacher": Happened(**happened)}
+        finished=True, exit_code=0, seconds=1.0, asked={"teacher": CallStats(**happened)}
     )
     write_metrics(project.run_record("teach@0"), record)
     planned = needs(settings)
