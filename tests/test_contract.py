@@ -334,7 +334,6 @@ INSIDE_FUNCTIONS = {
         "lion/config/project.py",
         "lion/config/settings.py",
     ): "pydantic, not needed by `lion show` and `lion diff`",
-    ("lion/training/tune.py", "lion/training/finetune.py"): "torch, after `load_libraries`",
     (
         "lion/pipeline/stage.py",
         "lion/pipeline/checks/offline.py",
