@@ -329,6 +329,16 @@ class Ledger:
         """Return those of `keys` that have a reply. Raises AskError."""
         return {key for (key,) in self._select("key", keys)}
 
+    def is_refused_alone(self, key: bytes) -> bool:
+        """Tell whether the endpoint answered others after it denied the request of this `key`."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM calls AS denied JOIN calls AS later"
+            " ON later.endpoint = denied.endpoint AND later.model = denied.model"
+            " AND later.rowid > denied.rowid WHERE denied.key = ?"
+            " AND denied.outcome IN ('http_403', 'http_404') AND later.outcome = ?)"
+        )
+        return bool(self._connection.execute(query, (key, ANSWERED)).fetchone()[0])
+
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]

@@ -60,6 +60,10 @@ class LedgerWriter:
         if self._failure is not None:
             raise self._failure
 
+    def is_refused_alone(self, key: bytes) -> bool:
+        """Tell whether the endpoint answered others after it denied the request of this `key`."""
+        return self._ledger.is_refused_alone(key)
+
     async def put(self, entry: Entry | FailedCall) -> None:
         """Return once `entry` is durable. Raises AskError."""
         await self._put(entry)

@@ -21,6 +21,7 @@ from lion.llm.transport import (
     RetryableError,
     ThrottledError,
     Transport,
+    reports_account_trouble,
 )
 from lion.llm.usage import UsageStats
 from lion.prompting import protocol
@@ -113,7 +114,7 @@ class RequestRunner:
         try:
             return await self.transport.send(attempt.request.body)
         except CallError as error:
-            if isinstance(error, DeniedError) and not batch.answered:
+            if isinstance(error, DeniedError) and not _is_own_fault(attempt.request, batch):
                 batch.stop(self.transport.misconfigured(error.failure))
             await self._record_failure(attempt, batch, error)
             raise
@@ -140,6 +141,8 @@ class RequestRunner:
             self.usage.wasted += 1
             self.usage.billed += 1
             batch.failure_reasons[outcome.reason] += 1
+            if reports_account_trouble(raw):
+                batch.stop(self.transport.exhausted(outcome))
             failed = FailedCall(request.key, outcome.reason, outcome.detail, call)
             await batch.writer.put(failed)
             raise RetryableError(outcome)
@@ -195,3 +198,12 @@ class RequestRunner:
             seconds,
             None if reservation is None else reservation.number,
         )
+
+
+def _is_own_fault(request: PreparedRequest, batch: RequestBatch) -> bool:
+    """Tell whether a denial is this request's: others were answered, in this run or an earlier one.
+
+    Of an earlier run only replies after a denial of the same request count: before it, the key may
+    have been another one.
+    """
+    return batch.answered or batch.writer.is_refused_alone(request.key)

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 
 from lion import escape
 from lion.config.settings import EMBEDDED, Api, Endpoint
@@ -284,6 +285,21 @@ def error_codes(document: object) -> frozenset[str]:
     parts = [body, inner] if isinstance(inner, dict) else [body]
     values = [part.get(name) for part in parts for name in ("code", "type", "status")]
     return frozenset(str(value) for value in values if isinstance(value, str | int))
+
+
+def reports_account_trouble(raw: bytes) -> bool:
+    """Tell whether a reply of status 200 is the error of an account that can pay for nothing more.
+
+    OpenRouter sends errors of the provider behind it so, MiniMax all (openrouter.ai/docs, errors).
+    """
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    error = document.get("error") if isinstance(document, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and code >= 400 else 400
+    return is_account_trouble(status, replies.words_of(document) or "", error_codes(document))
 
 
 def _retry_after(headers: Any) -> float | None:
