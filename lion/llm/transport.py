@@ -18,6 +18,7 @@ import openai
 import orjson
 
 from lion import escape
+from lion.config.connection_variables import broken_connection_variable
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
@@ -189,27 +190,38 @@ class Transport:
 
     def _open(self) -> openai.AsyncOpenAI:
         if self._client is None:
-            limits = httpx2.Limits(
-                max_connections=self.api.concurrency, max_keepalive_connections=self.api.concurrency
-            )
-            self._client = openai.AsyncOpenAI(
-                base_url=self._address(),
-                api_key=_api_key(self.endpoint),
-                default_headers={
-                    "Accept-Encoding": ", ".join(_ENCODINGS),
-                    **_headers(self.endpoint),
-                },
-                default_query=dict(self.endpoint.query),
-                max_retries=0,  # those of `request_runner` are the only ones: the SDK's hide 429s
-                http_client=openai.DefaultAioHttpClient(
-                    limits=limits,
-                    timeout=self.api.timeout,
-                    # a proxy of the environment is for the world, not for our own child on loopback
-                    trust_env=self.endpoint.base_url != EMBEDDED,
-                    event_hooks={"response": [self._bounded]},
-                ),
-            )
+            address = self._address()
+            try:
+                self._client = self._connected(address)
+            except (OSError, ValueError, httpx2.InvalidURL) as error:
+                broken = broken_connection_variable(os.environ) or (
+                    f"no connection can be made: {error}. Look at SSL_CERT_FILE, SSL_CERT_DIR and "
+                    "the variables of proxies."
+                )
+                raise EndpointError(f"{self.who}: {broken}") from error
         return self._client
+
+    def _connected(self, address: str) -> openai.AsyncOpenAI:
+        limits = httpx2.Limits(
+            max_connections=self.api.concurrency, max_keepalive_connections=self.api.concurrency
+        )
+        return openai.AsyncOpenAI(
+            base_url=address,
+            api_key=_api_key(self.endpoint),
+            default_headers={
+                "Accept-Encoding": ", ".join(_ENCODINGS),
+                **_headers(self.endpoint),
+            },
+            default_query=dict(self.endpoint.query),
+            max_retries=0,  # those of `request_runner` are the only ones: the SDK's hide 429s
+            http_client=openai.DefaultAioHttpClient(
+                limits=limits,
+                timeout=self.api.timeout,
+                # a proxy of the environment is for the world, not for our own child on loopback
+                trust_env=self.endpoint.base_url != EMBEDDED,
+                event_hooks={"response": [self._bounded]},
+            ),
+        )
 
     def _address(self) -> str:
         if self.endpoint.base_url != EMBEDDED:
