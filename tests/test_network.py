@@ -81,6 +81,14 @@ def test_a_variable_that_keeps_an_endpoint_from_being_reached_is_named(
         client.complete([ask_for(1)])
 
 
+def test_a_host_that_is_no_name_is_an_error_of_the_endpoint(opened: Open) -> None:
+    with (
+        opened(base_url="http://exa..mple/v1") as client,
+        pytest.raises(EndpointError, match="host"),
+    ):
+        client.complete([ask_for(1)])
+
+
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_leads_to_an_https_endpoint_and_reads_nothing(
     variable: str,

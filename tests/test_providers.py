@@ -271,6 +271,18 @@ def test_a_row_whose_denial_arrived_first_does_not_stop_every_run(
     assert len(chat_server.calls) == 7
 
 
+def test_a_row_that_was_denied_among_replies_does_not_stop_the_next_run(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """It is the only one that the ledger lacks."""
+    chat_server.answer = lambda call: refuses(403, "denied") if call.question == "q5" else says("x")
+    requests = [ask_for(number) for number in range(6)]
+    for _ in range(2):
+        with opened(concurrency=1) as client:
+            found = client.complete(requests)
+        assert [isinstance(outcome, Failure) for outcome in found].index(True) == 5
+
+
 def test_a_key_that_is_revoked_meanwhile_stops_the_run(
     chat_server: ChatServer, opened: Open
 ) -> None:

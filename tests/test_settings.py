@@ -224,7 +224,7 @@ def test_an_address_has_one_spelling(configure: Configure, url: str, kept: str) 
         "ftp://a",
         "https://",
         "http://local host/v1",
-        "http://exa..mple/v1",
+        "http://exam ple/v1",
     ],
 )
 def test_an_address_that_is_none_is_refused(document: dict[str, Any], url: str) -> None:

@@ -30,22 +30,13 @@ def _endpoint_url(value: str) -> str:
         parts.port  # noqa: B018 - raises for what is no port
     except ValueError as error:
         raise ValueError(f"the address is not usable: {error}") from error
-    _refuse_host(parts.hostname)
+    if any(character.isspace() for character in parts.hostname):
+        raise ValueError("the address is not usable: its host has white space")
     if parts.query and not (parts.username or parts.password):
         raise ValueError("parameters stand in `query`; keys belong in the environment")
     if parts.username or parts.password:
         raise ValueError("keys and passwords belong in the environment, not in the address")
     return value.rstrip("/")
-
-
-def _refuse_host(name: str) -> None:
-    """Raise ValueError for a host that no resolver can look up."""
-    try:
-        name.encode("idna")
-    except UnicodeError as error:
-        raise ValueError("the address is not usable: its host is no name") from error
-    if any(character.isspace() for character in name):
-        raise ValueError("the address is not usable: its host has white space")
 
 
 Count = Annotated[int, Field(ge=0)]

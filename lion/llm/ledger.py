@@ -330,11 +330,15 @@ class Ledger:
         return {key for (key,) in self._select("key", keys)}
 
     def is_refused_alone(self, key: bytes) -> bool:
-        """Tell whether the endpoint answered others after it denied the request of this `key`."""
+        """Tell whether the endpoint answered others when it denied the request of this `key`.
+
+        Replies count from ten seconds before an earlier denial on.
+        """
         query = (
             "SELECT EXISTS (SELECT 1 FROM calls AS denied JOIN calls AS later"
             " ON later.endpoint = denied.endpoint AND later.model = denied.model"
-            " AND later.rowid > denied.rowid WHERE denied.key = ?"
+            " AND (later.rowid > denied.rowid"
+            " OR julianday(later.at) > julianday(denied.at, '-10 seconds')) WHERE denied.key = ?"
             " AND denied.outcome IN ('http_403', 'http_404') AND later.outcome = ?)"
         )
         return bool(self._connection.execute(query, (key, ANSWERED)).fetchone()[0])

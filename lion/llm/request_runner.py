@@ -132,6 +132,8 @@ class RequestRunner:
         """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
         request, reservation = attempt.request, attempt.reservation
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
+        # before it is durable: a denial may arrive meanwhile
+        batch.answered = batch.answered or not isinstance(outcome, Failure)
         self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
         batch.limiter.record_success()
         reserved = None if reservation is None else reservation.amount

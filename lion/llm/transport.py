@@ -134,6 +134,8 @@ class Transport:
             yield client
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
+        except UnicodeError as error:  # a label of the host is empty or too long
+            raise EndpointError(f"{self.who}: the host of base_url is no name: {error}") from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
             raise RetryableError(self._without_reply(error), billable=True) from error
 
