@@ -10,6 +10,7 @@ import pytest
 from lion.config.settings import TaskSettings
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
+from lion.readers.field_names import unread
 from lion.readers.files import Loaded, read_rows
 
 
@@ -223,6 +224,10 @@ ROWS: dict[str, tuple[Any, list[dict[str, str]], str | None]] = {
         {"question": "Which?", "A": "v", "B": "w", "C": "x", "D": "y", "E": "z", "answer": "E"},
         turns("Which?\nOptions:\n(A) v\n(B) w\n(C) x\n(D) y\n(E) z"), "E",
     ),
+    "three columns": (
+        {"question": "Which?", "A": "w", "B": "x", "C": "y", "D": None, "answer": "C"},
+        turns("Which?\nOptions:\n(A) w\n(B) x\n(C) y"), "C",
+    ),
     "AGIEval keeps its letters": (
         {"passage": None, "question": "x?", "options": ["(A)2", "(B)4"], "label": "B"},
         turns("x?\nOptions:\n(A)2\n(B)4"), "B",
@@ -247,6 +252,10 @@ def test_a_row_is_read_by_the_names_of_its_data_set(name: str, tmp_path: Path) -
         ({"question": "Which?", "choices": ["a", "b"], "answer": "Z"}, "'Z' is no option"),
         ({"question": "Which?", "choices": ["a", "b"], "answer": 2}, "2 is no option"),
         ({"question": "Which?", "choices": [1, 2], "answer": 0}, "choices"),
+        ({"question": "Which?", "choices": ["a", "b"] * 15, "answer": 0}, "more than there are letters"),
+        ({"instruction": "<image>What is it?", "image": "a.png"}, "image: instructions with"),
+        ({"messages": turns("What is it?"), "videos": ["a.mp4"]}, "videos: instructions with"),
+        ({"instruction": "Its capital?", "history": [["", ""]]}, "history: a turn is empty"),
         ({"question": "Which?", "choices": {"text": ["a"], "label": ["A", "B"]}}, "choices"),
         ({"instruction": "Why?", "history": ["before"]}, "history: pairs"),
         (
@@ -284,6 +293,11 @@ def test_what_cannot_be_read_is_a_problem_with_its_line(
 def test_text_that_nobody_reads_is_counted_by_its_key(tmp_path: Path) -> None:
     value = {"instruction": "Sum up.", "essay": "A long text.", "id": "a b", "topic": "two words"}
     assert rows(tmp_path, value, value, {"instruction": "Sort."}).unread == {"essay": 2}
+
+
+def test_text_without_spaces_is_counted() -> None:
+    row = {"原文": "今天天气很好我们去公园", "标签": "好评"}
+    assert list(unread(row, "翻译")) == ["原文"]
 
 
 def test_text_that_stands_in_the_conversation_is_not_missed(tmp_path: Path) -> None:

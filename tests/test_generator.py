@@ -65,6 +65,16 @@ def test_what_is_none_is_dropped_with_its_reason_and_its_text(
 
 
 REFUSALS = {
+    "happy, but": "I'd be happy to help, but I can't create that.",
+    "appreciates": "I appreciate it, but I must decline to create an instruction like this.",
+    "not something": "Unfortunately, that's not something I can do.",
+    "rather not": "Sorry, but I'd rather not write a prompt on weapons.",
+    "thanks": "Thank you for asking! However, I am not able to produce such an instruction.",
+    "violates": "My apologies, this violates the content policy.",
+    "declines": "I must respectfully decline.",
+    "we": "We cannot fulfil this request.",
+    "in brackets": "[Refused]",
+    "Chinese, I": "\u6211\u5f88\u62b1\u6b49\uff0c\u6211\u65e0\u6cd5\u534f\u52a9\u3002",
     "refusal 1": "I'm sorry, but I can't help with that request.",
     "refusal curly": "I\u2019m sorry, but I can\u2019t assist with that.",
     "refusal 2": "I cannot create an instruction on this topic.",

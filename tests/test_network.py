@@ -65,6 +65,35 @@ def test_a_certificate_that_is_not_trusted_stops_with_the_variable_that_helps(
     assert client.usage.calls == 1, "trying again would not help"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("SSL_CERT_FILE", "/nowhere", "SSL_CERT_FILE is /nowhere, which does not exist"),
+        ("SSL_CERT_FILE", __file__, "Look at SSL_CERT_FILE"),
+        ("HTTPS_PROXY", "http://proxy:abc", "HTTPS_PROXY is no address of a proxy"),
+        ("ALL_PROXY", "htp://proxy:1", "ALL_PROXY is no address of a proxy"),
+    ],
+)
+def test_a_variable_that_keeps_an_endpoint_from_being_reached_is_named(
+    variable: str, value: str, words: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before: tracebacks, in `lion check` and in every stage."""
+    monkeypatch.setenv(variable, value)
+    with (
+        opened(base_url="https://127.0.0.1:9/v1", api_key_env=None) as client,
+        pytest.raises(EndpointError, match=words),
+    ):
+        client.complete([ask_for(1)])
+
+
+def test_a_host_that_is_no_name_is_an_error_of_the_endpoint(opened: Open) -> None:
+    with (
+        opened(base_url="http://exa..mple/v1") as client,
+        pytest.raises(EndpointError, match="host"),
+    ):
+        client.complete([ask_for(1)])
+
+
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_leads_to_an_https_endpoint_and_reads_nothing(
     variable: str,

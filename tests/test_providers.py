@@ -142,6 +142,26 @@ def test_an_account_that_cannot_pay_stops_the_run_and_drops_no_row(
     assert (len(chat_server.calls), kept(tmp_path)) == (7, 6)
 
 
+IN_A_REPLY = {
+    "OpenRouter": answers(200, {"error": {"code": 402, "message": "Payment"}}),
+    "MiniMax": answers(
+        200,
+        {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("provider", IN_A_REPLY)
+def test_an_account_that_cannot_pay_may_say_so_in_a_reply(
+    provider: str, chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """Before: two rows of a hundred were dropped, and the stage succeeded."""
+    chat_server.answer = lambda call: says("x") if call.number <= 6 else IN_A_REPLY[provider]
+    with opened(concurrency=1) as client, pytest.raises(EndpointError, match="Top up the account"):
+        client.complete([ask_for(number) for number in range(10)], DropLimit(9))
+    assert (len(chat_server.calls), kept(tmp_path)) == (7, 6)
+
+
 PATIENCE = {
     "OpenAI": refuses(429, "Rate limit reached for requests per minute (RPM): limit 3"),
     "Gemini": answers(
@@ -231,6 +251,36 @@ def test_what_is_refused_among_answers_is_that_rows_failure(
     failures = [place for place, one in enumerate(found) if isinstance(one, Failure)]
     assert failures == [2]
     assert len(chat_server.calls) == 6, "what trying again cannot change is not tried again"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_row_whose_denial_arrived_first_does_not_stop_every_run(
+    status: int, chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """A gateway denies at once, replies take their time: others were answered after the denial."""
+    chat_server.answer = lambda call: (
+        refuses(status, "denied") if call.question == "q2" else says("x", delay=0.2)
+    )
+    requests = [ask_for(number) for number in range(6)]
+    with opened(concurrency=6) as client, pytest.raises(EndpointError, match="denied"):
+        client.complete(requests)
+    assert kept(tmp_path) == 5
+    with opened(concurrency=6) as client:
+        found = client.complete(requests)
+    assert [isinstance(outcome, Failure) for outcome in found].index(True) == 2
+    assert len(chat_server.calls) == 7
+
+
+def test_a_row_that_was_denied_among_replies_does_not_stop_the_next_run(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    """It is the only one that the ledger lacks."""
+    chat_server.answer = lambda call: refuses(403, "denied") if call.question == "q5" else says("x")
+    requests = [ask_for(number) for number in range(6)]
+    for _ in range(2):
+        with opened(concurrency=1) as client:
+            found = client.complete(requests)
+        assert [isinstance(outcome, Failure) for outcome in found].index(True) == 5
 
 
 def test_a_key_that_is_revoked_meanwhile_stops_the_run(

@@ -103,6 +103,18 @@ SCALES = {
         None,
     ),
     "in the label": ("Score of Assistant 1 (out of 5): 4\nScore of Assistant 2 (1-5): 3", None),
+    "by points": (
+        "Score of Assistant 1: 4 (5-point scale)\nScore of Assistant 2: 5 (5-point scale)",
+        None,
+    ),
+    "possible": (
+        "Score of Assistant 1: 8 points out of a possible 100\nScore of Assistant 2: 9",
+        None,
+    ),
+    "a sentence above": (
+        "On a 1-5 scale.\nScore of Assistant 1: 4\nScore of Assistant 2: 5",
+        None,
+    ),
     "at most": ("Score of Assistant 1: 4 (max. 5)\nScore of Assistant 2: 3 (max. 5)", None),
     "full width": ("Score of Assistant 1: 4／5\nScore of Assistant 2: 3／5", None),
     "above": ("On a scale of 1 to 5:\nScore of Assistant 1: 4\nScore of Assistant 2: 3", None),
@@ -142,6 +154,17 @@ LAYOUTS = {
 def test_a_score_on_another_scale_is_none(text: str, expected: tuple[float, float] | None) -> None:
     """4 of 5 is no 4 of 10, wherever the scale stands; numbers of other things are no scale."""
     assert judge_parser.from_text(text) == (expected or "out_of_range")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Score of Assistant 1: 1. 8\nScore of Assistant 2: 2. 7",
+        "Score of Assistant 1: 8 -> 6\nScore of Assistant 2: 7 -> 5",
+    ],
+)
+def test_of_two_numbers_behind_a_label_neither_counts(text: str) -> None:
+    assert judge_parser.from_text(text) == "no_scores"
 
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS)

@@ -215,7 +215,18 @@ def test_an_address_has_one_spelling(configure: Configure, url: str, kept: str) 
     assert configure({"teacher.base_url": url}).teacher.base_url == kept
 
 
-@pytest.mark.parametrize("url", ["", "Embedded", "api.example.com/v1", "ftp://a", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "Embedded",
+        "api.example.com/v1",
+        "ftp://a",
+        "https://",
+        "http://local host/v1",
+        "http://exam ple/v1",
+    ],
+)
 def test_an_address_that_is_none_is_refused(document: dict[str, Any], url: str) -> None:
     assert names(override(document, {"teacher.base_url": url})) == {"teacher.base_url"}
 

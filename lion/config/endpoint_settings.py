@@ -30,6 +30,8 @@ def _endpoint_url(value: str) -> str:
         parts.port  # noqa: B018 - raises for what is no port
     except ValueError as error:
         raise ValueError(f"the address is not usable: {error}") from error
+    if any(character.isspace() for character in parts.hostname):
+        raise ValueError("the address is not usable: its host has white space")
     if parts.query and not (parts.username or parts.password):
         raise ValueError("parameters stand in `query`; keys belong in the environment")
     if parts.username or parts.password:
@@ -55,6 +57,14 @@ _SDK_WORDS = {
     "default_query": "use `query`",
     "timeout": "use api.timeout",
     "request_timeout": "use api.timeout",
+    "api_version": "use `query`, as {api-version: 2024-10-21}",
+    "azure_endpoint": "use base_url",
+    "authorization": "use api_key_env, the name of an environment variable",
+    "headers": "use `headers` beside `request`, whose values are names of environment variables",
+    "http_client": "proxies and certificates are variables of the environment",
+    "proxies": "set HTTPS_PROXY in the environment",
+    "fallbacks": "name another endpoint in base_url",
+    "maxTokens": "write max_tokens",
     "max_retries": "use api.tries",
     "num_retries": "use api.tries",
     "api_key": "use api_key_env, the name of an environment variable",

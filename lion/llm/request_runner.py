@@ -21,6 +21,7 @@ from lion.llm.transport import (
     RetryableError,
     ThrottledError,
     Transport,
+    reports_account_trouble,
 )
 from lion.llm.usage import UsageStats
 from lion.prompting import protocol
@@ -142,6 +143,8 @@ class RequestRunner:
         """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
         request, reservation = attempt.request, attempt.reservation
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
+        # before it is durable: a denial may arrive meanwhile
+        batch.answered = batch.answered or not isinstance(outcome, Failure)
         self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
         batch.limiter.record_success()
         reserved = None if reservation is None else reservation.amount
@@ -152,6 +155,8 @@ class RequestRunner:
             self.usage.wasted += 1
             self.usage.billed += 1
             batch.failure_reasons[outcome.reason] += 1
+            if reports_account_trouble(raw):
+                batch.stop(self.transport.exhausted(outcome))
             failed = FailedCall(request.key, outcome.reason, outcome.detail, call)
             await batch.writer.put(failed)
             raise RetryableError(outcome)

@@ -16,8 +16,10 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 
 from lion import escape
+from lion.config.connection_variables import broken_connection_variable
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
@@ -134,6 +136,8 @@ class Transport:
             yield client
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
+        except UnicodeError as error:  # a label of the host is empty or too long
+            raise EndpointError(f"{self.who}: the host of base_url is no name: {error}") from error
         except (openai.APIConnectionError, httpx2.HTTPError, TimeoutError) as error:
             refused = self._refused_on_the_way(error)
             if refused is not None:
@@ -218,27 +222,38 @@ class Transport:
 
     def _open(self) -> openai.AsyncOpenAI:
         if self._client is None:
-            limits = httpx2.Limits(
-                max_connections=self.api.concurrency, max_keepalive_connections=self.api.concurrency
-            )
-            self._client = openai.AsyncOpenAI(
-                base_url=self._address(),
-                api_key=_api_key(self.endpoint),
-                default_headers={
-                    "Accept-Encoding": ", ".join(_ENCODINGS),
-                    **_headers(self.endpoint),
-                },
-                default_query=dict(self.endpoint.query),
-                max_retries=0,  # those of `request_runner` are the only ones: the SDK's hide 429s
-                http_client=openai.DefaultAioHttpClient(
-                    limits=limits,
-                    timeout=self.api.timeout,
-                    # a proxy of the environment is for the world, not for our own child on loopback
-                    trust_env=self.endpoint.base_url != EMBEDDED,
-                    event_hooks={"response": [self._bounded]},
-                ),
-            )
+            address = self._address()
+            try:
+                self._client = self._connected(address)
+            except (OSError, ValueError, httpx2.InvalidURL) as error:
+                broken = broken_connection_variable(os.environ) or (
+                    f"no connection can be made: {error}. Look at SSL_CERT_FILE, SSL_CERT_DIR and "
+                    "the variables of proxies."
+                )
+                raise EndpointError(f"{self.who}: {broken}") from error
         return self._client
+
+    def _connected(self, address: str) -> openai.AsyncOpenAI:
+        limits = httpx2.Limits(
+            max_connections=self.api.concurrency, max_keepalive_connections=self.api.concurrency
+        )
+        return openai.AsyncOpenAI(
+            base_url=address,
+            api_key=_api_key(self.endpoint),
+            default_headers={
+                "Accept-Encoding": ", ".join(_ENCODINGS),
+                **_headers(self.endpoint),
+            },
+            default_query=dict(self.endpoint.query),
+            max_retries=0,  # those of `request_runner` are the only ones: the SDK's hide 429s
+            http_client=openai.DefaultAioHttpClient(
+                limits=limits,
+                timeout=self.api.timeout,
+                # a proxy of the environment is for the world, not for our own child on loopback
+                trust_env=self.endpoint.base_url != EMBEDDED,
+                event_hooks={"response": [self._bounded]},
+            ),
+        )
 
     def _address(self) -> str:
         if self.endpoint.base_url != EMBEDDED:
@@ -316,6 +331,21 @@ def error_codes(document: object) -> frozenset[str]:
     parts = [body, inner] if isinstance(inner, dict) else [body]
     values = [part.get(name) for part in parts for name in ("code", "type", "status")]
     return frozenset(str(value) for value in values if isinstance(value, str | int))
+
+
+def reports_account_trouble(raw: bytes) -> bool:
+    """Tell whether a reply of status 200 is the error of an account that can pay for nothing more.
+
+    OpenRouter sends errors of the provider behind it so, MiniMax all (openrouter.ai/docs, errors).
+    """
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    error = document.get("error") if isinstance(document, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and code >= 400 else 400
+    return is_account_trouble(status, replies.words_of(document) or "", error_codes(document))
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 _UNABLE = (
     r"(?:can(?:['\u2019]t|not| not)|won['\u2019]t|will not|am (?:unable|not able) to"
-    r"|['\u2019]m (?:unable|not able) to|must decline to|have to decline to)"
+    r"|['\u2019]m (?:unable|not able) to|must decline to|have to decline to"
+    r"|(?:['\u2019]d| would) rather not)"
 )
 _ACT = (
     r"(?:help|assist|fulfil+|comply|create|generate|write|provide|rewrite|produce|complete|process"
@@ -24,8 +25,18 @@ _OBJECT = (  # of a refusal: the request, or the instruction that was asked for
 )
 _REFUSAL = re.compile(
     r"\W*(?:(?:(?:I['\u2019]m|I am)\s+(?:very\s+|really\s+)?sorry|sorry|I apologi[sz]e|apologies"
-    r"|my apologies|unfortunately|regrettably)\W{1,3}(?:but\s+|however,?\s+)?)?"
-    rf"(?:I\s?{_UNABLE}\s+{_ACT}\s+{_OBJECT}"
+    r"|my apologies|unfortunately|regrettably)\W{1,3}(?:but\s+|however,?\s+)?"
+    r"|I(?:['\u2019]d| would) (?:be happy|love|like) to (?:help|assist)\W{1,3}but\s+"
+    r"|I (?:appreciate|understand)\s[^.\n]{0,60}?\bbut\s+"
+    r"|thank(?:s| you) for [^.!\n]{0,40}[.!]\s+(?:however,?\s+|but\s+|unfortunately,?\s+)?)?"
+    rf"(?:(?:I|we)\s?{_UNABLE}\s+{_ACT}\s+{_OBJECT}"
+    rf"|I\s?{_UNABLE}\s+do\s+(?:this|that)\W*$"
+    r"|I\s(?:must|have to|will have to)\s+(?:respectfully |politely )?decline"
+    r"(?:\W*$|\s+(?:this|your) request)"
+    r"|(?:this|that)(?:['\u2019]s| is) not something (?:that )?I\b"
+    r"|(?:this|that|it)\s+(?:goes against|violates)\s+(?:\w+\s+){0,3}"
+    r"(?:guidelines|polic(?:y|ies))\b"
+    r"|(?:request\s+)?(?:refused|declined|denied)\W*$"
     r"|(?:this|that|the|your)\s+(?:request|instruction|prompt|topic|content)\s+"
     r"(?:goes against|violates|is against|conflicts with)"
     rf"|as an? (?:AI|artificial|large)\b[^.\n]{{0,40}}I\s?(?:{_UNABLE}|do not|don['\u2019]t)\b"
@@ -45,7 +56,7 @@ _REFUSAL_ELSEWHERE = re.compile(  # in other languages
     r"(?:ayudar|cumplir|crear|generar|escribir|proporcionar)"
     r"|(?:Desculpe|Sinto muito)\W{1,3}(?:mas\s+)?n\u00e3o posso\s+(?:ajudar|atender|criar|escrever)"
     r"|Mi dispiace\W{1,3}(?:ma\s+)?non posso\s+(?:aiutar|soddisfare|creare|scrivere)"
-    r"|(?:\u5f88?\u62b1\u6b49|\u5bf9\u4e0d\u8d77)\W{1,2}(?:\u4f46)?\u6211(?:\u65e0\u6cd5|\u4e0d\u80fd)"
+    r"|(?:\u6211?(?:\u5f88|\u975e\u5e38)?\u62b1\u6b49|\u5bf9\u4e0d\u8d77)\W{1,2}(?:\u4f46)?\u6211(?:\u65e0\u6cd5|\u4e0d\u80fd)"
     r"|\u7533\u3057\u8a33\u3042\u308a\u307e\u305b\u3093)",
     re.IGNORECASE,
 )

@@ -18,7 +18,8 @@ _LINK = (  # bounded white space, here as below: no reply makes the time explode
 )
 _UNIT = r"(?:points?|stars?|Punkten?|分|点)"
 _TOP = (  # what comes before the top of a scale: 4/5, 4 (out of 5), 4 von 5, 4分, 满分5分
-    r"(?:/|out\s+of|of|von|sur|de|из|max(?:imum)?\.?:?|满分"
+    r"(?:/|out\s+of(?:\s+a\s+(?:possible|maximum\s+of|total\s+of))?|of|von|sur|de|из"
+    r"|max(?:imum)?\.?:?|满分"
     r"|(?:on\s+)?(?:an?\s+)?scale\s+(?:of|from)\s+[01]\s?(?:-|\u2013|to))"
 )
 _SCALE_NAMED = (  # behind a label: Score of Assistant 1 (out of 5), Scores (1-10)
@@ -30,21 +31,24 @@ _SCALE_NAMED = (  # behind a label: Score of Assistant 1 (out of 5), Scores (1-1
 def _number(score: str = "score", scale: str = "scale", share: str = "share") -> str:
     """Return the pattern of a score with the scale that it is on, by the names of its groups."""
     return (
-        rf"(?P<{score}>[+-]?\d+(?:[.,]\d+)?)(?:\s{{0,3}}(?:{_UNIT}\s{{0,3}})?[(,]?\s{{0,3}}{_TOP}"
-        rf"\s{{0,3}}(?P<{scale}>\d+)(?:\s{{0,3}}{_UNIT})?|\s*(?P<{share}>%))?"
+        rf"(?P<{score}>[+-]?\d+(?:[.,]\d+)?)(?:\s{{0,3}}(?:{_UNIT}\s{{0,3}})?[(,]?\s{{0,3}}"
+        rf"(?:{_TOP}|(?:on\s+an?\s+)?(?=\d{{1,4}}[- ]point\b))"
+        rf"\s{{0,3}}(?P<{scale}>\d+)(?:[- ]point\b(?:\s+scale)?|\s{{0,3}}{_UNIT})?"
+        rf"|\s*(?P<{share}>%))?"
     )
 
 
 _NUMBER = _number()
 # A hyphen between label and number is a dash where spaces surround it, else a minus. What follows
-# the number must not go on with it: 7-8, 8.5.1 and 1e1 are no scores.
+# the number must not go on with it: 7-8, 8.5.1, 1e1, 8 -> 6 and `1. 8` are none.
 SCORE = re.compile(
     rf"(?P<label>{_WORD}{_LINK})?{_ASSISTANT}\s{{0,3}}(?P<who>[12])(?!\d)"
     rf"(?P<owned>\s{{0,3}}(?:['\u2019]s|的|の)?\s{{0,3}}{_WORD})?"
     rf"{_SCALE_NAMED}"
     r"(?:[^\w+-]{1,8}|[^\w+-]{0,8}(?:\bis|\bgets|\s-\s)[^\w+-]{0,8})"
     rf"{_NUMBER}[分点]?"
-    r"(?![\w%]|[.,]\d|\s*/|\s*[-\u2013\u2014]\s*\d|\s+(?:to|or)\s+\d)",
+    r"(?![\w%]|[.,]\d|\s*/|\s*[-\u2013\u2014]\s*\d|\s+(?:to|or)\s+\d"
+    r"|\s{0,3}(?:->|=>|\u2192)\s{0,3}\d|[.)]\s{1,3}\d{1,3}(?:[.,]\d{1,3})?\s{0,3}(?:\n|$))",
     re.IGNORECASE,
 )
 LABEL = re.compile(
@@ -79,7 +83,7 @@ HEADED = re.compile(rf"^[^\w\n]{{0,20}}{_HEADING}[^\w+-]*{_TWO}$", re.IGNORECASE
 SCALE_LINE = re.compile(
     rf"\W*(?:(?:{_WORD}|on|using|an?|the|are|is)\W+){{0,5}}"
     r"(?:scale\s+(?:of|from)\s+[01]\s?(?:-|\u2013|to)\s?|out\s+of\s+|[01]\s?(?:-|\u2013|to)\s?)"
-    r"(?P<top>\d+)\W*:\W*",
+    r"(?P<top>\d+)(?:\W*:|\s+scale\W*[:.]?)\W*",
     re.IGNORECASE,
 )
 ACROSS = re.compile(

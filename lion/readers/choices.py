@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from lion.errors import DataError
 
+_LETTERS = tuple(ascii_uppercase)
 _LETTER = re.compile(r"\s*\(?([A-Z])[).:?\s]")
 _MARKED = re.compile(r"\s*\([A-Z]\)")
 
@@ -93,15 +94,24 @@ def read_options(row: Mapping[str, Any]) -> Options | None:
         value = question.get("choices")
     if value is None:
         # MMLU's own files with a header, and others with more options
-        columns = list(takewhile(lambda text: isinstance(text, str), map(row.get, ascii_uppercase)))
-        value = columns if len(columns) >= 4 else None
+        value = _lettered_columns(row)
     if value is None:
         return None
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
         if _bring_letters(value):
             return None
-        return Options(tuple(ascii_uppercase[: len(value)]), tuple(value))
+        if len(value) > len(_LETTERS):
+            raise DataError(f"choices: {len(value)} options are more than there are letters")
+        return Options(_LETTERS[: len(value)], tuple(value))
     return _labelled(value)
+
+
+def _lettered_columns(row: Mapping[str, Any]) -> list[str] | None:
+    """Return the texts of columns A, B, ...: four, or fewer where the answer is one of them."""
+    filled = takewhile(lambda text: isinstance(text, str) and text.strip(), map(row.get, _LETTERS))
+    texts = [str(text) for text in filled]
+    names_one = str(row.get("answer")).strip() in _LETTERS[: len(texts)]
+    return texts if len(texts) >= 4 or (names_one and len(texts) > 1) else None
 
 
 def _bring_letters(texts: Sequence[str]) -> bool:

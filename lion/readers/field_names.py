@@ -3,6 +3,7 @@
 A row is brought to the names that `formats` reads. A key with text that is not read is counted.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -162,9 +163,14 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip()) or value == []
 
 
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_SENTENCE = 8
+"""Characters of Thai, Lao, Khmer, Chinese or Japanese that are more than a label."""
+
+
 def _holds_text(value: object) -> bool:
-    if isinstance(value, str):
-        return len(value.split()) > 1  # a word is a label
+    if isinstance(value, str):  # a word is a label; some scripts have no spaces
+        return len(value.split()) > 1 or len(_UNSPACED.findall(value)) >= _SENTENCE
     if isinstance(value, list):
         return any(map(_holds_text, value))
     return isinstance(value, dict) and any(map(_holds_text, value.values()))

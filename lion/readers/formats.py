@@ -21,7 +21,11 @@ from lion.records.rows import Message, read_messages
 Turns = tuple[Message, ...]
 
 _SHAPES = ("instruction", "messages", "conversations")
-_TOOLS = ("tools", "functions")
+_BEYOND_TEXT = {
+    **dict.fromkeys(("tools", "functions"), "tools"),
+    # LLaVA; hiyouga/LLaMA-Factory:data/README.md
+    **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), "media"),
+}
 _ANSWERS = ("expected", "answer", "target", "label")
 
 
@@ -156,9 +160,9 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
         keys = ", ".join(shapes or names) or "nothing"
         raise DataError(f"one of {', '.join(_SHAPES)} is expected, found {keys}")
     turns, answer = _alpaca(value) if shapes == ["instruction"] else _chat(value, shapes[0])
-    for key in _TOOLS:
+    for key, what in _BEYOND_TEXT.items():
         if value.get(key):
-            raise DataError(f"{key}: instructions with tools cannot be used")
+            raise DataError(f"{key}: instructions with {what} cannot be used")
     turns = [*history(value), *turns]
     system = _optional(value, "system")
     if system:

@@ -99,6 +99,8 @@ def history(value: Mapping[str, Any]) -> list[dict[str, Any]]:
         isinstance(pair, list) and len(pair) == 2 for pair in pairs
     ):
         raise DataError(f"history: pairs [question, answer] are expected, found {pairs!r:.60}")
+    if not all(isinstance(text, str) and text.strip() for pair in pairs for text in pair):
+        raise DataError(f"history: a turn is empty or no text, found {pairs!r:.60}")
     return [
         {"role": role, "content": text}
         for pair in pairs

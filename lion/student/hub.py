@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from lion.config.connection_variables import broken_connection_variable
 from lion.config.settings import Student
 from lion.errors import ModelError
 
@@ -163,31 +163,12 @@ _MARKS = (
     ("out of memory", "does not fit in memory ({text}). Set `student.dtype: bfloat16`."),
 )
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-
 
 def broken_variable(environment: Mapping[str, str]) -> str | None:
-    """Return which variable keeps connections from being made and what to do, or None."""
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        place = environment.get(name)
-        if place and not Path(place).exists():
-            return f"{name} is {place}, which does not exist. Mend it, or unset it."
-    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
-        address = environment.get(name)
-        if address and not _is_proxy(address):
-            return f"{name} is no address of a proxy. Set scheme://host:port, or unset it."
+    """Return which variable keeps the hub from being reached and what to do, or None."""
     if not environment.get("HF_TOKEN", "").isascii():
         return "HF_TOKEN holds a character that no token has. Set it again, without quotes."
-    return None
-
-
-def _is_proxy(address: str) -> bool:
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False  # a port that is no number
+    return broken_connection_variable(environment)
 
 
 def _advice() -> list[tuple[type[BaseException], str]]:
