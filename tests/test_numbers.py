@@ -186,6 +186,14 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
 }
 
 WRONG: dict[str, list[tuple[str, str]]] = {
+    "not evaluated": [
+        ("log 2", "2"),
+        ("sin 30", "30"),
+        ("sqrt(2)", "2"),
+        ("0x1F", "1"),
+        ("10\u2082", "10"),
+        ("v1.2.3", "3"),
+    ],
     "fractions": [
         ("5/2", "1/2"),
         ("2", "1/2"),
@@ -193,6 +201,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("4 10/3", "10"),
         ("10/2", "2"),
         ("1/0", "1"),
+        ("1/0", "0"),
         ("1/2/3", "3"),
         ("\\frac{\\sqrt{3}}{2}", "2"),
     ],
@@ -273,6 +282,13 @@ WRONG: dict[str, list[tuple[str, str]]] = {
 }
 
 REFUSED: dict[str, list[tuple[str, str]]] = {
+    "not evaluated": [
+        ("2", "log 2"),
+        ("30", "sin 30"),
+        ("2", "10\u2082"),
+        ("31", "0x1F"),
+        ("0", "1/0"),
+    ],
     "fractions": [
         ("10", "4 10/3"),
     ],

@@ -68,13 +68,15 @@ def expected_readings(expected: str) -> Readings | str:
     """
     for part in marked(expected):
         if re.search(r"[0-9\u00bc-\u00be]", plain(part)):
-            return _single(plain(part))
+            return _single(plain(part), expected)
     text = plain(expected)
     sentences = [part for part in _SENTENCE_END.split(text) if re.search(r"[0-9]", part)]
     if sentences and _concludes(sentences):
-        readings = _single(text) if len(sentences) == 1 else NO_NUMBER
-        return _single(_conclusion(sentences[-1])) if isinstance(readings, str) else readings
-    return _single(text)
+        readings = _single(text, expected) if len(sentences) == 1 else NO_NUMBER
+        if not isinstance(readings, str):
+            return readings
+        return _single(_conclusion(sentences[-1]), expected)
+    return _single(text, expected)
 
 
 def _concludes(sentences: Sequence[str]) -> bool:
@@ -109,8 +111,11 @@ def _conclusion(sentence: str) -> str:
     return end if any(True for _ in scan(end)) else sentence
 
 
-def _single(text: str) -> Readings | str:
-    """Return the readings of a text that is a single value beside words, or why it is none."""
+def _single(text: str, expected: str) -> Readings | str:
+    """Return the readings of a text that is a single value beside words, or why it is none.
+
+    The reason quotes `expected`, of which `text` is the plain form or a part.
+    """
     text = text.strip()
     date = _NAMED_DATE.search(text)
     if date is not None and not re.search(r"[0-9]", text[: date.start()] + text[date.end() :]):
@@ -124,9 +129,9 @@ def _single(text: str) -> Readings | str:
     rest = _outside(body, tokens)
     if len(tokens) > 1:
         listed = _listed(body, tokens)
-        return (listed,) if listed and len(_runs(body, tokens)) == 1 else _refused(text)
+        return (listed,) if listed and len(_runs(body, tokens)) == 1 else _refused(expected)
     if not tokens[0].readings or _UNEVALUATED.search(rest) or _named_number(body, tokens[0]):
-        return _refused(text)
+        return _refused(expected)
     return tokens[0].readings
 
 
@@ -145,8 +150,8 @@ def _named_number(text: str, token: Token) -> bool:
     )
 
 
-def _refused(text: str) -> str:
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
+def _refused(expected: str) -> str:
+    shown = expected if len(expected) <= 60 else f"{expected[:57]}..."
     return f"expected {shown!r} is no single number, time, date, tuple or range: {_ADVICE}"
 
 

@@ -66,6 +66,11 @@ _LATEX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _EMPHASIS = re.compile(  # a star between two numbers is an operator
     r"(?P<operator>(?<=[\d)])(?:\s?\*\s?|\*\*)(?=[\d(-]))|\*{1,3}|`+|(?<!\w)_{1,3}|_{1,3}(?!\w)"
 )
+# functions and numerals of other bases, which are not evaluated
+_UNREAD = re.compile(
+    r"\b(?:arc)?(?:sin|cos|tan|log|ln|exp|sqrt)\b(?=\s?[(-]?\s?\d)|\b0[xbo](?=[0-9A-Fa-f])"
+    r"|(?<=\d)[\u2080-\u2089]+"
+)
 _SIGN = re.compile(
     r"(?:^|(?<=[=(\[{,:])|(?<=[=(\[{,:]\s))\u2013(?=[.\d$])"  # an en dash for a minus
     r"|(?<=[=(])\s?[-\u2013]\s(?=[.\d$])",  # = - 5; a dash that opens a line is a bullet
@@ -75,6 +80,7 @@ _SIGN = re.compile(
 
 def plain(text: str) -> str:
     """Return `text` with one spelling for each numeral, sign, space and operator."""
+    text = _UNREAD.sub(SYMBOL, text)
     text = _COMPATIBLE.sub(_spelled_out, text.translate(_CHARACTERS))
     if not text.isascii():
         text = "".join(

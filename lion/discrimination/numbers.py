@@ -147,7 +147,8 @@ def _decimal_in_brackets(text: str) -> Fraction:
 def _quantity(match: re.Match[str]) -> Readings | None:
     value = _core(match)
     if value is None:
-        return None
+        divides_by_zero = match["under"] and not _decimal_in_brackets(match["under"])
+        return () if divides_by_zero else None
     if match["scale"]:
         value *= SCALES[match["scale"].lower()]
     sign = -1 if "-" in (match["sign"], match["inner"]) else 1
@@ -174,7 +175,7 @@ _DATE = re.compile(
     r"|(?P<dotted>[0-9]{1,2}\.\s?[0-9]{1,2}\.\s?[0-9]{4})"
     r"|(?P<slashed>[0-9]{1,2}([/-])[0-9]{1,2}\5[0-9]{4}))(?![\w-]|[./][0-9])"
 )
-_VERSION = re.compile(r"(?<![\w.])[0-9]{1,9}(?:\.[0-9]{1,9}){2,7}(?![\w]|\.[0-9])")
+_VERSION = re.compile(r"(?:(?<![\w.])|(?<=\b[vV]))[0-9]{1,9}(?:\.[0-9]{1,9}){2,7}(?![\w]|\.[0-9])")
 _BRACKETED = re.compile(r"(?P<open>[(\[{])(?P<items>[^()\[\]{}\n]{3,400})(?P<close>[)\]}])")
 _RANGE = re.compile(r"\s?(?P<dash>[\u2013\u2014]|--|-)\s?(?=[0-9.$\u20ac\u00a3])")
 
