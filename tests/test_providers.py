@@ -10,7 +10,7 @@ import pytest
 from asking import Open, ask_for, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
-from lion.errors import BudgetError, EndpointError
+from lion.errors import BudgetError, EndpointError, TooManyDroppedError
 from lion.llm import stall_report
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger import Cap, Ledger
@@ -394,6 +394,17 @@ def test_a_server_that_answers_no_call_in_time_stops_the_run(
     ):
         client.complete([ask_for(number) for number in range(40)])
     assert len(chat_server.calls) < 40
+
+
+def test_rows_dropped_for_time_outs_name_the_limit_to_raise(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: says("x", delay=30 if call.question in ("q1", "q3") else 0)
+    with (
+        opened(concurrency=4, timeout=0.2, tries=1) as client,
+        pytest.raises(TooManyDroppedError, match=r"timeout 2.*raise `api\.timeout`"),
+    ):
+        client.complete([ask_for(number) for number in range(8)], DropLimit(1))
 
 
 def test_slots_are_fewer_after_time_outs_and_more_after_replies() -> None:

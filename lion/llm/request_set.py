@@ -96,7 +96,9 @@ class RequestSet:
         )
 
     def _advice(self, reason: str) -> str:
-        """Return what to change where most answers were cut off by the cap on their tokens."""
+        """Return what to change where most were cut off by the cap on tokens, or came too late."""
+        if reason == "timeout":
+            return "The server is too slow: raise `api.timeout`, or lower `api.concurrency`. "
         if reason not in _CUT_OFF:
             return ""
         section = _SECTIONS.get(self.role or "", self.role)
