@@ -6,9 +6,11 @@ The moods are those of public bug reports: see `MOODS`.
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,6 +244,29 @@ def test_a_row_that_is_refused_before_any_answer_stops_one_run_and_no_second(
             found = client.complete(requests)
         assert [isinstance(outcome, Failure) for outcome in found] == [True, False, False, False]
     assert len(chat_server.calls) == 1 + 4 + 1
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_key_that_stays_revoked_drops_no_row(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int
+) -> None:
+    """Two rows are left, and each run is refused: none of them is taken for moderated."""
+    chat_server.answer = says("x")
+    with opened(concurrency=1) as client:
+        client.complete([ask_for(number) for number in range(6)])
+    _let_ten_seconds_pass(tmp_path)
+    chat_server.answer = refuses(status, "no longer allowed")
+    for _ in range(3):
+        with opened(concurrency=1) as client, pytest.raises(LionError, match="no longer allowed"):
+            client.complete([ask_for(number) for number in range(8)])
+    chat_server.answer = says("x")
+    with opened(concurrency=1) as client:
+        assert all(isinstance(row, Reply) for row in client.complete(list(map(ask_for, range(8)))))
+
+
+def _let_ten_seconds_pass(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
+        connection.execute("UPDATE calls SET at = datetime(at, '-60 seconds')")
 
 
 # --- background tasks -----------------------------------------------------------------------------

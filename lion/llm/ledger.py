@@ -359,6 +359,20 @@ class Ledger:
         query = "SELECT 1 FROM calls WHERE key = ? AND outcome = ? LIMIT 1"
         return self._connection.execute(query, (key, reason)).fetchone() is not None
 
+    def is_refused_alone(self, key: bytes) -> bool:
+        """Return whether the endpoint answered others when it refused the request of `key`.
+
+        Replies count from ten seconds before a refusal (403, 404) on.
+        """
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM calls AS denied JOIN calls AS other"
+            " ON other.endpoint = denied.endpoint AND other.model = denied.model"
+            " AND (other.rowid > denied.rowid"
+            " OR julianday(other.at) > julianday(denied.at, '-10 seconds')) WHERE denied.key = ?"
+            " AND denied.outcome IN ('http_403', 'http_404') AND other.outcome = ?)"
+        )
+        return bool(self._connection.execute(query, (key, ANSWERED)).fetchone()[0])
+
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]

@@ -196,6 +196,15 @@ class Sender:
             )
         )
 
+    def _denies_all(self, batch: RequestBatch, requests: RequestSet) -> bool:
+        """Return whether the whole run was denied, though no row is known to be at fault itself.
+
+        A key that was revoked while few rows were left would else drop them.
+        """
+        if batch.settled < len(requests.missing) or batch.consecutive_denials < batch.settled:
+            return False
+        return not all(map(self.ledger.is_refused_alone, requests.failed))
+
     def _reason_to_stop(self, batch: RequestBatch, requests: RequestSet) -> LionError | None:
         """Return why no further request is sent, or None.
 
@@ -206,6 +215,8 @@ class Sender:
         if batch.consecutive_denials >= _FIRST_REFUSALS:  # the key was revoked meanwhile
             denied = next(row for row in reversed(failed.values()) if row.reason in _DENIED)
             return self._transport.misconfigured(denied)
+        if self._denies_all(batch, requests):
+            return self._transport.misconfigured(next(iter(failed.values())))
         enough = len(failed) >= min(_FIRST_REFUSALS, requests.distinct)
         if enough and not (batch.answered or requests.stored):
             refused = [failure for failure in failed.values() if _is_refusal(failure)]
