@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-test
 	ruff format --check .
 	mypy
 
-proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/results.md
+proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/evidence/results.md
 	python bench/proof.py
 
 $(VENV)/bin/python:

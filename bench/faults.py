@@ -2,7 +2,7 @@
 
     python bench/faults.py                          # every fault, resumable, about two hours
     python bench/faults.py --families kills --cycles 2
-    python bench/faults.py --report                 # docs/reliability.md from what is done
+    python bench/faults.py --report                 # docs/evidence/reliability.md from what is done
 
 A tiny project with every stage (the optional ones too) is run once, undisturbed, before a teacher
 that counts each request. Then, fault by fault: one stage is made as if it had never run, its
@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--cycles", type=int, default=2, help="of six kills, for each stage")
     parser.add_argument("--most", type=int, help="trials of each family and project this time")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reliability.md")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evidence" / "reliability.md")
     parser.add_argument("--report", action="store_true", help="do nothing")
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
 """Measures at toy size whether feedback helps, and whether it is worth its money.
 
-    make proof                                            # all of it, some hours on two cores
-    python bench/proof.py --arms main --skews 1.3         # some of it
-    python bench/proof.py --report                        # docs/results.md from what is done
+    make proof                                         # all of it, some hours on two cores
+    python bench/proof.py --arms main --skews 1.3      # some of it
+    python bench/proof.py --report                     # docs/evidence/results.md from what is done
 
 Every arm starts from the same base student of its seed and skew, and sits the same frozen exam
 (bench/frozen.json; a changed laboratory is refused). A finished arm is one JSON file in --folder;
@@ -37,8 +37,8 @@ def main() -> None:
     from proving import plots, report
 
     if set(options.seeds) <= set(frozen.SEEDS):
-        plots.write(report.read(options.folder), ROOT / "docs" / "plots")
-        print(json.dumps(report.write(options.folder, ROOT / "docs" / "results.md")))
+        plots.write(report.read(options.folder), ROOT / "docs" / "evidence" / "plots")
+        print(json.dumps(report.write(options.folder, ROOT / "docs" / "evidence" / "results.md")))
 
 
 def run(options: argparse.Namespace) -> None:

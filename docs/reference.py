@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the code: every command, every parameter.
+"""Writes docs/reference/command-line.md from the code: every command, every parameter.
 
     python docs/reference.py            # write it
     python docs/reference.py --check    # end with 1 where it is out of date
@@ -23,7 +23,7 @@ from lion.cli import main as cli
 from lion.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reference.md"
+PAGE = ROOT / "docs" / "reference" / "command-line.md"
 HEAD = """# Reference
 
 Written by `python docs/reference.py` from the code, not by hand.

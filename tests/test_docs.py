@@ -132,7 +132,7 @@ def names() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_tutorial_is_walked_from_top_to_bottom(tmp_path: Path) -> None:
-    lines = commands(ROOT / "docs" / "tutorial.md")
+    lines = commands(ROOT / "docs" / "tutorials" / "demonstration.md")
     mine = Project.of_working_tree(tmp_path / "project", "ci")
     mine.edit(TINY)
     mine.append_iteration("2", "1")
@@ -181,7 +181,7 @@ SMALL: Mapping[str, Any] = {
 @pytest.mark.slow
 def test_the_tutorial_of_ones_own_is_walked_from_top_to_bottom(tmp_path: Path) -> None:
     """With the embedded teacher as the server that wants a key and has a price."""
-    page = ROOT / "docs" / "tutorial-own.md"
+    page = ROOT / "docs" / "tutorials" / "general-assistant.md"
     lines = commands(page)
     mine = Project.of_working_tree(tmp_path / "project", "default")
     follow(mine, lines[:1])

@@ -1,4 +1,4 @@
-"""docs/security.md: what nobody but a foe would send, before what would have to hold."""
+"""docs/reference/security.md: what nobody but a foe would send, before what would have to hold."""
 
 import csv
 import http.client

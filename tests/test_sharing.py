@@ -1,4 +1,4 @@
-"""A team of two over a folder, a bucket and a server with SSH: docs/sharing.md, done."""
+"""A team of two over a folder, a bucket and a server with SSH: docs/tutorials/sharing.md, done."""
 
 import json
 import subprocess
@@ -77,7 +77,7 @@ def test_a_clone_that_pulled_nothing_goes_on(mine: Project, remote: Remote, tmp_
 
 @pytest.mark.parametrize("remote", ["folder"], indirect=True)
 def test_two_lines_of_work_are_merged(mine: Project, remote: Remote, tmp_path: Path) -> None:
-    """As docs/sharing.md has it: both lines of params.yaml, either dvc.lock; nobody is asked."""
+    """As docs/tutorials/sharing.md says: both lines of params.yaml, either dvc.lock; no calls."""
     theirs = cloned(mine, remote, tmp_path / "theirs")
     for side, key in ((mine, "2a"), (theirs, "2b")):
         side.append_iteration(key, "1")

@@ -1,4 +1,4 @@
-"""docs/reliability.md from the results."""
+"""docs/evidence/reliability.md from the results."""
 
 from __future__ import annotations
 

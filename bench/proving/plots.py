@@ -1,4 +1,4 @@
-"""The plots beside docs/results.md, from the same results: money, and paired differences."""
+"""The plots of docs/evidence/results.md, from the same results: money, and paired differences."""
 
 from collections.abc import Sequence
 from pathlib import Path

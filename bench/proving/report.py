@@ -1,4 +1,4 @@
-"""docs/results.md from the results of the arms: means, spreads, paired differences."""
+"""docs/evidence/results.md from the results of the arms: means, spreads, paired differences."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -142,10 +142,10 @@ def _opening(found: Results, skews: Sequence[float]) -> str:
 
 Written by `python bench/proof.py --report` from the results of `make proof`, not by hand. A test
 of the mechanism with an oracle and a student of half a million parameters: **no figure here stands
-beside one of the paper's benchmarks.** docs/proof.md says how it is done.
+beside one of the paper's benchmarks.** [proof.md](proof.md) says how it is done.
 
-Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, kept out of tuning (docs/proof.md
-tells the one rule settled after some of them were seen); of {len(frozen.SEEDS)} the paper's
+Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, kept out of tuning
+([proof.md](proof.md) tells the one rule settled after some of them were seen); of {len(frozen.SEEDS)} the paper's
 rule has run {told}. Base pool {sizes.pool:,} instructions and {sizes.base_steps} steps,
 shared by all arms of a seed and skew; three iterations of {sizes.hard} + {sizes.easy} new
 instructions and {sizes.steps} steps, {sizes.judged:,} answers judged in both orders, replay 1.

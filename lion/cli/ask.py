@@ -81,7 +81,7 @@ def _chosen(iteration: str | None, settings: Settings) -> str:
     if not settings.certify.students:
         raise SettingsError(
             "no student is certified. Name one in certify.students, set exam.certify, and run "
-            "`lion run` (docs/certificate.md)."
+            "`lion run` (docs/concepts/certificate.md)."
         )
     return settings.certify.students[-1]
 

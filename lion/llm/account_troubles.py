@@ -1,7 +1,7 @@
 """Refusals that say the account can pay for nothing more, whatever their status. Pure.
 
 Such a refusal stops the run in order, as the next request would be refused as well. A limit per
-minute is none: the server asks for patience. Sources and tests: docs/providers.md.
+minute is none: the server asks for patience. Sources and tests: docs/reference/providers.md.
 """
 
 import re

@@ -126,7 +126,9 @@ def official_files(folder: Path) -> list[Path]:
     Raises DataError if the folder has none.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Import BBH or AGIEval there (docs/exams.md).")
+        raise DataError(
+            f"{folder}: no such folder. Import BBH or AGIEval there (docs/reference/exams.md)."
+        )
     paths = [
         folder / f"{task}.{_READERS[exam][0]}" for exam, tasks in OFFICIAL.items() for task in tasks
     ]
@@ -134,7 +136,7 @@ def official_files(folder: Path) -> list[Path]:
     if not present:
         raise DataError(
             f"{folder}: no file of BBH (such as navigate.json) or AGIEval (such as sat-en.jsonl). "
-            "Name the folder that holds them (docs/exams.md)."
+            "Name the folder that holds them (docs/reference/exams.md)."
         )
     return present
 
