@@ -145,7 +145,8 @@ of the mechanism with an oracle and a student of half a million parameters: **no
 beside one of the paper's benchmarks.** [proof.md](proof.md) says how it is done.
 
 Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, kept out of tuning
-([proof.md](proof.md) tells the one rule settled after some of them were seen); of {len(frozen.SEEDS)} the paper's
+([proof.md](proof.md) tells the one rule settled after some of them were seen);
+of {len(frozen.SEEDS)} the paper's
 rule has run {told}. Base pool {sizes.pool:,} instructions and {sizes.base_steps} steps,
 shared by all arms of a seed and skew; three iterations of {sizes.hard} + {sizes.easy} new
 instructions and {sizes.steps} steps, {sizes.judged:,} answers judged in both orders, replay 1.
