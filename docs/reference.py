@@ -1,7 +1,7 @@
-"""Writes docs/reference/command-line.md from the code: every command, every parameter.
+"""Writes command-line.md and parameters.md in docs/reference from the code.
 
-    python docs/reference.py            # write it
-    python docs/reference.py --check    # end with 1 where it is out of date
+    python docs/reference.py            # write them
+    python docs/reference.py --check    # exit code 1 if one is out of date
 
 Commands come from their own help, parameters from params.yaml (value and comment) and from
 lion/config/settings.py (type and bounds), so nothing here is written by hand.
@@ -23,24 +23,44 @@ from lion.cli import main as cli
 from lion.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reference" / "command-line.md"
-HEAD = """# Reference
+FOLDER = ROOT / "docs" / "reference"
+COMMANDS = """# Command line
 
 Written by `python docs/reference.py` from the code, not by hand.
-
-## Commands
 """
-PARAMETERS = """
-## Parameters
+PARAMETERS = """# Parameters
 
-Each stands once in `params.yaml`; the value is the embedded default's. Unknown keys are refused.
+Written by `python docs/reference.py` from the code, not by hand. Each parameter is in `params.yaml`
+once; the value here is that of the profile `default`. Unknown keys are refused.
 """
+# the ones that nearly every project sets, in the order in which a new user meets them
+FIRST = (
+    "teacher.base_url",
+    "teacher.model",
+    "teacher.api_key_env",
+    "teacher.request",
+    "student.model",
+    "task.fields",
+    "seed.source",
+    "exam.file",
+    "exam.scorer",
+    "review.judge",
+    "generate.hard",
+    "tune.method",
+    "tune.learning_rate",
+    "budget.usd",
+    "iterations",
+)
+HEADER = "| parameter | type | value | meaning |\n|---|---|---|---|"
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
-def page() -> str:
-    """Return the page as Markdown."""
-    return "\n".join([HEAD, *commands(cli, "lion"), PARAMETERS, *parameters(), ""])
+def pages() -> dict[str, str]:
+    """Return each page as Markdown, by its name."""
+    return {
+        "command-line.md": "\n".join([COMMANDS, *commands(cli, "lion"), ""]),
+        "parameters.md": "\n".join([PARAMETERS, *parameters(), ""]),
+    }
 
 
 def commands(command: click.Command, name: str) -> Iterator[str]:
@@ -53,18 +73,22 @@ def commands(command: click.Command, name: str) -> Iterator[str]:
             yield from commands(found, f"{name} {one}")
         return
     context = click.Context(command, info_name=name, terminal_width=88, max_content_width=88)
-    yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
+    yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
 def parameters() -> Iterator[str]:
-    """Yield a table for each section of params.yaml."""
+    """Yield a table of the parameters in `FIRST`, then one of all."""
     written = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     schema = Settings.model_json_schema()
-    yield "| parameter | type | value | meaning |\n|---|---|---|---|"
-    for path, value, told in leaves(written):
-        kind = typed(schema, schema, path.split("."))
-        cells = (f"`{path}`", kind, f"`{shown(value)}`", told)
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    rows = {path: row(schema, path, value, told) for path, value, told in leaves(written)}
+    yield from ("## The fifteen that matter first\n", HEADER, *(rows[path] for path in FIRST), "")
+    yield from ("## All\n", HEADER, *rows.values())
+
+
+def row(schema: dict[str, Any], path: str, value: object, meaning: str) -> str:
+    """Return the line of one parameter in a table."""
+    cells = (f"`{path}`", typed(schema, schema, path.split(".")), f"`{shown(value)}`", meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def leaves(written: CommentedMap, above: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -120,13 +144,15 @@ def followed(schema: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the page, or compare it."""
+    """Write the pages, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
-    if not parser.parse_args().check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE.name} is out of date: run `python docs/reference.py`")
+    check = parser.parse_args().check
+    for name, text in pages().items():
+        if not check:
+            (FOLDER / name).write_text(text, encoding="utf-8")
+        elif (FOLDER / name).read_text(encoding="utf-8") != text:
+            sys.exit(f"{name} is out of date: run `python docs/reference.py`")
 
 
 if __name__ == "__main__":

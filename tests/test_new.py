@@ -88,7 +88,7 @@ def test_what_cannot_be_made_is_refused_and_leaves_nothing(
 
 
 def test_a_later_version_is_merged(demonstrated: Project) -> None:
-    """By the commands of docs/how-to/errors.md; what the project changed itself stays."""
+    """By the commands of docs/how-to/later-version.md; what the project changed itself stays."""
     target = demonstrated.root.parent / "tickets"
     assert lion("new", "../tickets", "--profile", "ci").exit_code == 0
     made = Project(target)

@@ -30,7 +30,7 @@ def new_command(target: Path, name: str) -> None:
     lion new ../tickets --profile narrow
 
     It has a git history, a DVC project and a ledger of its own, and none of this one's data. Its
-    branch `lion` has the code alone: docs/how-to/errors.md says how a later version is merged.
+    branch `lion` holds the code alone; docs/how-to/later-version.md merges a later version.
     """
     with console.error_boundary():
         make_project(target, name)
