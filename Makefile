@@ -10,7 +10,7 @@ LOWEST := .venv-lowest
 # a process a core, four at most: each holds torch
 FAST := -rs -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup run test test-all test-lowest lint proof clean
+.PHONY: setup run test test-all test-lowest lint docs proof clean
 
 setup: $(VENV)/.installed   ## the environment alone
 
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed-test
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: $(VENV)/.installed-docs   ## the pages of docs/ as site/index.html, which opens without a network
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/evidence/results.md
 	python bench/proof.py
@@ -64,5 +67,9 @@ $(VENV)/.installed-proof: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --editable '.[proof]'
 	touch $@
 
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:   ## remove the environment; data and ledger stay
-	rm -rf $(VENV) $(LOWEST)
+	rm -rf $(VENV) $(LOWEST) site

@@ -80,7 +80,7 @@ def parameters() -> Iterator[str]:
     """Yield a table of the parameters in `FIRST`, then one of all."""
     written = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     schema = Settings.model_json_schema()
-    rows = {path: row(schema, path, value, told) for path, value, told in leaves(written)}
+    rows = {path: row(schema, path, value, meaning) for path, value, meaning in leaves(written)}
     yield from ("## The fifteen that matter first\n", HEADER, *(rows[path] for path in FIRST), "")
     yield from ("## All\n", HEADER, *rows.values())
 

@@ -8,7 +8,8 @@ from pipeline import ROOT
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BEHIND = re.compile(r"\s{2,}#.*$")  # a remark
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+# not the changelog: it names commands and words of earlier versions
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def blocks(page: Path, kind: str) -> list[str]:

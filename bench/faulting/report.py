@@ -27,11 +27,11 @@ Eight requests are in flight at most, and the teacher takes 30 ms for each. The 
 signals disturb `dvc repro --single-item` of the one stage, for speed. Disks are full on a tmpfs.
 """
 _FOUND = """\
-## Found by it, and mended
+## Faults that it showed, now fixed
 
-What failed for one of these was done again when it was mended, and counts above as it ended then.
+What failed because of one of these was done again after the fix and counts above as it ended then.
 
-* DVC empties dvc.lock before it writes it anew: killed in between, every `dvc` command refuses to
+* DVC empties dvc.lock before it writes it again: killed in between, every `dvc` command refuses to
   work. `lion run` puts back the last whole one.
 * What a killed stage had half written stayed beside its outputs, and in `metrics/` became an input
   of `report`. The next writer removes it.

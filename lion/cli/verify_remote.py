@@ -74,7 +74,7 @@ class Verified:
 @click.option(
     "--rev", "revisions", multiple=True, help="Also what this revision names; repeatable."
 )
-@click.option("--repair", is_flag=True, help="Mend each from the cache, or the cache from there.")
+@click.option("--repair", is_flag=True, help="Repair each from the cache, or the cache from there.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def verify_remote_command(
     remote: str | None, revisions: tuple[str, ...], repair: bool, as_json: bool
@@ -88,7 +88,7 @@ def verify_remote_command(
 
     Reads all of it: what the remote bills for reading is billed. Missing, truncated and corrupted
     objects are named by file and iteration. DVC itself notices none that is merely damaged: a pull
-    of it ends with 0. Exit codes: 0 all is whole (or was mended), 1 something is not.
+    of it ends with 0. Exit codes: 0 all is whole (or was repaired), 1 something is not.
     """
     with console.error_boundary():
         result = verify_objects(remote, revisions, repair=repair)
