@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=ROOT,
-        env={name: "1" for name in ("NO_MKDOCS_2_WARNING", "DISABLE_MKDOCS_2_WARNING")},
+        env=dict.fromkeys(("NO_MKDOCS_2_WARNING", "DISABLE_MKDOCS_2_WARNING"), "1"),
         capture_output=True,
         text=True,
     )
