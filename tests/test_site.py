@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from documents import PAGES
 from pipeline import ROOT
 from test_house import BANNED
+
+import lion
 
 toc = pytest.importorskip("markdown.extensions.toc", reason="no mkdocs: pip install -e '.[docs]'")
 
@@ -100,3 +103,16 @@ def test_no_metaphor_of_the_house_is_in_a_page() -> None:
     texts = {page: re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8")) for page in PAGES}
     found = [f"{page.name}: {hit[0]}" for page in PAGES for hit in BANNED.finditer(texts[page])]
     assert found == []
+
+
+def test_the_citation_has_what_readers_of_it_want() -> None:
+    """The required keys of Citation File Format 1.2.0; the version is the package's own."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["cff-version"] == "1.2.0"
+    assert cited["version"] == lion.__version__
+    for work in (cited, *cited["references"]):
+        assert work["title"] and work["type"]
+        assert all(
+            "name" in who or {"family-names", "given-names"} <= set(who) for who in work["authors"]
+        )
