@@ -365,11 +365,6 @@ def _student_problems(settings: Settings) -> list[str]:
             "certify.students: a certificate needs rows of its own; set exam.certify: 0.5, or name "
             "a file there"
         )
-    if settings.certify.students and settings.student.endpoint is not None:
-        problems.append(
-            "certify.students: the replies of student.endpoint bring no log probabilities to Lion, "
-            "so nothing tells sure answers from others; set student.endpoint: null"
-        )
     is_open = settings.certify.students and settings.exam.scorer.kind == "referee"
     if is_open and set(settings.certify.ask) != {"teacher", "referee"}:
         problems.append(

@@ -8,6 +8,7 @@ Pure: builds bodies and reads bytes. Sending and keeping are those of `lion.llm`
 import base64
 import dataclasses
 import hashlib
+import json
 import math
 import struct
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from typing import Any
 import orjson
 
 from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
-from lion.prompting import replies, token_counts
+from lion.prompting import replies, reply_logprobs, token_counts
 from lion.prompting.replies import Ending
-from lion.records.rows import Message
+from lion.records.rows import Message, TokenScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,15 @@ class Usage:
 class Reply:
     """What came back: text, why it ended, which model, and its tokens (None: unknown).
 
-    Of an embedding `text` are its numbers: float32, little-endian, in base64.
+    Of an embedding `text` are its numbers: float32, little-endian, in base64. `scores` are the log
+    probabilities of the text's tokens, where they were asked for.
     """
 
     text: str
     finish_reason: str
     model: str
     usage: Usage | None
+    scores: TokenScores | None = None
 
     @property
     def ending(self) -> Ending:
@@ -145,7 +148,7 @@ def parse(raw: bytes) -> Outcome:
     if raw.lstrip().startswith((b"data:", b"event:")):
         return _event_stream(raw)
     try:
-        document = orjson.loads(raw)
+        document = _document(raw)
         if "choices" not in document and "data" in document:
             return _embedding(document, raw)
         if document.get("error"):  # also beside a choice that was broken off
@@ -170,7 +173,24 @@ def parse(raw: bytes) -> Outcome:
         finish_reason=finish_reason,
         model=model if isinstance(model, str) else "unknown",
         usage=_usage(document),
+        scores=reply_logprobs.read_logprobs(choice, text) if choice.get("logprobs") else None,
     )
+
+
+def _document(raw: bytes) -> Any:
+    """Return a body's JSON; NaN and Infinity, which Python's servers write, become null.
+
+    Raises orjson.JSONDecodeError.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" not in raw and b"Infinity" not in raw:
+            raise
+        try:
+            return orjson.loads(orjson.dumps(json.loads(raw)))
+        except (ValueError, TypeError, RecursionError):
+            raise error from None
 
 
 def _event_stream(raw: bytes) -> Failure:
@@ -228,7 +248,7 @@ def without_thoughts(outcome: Outcome, thinking: Thinking) -> Outcome:
     if not answer.strip():
         spent = outcome.ending == "truncated"
         return Failure("cap_spent" if spent else "empty_reply", "thoughts and no answer")
-    return dataclasses.replace(outcome, text=answer)
+    return dataclasses.replace(outcome, text=answer, scores=None)
 
 
 def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
@@ -261,7 +281,7 @@ def _packed(embedding: Any) -> bytes:
 def usage(raw: bytes) -> Usage | None:
     """Return the tokens that a reply tells of, answer or not, or None where it does not."""
     try:
-        document = orjson.loads(raw)
+        document = _document(raw)
     except orjson.JSONDecodeError:
         return None
     return _usage(document) if isinstance(document, dict) else None
