@@ -129,7 +129,7 @@ def test_nothing_is_lost_in_any_single_mood(
 # --- the cap --------------------------------------------------------------------------------------
 
 COUNTS: dict[str, tuple[int, int] | None] = {
-    "honest": (20, 9),
+    "honest": (60, 40),
     "none": None,
     "zero": (0, 0),
     "negative": (-20, -9),
@@ -163,15 +163,30 @@ def test_the_cap_holds_by_the_servers_own_count(
     assert spent.tokens > CAP - 2 * most_of_a_call, "the cap is used up"
 
 
-def test_a_server_that_counts_more_all_of_a_sudden_is_charged_no_more_than_reserved(
-    chat_server: ChatServer, opened: Open, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "sudden"), [(40, (1400, 1400)), (100, (900, 900)), (120, (300, 300))]
+)
+def test_a_server_that_counts_more_all_of_a_sudden_stays_below_the_cap(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, change: int, sudden: tuple[int, int]
 ) -> None:
-    chat_server.answer = lambda call: says("x", usage=(20, 9) if call.number < 100 else (900, 900))
+    """After `change` calls, with many in flight: by the server's own count, not by ours alone."""
+    counts: list[int] = []
+
+    def answer(call: Call) -> Behaviour:
+        usage = (20, 9) if call.number < change else sudden
+        counts.append(sum(usage))
+        return says("x", usage=usage, delay=0.01)
+
+    chat_server.answer = answer
     changes: dict[str, Any] = {"request": {"max_tokens": 100}, "concurrency": IN_FLIGHT}
-    with opened(cap=Cap(tokens=CAP), **changes) as client, pytest.raises(LionError, match="budget"):
+    with (
+        opened(cap=Cap(tokens=2 * CAP), **changes) as client,
+        pytest.raises(LionError, match="budget"),
+    ):
         client.complete([ask_for(number) for number in range(2000)])
+    assert sum(counts) <= 2 * CAP
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.spent()[0].tokens <= CAP
+        assert ledger.spent()[0].tokens == sum(counts)
 
 
 def test_a_cap_of_calls_alone_believes_every_count(

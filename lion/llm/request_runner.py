@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import Charge, CostEstimator
-from lion.llm.ledger import Call, Entry, FailedCall
+from lion.llm.ledger import Amount, Call, Entry, FailedCall
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch
 from lion.llm.request_set import PreparedRequest
@@ -39,6 +39,11 @@ class _Attempt:
     request: PreparedRequest
     started: float
     reservation: Reservation | None
+
+    @property
+    def reserved(self) -> Amount | None:
+        """What is set aside for it."""
+        return None if self.reservation is None else self.reservation.amount
 
 
 @dataclass(slots=True)
@@ -141,14 +146,15 @@ class RequestRunner:
         self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]
     ) -> Outcome:
         """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
-        request, reservation = attempt.request, attempt.reservation
+        request = attempt.request
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         # before it is durable: a denial may arrive meanwhile
         batch.answered = batch.answered or not isinstance(outcome, Failure)
         self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
         batch.limiter.record_success()
-        reserved = None if reservation is None else reservation.amount
-        charge = self.estimator.charge_reply(request.body, usage, reserved)
+        charge = self.estimator.charge_reply(
+            request.body, usage, attempt.reserved, self.reservations.largest_ratio
+        )
         self.reservations.learn(charge.ratio)
         call = self._call(attempt, charge)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
@@ -174,7 +180,12 @@ class RequestRunner:
         self._note_timeout(error, batch, attempt.started)
         self.usage.wasted += 1
         self.usage.billed += error.billable
-        charge = self.estimator.charge_failure(attempt.request.body, billable=error.billable)
+        charge = self.estimator.charge_failure(
+            attempt.request.body,
+            attempt.reserved,
+            self.reservations.largest_ratio,
+            billable=error.billable,
+        )
         failure = error.failure
         call = self._call(attempt, charge)
         await batch.writer.put(
