@@ -15,7 +15,6 @@ from lion.llm.reservations import Reservation, Reservations
 from lion.llm.retry import RetryPolicy
 from lion.llm.transport import (
     CallError,
-    DeniedError,
     EndpointRefusedError,
     RefusedError,
     RetryableError,
@@ -28,7 +27,6 @@ from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 
 _TOO_SLOW = 3  # time-outs of a call that has the server to itself
-_MAY_BE_ALONE = " If only this request is refused, run again: it is dropped then."
 _BYTES_PER_TOKEN = 4  # to pace the first calls, until replies count their tokens
 
 
@@ -119,8 +117,6 @@ class RequestRunner:
         try:
             return await self.transport.send(attempt.request.body)
         except CallError as error:
-            if isinstance(error, DeniedError) and self._concerns_all(attempt.request, error, batch):
-                batch.stop(self.transport.misconfigured(error.failure, _MAY_BE_ALONE))
             await self._record_failure(attempt, batch, error)
             raise
         except EndpointRefusedError as error:
@@ -131,21 +127,10 @@ class RequestRunner:
         finally:
             batch.in_flight -= 1
 
-    def _concerns_all(
-        self, request: PreparedRequest, error: DeniedError, batch: RequestBatch
-    ) -> bool:
-        """Return whether a refusal before any answer concerns the key or the model.
-
-        Not where an earlier run was refused the same request for the same: a row that moderation
-        refuses would stop every run, as it stays the first that the ledger lacks.
-        """
-        reason = error.failure.reason
-        return not batch.answered and not self.reservations.ledger.has_failed(request.key, reason)
-
     async def _record_reply(
         self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]
     ) -> Outcome:
-        """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
+        """Write a reply to the ledger. Raises CallError where it is no usable one."""
         request = attempt.request
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         # before it is durable: a denial may arrive meanwhile
@@ -165,7 +150,8 @@ class RequestRunner:
                 batch.stop(self.transport.exhausted(outcome))
             failed = FailedCall(request.key, outcome.reason, outcome.detail, call)
             await batch.writer.put(failed)
-            raise RetryableError(outcome)
+            again = RefusedError if outcome.reason == "foreign_reply" else RetryableError
+            raise again(outcome)
         await batch.writer.put(Entry(request.key, request.body, request.sample, raw, call))
         return outcome
 
