@@ -14,7 +14,7 @@ from lion.escape import line
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.pipeline.checks.endpoints import role_endpoints
-from lion.pipeline.checks.role_questions import RoleQuestion, rows_to_ask, role_questions
+from lion.pipeline.checks.role_questions import RoleQuestion, role_questions, rows_to_ask
 from lion.pipeline.endpoint_pace import EndpointPace, EndpointPaces
 from lion.prompting import judge_parser, protocol, replies
 from lion.prompting.protocol import Failure, Outcome, Reply
