@@ -35,7 +35,7 @@ _WORDS = 60  # tokens of an instruction that is not generated yet
 _WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
 
-Basis = Literal["measured", "estimated"]
+Basis = Literal["measured", "estimated", "ledger"]
 Reckoned = Literal["exactly", "about", "at_most"]
 
 
@@ -43,10 +43,11 @@ Reckoned = Literal["exactly", "about", "at_most"]
 class Need:
     """What one stage will ask of one role.
 
-    `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
-    earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
-    from params; `about` if they follow from earlier iterations. `seconds` of batches are an upper
-    bound: a day each, one after the other; of live calls, `pace` is where they come from.
+    `calls` are still to be paid; `in_ledger` are free. `basis` of the tokens: `measured` on earlier
+    stages of the role, `estimated` from params alone, or `ledger` where it has every reply.
+    `reckoned`: how the calls follow from params; `about` if they follow from earlier iterations.
+    `seconds` of batches are an upper bound: a day each, one after the other; of live calls, `pace`
+    is where they come from.
     """
 
     stage: str
@@ -286,7 +287,7 @@ def _need(
         in_ledger=in_ledger,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
-        basis=basis,
+        basis="ledger" if in_ledger and not calls else basis,
         nanodollars=None if rates is None else rates.cost(usage),
         seconds=rounds * _DAY if mode == "batch" else _duration(settings, calls, usage, each),
         mode=mode,

@@ -142,22 +142,21 @@ def parse(raw: bytes) -> Outcome:
     off (a reasoning model that thought until its cap: billed, and asking again would not help);
     `tool_call`; else `empty_reply`, to be asked again. So is `broken_off`, half an answer that the
     server gave up. Content of a shape that is no text, or a stream of events, is
-    `unreadable_content`: asking again would bring the same. Reasoning beside the answer, under
-    whichever name, is no part of it. A reply with `data` in the place of `choices` is an embedding.
+    `unreadable_content`: asking again would bring the same. A JSON document of another protocol is
+    `foreign_reply`, and is never kept. Reasoning beside the answer, under whichever name, is no
+    part of it. A reply with `data` in the place of `choices` is an embedding.
     """
     if raw.lstrip().startswith((b"data:", b"event:")):
         return _event_stream(raw)
     try:
         document = _document(raw)
-        if "choices" not in document and "data" in document:
+        unusable = _unusable(document, raw)
+        if unusable is not None:
+            return unusable
+        if "choices" not in document:
             return _embedding(document, raw)
-        if document.get("error"):  # also beside a choice that was broken off
-            return Failure("broken_off", replies.words_of(document) or _clip(raw))
-        if not document["choices"] and (words := replies.words_of(document)):  # MiniMax
-            return Failure("broken_off", words)
         choice = document["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
+        content = _content(choice)
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
         return Failure("malformed_reply", _clip(raw))
     finish_reason = _finish_reason(choice)
@@ -193,6 +192,37 @@ def _document(raw: bytes) -> Any:
             raise error from None
 
 
+def _unusable(document: Any, raw: bytes) -> Failure | None:
+    """Return the failure of an error beside status 200, or of a document of another protocol."""
+    if isinstance(document, dict):
+        if document.get("error"):  # also beside a choice that was broken off
+            return Failure("broken_off", replies.words_of(document) or _clip(raw))
+        if document.get("choices") or "data" in document:
+            return None
+        if words := replies.words_of(document):  # MiniMax
+            return Failure("broken_off", words)
+        if "choices" in document or not document:
+            return None
+        names = ", ".join(map(str, document))
+        return Failure("foreign_reply", valid_text(f"an object with the keys {names}")[:200])
+    if not document:
+        return None
+    if isinstance(document, list) and isinstance(document[0], dict) and document[0].get("error"):
+        return Failure("broken_off", replies.words_of(document) or _clip(raw))  # Google
+    return Failure("foreign_reply", f"a JSON {_JSON_NAMES.get(type(document), 'number')}")
+
+
+_JSON_NAMES: Mapping[type, str] = {list: "list", str: "text", bool: "boolean"}
+
+
+def _content(choice: dict[str, Any]) -> Any:
+    """Return the content of a choice's message, or its `text`, as the older protocol has it."""
+    message = choice.get("message")
+    if message is None and isinstance(choice.get("text"), str):
+        return choice["text"]
+    return choice["message"].get("content")
+
+
 def _event_stream(raw: bytes) -> Failure:
     """Return the failure of a server that streams unasked, or that broke off."""
     words = replies.words_of_body(raw.decode("utf-8", "replace"))
@@ -226,7 +256,7 @@ def _failure(choice: dict[str, Any], text: str, finish_reason: str) -> Failure |
         return Failure("tool_call", words)
     if text.strip():
         return None
-    refusal = choice["message"].get("refusal")
+    refusal = (choice.get("message") or {}).get("refusal")
     if isinstance(refusal, str) and refusal:
         return Failure("refused", refusal[:200])
     return Failure(_WITHOUT_ANSWER.get(ending, "empty_reply"), words)
@@ -296,7 +326,7 @@ def _usage(document: dict[str, Any]) -> Usage | None:
 
 def _has_text(document: dict[str, Any]) -> bool:
     try:
-        return bool(replies.content_text(document["choices"][0]["message"]["content"]))
+        return bool(replies.content_text(_content(document["choices"][0])))
     except (KeyError, IndexError, TypeError):
         return False
 
