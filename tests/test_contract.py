@@ -124,7 +124,7 @@ def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.training import states
 
-    apart = {"chat_format.py", "chat_template.py", "fingerprint.py"}
+    apart = {"chat_format.py", "chat_template.py", "fingerprint.py", "paper_format.py"}
     reached = closure("lion/training/finetune.py") - {f"lion/student/{name}" for name in apart}
     assert {f"lion/{name}" for name in states._CODE} == reached - {"lion/training/states.py"}
 

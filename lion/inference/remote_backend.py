@@ -14,9 +14,8 @@ from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
-from lion.student import checkpoint as students
-from lion.student.chat_format import ChatFormatter
 from lion.student.fingerprint import served_name
+from lion.student.student_formatter import student_formatter
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
 """Failures that count as an empty answer of a student, with their finish reason."""
@@ -46,8 +45,7 @@ def answers(
         "max_tokens": settings.answering.max_tokens,
         **({"logprobs": True} if scored else {}),
     }
-    tokenizer = students.load_tokenizer(student, settings.student)
-    encoder = ChatFormatter(tokenizer, settings.student.prompt_format)
+    encoder = student_formatter(student, settings.student)
     requests = [
         # The protocol derives its seed from the sample index, so each row has its own.
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
