@@ -1,7 +1,7 @@
-"""Measures what the loop is worth on the narrow profile: N seeds, base, iterations, both baselines.
+"""Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
-    python bench/narrow.py --seeds 0 1 2        # runs what is missing, then the result and the table
-    python bench/narrow.py --report             # the table of docs/narrow-task.md from the result
+    python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
+    python bench/narrow.py --report          # the table of docs/narrow-task.md from the result
 
 Each seed is a project of its own under --folder, with its own pools, exam and students; a killed
 run goes on from there, and a finished seed is not run again. The baselines are given rows and
@@ -20,13 +20,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
 # the script's own folder comes first in the path, and has modules called as those of tests/
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "bench")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from narrow_task import collect, report
 from pipeline import Project
 
+ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "narrow.json"
 LOOP = ("1", "2")
 
@@ -103,9 +105,7 @@ def commit(project: Project) -> str:
 
 def git(*arguments: str) -> str:
     """Return what git says in this repository."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, check=True, text=True
-    )
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
     return done.stdout.strip()
 
 

@@ -15,10 +15,10 @@ from lion.metrics.judging import CalibrateMetrics, ReviewMetrics, SplitMetrics
 from lion.metrics.pools import (
     BootstrapMetrics,
     GenerateMetrics,
+    GrowMetrics,
     SeedMetrics,
     TeachMetrics,
     TuneMetrics,
-    GrowMetrics,
 )
 from lion.metrics.units import Metrics
 

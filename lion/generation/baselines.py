@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lion.config.settings import Baseline, Generate, Settings
-from lion.discrimination.answer_filter import answer_filter
 from lion.errors import DataError
 from lion.generation.generate import Generated, History, generate
-from lion.generation.teach import Taught, teach
+from lion.generation.teach import AnswerFilter, Taught, teach
 from lion.llm.protocols import Clients
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.pools import GenerateMetrics, TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records.rows import Instruction
@@ -72,6 +73,17 @@ def _weighted(usage: RoleUsage, completion_price: float) -> float:
     return tokens * usage.requests / counted if counted else 0.0
 
 
+def spend_of(
+    review: ReviewMetrics, generate: GenerateMetrics, teach: TeachMetrics, completion_price: float
+) -> Spend:
+    """Return what an iteration took, from its metrics. Raises DataError."""
+    return Spend(
+        judging=weighted_tokens(review.used.values(), completion_price),
+        growing=weighted_tokens([*generate.used.values(), *teach.used.values()], completion_price),
+        rows=generate.new,
+    )
+
+
 def at_equal_spend(rules: Generate, rows: int) -> Generate:
     """Return the rules for `rows` new rows, hard and easy in the shares of `rules`."""
     hard = round(rows * rules.hard / (rules.hard + rules.easy)) if rows else 0
@@ -88,10 +100,11 @@ def grow_baseline(
     *,
     name: str,
     depth: int,
+    reject: AnswerFilter | None = None,
 ) -> Grown:
     """Return the rows of baseline `name`; `settings.generate` is its section, at equal spend.
 
-    Raises as the phases `generate` and `teach` do.
+    `reject` is that of `teach`. Raises as the phases `generate` and `teach` do.
     """
     if baseline.rows == "given":
         return Grown([row for row in cache if row.iteration == "0"], cache)
@@ -106,9 +119,8 @@ def grow_baseline(
         depth=depth,
         stopped=not wanted,
     )
-    reject = answer_filter(settings.teach, settings.exam.scorer)
-    teacher = templates["teacher"]
-    taught = teach(generated.kept, cache, settings, clients, teacher, reject=reject)
+    prompts = templates["teacher"]
+    taught = teach(generated.kept, cache, settings, clients, prompts, reject=reject)
     return Grown(taught.new, taught.cache, generated, taught, _usages(generated, taught))
 
 

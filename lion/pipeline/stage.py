@@ -121,7 +121,9 @@ class Work:
 
         Raises DataError.
         """
-        return self.files.read_metrics(project.metrics(iteration or self.iteration, kind.FILE), kind)
+        return self.files.read_metrics(
+            project.metrics(iteration or self.iteration, kind.FILE), kind
+        )
 
     def write_metrics(self, metrics: Metrics) -> None:
         """Write metrics of this iteration; they depend on the stage's inputs only."""
