@@ -116,3 +116,18 @@ def test_the_citation_has_what_readers_of_it_want() -> None:
         assert all(
             "name" in who or {"family-names", "given-names"} <= set(who) for who in work["authors"]
         )
+
+
+def test_every_page_that_code_and_settings_name_is_there() -> None:
+    """A sentence of code or a comment that sends a reader to a page sends nobody into the void."""
+    places = [*ROOT.glob("*.yaml"), *ROOT.glob("profiles/*.yaml"), ROOT / "CHANGELOG.md"]
+    places += [
+        path for folder in ("lion", "stages", "bench") for path in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    named = {
+        (str(path.relative_to(ROOT)), page)
+        for path in places
+        for page in re.findall(r"(?<![\w/:])docs/[a-z/-]+\.md", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert {pair for pair in named if not (ROOT / pair[1]).exists()} == set()
