@@ -1,8 +1,8 @@
 """The stages of the pipeline: whom each asks, what it reads and writes, what it drops.
 
 The one table of them: plan, summary, page, trace and tests read it, and a test compares it with
-dvc.yaml. Paths stand for one iteration: `{key}` is its name, `{previous}` that of the one before.
-Pure.
+dvc.yaml. Paths stand for one iteration: `{key}` is its name, `{previous}` that of the one before,
+`{like}` the iteration that a baseline is made like. Pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,7 @@ from lion.metrics.judging import CalibrateMetrics, ReviewMetrics, SplitMetrics
 from lion.metrics.pools import (
     BootstrapMetrics,
     GenerateMetrics,
+    GrowMetrics,
     SeedMetrics,
     TeachMetrics,
     TuneMetrics,
@@ -34,12 +35,13 @@ class Stage:
     `asked_in_base` are those of which the loop's iterations ask nothing new: their requests are the
     base's, and the ledger has the replies. `reads` and `writes` are paths under data/ and metrics/;
     `metrics` is the struct of the stage's own file. `drops`: whether it writes dropped.NAME.jsonl.
-    `runs_in` is where it runs: in the base, in the loop, in both, or once at the end.
+    `runs_in` is where it runs: in the base, in the loop, in both, in each baseline, or once at the
+    end. What runs in baselines under a name of its own is the stage of `module`.
     """
 
     name: str
     module: str
-    runs_in: Literal["base", "loop", "both", "end"]
+    runs_in: Literal["base", "loop", "both", "baseline", "end"]
     asks: tuple[Role, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
@@ -49,21 +51,39 @@ class Stage:
     looks_up_student: bool = False
     optional: bool = False
 
+    @property
+    def kind(self) -> str:
+        """The stage's name as its module runs it: `tune` of `baseline-tune`."""
+        return self.module.rpartition(".")[2]
+
     def outputs(self, key: str) -> list[str]:
         """Return the paths that the stage writes in iteration `key`."""
-        dropped = [f"data/{key}/dropped.{self.name}.jsonl"] if self.drops else []
+        dropped = [f"data/{key}/dropped.{self.kind}.jsonl"] if self.drops else []
         return [*(path.format(key=key) for path in self.writes), *dropped]
 
-    def inputs(self, key: str, previous: str | None) -> list[str]:
+    def inputs(self, key: str, previous: str | None, like: str = "") -> list[str]:
         """Return the paths that the stage reads in iteration `key`, which follows `previous`."""
         paths = self.reads if previous is not None else self._base_reads()
-        return [path.format(key=key, previous=previous) for path in paths]
+        return [path.format(key=key, previous=previous, like=like) for path in paths]
 
     def _base_reads(self) -> tuple[str, ...]:
         """Return what the base's stage reads: the base has no iteration before it."""
         paths = (path.replace("{previous}/student", "base") for path in self.reads)
         return tuple(path for path in paths if "{previous}" not in path)
 
+
+_TUNED = (
+    "data/{key}/student",
+    "data/{key}/replayed.json",
+    "metrics/{key}/tune.csv",
+    "metrics/{key}/tune.json",
+)
+_EVALUATED = (
+    "data/{key}/exam_responses.jsonl",
+    "data/{key}/evaluated.json",
+    "metrics/{key}/evaluate.json",
+    "metrics/{key}/exam.json",
+)
 
 _STAGES = (
     Stage(
@@ -200,12 +220,7 @@ _STAGES = (
             "data/{key}/cache_pool.jsonl",
             "data/{key}/verdicts.jsonl",
         ),
-        writes=(
-            "data/{key}/student",
-            "data/{key}/replayed.json",
-            "metrics/{key}/tune.csv",
-            "metrics/{key}/tune.json",
-        ),
+        writes=_TUNED,
         metrics=TuneMetrics,
     ),
     Stage(
@@ -215,12 +230,7 @@ _STAGES = (
         asks=("teacher", "referee", "student"),
         asked_in_base=("teacher",),
         reads=("data/exam.jsonl", "data/{key}/student"),
-        writes=(
-            "data/{key}/exam_responses.jsonl",
-            "data/{key}/evaluated.json",
-            "metrics/{key}/evaluate.json",
-            "metrics/{key}/exam.json",
-        ),
+        writes=_EVALUATED,
         metrics=EvaluateMetrics,
     ),
     Stage(
@@ -252,6 +262,50 @@ _STAGES = (
         metrics=CertificateMetrics,
         optional=True,
     ),
+    Stage(
+        "grow",
+        "stages.grow",
+        "baseline",
+        asks=("generator", "teacher", "embedder", "safety"),
+        reads=(
+            "data/exam.jsonl",
+            "data/further_exams.json",
+            "data/{previous}/cache_pool.jsonl",
+            "metrics/{like}/review.json",
+            "metrics/{like}/generate.json",
+            "metrics/{like}/teach.json",
+        ),
+        writes=(
+            "data/{key}/train_pool.jsonl",
+            "data/{key}/cache_pool.jsonl",
+            "metrics/{key}/grow.json",
+        ),
+        metrics=GrowMetrics,
+        optional=True,
+    ),
+    Stage(
+        "baseline-tune",
+        "stages.tune",
+        "baseline",
+        reads=(
+            "data/{previous}/student",
+            "data/{key}/train_pool.jsonl",
+            "data/{key}/cache_pool.jsonl",
+            "metrics/{like}/tune.json",
+        ),
+        writes=_TUNED,
+        optional=True,
+    ),
+    Stage(
+        "baseline-evaluate",
+        "stages.evaluate",
+        "baseline",
+        asks=("teacher", "referee", "student"),
+        asked_in_base=("teacher",),
+        reads=("data/exam.jsonl", "data/{key}/student"),
+        writes=_EVALUATED,
+        optional=True,
+    ),
     Stage("report", "stages.report", "end", drops=False),
 )
 
@@ -262,6 +316,11 @@ STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _STAGES}
 def of_base() -> Iterator[Stage]:
     """Yield the stages of the base, in their order."""
     return (stage for stage in _STAGES if stage.runs_in in ("base", "both"))
+
+
+def of_baselines() -> Iterator[Stage]:
+    """Yield the stages of one baseline, in their order."""
+    return (stage for stage in _STAGES if stage.runs_in == "baseline")
 
 
 def of_loop() -> Iterator[Stage]:

@@ -12,7 +12,7 @@ EVALUATED = {"note": "The next iteration begins after this exam. Always the same
 
 def main(work: stage.Work) -> str:
     """Write exam_responses.jsonl, the headline figures and the details of the exam."""
-    settings = work.settings
+    settings = work.settings.with_exam_of(work.iteration)
     respondent = Respondent(
         work.data("student"), work.iteration, settings, work, work.unfinished, work.progress
     )

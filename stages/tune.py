@@ -37,7 +37,9 @@ def main(work: stage.Work) -> str:
     new = {row.id for row in work.files.read(work.data("train_pool.jsonl"), Instruction)}
     is_base = work.iteration == project.BASE
     before = project.BASE_STUDENT if is_base else work.before("student")
-    rules = work.settings.tune_at(work.iteration)
+    rules = _rules(work)
+    if rules is None:
+        return _stand_still(work)
 
     def fine_tune(
         examples: Sequence[Example],
@@ -77,6 +79,15 @@ def main(work: stage.Work) -> str:
         return _stand_still(work)
     _write(work, tuned)
     return f"{tuned.report.steps:,} steps on {tuned.new:,} new and {len(tuned.replayed):,} old rows"
+
+
+def _rules(work: stage.Work) -> Tune | None:
+    """Return how to tune: a baseline for as many steps as its iteration; None if that made none."""
+    rules = work.settings.tune_at(work.iteration)
+    if work.baseline is None:
+        return rules
+    steps = work.metrics(TuneMetrics, work.baseline.like).steps
+    return rules.model_copy(update={"steps": steps, "epochs": None}) if steps else None
 
 
 def _write(work: stage.Work, tuned: Tuned | None) -> None:

@@ -17,6 +17,7 @@ from running import (  # noqa: F401 - pytest finds fixtures and hooks by name
     branching,
     changing,
     common,
+    comparing,
     finished,
     finishing,
     grading,

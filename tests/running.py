@@ -86,13 +86,33 @@ def _ranked(project: Project) -> None:
     project.edit({"review.judge": "likelihood", "iterations.1.tune": tune})
 
 
+def _compared(project: Project) -> None:
+    """Declare both baselines of iteration 1, and keep what the plan says of them."""
+    lines = {
+        f"{name}-1": {"previous": "0", "like": "1", "rows": rows}
+        for name, rows in (("given", "given"), ("one-way", "uniform"))
+    }
+    project.edit({"baselines": lines})
+    plan = project.run("lion.cli", "plan", "--json").output
+    (project.root / "plan.json").write_text(plan, encoding="utf-8")
+
+
 EDITS = {
     "added": _added,
     "slower": _slower,
 }
 
 
-PIPELINES = ("finishing", "killing", "changing", "branching", "grading", "ranking", "prompting")
+PIPELINES = (
+    "finishing",
+    "killing",
+    "changing",
+    "branching",
+    "grading",
+    "ranking",
+    "prompting",
+    "comparing",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -213,6 +233,14 @@ def ranking(
 ) -> "Future[Changed]":
     """Queue the likelihood as judge."""
     return _queue(finishing, common / "ranked", threads, _ranked)
+
+
+@pytest.fixture(scope="session")
+def comparing(
+    finishing: "Future[Finished]", common: Path, threads: ThreadPoolExecutor
+) -> "Future[Changed]":
+    """Queue both baselines."""
+    return _queue(finishing, common / "compared", threads, _compared)
 
 
 @pytest.fixture(scope="session")

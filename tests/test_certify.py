@@ -551,19 +551,6 @@ def test_open_answers_are_ordered_by_what_the_referee_found_worse() -> None:
             },
             r"certify.ask: the exam's scorer is the referee",
         ),
-        (
-            {
-                "certify.students": ["3"],
-                "exam.certify": 0.5,
-                "student.endpoint": {
-                    "base_url": "http://127.0.0.1:1/v1",
-                    "api_key_env": None,
-                    "send_seed": True,
-                    "request": {},
-                },
-            },
-            "bring no log probabilities",
-        ),
         ({"exam.certify": 1.0}, "exam.certify"),
     ],
 )

@@ -69,3 +69,27 @@ def test_it_is_seen_where_people_look(certified: Project, tmp_path: Path) -> Non
     assert "## What it may answer alone" in (card / "README.md").read_text(encoding="utf-8")
     asked = certified.run("lion.cli", "ask", "Is 17 odd or even?")
     assert (asked.code, "needs at least 99 accepted rows" in asked.output) == (1, True)
+
+
+@pytest.mark.slow
+def test_open_answers_are_certified_by_the_exams_referee(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """Teacher and referee are asked about the rows set apart alone, and once."""
+    project = finished.project.copy(tmp_path / "project")
+    asked = {"certify.ask": ["teacher", "referee"], "evaluate.max_dropped": 0.5}
+    project.edit({**CERTIFIED, **asked, "exam.scorer": {"kind": "referee", "option": None}})
+    run = project.repro()
+    assert run.code == 0, run.output
+    apart = set_apart(jsonl.read(project.root / "data/exam.jsonl", Instruction), 0.5)[1]
+    metrics = project.metrics("1", CertificateMetrics)
+    assert (metrics.teacher and metrics.teacher.requests) == len(apart)
+    judged = metrics.rows + metrics.other_rows
+    assert (metrics.referee and metrics.referee.requests) == 2 * judged + 2 * sum(
+        metrics.dropped.values()
+    )
+    assert metrics.headline.uncertainty_limit is not None or metrics.headline.reason
+    assert metrics.open_weights is not None
+    project.edit({"certify.agreement": 0.9})
+    assert project.repro().stages == ["certify@1", "report"]
+    assert project.record("certify@1").asked["referee"].calls == 0, "the ledger has the reviews"

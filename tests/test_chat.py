@@ -10,7 +10,14 @@ from tiny import CHATML, GEMMA, LLAMA3, TEMPLATES, tokenizer
 from lion.conversations import transcript
 from lion.errors import DataError, ModelError
 from lion.records.rows import Message, Role
-from lion.student.chat_format import PREAMBLE, ChatFormatter, fold_system, paper_prompt
+from lion.student.chat_format import ChatFormatter, fold_system
+from lion.student.paper_format import (
+    INPUT_PREAMBLE,
+    PAPER_FORMATS,
+    PREAMBLE,
+    PaperFormat,
+    paper_prompt,
+)
 
 
 def user(content: str) -> Message:
@@ -116,14 +123,28 @@ def test_a_tokenizer_without_an_end_is_refused() -> None:
         ChatFormatter(tokenizer(None, eos_token=None), "auto")
 
 
-def test_the_paper_format_is_the_authors() -> None:
-    assert paper_prompt([user("Say yes.")]) == (
-        f"{PREAMBLE}\n\n### Instruction:\nSay yes.\n\n### Response:"
-    )
+@pytest.mark.parametrize(
+    ("version", "content", "prompt"),
+    [
+        # YJiangcm/Lion: src/train.py of 13 October 2023, and of 12 June 2023
+        ("paper", "Say yes.", "### Instruction:\nSay yes.\n\n### Response:\n"),
+        (
+            "paper",
+            "Add.\n\n### Input:\n1",
+            "### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n",
+        ),
+        ("paper-v1", "Say yes.", f"{PREAMBLE}\n\n### Instruction:\nSay yes.\n\n### Response:\n"),
+        (
+            "paper-v1",
+            "Add.\n\n### Input:\n1",
+            f"{INPUT_PREAMBLE}\n\n### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n",
+        ),
+    ],
+)
+def test_the_paper_formats_are_the_authors(version: PaperFormat, content: str, prompt: str) -> None:
+    assert paper_prompt([user(content)], version) == prompt
     tok = tokenizer(CHATML)
-    assert tok.decode(ChatFormatter(tok, "paper").prompt([user("Say yes.")])).endswith(
-        "### Response:"
-    )
+    assert tok.decode(ChatFormatter(tok, version).prompt([user(content)])).endswith("Response:\n")
 
 
 def test_today_does_not_change_the_prompt() -> None:
@@ -138,13 +159,13 @@ pieces = st.sampled_from(
 )
 contents = st.lists(pieces, max_size=6).map("".join)
 turns = st.tuples(roles, contents)
-_HEADER = re.compile(r"\n\n(### Instruction:\n|### Response:)")
+_HEADER = re.compile(r"(?:^|\n\n)(### Instruction:\n|### Response:\n)")
 
 
 def parse(prompt: str) -> list[tuple[str, str]]:
     """Read a prompt back: the oracle of unambiguity."""
     parts = _HEADER.split(prompt)[1:]
-    assert parts[-2:] == ["### Response:", ""]
+    assert parts[-2:] == ["### Response:\n", ""]
     read = []
     for header, body in zip(parts[:-2:2], parts[1:-2:2], strict=True):
         role = "user" if header.startswith("### I") else "assistant"
@@ -157,7 +178,8 @@ def test_a_conversation_can_be_read_back_from_the_paper_format(
     conversation: list[tuple[Role, str]],
 ) -> None:
     messages: list[Message] = [{"role": role, "content": text} for role, text in conversation]
-    assert parse(paper_prompt(messages)) == conversation
+    for version in PAPER_FORMATS:
+        assert parse(paper_prompt(messages, version)) == conversation
 
 
 def test_a_transcript_of_one_turn_is_its_text() -> None:

@@ -104,7 +104,7 @@ def test_a_turn_that_a_template_leaves_out_is_a_refusal(
 
 def test_an_empty_template_is_none() -> None:
     """Before: every prompt was empty."""
-    assert not ChatFormatter(tokenizer(""), "auto").templated
+    assert ChatFormatter(tokenizer(""), "auto").paper_format == "paper"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_of_named_templates_the_default_is_used(templates: dict[str, str]) -> No
 def test_named_templates_without_a_default_are_refused() -> None:
     with pytest.raises(ModelError, match=r"rag, tool_use, and none is called `default`. Save one"):
         ChatFormatter(tokenizer({"tool_use": CHATML, "rag": CHATML}), "auto")
-    assert not ChatFormatter(tokenizer({"tool_use": "", "rag": ""}), "paper").templated
+    assert ChatFormatter(tokenizer({"tool_use": "", "rag": ""}), "paper").template is None
 
 
 CLOCKS = [

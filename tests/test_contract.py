@@ -44,6 +44,15 @@ SECTION_OF = {
 ORDER = tuple(stage.name for stage in stage_table.of_loop() if not stage.optional)
 
 
+OVERRIDES = {
+    "generate": {"iterations"},
+    "tune": {"iterations"},
+    "grow": {"iterations", "baselines"},
+    "baseline-tune": {"iterations", "baselines"},
+}
+LIKE = "${item.like}"
+
+
 def document(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
@@ -124,7 +133,7 @@ def test_a_states_key_follows_the_code_that_decides_the_weights() -> None:
     """All that `tuning.finetune` reaches, but what made the examples: those are in the key."""
     from lion.training import states
 
-    apart = {"chat_format.py", "chat_template.py", "fingerprint.py"}
+    apart = {"chat_format.py", "chat_template.py", "fingerprint.py", "paper_format.py"}
     reached = closure("lion/training/finetune.py") - {f"lion/student/{name}" for name in apart}
     assert {f"lion/{name}" for name in states._CODE} == reached - {"lion/training/states.py"}
 
@@ -161,14 +170,20 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     asks = STAGES[kind(stage)].asks
     read |= {"random_seed"} if asks else set()
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
-    overrides = {"iterations"} if stage in ("tune", "generate") else set()
+    overrides = OVERRIDES.get(stage, set())
     assert declared - overrides == read
 
 
 def filled_params() -> Any:
-    """Return params.yaml with the optional bootstrap."""
-    entry = {"size": 1, "generate": {}}
-    return {**document("params.yaml"), "bootstrap": {"1": entry}}
+    """Return params.yaml with the optional bootstrap and a baseline."""
+    entry, baseline = {"size": 1, "generate": {}}, {"like": "1"}
+    params = document("params.yaml")
+    return {**params, "bootstrap": {"1": entry}, "baselines": {"1": baseline}}
+
+
+def named(param: str) -> str:
+    """Return a declared param of the entry `1`."""
+    return param.replace("${key}", "1").replace(LIKE, "1")
 
 
 @pytest.mark.parametrize("stage", stages())
@@ -184,7 +199,7 @@ def test_sizes_are_declared_by_themselves(stage: str) -> None:
                 yield f"{name}.{key}"
             yield from sizes(part, f"{name}.{key}")
 
-    declared = {name.replace("${key}", "1") for name in stages()[stage]["params"]}
+    declared = {named(name) for name in stages()[stage]["params"]}
     params = filled_params()
     for name in declared:
         value = params
@@ -198,7 +213,7 @@ def test_every_declared_param_exists() -> None:
     for body in stages().values():
         for name in body["params"]:
             value: Any = params
-            for part in name.replace("${key}", "1").split("."):
+            for part in named(name).split("."):
                 value = value[part]
 
 
@@ -223,7 +238,7 @@ def test_the_table_of_stages_is_dvc_yaml(stage: str) -> None:
     shown = ("data/", "metrics/")
     reads = {path for path in body["deps"] if path.startswith(shown)}
     writes = {*body.get("outs", []), *body.get("metrics", [])}
-    assert reads == set(entry.inputs(key, previous))
+    assert reads == set(entry.inputs(key, previous, LIKE))
     assert {path for path in writes if path.startswith(shown)} == set(entry.outputs(key))
 
 

@@ -143,15 +143,18 @@ def test_further_referees_and_embeddings_are_asked_and_a_repeated_request_is_not
         ),
         (says("Half an", finish_reason="length"), '"Half an". Raise teacher.request.max_tokens'),
         (says(""), "empty_reply"),
+        (Behaviour(body=b'[{"generated_text": "Yes."}]'), "but a JSON list. Is base_url right?"),
     ],
 )
 def test_endpoints_that_would_stop_a_stage_are_problems(
     workplace: Workplace, chat_server: ChatServer, reply: Behaviour, message: str
 ) -> None:
-    """In the server's own words where it has some. Not retried: one call each."""
+    """In the server's own words where it has some. Not retried: a row is asked once of each."""
     chat_server.answer = reply
     problems = probe_endpoints(settings_for(workplace, chat_server.url))
-    assert len(problems) == len(chat_server.calls) == 3
+    assert len(problems) == 3
+    assert len(chat_server.calls) == len({call.raw for call in chat_server.calls})
+    assert len(chat_server.calls) == (9 if b'"length"' in reply.body else 3)
     assert problems[0].startswith("teacher: ")
     assert message in problems[0]
     assert chat_server.url in problems[0]
@@ -180,6 +183,22 @@ def test_the_cap_to_raise_is_named(
     assert cap in problem
     kept = settings_for(workplace, chat_server.url, **{"teach.truncated": "keep"})
     assert probe_endpoints(kept) == []
+
+
+@pytest.mark.parametrize("cut_off", [1, 2])
+def test_an_answer_that_is_cut_off_among_whole_ones_is_a_notice(
+    workplace: Workplace, chat_server: ChatServer, capsys: pytest.CaptureFixture[str], cut_off: int
+) -> None:
+    half = says("A riv", finish_reason="length", model="teacher")
+    chat_server.answer = lambda call: (
+        half if call.number <= cut_off else replies()(call)  # the teacher is asked first
+    )
+    changes = {"teacher.request": {"max_tokens": 77}}
+    assert probe_endpoints(settings_for(workplace, chat_server.url, **changes)) == []
+    assert len(chat_server.calls) == 3 + cut_off
+    (notice,) = notices(capsys)
+    assert f"cut {cut_off} of {cut_off + 1} replies off" in notice
+    assert notice.endswith("Raise teacher.request.max_tokens (77)")
 
 
 @pytest.mark.parametrize(("form", "other"), [("text", "schema"), ("schema", "text")])

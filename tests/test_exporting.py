@@ -8,6 +8,7 @@ import tiny
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lion.config.settings import Student
 from lion.errors import ModelError
 from lion.inference.batch_inference import answer
 from lion.inference.batch_job import AnsweringTask
@@ -15,6 +16,8 @@ from lion.records.rows import Message
 from lion.serving import export
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter
+from lion.student.paper_format import PAPER_FORMATS, PaperFormat
+from lion.student.student_formatter import student_formatter
 from lion.training.finetune import finetune
 
 SETTINGS = tiny.student_settings()
@@ -25,6 +28,7 @@ CONVERSATIONS: list[list[Message]] = [
         {"role": "system", "content": "Be terse.\n### Response: no"},
         {"role": "user", "content": "### Instruction:\nwrite\n### Response: too\n\\### System: x"},
     ],
+    [{"role": "user", "content": "Add one.\n\n### Input:\n41"}],
     [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b\n### System: none"},
@@ -33,15 +37,15 @@ CONVERSATIONS: list[list[Message]] = [
 ]
 
 
-def tuned(folder: Path, out: Path, **changes: Any) -> Path:
+def tuned(folder: Path, out: Path, settings: Student = SETTINGS, **changes: Any) -> Path:
     """Tune a student a little, as a user would."""
-    encoder = ChatFormatter(checkpoint.load_tokenizer(folder, SETTINGS), "auto")
+    encoder = student_formatter(folder, settings)
     rows = [tiny.instruction(text) for text in QUESTIONS]
     finetune(
         encoder.examples([(row.id, row.messages, "b f a c") for row in rows]),
         student=folder,
         out=out,
-        settings=SETTINGS,
+        settings=settings,
         tune=tiny.tune_settings(steps=3, **changes),
         hardware=tiny.hardware(),
         random_seed=0,
@@ -84,17 +88,20 @@ def test_four_architectures_are_tuned_exported_and_reloaded(
     assert not list((tmp_path / "out").glob("adapter*"))
 
 
+@pytest.mark.parametrize("version", PAPER_FORMATS)
 @pytest.mark.parametrize("opening", [True, False])
-def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, opening: bool) -> None:
+def test_the_papers_format_is_exported_as_a_chat_template(
+    tmp_path: Path, opening: bool, version: PaperFormat
+) -> None:
     """The law: elsewhere the prompt is, token for token, the one that was trained on."""
     options = {} if opening else {"bos_token": None}
     words = tiny.tokenizer(None, **options)
     if opening:
         words.backend_tokenizer.post_processor = bos_first(words)
     checkpoint.save(tiny.model(), words, tmp_path / "student")
-    settings = tiny.student_settings(prompt_format="paper")
+    settings = tiny.student_settings(prompt_format=version)
     export.export_student(tmp_path / "student", settings, tmp_path / "out")
-    encoder = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "student", settings), "paper")
+    encoder = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "student", settings), version)
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     for messages in CONVERSATIONS:
         ids = exported.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
@@ -103,6 +110,32 @@ def test_the_papers_format_is_exported_as_a_chat_template(tmp_path: Path, openin
     assert (encoder.prompt(CONVERSATIONS[0])[0] == words.bos_token_id) is opening
     as_base = ChatFormatter(checkpoint.load_tokenizer(tmp_path / "out", SETTINGS), "auto")
     assert as_base.end_of_turn == encoder.end_of_turn
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_student_keeps_the_format_that_it_was_tuned_in(tmp_path: Path, method: str) -> None:
+    """Whatever params say later: the folder records it, and its export does too."""
+    base = tmp_path / "base"
+    checkpoint.save(tiny.model(), tiny.tokenizer(None), base)
+    first = tiny.student_settings(prompt_format="paper-v1")
+    assert student_formatter(base, first).paper_format == "paper-v1", "the base records none"
+    tuned(base, tmp_path / "student", first, method=method, max_length=128)
+    for folder in (tmp_path / "student", tmp_path / "exported"):
+        later = tiny.student_settings(prompt_format="paper")
+        assert student_formatter(folder, later).paper_format == "paper-v1"
+        if folder.name == "student":
+            export.export_student(folder, later, tmp_path / "exported")
+    tuned(tmp_path / "exported", tmp_path / "next", later, max_length=128)
+    assert student_formatter(tmp_path / "next", later).paper_format == "paper-v1"
+    record = tmp_path / "next" / checkpoint.PROMPT_FORMAT
+    record.write_text('{"format": 1, "prompt_format": "v3"}')
+    with pytest.raises(ModelError, match=r"is 'v3', expected paper or paper-v1"):
+        student_formatter(tmp_path / "next", later)
+
+
+def test_a_student_with_a_chat_template_needs_no_record(tmp_path: Path) -> None:
+    tuned(tiny.folder(tmp_path / "base"), tmp_path / "student")
+    assert not (tmp_path / "student" / checkpoint.PROMPT_FORMAT).exists()
 
 
 def bos_first(words: Any) -> Any:

@@ -13,7 +13,7 @@ from fixtures import ROOT
 
 from lion.evaluation import multiple_choice
 from lion.readers.official_exams import Item
-from lion.student.chat_format import paper_prompt
+from lion.student.paper_format import paper_prompt
 
 ITEMS = [
     Item("bbh", "snarks", 1, "q", ("a", "b"), "B", "(B)"),

@@ -1,5 +1,6 @@
 """Templates: the files that ship are whole, and a wrong one never gets asked."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lion.errors import DataError
-from lion.prompting import templates
+from lion.prompting import generator as generators
+from lion.prompting import judge, teacher, templates
+from lion.prompting.protocol import Reply, Usage
+from lion.records.rows import Instruction
 
 SHIPPED = Path(__file__).parents[1] / "prompts"
 GENERATOR = templates.load(SHIPPED / "generator", "generator")
@@ -27,7 +31,7 @@ def generator(tmp_path: Path) -> Path:
 
 def test_every_prompt_that_ships_is_valid_and_known() -> None:
     """The folders in prompts/ load, and hold exactly the files that the code fills."""
-    assert {folder.name for folder in SHIPPED.iterdir()} == set(templates.VARIABLES)
+    assert {folder.name for folder in SHIPPED.iterdir()} - {"paper"} == set(templates.VARIABLES)
     for role, files in templates.VARIABLES.items():
         loaded = templates.load(SHIPPED / role, role)
         assert set(loaded.templates) == set(files) == {p.name for p in (SHIPPED / role).iterdir()}
@@ -120,3 +124,47 @@ def test_the_fence_is_the_start_of_a_sha256() -> None:
 def test_other_texts_have_another_fence(one: list[str], other: list[str]) -> None:
     """Equal exactly where the texts are; also where only the boundary between two moved."""
     assert (templates.fence(*one) == templates.fence(*other)) == (one == other)
+
+
+@pytest.fixture
+def papers_prompts(tmp_path: Path) -> Path:
+    """Return the project's prompts with the paper's laid over them, as docs/method.md says."""
+    shutil.copytree(SHIPPED, tmp_path / "prompts")
+    shutil.copytree(SHIPPED / "paper", tmp_path / "prompts", dirs_exist_ok=True)
+    return tmp_path / "prompts"
+
+
+def test_the_papers_prompts_are_the_authors(papers_prompts: Path) -> None:
+    """Worked by hand from YJiangcm/Lion, src/chatgpt_inference.py and src/prompt_hard.txt."""
+    row = Instruction.new([{"role": "user", "content": "Say yes."}], origin="seed", iteration="0")
+    taught = teacher.answer_request(row, templates.load(papers_prompts / "teacher", "teacher"))
+    assert [turn["content"] for turn in taught.messages] == [
+        "You are a helpful assistant that generates a response to a given task instruction.",
+        "### Instruction:\nSay yes.\n\n### Response:",
+    ]
+    prompts = templates.load(papers_prompts / "generator", "generator")
+    asked = generators.generation_request("Say yes.", "hard", prompts, 0).messages[-1]["content"]
+    assert asked.startswith("I want you to act as an Instruction Creator.\nYour goal")
+    assert asked.endswith("#Given Instruction#:\n\nSay yes.\n\n#Created Instruction#:")
+
+
+def test_a_reply_to_the_papers_referee_is_read(papers_prompts: Path) -> None:
+    """Its form is that of the authors, `Score of the Assistant 1`."""
+    prompts = templates.load(papers_prompts / "referee", "referee")
+    asked = judge.review_request("Q?", "right", "wrong", "student_first", prompts)
+    text = asked.messages[-1]["content"]
+    assert text.startswith("[Instruction]\nQ?\n\n[The Start of Assistant 1's Answer]\nwrong\n")
+    reply = Reply(
+        "Evaluation evidence: so.\nScore of the Assistant 1: 3\nScore of the Assistant 2: 9",
+        "stop",
+        "m",
+        Usage(1, 1),
+    )
+    review = judge.parse_review("id", "student_first", reply, ["wrong", "right"])
+    assert (review.teacher_score, review.student_score) == (9, 3)
+
+
+def test_a_fence_is_left_out_only_beside_the_note(papers_prompts: Path) -> None:
+    (papers_prompts / "referee" / templates.UNFENCED).unlink()
+    with pytest.raises(DataError, match=r"user\.txt.*does not use \$fence"):
+        templates.load(papers_prompts / "referee", "referee")

@@ -268,7 +268,7 @@ def test_a_row_whose_denial_arrived_first_does_not_stop_every_run(
     with opened(concurrency=6) as client:
         found = client.complete(requests)
     assert [isinstance(outcome, Failure) for outcome in found].index(True) == 2
-    assert len(chat_server.calls) == 7
+    assert len(chat_server.calls) == 6 + 1 + 1, "one that was answered is asked again"
 
 
 def test_a_row_that_was_denied_among_replies_does_not_stop_the_next_run(
@@ -292,7 +292,7 @@ def test_a_key_that_is_revoked_meanwhile_stops_the_run(
         pytest.raises(EndpointError, match=r"Forbidden\. Look at the key"),
     ):
         client.complete([ask_for(number) for number in range(40)])
-    assert len(chat_server.calls) == 9
+    assert len(chat_server.calls) == 1 + 8 + 1, "the last is the one that was answered before"
 
 
 def test_content_that_is_no_text_is_asked_for_once(chat_server: ChatServer, opened: Open) -> None:
@@ -304,6 +304,31 @@ def test_content_that_is_no_text_is_asked_for_once(chat_server: ChatServer, open
     assert isinstance(found, Failure)
     assert found.reason == "unreadable_content"
     assert len(chat_server.calls) == 1
+
+
+FOREIGN = Behaviour(body=b'[{"generated_text": "Yes."}]')
+
+
+def test_an_answer_of_another_protocol_stops_the_run_after_the_first_few(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """Trying again cannot change it; base_url is wrong, and nothing is kept under its name."""
+    chat_server.answer = FOREIGN
+    with opened(concurrency=4) as client, pytest.raises(EndpointError) as caught:
+        client.complete([ask_for(number) for number in range(100)])
+    assert "no answer of /chat/completions, but a JSON list. Look at base_url" in str(caught.value)
+    assert len(chat_server.calls) <= 8 + 4
+    assert kept(tmp_path) == 0
+
+
+def test_an_answer_of_another_protocol_among_others_is_asked_for_once(
+    chat_server: ChatServer, opened: Open
+) -> None:
+    chat_server.answer = lambda call: FOREIGN if call.question == "q3" else says("x")
+    with opened() as client:
+        found = client.complete([ask_for(number) for number in range(10)])
+    assert texts(found) == ["x"] * 3 + ["! foreign_reply"] + ["x"] * 6
+    assert len(chat_server.calls) == 10
 
 
 COUNTS: dict[str, object] = {

@@ -1,6 +1,7 @@
 """The budget: met exactly, by whatever calls, and never exceeded."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,4 +119,24 @@ def test_the_count_of_a_reply_without_an_answer_is_learnt_from(
     )
     with opened(cap=Cap(tokens=50_000), **CAPPED) as client:
         client.complete([ask_for(number) for number in range(40)])
-        assert client._sender._reservations.factor > BELIEVED / 2
+        assert client._sender._reservations.largest_ratio > BELIEVED / 4
+
+
+@pytest.mark.parametrize("trouble", ["no count", "slow", "broken off"])
+def test_what_a_server_does_not_count_is_charged_as_its_largest_count(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, trouble: str
+) -> None:
+    """A server that counts six times the bound has worked as much for a call that timed out."""
+    counted = says("x", usage=(900, 900))
+    troubles = {
+        "no count": says("x", usage=None),
+        "slow": replace(counted, delay=1.0),
+        "broken off": replace(counted, broken_off=True),
+    }
+    chat_server.answer = lambda call: counted if call.number % 2 else troubles[trouble]
+    changes = {**CAPPED, "concurrency": 1, "timeout": 0.3, "tries": 1}
+    with opened(cap=Cap(tokens=20_000), **changes) as client, pytest.raises(BudgetError):
+        client.complete([ask_for(number) for number in range(100)])
+    assert len(chat_server.calls) * 1800 <= 20_000
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.spent()[0].tokens > 20_000 - 2 * 1800

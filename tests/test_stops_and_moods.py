@@ -6,11 +6,9 @@ The moods are those of public bug reports: see `MOODS`.
 import json
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +127,7 @@ def test_nothing_is_lost_in_any_single_mood(
 # --- the cap --------------------------------------------------------------------------------------
 
 COUNTS: dict[str, tuple[int, int] | None] = {
-    "honest": (20, 9),
+    "honest": (60, 40),
     "none": None,
     "zero": (0, 0),
     "negative": (-20, -9),
@@ -163,15 +161,30 @@ def test_the_cap_holds_by_the_servers_own_count(
     assert spent.tokens > CAP - 2 * most_of_a_call, "the cap is used up"
 
 
-def test_a_server_that_counts_more_all_of_a_sudden_is_charged_no_more_than_reserved(
-    chat_server: ChatServer, opened: Open, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "sudden"), [(40, (1400, 1400)), (100, (900, 900)), (120, (300, 300))]
+)
+def test_a_server_that_counts_more_all_of_a_sudden_stays_below_the_cap(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, change: int, sudden: tuple[int, int]
 ) -> None:
-    chat_server.answer = lambda call: says("x", usage=(20, 9) if call.number < 100 else (900, 900))
+    """After `change` calls, with many in flight: by the server's own count, not by ours alone."""
+    counts: list[int] = []
+
+    def answer(call: Call) -> Behaviour:
+        usage = (20, 9) if call.number < change else sudden
+        counts.append(sum(usage))
+        return says("x", usage=usage, delay=0.01)
+
+    chat_server.answer = answer
     changes: dict[str, Any] = {"request": {"max_tokens": 100}, "concurrency": IN_FLIGHT}
-    with opened(cap=Cap(tokens=CAP), **changes) as client, pytest.raises(LionError, match="budget"):
+    with (
+        opened(cap=Cap(tokens=2 * CAP), **changes) as client,
+        pytest.raises(LionError, match="budget"),
+    ):
         client.complete([ask_for(number) for number in range(2000)])
+    assert sum(counts) <= 2 * CAP
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.spent()[0].tokens <= CAP
+        assert ledger.spent()[0].tokens == sum(counts)
 
 
 def test_a_cap_of_calls_alone_believes_every_count(
@@ -214,17 +227,18 @@ def test_answers_that_are_cut_off_stop_the_asking_as_they_arrive(
 # --- a key that was revoked -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(("status", "calls"), [(401, 1), (403, 2)])
 def test_a_key_revoked_between_runs_stops_at_the_first_refusal(
-    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int
+    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int, calls: int
 ) -> None:
+    """A 403 may concern the row alone: a request that was answered before is sent once more."""
     chat_server.answer = says("x")
     with opened() as client:
         client.complete([ask_for(number) for number in range(10)])
     chat_server.answer = refuses(status, "no access")
     with opened(concurrency=1) as client, pytest.raises(LionError, match="no access"):
         client.complete([ask_for(number) for number in range(20)])
-    assert len(chat_server.calls) == 11
+    assert len(chat_server.calls) == 10 + calls
     assert kept(tmp_path) == 10
 
 
@@ -243,30 +257,64 @@ def test_a_row_that_is_refused_before_any_answer_stops_one_run_and_no_second(
         with opened(concurrency=1) as client:
             found = client.complete(requests)
         assert [isinstance(outcome, Failure) for outcome in found] == [True, False, False, False]
-    assert len(chat_server.calls) == 1 + 4 + 1
+    assert len(chat_server.calls) == 1 + 4 + 2
 
 
 @pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_moderated_rows_alone_in_a_stage_are_dropped_at_once(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int, rows: int
+) -> None:
+    """A later stage asks nothing but rows that are refused: the key works, one more call shows."""
+    chat_server.answer = says("x")
+    with opened() as client:
+        client.complete([ask_for(number) for number in range(6)])
+    chat_server.answer = lambda call: (
+        refuses(status, "rule 7") if call.question.startswith("qbad") else says("x")
+    )
+    with opened(concurrency=4) as client:
+        found = client.complete([ask_for(f"bad{number}") for number in range(rows)])
+    assert [outcome.reason for outcome in found if isinstance(outcome, Failure)] == [
+        f"http_{status}"
+    ] * rows
+    asked_again = len(chat_server.calls) - 6 - rows  # at first, and after each eight in a row
+    assert 1 <= asked_again <= 2 + rows // 8
+    assert kept(tmp_path) == 6, "the known request has its first reply"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("concurrency", [1, 4])
 def test_a_key_that_stays_revoked_drops_no_row(
-    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int
+    chat_server: ChatServer, opened: Open, status: int, concurrency: int
 ) -> None:
     """Two rows are left, and each run is refused: none of them is taken for moderated."""
     chat_server.answer = says("x")
     with opened(concurrency=1) as client:
         client.complete([ask_for(number) for number in range(6)])
-    _let_ten_seconds_pass(tmp_path)
     chat_server.answer = refuses(status, "no longer allowed")
     for _ in range(3):
-        with opened(concurrency=1) as client, pytest.raises(LionError, match="no longer allowed"):
+        with (
+            opened(concurrency=concurrency) as client,
+            pytest.raises(LionError, match="no longer allowed"),
+        ):
             client.complete([ask_for(number) for number in range(8)])
     chat_server.answer = says("x")
     with opened(concurrency=1) as client:
         assert all(isinstance(row, Reply) for row in client.complete(list(map(ask_for, range(8)))))
 
 
-def _let_ten_seconds_pass(folder: Path) -> None:
-    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
-        connection.execute("UPDATE calls SET at = datetime(at, '-60 seconds')")
+@pytest.mark.parametrize("left", [1, 3, 7])
+def test_a_key_that_is_revoked_when_few_rows_are_left_drops_none(
+    chat_server: ChatServer, opened: Open, left: int
+) -> None:
+    """Fewer than eight denials in a row, among replies of the same run."""
+    rows = [ask_for(number) for number in range(20)]
+    chat_server.answer = lambda call: (
+        says("x") if call.number <= 20 - left else refuses(403, "revoked")
+    )
+    with opened(concurrency=1) as client, pytest.raises(LionError, match="revoked"):
+        client.complete(rows)
+    assert len(chat_server.calls) == 20 + 1
 
 
 # --- background tasks -----------------------------------------------------------------------------

@@ -91,6 +91,19 @@ def test_a_reply_is_read() -> None:
     assert protocol.parse(raw) == Reply(" Because.\n", "stop", "m-1-2026", Usage(7, 2))
 
 
+def test_a_reply_of_the_older_protocol_is_read() -> None:
+    """Some servers answer chats with `text`, as completions have it."""
+    document = json.loads(says("").body)
+    document["choices"][0] = {"index": 0, "text": "Because.", "finish_reason": "length"}
+    found = protocol.parse(json.dumps(document).encode())
+    assert isinstance(found, Reply)
+    assert (found.text, found.ending) == ("Because.", "truncated")
+    document["choices"][0]["text"] = ""
+    found = protocol.parse(json.dumps(document).encode())
+    assert isinstance(found, Failure)
+    assert found.reason == "cap_spent"
+
+
 def reply(**changes: Any) -> bytes:
     """Return a reply with changes of its choice."""
     document = json.loads(says("yes").body)
@@ -112,7 +125,15 @@ def reply(**changes: Any) -> bytes:
         (b'{"choices": ["text"]}', "malformed_reply"),
         (b'{"choices": {}}', "malformed_reply"),
         (b'{"choices": [{"message": null}]}', "malformed_reply"),
-        (b'{"choices": [{"text": "old protocol"}]}', "malformed_reply"),
+        (b'{"choices": [{"text": 3}]}', "malformed_reply"),
+        (b'{"choices": [{"delta": {"content": "half"}}]}', "malformed_reply"),
+        (b'[{"generated_text": "Yes."}]', "foreign_reply"),  # TGI's own API
+        (b'{"candidates": [{"content": {}}]}', "foreign_reply"),  # Gemini's
+        (b'{"message": {"role": "assistant", "content": "Yes."}}', "foreign_reply"),  # Ollama's
+        (b'{"type": "message", "content": [{"type": "text"}]}', "foreign_reply"),  # Anthropic's
+        (b'{"output": [{"type": "message"}]}', "foreign_reply"),  # the Responses API
+        (b'"Yes."', "foreign_reply"),
+        (b'[{"error": {"code": 503, "message": "busy"}}]', "broken_off"),  # Google's list
         (says("yes").body[:-10], "malformed_reply"),
         (reply(message={"content": 3}), "unreadable_content"),
         (reply(message={"content": {"a": 1}}), "unreadable_content"),

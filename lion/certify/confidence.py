@@ -12,6 +12,7 @@ from typing import Any
 
 from lion.config.settings import Scorer
 from lion.discrimination import scorers
+from lion.prompting import replies
 from lion.records.rows import Answer, TokenScores
 
 Uncertainty = Callable[[Answer, Scorer], float | None]
@@ -29,7 +30,8 @@ def uncertainty(answer: Answer, scorer: Scorer) -> float | None:
 def has_scores(answer: Answer) -> bool:
     """Return whether an answer is complete and each of its tokens has a finite log probability."""
     logprobs = () if answer.tokens is None else answer.tokens.logprobs
-    return answer.finish_reason == "stop" and bool(logprobs) and all(map(math.isfinite, logprobs))
+    whole = replies.ending(answer.finish_reason) == "whole"
+    return whole and bool(logprobs) and all(map(math.isfinite, logprobs))
 
 
 def score_name(scorer: Scorer) -> str:

@@ -15,6 +15,7 @@ from lion.metrics.certificates import (
     StudentIdentity,
     limit_key,
 )
+from lion.prompting import replies
 from lion.records.rows import Answer
 
 Why = Literal["certified", "no_threshold", "no_score", "uncertain"]
@@ -54,7 +55,7 @@ def decide(
         return Decision(None, "no_threshold", score, None, f"no threshold: {limit.reason}")
     bound = limit.uncertainty_limit
     if score is None:
-        cut = answer.finish_reason != "stop"
+        cut = replies.ending(answer.finish_reason) != "whole"
         why = "the answer was cut off" if cut else "the answer has no usable score"
         return Decision(None, "no_score", None, bound, why)
     if not thresholds.is_accepted(score, bound):

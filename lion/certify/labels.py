@@ -109,7 +109,8 @@ class Labeller:
         )
         with self.clients.open("teacher", self.settings.teacher) as client:
             outcomes = client.complete(requests, limit)
-            self.teacher_usage = client.usage.versioned()
+            usage = client.usage.versioned()
+        self.teacher_usage = usage if self.teacher_usage is None else self.teacher_usage + usage
         answers = [
             teachers.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)
         ]

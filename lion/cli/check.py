@@ -5,7 +5,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.config.settings import Settings
-from lion.pipeline.checks import endpoint_rehearsal
+from lion.pipeline.checks import endpoint_rehearsal, task_declaration
 from lion.pipeline.checks.offline import offline_problems, refuse
 from lion.pipeline.checks.repository import repository_problems
 from lion.reporting import input_rows
@@ -26,8 +26,17 @@ def check_command(offline: bool, rows: int | None) -> None:
     with console.error_boundary():
         if rows is not None:
             console.stdout.print(input_rows.first_rows(project.load_settings(), rows))
+        _propose_task(project.load_settings())
         checked_settings(offline)
     console.say("all checks passed" + ("; no endpoint was asked" if offline else ""))
+
+
+def _propose_task(settings: Settings) -> None:
+    """Print the declaration of a narrow task that the rows share, where params have none."""
+    proposal = task_declaration.proposed_task(settings)
+    if proposal is not None:
+        console.say(proposal.sentence())
+        click.echo(proposal.as_yaml())
 
 
 def checked_settings(offline: bool) -> Settings:

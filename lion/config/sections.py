@@ -381,7 +381,7 @@ class Student(Section):
     model: Annotated[str, Field(min_length=1)]
     revision: str | None
     trust_remote_code: bool
-    prompt_format: Literal["auto", "paper"]
+    prompt_format: Literal["auto", "paper", "paper-v1"]
     dtype: Literal["float32", "bfloat16", "float16"]
     threads: Positive | None
     endpoint: Served | None

@@ -101,6 +101,7 @@ __all__ = [
 ]
 
 ITERATION_NAME = re.compile(r"^[0-9][0-9a-z_-]*\Z")
+BASELINE_NAME = re.compile(r"^[a-z][0-9a-z_-]*\Z")
 ROLES: tuple[Literal["teacher", "referee", "generator"], ...] = ("teacher", "referee", "generator")
 # parameters that have another name today, by the end of their dotted name
 RENAMED = {
@@ -128,6 +129,20 @@ class IterationSettings(Section):
     previous: str
     generate: dict[str, Any]
     tune: dict[str, Any]
+
+
+class Baseline(Section):
+    """A student to compare the loop with: made as iteration `like` is, from rows of another source.
+
+    `previous` is "0" or another baseline. `rows`: the given ones again, or new ones of parents that
+    no verdict chooses (`generate.feedback`), as many as the spend of `like` buys without a referee;
+    there a completion token counts as `completion_price` prompt tokens.
+    """
+
+    previous: str
+    like: str
+    rows: Literal["given", "uniform", "uniform-mixed", "balanced"]
+    completion_price: Annotated[float, Field(gt=0)] = 4.0
 
 
 class Base(Section):
@@ -166,6 +181,7 @@ class Settings(Section):
     hardware: Hardware
     budget: Budget
     base: Base
+    baselines: dict[str, Baseline]
     iterations: dict[str, IterationSettings]
 
     @field_validator("bootstrap", mode="before")
@@ -199,7 +215,12 @@ class Settings(Section):
         return self
 
     def generate_at(self, iteration: str) -> Generate:
-        """Return the section `generate` as `iteration` overrides it."""
+        """Return the section `generate` as `iteration` (or a baseline) overrides it."""
+        baseline = self.baselines.get(iteration)
+        if baseline is not None:
+            feedback = "uniform" if baseline.rows == "given" else baseline.rows
+            changes = {"feedback": feedback, "choice": "uniform"}
+            return self.generate_at(baseline.like).model_copy(update=changes)
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
 
     @property
@@ -212,13 +233,39 @@ class Settings(Section):
 
         Draws are keyed by it, so that a branch differs from its sibling only in what it overrides.
         """
-        depth, name = 0, iteration
-        while name in self.iterations:
-            depth, name = depth + 1, self.iterations[name].previous
-        return depth
+        return len(self.lineage(iteration))
+
+    def lineage(self, iteration: str) -> list[str]:
+        """Return `iteration` (or a baseline) and those before it, without the base, last first."""
+        names: list[str] = []
+        name = iteration
+        while (name in self.iterations or name in self.baselines) and name not in names:
+            names.append(name)
+            name = self.previous(name)
+        return names
+
+    def previous(self, iteration: str) -> str:
+        """Return the iteration, or the baseline, that `iteration` starts from."""
+        baseline = self.baselines.get(iteration)
+        return self.iterations[iteration].previous if baseline is None else baseline.previous
+
+    def with_exam_of(self, iteration: str) -> "Settings":
+        """Return the settings of an iteration's exam: that of a baseline asks no referee.
+
+        Unless the referee is the exam's scorer.
+        """
+        if iteration not in self.baselines or self.exam.scorer.kind == "referee":
+            return self
+        return self.model_copy(update={"evaluate": self.evaluate.model_copy(update={"quality": 0})})
 
     def tune_at(self, iteration: str) -> Tune:
-        """Return the section `tune` as `iteration` (or "0", the base) overrides it."""
+        """Return the section `tune` as `iteration` (or "0", the base; or a baseline) overrides it.
+
+        A baseline has no verdicts to choose by what is replayed.
+        """
+        baseline = self.baselines.get(iteration)
+        if baseline is not None:
+            return self.tune_at(baseline.like).model_copy(update={"replay_choice": "uniform"})
         override = self.base.tune if iteration == "0" else self.iterations[iteration].tune
         return Tune(**{**self.tune.model_dump(), **override})
 
@@ -271,7 +318,7 @@ def read_settings(document: object) -> Settings:
         for name in settings.calibrate.iterations
         if name not in settings.iterations
     ]
-    problems += _student_problems(settings)
+    problems += _student_problems(settings) + list(_baseline_problems(settings))
     if problems:
         raise _refusal(problems)
     return settings
@@ -365,11 +412,6 @@ def _student_problems(settings: Settings) -> list[str]:
             "certify.students: a certificate needs rows of its own; set exam.certify: 0.5, or name "
             "a file there"
         )
-    if settings.certify.students and settings.student.endpoint is not None:
-        problems.append(
-            "certify.students: the replies of student.endpoint bring no log probabilities to Lion, "
-            "so nothing tells sure answers from others; set student.endpoint: null"
-        )
     is_open = settings.certify.students and settings.exam.scorer.kind == "referee"
     if is_open and set(settings.certify.ask) != {"teacher", "referee"}:
         problems.append(
@@ -378,6 +420,28 @@ def _student_problems(settings: Settings) -> list[str]:
             "[teacher, referee], or certify.students: []"
         )
     return problems
+
+
+def _baseline_problems(settings: Settings) -> Iterator[str]:
+    for name, baseline in settings.baselines.items():
+        if not BASELINE_NAME.match(name) or name == "base":
+            yield f"baselines.{name}: a name is a letter, then a-z, digits, _ or -; not `base`"
+        if baseline.like not in settings.iterations:
+            yield f"baselines.{name}.like: there is no iteration {baseline.like!r}"
+        if baseline.previous != "0" and baseline.previous not in settings.baselines:
+            yield f'baselines.{name}.previous: "0" or another baseline, found {baseline.previous!r}'
+        elif _loops(name, settings.baselines):
+            yield f"baselines.{name}.previous: leads back to {name}, not to the base"
+        elif _likes(settings, name) != settings.lineage(baseline.like):
+            yield (
+                f"baselines.{name}: a line for each iteration up to {baseline.like}, each with the "
+                "one before as `previous`: else steps and spend are not equal"
+            )
+
+
+def _likes(settings: Settings, name: str) -> list[str]:
+    """Return what a baseline and those before it are made like, last first."""
+    return [settings.baselines[step].like for step in settings.lineage(name)]
 
 
 def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:
@@ -394,7 +458,7 @@ def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:
     return problems
 
 
-def _loops(name: str, iterations: dict[str, IterationSettings]) -> bool:
+def _loops(name: str, iterations: Mapping[str, IterationSettings | Baseline]) -> bool:
     seen, current = set(), name
     while current in iterations and current not in seen:
         seen.add(current)

@@ -141,6 +141,8 @@ _PHRASE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+_EXCLAIMED = re.compile(r"(?<=\d)!+([\s\"')*_]*)$")  # "The answer is 5!" is no factorial
+
 
 def marked(text: str) -> Iterator[str]:
     r"""Yield the parts of the raw `text` that it marks as its answer, the last one first.
@@ -148,7 +150,8 @@ def marked(text: str) -> Iterator[str]:
     After `####`, inside `\boxed{}`, after words such as "the answer is"; to the end of the line.
     """
     parts = [(match.end(), _line(text, match.end())) for match in _HASHES.finditer(text)]
-    parts += [(match.end(), _line(text, match.end())) for match in _PHRASE.finditer(text)]
+    for match in _PHRASE.finditer(text):
+        parts.append((match.end(), _EXCLAIMED.sub(r"\1", _line(text, match.end()))))
     parts += _boxed(text)
     for _, part in sorted(parts, reverse=True)[:_MOST]:
         yield part

@@ -101,6 +101,10 @@ _QUANTITY = re.compile(
 _GOES_ON = re.compile(
     rf"(?:[)\s]{{0,4}}/\s?[0-9.]{{1,20}}|_\{{?[0-9]{{1,9}}\}}?|\s?{SYMBOL}|\^[^\s,;]{{0,20}})+"
 )
+_FACTORIAL = re.compile(r"(?<=[0-9])!+")
+# An exclamation ends a sentence with words before its number, as in "That makes 5!"; 5! is none.
+_WORD_BEFORE = re.compile(r"[^\W\d_]{2,}[\s:*_\"'(]{0,4}$")
+_SENTENCE_AFTER = re.compile(r"[\"')*_]{0,4}(?:\s+[^\W\d_]|\s*$)", re.MULTILINE)
 _SYMBOL_BEFORE = re.compile(rf"[{SYMBOL}\u00b1][\s({{]{{0,3}}$")
 
 
@@ -273,11 +277,20 @@ def _token_at(text: str, start: int) -> Token | None:
         token = Token(start, match.end(), readings)
         if pattern is not _QUANTITY:
             return token
-        goes_on = _GOES_ON.match(text, token.end)
+        goes_on = _GOES_ON.match(text, token.end) or _factorial(text, token)
         if goes_on or _SYMBOL_BEFORE.search(text[max(0, start - 5) : start]):
             return Token(start, goes_on.end() if goes_on else token.end, ())
         return _range(text, token) or token
     return None
+
+
+def _factorial(text: str, token: Token) -> re.Match[str] | None:
+    marks = _FACTORIAL.match(text, token.end)
+    if marks is None:
+        return None
+    before = text[max(0, token.start - 40) : token.start]
+    ends = _WORD_BEFORE.search(before) and _SENTENCE_AFTER.match(text, marks.end())
+    return None if ends else marks
 
 
 def _range(text: str, first: Token) -> Token | None:

@@ -14,7 +14,7 @@ from lion.config.settings import Student
 from lion.inference.batch_job import Progress
 from lion.readers.official_exams import Item
 from lion.student import checkpoint as students
-from lion.student.chat_format import ChatFormatter
+from lion.student.student_formatter import formatter_of
 
 Tokens = tuple[int, ...]
 
@@ -32,7 +32,7 @@ def likeliest(
     Ties go to the first letter. Raises ModelError, and DataError if the chat template fails.
     """
     model, tokenizer = students.load_student(student, settings)
-    encoder = ChatFormatter(tokenizer, settings.prompt_format)
+    encoder = formatter_of(students.resolve(student), tokenizer, settings)
     prompts = encoder.prompts([item.instruction().messages for item in items])
     alphabet = max((item.letters for item in items), key=len, default="")
     spelled: dict[str, Tokens] = {

@@ -27,7 +27,7 @@ from lion.readers.official_exams import OFFICIAL, Item
 from lion.records.rows import Answer
 from lion.statistics import Bootstrap
 from lion.student import checkpoint as students
-from lion.student.chat_format import paper_prompt
+from lion.student.paper_format import paper_prompt
 
 Extraction = Literal["first_letter", "stated"]
 

@@ -20,6 +20,7 @@ from lion.inference.vllm_backend import Vllm
 from lion.records.rows import Answer, Instruction, Likelihood, Message
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter
+from lion.student.student_formatter import student_formatter
 
 Progress = Callable[[int, int], None]
 Measure = Literal["answers", "likelihoods", "likelihoods_and_unprompted"]
@@ -85,8 +86,7 @@ class BatchJob(Generic[R]):
     @classmethod
     def planned(cls, instructions: Sequence[Instruction], task: AnsweringTask, keep: Path) -> Self:
         """Encode the instructions, each id once, and split them into batches."""
-        tokenizer = students.load_tokenizer(task.student, task.settings)
-        encoder = ChatFormatter(tokenizer, task.settings.prompt_format)
+        encoder = student_formatter(task.student, task.settings)
         limit = students.student_context_length(task.student, task.settings)
         engine = backend.chosen_engine(task.answering)
         distinct = list({row.id: row for row in instructions}.values())

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError, TooManyDroppedError
+from lion.inference.token_scores import rounded
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
-from lion.student import checkpoint as students
-from lion.student.chat_format import ChatFormatter
 from lion.student.fingerprint import served_name
+from lion.student.student_formatter import student_formatter
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
 """Failures that count as an empty answer of a student, with their finish reason."""
@@ -28,8 +28,12 @@ def answers(
     settings: Settings,
     clients: Clients,
     random_seed: int,
+    *,
+    scored: bool = False,
 ) -> list[Answer]:
     """Return the answer of the served student to each row, in order.
+
+    `scored` answers have the log probabilities of their tokens, where the server sends them.
 
     Raises EndpointError where the server does not have this student, ModelError where an answer
     fails.
@@ -39,9 +43,9 @@ def answers(
     sampling = {
         "temperature": settings.answering.temperature,
         "max_tokens": settings.answering.max_tokens,
+        **({"logprobs": True} if scored else {}),
     }
-    tokenizer = students.load_tokenizer(student, settings.student)
-    encoder = ChatFormatter(tokenizer, settings.student.prompt_format)
+    encoder = student_formatter(student, settings.student)
     requests = [
         # The protocol derives its seed from the sample index, so each row has its own.
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
@@ -53,8 +57,9 @@ def answers(
     except TooManyDroppedError as error:
         raise ModelError(f"the served student has no answer to a row. {error}") from error
     except EndpointError as error:
+        needs = " that sends log probabilities (exam.certify asks for them)" if scored else ""
         raise EndpointError(
-            f"{error} The stage needs {name} at {served.base_url}: run "
+            f"{error} The stage needs {name} at {served.base_url}{needs}: run "
             f"`lion serve-student --iteration {iteration}` there, then again."
         ) from error
     return [_answer(*pair, name) for pair in zip(rows, outcomes, strict=True)]
@@ -76,4 +81,5 @@ def _no_answer(_: int, outcome: Outcome) -> str | None:
 def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:
     if isinstance(outcome, Failure):
         return Answer(row.id, "", _EMPTY[outcome.reason], name)
-    return Answer(row.id, outcome.text.strip(), outcome.finish_reason, outcome.model)
+    scores = None if outcome.scores is None else rounded(outcome.scores)
+    return Answer(row.id, outcome.text.strip(), outcome.finish_reason, outcome.model, scores)

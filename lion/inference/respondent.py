@@ -38,14 +38,20 @@ class Respondent:
     ) -> list[Answer]:
         """Return the student's response to each row, in order.
 
-        `scored` responses bring their tokens' log probabilities, except a server's.
+        `scored` responses bring their tokens' log probabilities, a server's where it sends them.
         Raises ModelError, DataError, and EndpointError where the student's server refuses.
         """
         if not rows:
             return []
         if self.settings.student.endpoint is not None:
             return remote_backend.answers(
-                rows, self.folder, self.iteration, self.settings, self.clients, random_seed
+                rows,
+                self.folder,
+                self.iteration,
+                self.settings,
+                self.clients,
+                random_seed,
+                scored=scored,
             )
         with self.progress() as update:
             return batch_inference.answer(

@@ -28,6 +28,8 @@ CODE = (
     "student/chat_format.py",
     "student/chat_template.py",
     "student/checkpoint.py",
+    "student/paper_format.py",
+    "student/student_formatter.py",
 )
 """The files that decide a row (a test compares this list with the imports)."""
 

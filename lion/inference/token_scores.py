@@ -25,4 +25,9 @@ def token_scores(
         return None
     ends = encoder.token_ends(tokens)
     ends += [ends[-1] if ends else 0] if ended else []
-    return TokenScores(tuple(round(value, _DIGITS) for value in logprobs), tuple(ends))
+    return rounded(TokenScores(tuple(logprobs), tuple(ends)))
+
+
+def rounded(scores: TokenScores) -> TokenScores:
+    """Return the scores with the decimals that rows keep."""
+    return TokenScores(tuple(round(value, _DIGITS) for value in scores.logprobs), scores.ends)

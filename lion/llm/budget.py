@@ -75,37 +75,43 @@ class CostEstimator:
             )
         return Amount(1, len(body) + completion, cost or 0)
 
-    def charge_reply(self, body: bytes, usage: Usage | None, reserved: Amount | None) -> Charge:
+    def charge_reply(
+        self, body: bytes, usage: Usage | None, reserved: Amount | None, largest: float = 1.0
+    ) -> Charge:
         """Return what a reply is charged, never more than was `reserved` for it.
 
-        A count that is missing, or more than `BELIEVED` times the upper bound, is charged the upper
-        bound; else the cap would never hold.
+        A count that is missing, or more than `BELIEVED` times the upper bound, is charged `largest`
+        times the upper bound, as the server's largest count was; else the cap would never hold.
         """
         cost = self.price(usage)
         if not self.caps_amounts:
             return Charge(usage, cost)
         bound = self.upper_bound(body)
         reserved = reserved or bound
+        left = Cap(tokens=reserved.tokens, nanodollars=reserved.nanodollars)
+        uncounted = _charged(bound.times(largest).at_most(left), None)
         if usage is None:
-            return _charged(bound, None)
+            return uncounted
         tokens = usage.prompt + usage.completion
         ratio = max(_ratio(tokens, bound.tokens), _ratio(cost or 0, bound.nanodollars))
         if ratio > BELIEVED:
-            return _charged(bound, None)
+            return uncounted
         if tokens > reserved.tokens or (cost or 0) > reserved.nanodollars:
             return _charged(reserved, ratio)
         return Charge(usage, cost, ratio)
 
-    def charge_failure(self, body: bytes, *, billable: bool) -> Charge:
-        """Return what a failed call is charged: its upper bound where the server may have worked.
+    def charge_failure(
+        self, body: bytes, reserved: Amount | None, largest: float = 1.0, *, billable: bool
+    ) -> Charge:
+        """Return what a failed call is charged: as a reply without a count, where it is `billable`.
 
-        Nothing where it did not; None where no cap makes a bound known.
+        Nothing where the server did not work; None where no cap makes a bound known.
         """
         if not billable or self.endpoint.base_url == EMBEDDED:
             return Charge(None, 0)
         if not self.caps_amounts:
             return Charge(None, None)
-        return _charged(self.upper_bound(body), None)
+        return self.charge_reply(body, None, reserved, largest)
 
     def price(self, usage: Usage | None) -> int | None:
         """Return the price of a reply in nanodollars, or None where it is unknown."""

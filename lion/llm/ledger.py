@@ -354,24 +354,22 @@ class Ledger:
         """Return those of `keys` that have a reply. Raises AskError."""
         return {key for (key,) in self._select("key", keys)}
 
-    def has_failed(self, key: bytes, reason: str) -> bool:
-        """Return whether a call for `key` is recorded that failed for `reason`."""
-        query = "SELECT 1 FROM calls WHERE key = ? AND outcome = ? LIMIT 1"
-        return self._connection.execute(query, (key, reason)).fetchone() is not None
+    def has_failed(self, key: bytes, reason: str, times: int) -> bool:
+        """Return whether calls for `key` failed for `reason`, so many `times` at least."""
+        query = "SELECT count(*) FROM calls WHERE key = ? AND outcome = ?"
+        return int(self._connection.execute(query, (key, reason)).fetchone()[0]) >= times
 
-    def is_refused_alone(self, key: bytes) -> bool:
-        """Return whether the endpoint answered others when it refused the request of `key`.
-
-        Replies count from ten seconds before a refusal (403, 404) on.
-        """
+    def answered_request(self, endpoint: str, model: str) -> tuple[bytes, bytes, int] | None:
+        """Return key, body and sample of the last request that `model` there has answered."""
         query = (
-            "SELECT EXISTS (SELECT 1 FROM calls AS denied JOIN calls AS other"
-            " ON other.endpoint = denied.endpoint AND other.model = denied.model"
-            " AND (other.rowid > denied.rowid"
-            " OR julianday(other.at) > julianday(denied.at, '-10 seconds')) WHERE denied.key = ?"
-            " AND denied.outcome IN ('http_403', 'http_404') AND other.outcome = ?)"
+            "SELECT replies.key, request, sample FROM calls JOIN replies ON replies.key = calls.key"
+            " WHERE outcome = ? AND calls.endpoint = ? AND model = ?"
+            " ORDER BY calls.rowid DESC LIMIT 1"
         )
-        return bool(self._connection.execute(query, (key, ANSWERED)).fetchone()[0])
+        found: tuple[bytes, bytes, int] | None = self._connection.execute(
+            query, (ANSWERED, endpoint, model)
+        ).fetchone()
+        return found
 
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):

@@ -12,6 +12,7 @@ from lion import console
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger_writer import LedgerWriter
 from lion.llm.request_set import PreparedRequest
+from lion.prompting.protocol import Failure
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class RequestBatch:
     Replies are in the ledger by the time they are counted here. `on_stop` wakes calls that wait for
     their turn. `answered` tells whether the endpoint has answered in this run; `failure_reasons`
     counts the calls without a usable reply; `consecutive_denials` those refused as forbidden or not
-    found since the last reply.
+    found since the last reply, of which `last_denial` is the last.
     """
 
     queue: Iterator[PreparedRequest]
@@ -31,6 +32,7 @@ class RequestBatch:
     answered: bool = False
     failure_reasons: Counter[str] = field(default_factory=Counter)
     consecutive_denials: int = 0
+    last_denial: Failure | None = None
     settled: int = 0
     in_flight: int = 0
     stop_reason: Exception | None = None

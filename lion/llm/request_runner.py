@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import Charge, CostEstimator
-from lion.llm.ledger import Call, Entry, FailedCall
+from lion.llm.ledger import Amount, Call, Entry, FailedCall
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch
 from lion.llm.request_set import PreparedRequest
@@ -15,7 +15,6 @@ from lion.llm.reservations import Reservation, Reservations
 from lion.llm.retry import RetryPolicy
 from lion.llm.transport import (
     CallError,
-    DeniedError,
     EndpointRefusedError,
     RefusedError,
     RetryableError,
@@ -28,7 +27,6 @@ from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 
 _TOO_SLOW = 3  # time-outs of a call that has the server to itself
-_MAY_BE_ALONE = " If only this request is refused, run again: it is dropped then."
 _BYTES_PER_TOKEN = 4  # to pace the first calls, until replies count their tokens
 
 
@@ -39,6 +37,11 @@ class _Attempt:
     request: PreparedRequest
     started: float
     reservation: Reservation | None
+
+    @property
+    def reserved(self) -> Amount | None:
+        """What is set aside for it."""
+        return None if self.reservation is None else self.reservation.amount
 
 
 @dataclass(slots=True)
@@ -114,8 +117,6 @@ class RequestRunner:
         try:
             return await self.transport.send(attempt.request.body)
         except CallError as error:
-            if isinstance(error, DeniedError) and self._concerns_all(attempt.request, error, batch):
-                batch.stop(self.transport.misconfigured(error.failure, _MAY_BE_ALONE))
             await self._record_failure(attempt, batch, error)
             raise
         except EndpointRefusedError as error:
@@ -126,29 +127,19 @@ class RequestRunner:
         finally:
             batch.in_flight -= 1
 
-    def _concerns_all(
-        self, request: PreparedRequest, error: DeniedError, batch: RequestBatch
-    ) -> bool:
-        """Return whether a refusal before any answer concerns the key or the model.
-
-        Not where an earlier run was refused the same request for the same: a row that moderation
-        refuses would stop every run, as it stays the first that the ledger lacks.
-        """
-        reason = error.failure.reason
-        return not batch.answered and not self.reservations.ledger.has_failed(request.key, reason)
-
     async def _record_reply(
         self, attempt: _Attempt, batch: RequestBatch, raw: bytes, headers: Mapping[str, str]
     ) -> Outcome:
-        """Write a reply to the ledger. Raises RetryableError where it is no usable one."""
-        request, reservation = attempt.request, attempt.reservation
+        """Write a reply to the ledger. Raises CallError where it is no usable one."""
+        request = attempt.request
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         # before it is durable: a denial may arrive meanwhile
         batch.answered = batch.answered or not isinstance(outcome, Failure)
         self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
         batch.limiter.record_success()
-        reserved = None if reservation is None else reservation.amount
-        charge = self.estimator.charge_reply(request.body, usage, reserved)
+        charge = self.estimator.charge_reply(
+            request.body, usage, attempt.reserved, self.reservations.largest_ratio
+        )
         self.reservations.learn(charge.ratio)
         call = self._call(attempt, charge)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
@@ -159,7 +150,8 @@ class RequestRunner:
                 batch.stop(self.transport.exhausted(outcome))
             failed = FailedCall(request.key, outcome.reason, outcome.detail, call)
             await batch.writer.put(failed)
-            raise RetryableError(outcome)
+            again = RefusedError if outcome.reason == "foreign_reply" else RetryableError
+            raise again(outcome)
         await batch.writer.put(Entry(request.key, request.body, request.sample, raw, call))
         return outcome
 
@@ -174,7 +166,12 @@ class RequestRunner:
         self._note_timeout(error, batch, attempt.started)
         self.usage.wasted += 1
         self.usage.billed += error.billable
-        charge = self.estimator.charge_failure(attempt.request.body, billable=error.billable)
+        charge = self.estimator.charge_failure(
+            attempt.request.body,
+            attempt.reserved,
+            self.reservations.largest_ratio,
+            billable=error.billable,
+        )
         failure = error.failure
         call = self._call(attempt, charge)
         await batch.writer.put(

@@ -1,21 +1,20 @@
 """What is set aside for calls in flight, so that a cap holds whatever the server counts.
 
-A server may count more than the request allows: thoughts beyond the cap, a long chat template. So
-each call reserves as many times its upper bound as this server may yet count: `BELIEVED` until
-enough replies were counted, then twice the largest ratio seen. A reply is charged no more than was
-reserved for it. What exceeds the upper bound is known to this process alone: a process that is
-killed leaves no more set aside than its requests allow.
+A server may count more than the request allows: thoughts beyond the cap, a long chat template; and
+it may begin to at any time, where a router goes over to another provider. So each call reserves
+`BELIEVED` times its upper bound, whatever was counted before: all calls in flight may be counted
+so. Where too little is left for that, fewer calls are in flight; one alone takes what is left. A
+reply is charged no more than was reserved for it. What exceeds the upper bound is known to this
+process alone: a process that is killed leaves no more set aside than its requests allow.
 """
 
 import asyncio
 from dataclasses import dataclass, field
 
+from lion import console
 from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
 from lion.llm.ledger import Amount, Demand, Ledger
 from lion.llm.ledger_writer import LedgerWriter
-
-_ENOUGH = 16  # counted replies before the factor falls
-_MARGIN = 2.0  # over the largest ratio seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +27,19 @@ class Reservation:
 
 @dataclass(slots=True)
 class Reservations:
-    """The reservations of one client's calls. Raises BudgetError where the budget is reached."""
+    """The reservations of one client's calls. Raises BudgetError where the budget is reached.
+
+    `largest_ratio`: the largest count of a reply over its upper bound so far, at least 1.
+    """
 
     estimator: CostEstimator
     ledger: Ledger
+    largest_ratio: float = 1.0
     _held: int = 0
-    _counted: int = 0
-    _largest: float = 1.0
-    _overrun: bool = False
     _stopped: bool = False
+    _announced: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _last: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def factor(self) -> float:
-        """How many times its upper bound the next call reserves."""
-        if self._overrun or self._counted < _ENOUGH:
-            return BELIEVED
-        return max(1.0, min(BELIEVED, _MARGIN * self._largest))
 
     async def reserve(self, body: bytes, writer: LedgerWriter) -> Reservation | None:
         """Reserve what a call may cost; wait for calls in flight while too little is left.
@@ -61,22 +55,33 @@ class Reservations:
             if reservation is not None:
                 return reservation
             if self._held:  # these give back what they do not use
+                self._announce()
                 await changed.wait()
         return None
 
+    def _announce(self) -> None:
+        """Say once that the cap, and not `api.concurrency`, limits the calls in flight."""
+        if not self._announced:
+            self._announced = True
+            console.say(
+                "budget: what is left of it allows fewer calls at once than api.concurrency, since "
+                f"a server may count {BELIEVED:g} times what a request allows. A higher cap is "
+                "faster"
+            )
+
     async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | None:
-        """Reserve at the full factor or, where no call is in flight, as much as is left.
+        """Reserve at `BELIEVED` or, where no call is in flight, as much as is left.
 
         Raises BudgetError where that is less than the call may cost by what was seen so far.
         """
-        full = bound.times(self.factor)
+        full = bound.times(BELIEVED)
         reservation = await self._ask(Demand(bound, full), writer)
         if reservation is not None:
             return reservation
         async with self._last:
             if self._held:
                 return None
-            least = bound.times(max(1.0, self._largest))
+            least = bound.times(self.largest_ratio)
             reservation = await self._ask(Demand(bound, full, least), writer)
         if reservation is None and not self._held:
             raise budget_reached(self.ledger)
@@ -99,9 +104,7 @@ class Reservations:
     def learn(self, ratio: float | None) -> None:
         """Note a reply's count over its upper bound, None where it has none to be believed."""
         if ratio is not None:
-            self._counted += 1
-            self._largest = max(self._largest, ratio)
-            self._overrun = self._overrun or ratio > self.factor
+            self.largest_ratio = max(self.largest_ratio, ratio)
 
     def settle(self, reservation: Reservation | None) -> None:
         """Note that a call ended and was recorded."""

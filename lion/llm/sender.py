@@ -19,6 +19,7 @@ from lion.llm.batch_api import BatchRunner, BuildRequest
 from lion.llm.batch_client import BatchClient
 from lion.llm.budget import CostEstimator
 from lion.llm.concurrency import ConcurrencyLimiter
+from lion.llm.denials import DenialCheck
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.ledger_writer import LedgerWriter
 from lion.llm.prices import Prices
@@ -35,9 +36,6 @@ from lion.prompting.protocol import Failure, Outcome
 
 Progress = Callable[[int, int], None]
 _FIRST_REFUSALS = 8
-_DENIED = ("http_403", "http_404")
-"""Forbidden, not found: the request is at fault where others are answered, as in moderation; the
-key or the model where several in a row are denied."""
 _FIRST_IN_FLIGHT = 64
 """Calls in flight before the first reply, where no limit is known: each reply adds one more."""
 
@@ -56,6 +54,7 @@ class Sender:
     _transport: Transport = field(init=False)
     _runner: RequestRunner = field(init=False)
     _reservations: Reservations = field(init=False)
+    _denials: DenialCheck = field(init=False)
     _answered: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +71,7 @@ class Sender:
             self.stage,
             self.usage,
         )
+        self._denials = DenialCheck(self.endpoint, self.ledger, self._transport, self._runner)
 
     async def close(self) -> None:
         """Close connections and, where there is one, the embedded teacher."""
@@ -145,6 +145,7 @@ class Sender:
 
             for _ in range(first):
                 group.create_task(work())
+        await self._denials.conclude(batch)
 
     async def _settle_safely(
         self,
@@ -172,11 +173,8 @@ class Sender:
         batch.settled += 1
         outcome = protocol.without_thoughts(outcome, self.endpoint.thinking)
         requests.add(request.key, request.index, outcome)
-        if isinstance(outcome, Failure):  # those that are billed too
-            batch.consecutive_denials += outcome.reason in _DENIED
-        else:
-            self._answered = batch.answered = True
-            batch.consecutive_denials = 0
+        await self._denials.record(request, outcome, batch)
+        self._answered = self._answered or batch.answered
         batch.stop(self._reason_to_stop(batch, requests))
         advance(requests.stored + batch.settled, requests.distinct)
 
@@ -196,15 +194,6 @@ class Sender:
             )
         )
 
-    def _denies_all(self, batch: RequestBatch, requests: RequestSet) -> bool:
-        """Return whether the whole run was denied, though no row is known to be at fault itself.
-
-        A key that was revoked while few rows were left would else drop them.
-        """
-        if batch.settled < len(requests.missing) or batch.consecutive_denials < batch.settled:
-            return False
-        return not all(map(self.ledger.is_refused_alone, requests.failed))
-
     def _reason_to_stop(self, batch: RequestBatch, requests: RequestSet) -> LionError | None:
         """Return why no further request is sent, or None.
 
@@ -212,11 +201,6 @@ class Sender:
         few, or all there are, were refused.
         """
         failed = requests.failed
-        if batch.consecutive_denials >= _FIRST_REFUSALS:  # the key was revoked meanwhile
-            denied = next(row for row in reversed(failed.values()) if row.reason in _DENIED)
-            return self._transport.misconfigured(denied)
-        if self._denies_all(batch, requests):
-            return self._transport.misconfigured(next(iter(failed.values())))
         enough = len(failed) >= min(_FIRST_REFUSALS, requests.distinct)
         if enough and not (batch.answered or requests.stored):
             refused = [failure for failure in failed.values() if _is_refusal(failure)]
@@ -226,7 +210,9 @@ class Sender:
 
 
 def _is_refusal(failure: Failure) -> bool:
-    """Return whether this is a client error of the request's own: 400, 413, 422 and the like."""
+    """Return whether asking the same again is pointless: a client error, or another protocol."""
+    if failure.reason == "foreign_reply":
+        return True
     status = failure.reason.removeprefix("http_")
     return status.isdigit() and 400 <= int(status) < 500 and int(status) not in RETRYABLE_STATUS
 

@@ -60,10 +60,6 @@ class RefusedError(CallError):
     """The server refuses this request for its content; asking again would not help."""
 
 
-class DeniedError(RefusedError):
-    """Forbidden or not found: the request, the key or the model may be at fault."""
-
-
 class EndpointRefusedError(EndpointError):
     """The server refuses whatever it is asked; `failure` is what it said of this request."""
 
@@ -197,6 +193,12 @@ class Transport:
 
     def misconfigured(self, failure: Failure, advice: str = "") -> EndpointRefusedError:
         """Return the error of an endpoint that refuses whatever it is asked."""
+        if failure.reason == "foreign_reply":
+            return EndpointRefusedError(
+                f"{self.who}: the reply is no answer of {self.endpoint.path}, but "
+                f"{failure.detail}. Look at base_url in params.yaml: it often ends in /v1.",
+                failure,
+            )
         status = failure.reason.removeprefix("http_")
         look = "base_url, model and request in params.yaml"
         if status in ("401", "403"):
@@ -277,7 +279,7 @@ class Transport:
             return self.misconfigured(failure)
         if status == 403 and _MODERATED.search(error.response.text):
             return RefusedError(Failure("moderated", words))
-        return DeniedError(failure) if status in (403, 404) else RefusedError(failure)
+        return RefusedError(failure)
 
     def _shown(self, error: BaseException) -> str:
         """Return an error's words, clipped after the key is blotted out."""

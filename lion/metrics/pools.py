@@ -1,4 +1,4 @@
-"""Metrics of the stages that make rows and tune on them: bootstrap, seed, generate, teach, tune.
+"""Metrics of the stages that make rows and tune on them.
 
 `short` tells how many instructions of a kind are lacking. Of the two gates that ask somebody,
 `embedder` and `safety`, each is left out where params do not ask for it.
@@ -85,6 +85,29 @@ class TeachMetrics(Metrics, frozen=True):
     dropped: dict[str, int]
     teacher: RoleUsage
     trial: TeacherTrial | None = None
+
+
+class GrowMetrics(Metrics, frozen=True, kw_only=True):
+    """grow.json: the `rows` that a baseline is tuned on; given ones have no funnels.
+
+    `weighted_tokens` is what asking for them took, `like_weighted_tokens` what the iteration took
+    that the baseline is made like: a completion token counts as `completion_price` prompt tokens.
+    """
+
+    FILE: ClassVar[str] = "grow"
+
+    rows: int
+    cache_pool: int
+    weighted_tokens: float
+    like_weighted_tokens: float
+    dropped: dict[str, int]
+    short: dict[str, int]
+    hard: Funnel | None = None
+    easy: Funnel | None = None
+    generator: RoleUsage | None = None
+    teacher: RoleUsage | None = None
+    embedder: Embedded | None = None
+    safety: RoleUsage | None = None
 
 
 class TuneMetrics(Metrics, frozen=True):

@@ -220,6 +220,16 @@ class RoleUsage(Metrics, frozen=True):
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: "RoleUsage") -> "RoleUsage":
+        """Return the sum of what was asked in the role, other requests than these."""
+        return RoleUsage(
+            self.requests + other.requests,
+            self.failed + other.failed,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.replies_without_usage + other.replies_without_usage,
+        )
+
 
 class Embedded(Metrics, frozen=True):
     """What the gate of near-duplicates knows and needed.

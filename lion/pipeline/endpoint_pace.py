@@ -23,7 +23,7 @@ ASSUMED_SECONDS = 3.0
 """A call's, before any was measured."""
 
 
-_ASKING = tuple(stage.name for stage in STAGES.values() if stage.asks)
+_ASKING = tuple(dict.fromkeys(stage.kind for stage in STAGES.values() if stage.asks))
 
 
 class EndpointPace(Metrics, frozen=True):
@@ -97,7 +97,7 @@ def call_seconds(
 def _latencies(settings: Settings) -> Iterator[tuple[str, Sequence[float]]]:
     """Yield the median seconds of a call in each stage so far, by role; not a served student's."""
     stale, groups = StaleOutputs.of_workspace(), dict[str, list[float]]()
-    for name in (project.BASE, *settings.iterations):
+    for name in (project.BASE, *settings.iterations, *settings.baselines):
         for stage in _ASKING:
             record = stale.read_current(project.run_record(f"{stage}@{name}"), RunRecord)
             for role, client in () if record is None else record.asked.items():

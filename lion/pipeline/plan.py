@@ -4,19 +4,20 @@ Calls are exact as far as the rehearsal gets, and follow from params behind it. 
 measured on earlier stages of the role, or estimated from params.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 from lion.config import project
-from lion.config.settings import Endpoint, Generate, Mode, Settings
+from lion.config.settings import Baseline, Endpoint, Generate, Mode, Settings
 from lion.discrimination.teacher_trial import TRIAL_ROWS
+from lion.generation.baselines import Spend, spend_of
 from lion.llm.prices import Prices
 from lion.metrics.files import M
 from lion.metrics.judging import ReviewMetrics
-from lion.metrics.pools import BootstrapMetrics, GenerateMetrics
+from lion.metrics.pools import BootstrapMetrics, GenerateMetrics, TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline import dvc_project, endpoint_pace
 from lion.pipeline.endpoint_pace import PaceBasis
@@ -35,7 +36,7 @@ _WORDS = 60  # tokens of an instruction that is not generated yet
 _WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
 
-Basis = Literal["measured", "estimated"]
+Basis = Literal["measured", "estimated", "ledger"]
 Reckoned = Literal["exactly", "about", "at_most"]
 
 
@@ -43,10 +44,11 @@ Reckoned = Literal["exactly", "about", "at_most"]
 class Need:
     """What one stage will ask of one role.
 
-    `calls` are still to be paid, `known` are in the ledger. `basis` of the tokens: `measured` on
-    earlier stages of the role, or `estimated` from params alone. `reckoned`: how the calls follow
-    from params; `about` if they follow from earlier iterations. `seconds` of batches are an upper
-    bound: a day each, one after the other; of live calls, `pace` is where they come from.
+    `calls` are still to be paid; `in_ledger` are free. `basis` of the tokens: `measured` on earlier
+    stages of the role, `estimated` from params alone, or `ledger` where it has every reply.
+    `reckoned`: how the calls follow from params; `about` if they follow from earlier iterations.
+    `seconds` of batches are an upper bound: a day each, one after the other; of live calls, `pace`
+    is where they come from.
     """
 
     stage: str
@@ -104,9 +106,10 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
     """
     exam = _exam_rows(settings)
     sizes = _Sizes(_base_rows(settings), exam, min(exam, _rows_apart(settings, exam)))
+    loop = list(_expected_calls(settings, sizes))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
-        for stage, role, calls in _expected_calls(settings, sizes)
+        for stage, role, calls in (*loop, *_baseline_calls(settings, loop))
         if stage in remaining
     ]
 
@@ -187,6 +190,42 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", graded
     yield from _certifying(settings, sizes)
+    if settings.exam.scorer.kind == "referee":
+        yield from ((f"evaluate@{name}", "referee", graded) for name in settings.baselines)
+
+
+def _baseline_calls(settings: Settings, loop: Sequence[_Asking]) -> Iterator[_Asking]:
+    """Yield the calls that make the rows of baselines; `loop` are those of the iterations."""
+    kept = _acceptance(settings.iterations, GenerateMetrics)
+    for name, baseline in settings.baselines.items():
+        if baseline.rows == "given":
+            continue
+        new = _spend(settings, baseline, loop).affordable_rows
+        yield f"grow@{name}", "generator", round(new / kept)
+        yield from _gates(settings, f"grow@{name}", 0, round(new / kept), new)
+        yield f"grow@{name}", "teacher", new
+
+
+def _spend(settings: Settings, baseline: Baseline, loop: Sequence[_Asking]) -> Spend:
+    """Return what the iteration of a baseline took, or will take as the plan has it."""
+    like, price = baseline.like, baseline.completion_price
+    review, generate = _metrics(like, ReviewMetrics), _metrics(like, GenerateMetrics)
+    teach = _metrics(like, TeachMetrics)
+    if review is not None and generate is not None and teach is not None:
+        return spend_of(review, generate, teach, price)
+
+    def weighted(*kinds: str) -> float:
+        stages = {f"{kind}@{like}" for kind in kinds}
+        parts = [asking for asking in loop if asking[0] in stages]
+        return sum(calls * _weight(settings, stage, role, price) for stage, role, calls in parts)
+
+    rules = settings.generate_at(like)
+    return Spend(weighted("review"), weighted("generate", "teach"), rules.hard + rules.easy)
+
+
+def _weight(settings: Settings, stage: str, role: str, price: float) -> float:
+    prompt, completion, _ = _tokens(settings, stage, role, _endpoint(settings, stage, role))
+    return prompt + price * completion
 
 
 def _certifying(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
@@ -239,7 +278,7 @@ def _full(settings: Settings) -> bool:
 
 
 def _reckoned(settings: Settings, stage: str) -> Reckoned:
-    if stage.startswith(("bootstrap@", "generate@")):
+    if stage.startswith(("bootstrap@", "generate@", "grow@")):
         return "about"
     if stage.startswith("calibrate@"):
         return "at_most"
@@ -286,7 +325,7 @@ def _need(
         in_ledger=in_ledger,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
-        basis=basis,
+        basis="ledger" if in_ledger and not calls else basis,
         nanodollars=None if rates is None else rates.cost(usage),
         seconds=rounds * _DAY if mode == "batch" else _duration(settings, calls, usage, each),
         mode=mode,
@@ -298,7 +337,7 @@ def _rounds(settings: Settings, stage: str, calls: int) -> int:
     """Return how many rounds a stage asks in, each after the replies to the last."""
     if stage.startswith("bootstrap@"):
         return ceil(calls / settings.bootstrap[project.BASE].requests_per_round)
-    if stage.startswith("generate@"):
+    if stage.startswith(("generate@", "grow@")):
         return ceil(calls / settings.generate.requests_per_round)
     return (
         2 if stage.startswith("review@") and settings.review.second_order_margin is not None else 1
@@ -435,7 +474,7 @@ def _has_changed(stage: Any) -> bool:
 
 
 def _named(addressing: str) -> str:
-    """Return `teach@0` for DVC's `base-teach`; other names are unchanged."""
+    """Return the name that a stage runs under: `teach@0` of DVC's `base-teach`."""
     if addressing.startswith("base-"):
         return f"{addressing.removeprefix('base-')}@{project.BASE}"
-    return addressing
+    return addressing.removeprefix("baseline-")

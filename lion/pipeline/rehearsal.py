@@ -6,7 +6,7 @@ to respond or be tuned; the stages behind it are not rehearsed.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from lion.metrics.units import Metrics
 from lion.pipeline.plan import Exact
 from lion.pipeline.stage import Disk, M, R, Work
 from lion.records.rows import Record, Row
-from lion.stage_table import Role, Stage, of_base, of_loop
+from lion.stage_table import Role, Stage, of_base, of_baselines, of_loop
 
 _NOT_ASKING = ("split",)  # asks no endpoint, but later stages read its outputs
 
@@ -119,7 +119,7 @@ def rehearse(
             continue
         if not all(memory.has(Path(path)) and path not in pending for path in inputs):
             continue
-        work = RehearsedWork(entry.name, key, settings, memory, ledger=ledger)
+        work = RehearsedWork(entry.kind, key, settings, memory, ledger=ledger)
         try:
             importlib.import_module(entry.module).main(work)
         except (MissingRepliesError, StudentNeededError):
@@ -137,14 +137,16 @@ def _in_order(settings: Settings, remaining: set[str]) -> Iterator[tuple[Stage, 
     )
     for key in sorted(settings.iterations, key=settings.depth):
         yield from ((entry, key) for entry in of_loop() if _named(entry, key) & remaining)
+    for key in sorted(settings.baselines, key=settings.depth):
+        yield from ((entry, key) for entry in of_baselines() if _named(entry, key) & remaining)
 
 
 def _named(entry: Stage, key: str) -> set[str]:
     """Return the names of a stage: DVC names no iteration of a stage that exists once."""
-    return {f"{entry.name}@{key}", entry.name}
+    return {f"{entry.kind}@{key}", entry.name}
 
 
 def _inputs(settings: Settings, entry: Stage, key: str) -> Sequence[str]:
-    iterations: Mapping[str, Any] = settings.iterations
-    previous = None if key == project.BASE else iterations[key].previous
-    return entry.inputs(key, previous)
+    previous = None if key == project.BASE else settings.previous(key)
+    baseline = settings.baselines.get(key)
+    return entry.inputs(key, previous, "" if baseline is None else baseline.like)

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from lion import console
 from lion.certify import looks
 from lion.config import project
-from lion.config.settings import ITERATION_NAME, Endpoint, Settings
+from lion.config.settings import BASELINE_NAME, ITERATION_NAME, Baseline, Endpoint, Settings
 from lion.errors import BusyError, DataError, InterruptedRunError, LionError, SettingsError
 from lion.llm.client import open_client
 from lion.locks import held_by
@@ -96,7 +96,12 @@ class Work:
     @property
     def previous(self) -> str:
         """The iteration before this one."""
-        return self.settings.iterations[self.iteration].previous
+        return self.settings.previous(self.iteration)
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """What the line of a baseline says; None of an iteration."""
+        return self.settings.baselines.get(self.iteration)
 
     @property
     def depth(self) -> int:
@@ -111,9 +116,14 @@ class Work:
         """Return the path of an artifact of the iteration before."""
         return project.data(self.previous, name)
 
-    def metrics(self, kind: type[M]) -> M:
-        """Return the metrics of this iteration that are in the file of `kind`. Raises DataError."""
-        return self.files.read_metrics(project.metrics(self.iteration, kind.FILE), kind)
+    def metrics(self, kind: type[M], iteration: str | None = None) -> M:
+        """Return metrics of this iteration, or of another; `kind` is the file's struct.
+
+        Raises DataError.
+        """
+        return self.files.read_metrics(
+            project.metrics(iteration or self.iteration, kind.FILE), kind
+        )
 
     def write_metrics(self, metrics: Metrics) -> None:
         """Write metrics of this iteration; they depend on the stage's inputs only."""
@@ -234,14 +244,12 @@ def _recorded(work: Work, path: Path) -> Iterator[None]:
 
 def _work(stage: str) -> Work:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if not ITERATION_NAME.match(name):
+    if not (ITERATION_NAME.match(name) or BASELINE_NAME.match(name)):
         raise SettingsError(f"usage: python -m {_module()} ITERATION; found {sys.argv[1:]}")
     settings = project.load_settings()
-    if name != project.BASE and name not in settings.iterations:
-        raise SettingsError(
-            f"there is no iteration {name}; params.yaml has 0 (the base), "
-            f"{', '.join(settings.iterations)}"
-        )
+    names = (project.BASE, *settings.iterations, *settings.baselines)
+    if name not in names:
+        raise SettingsError(f"there is no iteration {name}; params.yaml has {', '.join(names)}")
     return Work(stage, name, settings)
 
 

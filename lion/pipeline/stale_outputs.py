@@ -57,7 +57,9 @@ class StaleOutputs:
 
     def _is_record(self, path: Path) -> bool:
         stage = path.stem.removesuffix("@0")
-        names = {path.stem, stage, f"base-{stage}"} if path.stem.endswith("@0") else {path.stem}
+        names = {path.stem, f"baseline-{path.stem}"}
+        if path.stem.endswith("@0"):
+            names |= {stage, f"base-{stage}"}
         return path.parent == project.run_record("").parent and not names.isdisjoint(self.stages)
 
 

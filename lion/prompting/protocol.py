@@ -8,6 +8,7 @@ Pure: builds bodies and reads bytes. Sending and keeping are those of `lion.llm`
 import base64
 import dataclasses
 import hashlib
+import json
 import math
 import struct
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from typing import Any
 import orjson
 
 from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
-from lion.prompting import replies, token_counts
+from lion.prompting import replies, reply_logprobs, token_counts
 from lion.prompting.replies import Ending
-from lion.records.rows import Message
+from lion.records.rows import Message, TokenScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,15 @@ class Usage:
 class Reply:
     """What came back: text, why it ended, which model, and its tokens (None: unknown).
 
-    Of an embedding `text` are its numbers: float32, little-endian, in base64.
+    Of an embedding `text` are its numbers: float32, little-endian, in base64. `scores` are the log
+    probabilities of the text's tokens, where they were asked for.
     """
 
     text: str
     finish_reason: str
     model: str
     usage: Usage | None
+    scores: TokenScores | None = None
 
     @property
     def ending(self) -> Ending:
@@ -139,22 +142,21 @@ def parse(raw: bytes) -> Outcome:
     off (a reasoning model that thought until its cap: billed, and asking again would not help);
     `tool_call`; else `empty_reply`, to be asked again. So is `broken_off`, half an answer that the
     server gave up. Content of a shape that is no text, or a stream of events, is
-    `unreadable_content`: asking again would bring the same. Reasoning beside the answer, under
-    whichever name, is no part of it. A reply with `data` in the place of `choices` is an embedding.
+    `unreadable_content`: asking again would bring the same. A JSON document of another protocol is
+    `foreign_reply`, and is never kept. Reasoning beside the answer, under whichever name, is no
+    part of it. A reply with `data` in the place of `choices` is an embedding.
     """
     if raw.lstrip().startswith((b"data:", b"event:")):
         return _event_stream(raw)
     try:
-        document = orjson.loads(raw)
-        if "choices" not in document and "data" in document:
+        document = _document(raw)
+        unusable = _unusable(document, raw)
+        if unusable is not None:
+            return unusable
+        if "choices" not in document:
             return _embedding(document, raw)
-        if document.get("error"):  # also beside a choice that was broken off
-            return Failure("broken_off", replies.words_of(document) or _clip(raw))
-        if not document["choices"] and (words := replies.words_of(document)):  # MiniMax
-            return Failure("broken_off", words)
         choice = document["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
+        content = _content(choice)
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
         return Failure("malformed_reply", _clip(raw))
     finish_reason = _finish_reason(choice)
@@ -170,7 +172,55 @@ def parse(raw: bytes) -> Outcome:
         finish_reason=finish_reason,
         model=model if isinstance(model, str) else "unknown",
         usage=_usage(document),
+        scores=reply_logprobs.read_logprobs(choice, text) if choice.get("logprobs") else None,
     )
+
+
+def _document(raw: bytes) -> Any:
+    """Return a body's JSON; NaN and Infinity, which Python's servers write, become null.
+
+    Raises orjson.JSONDecodeError.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" not in raw and b"Infinity" not in raw:
+            raise
+        try:
+            return orjson.loads(orjson.dumps(json.loads(raw)))
+        except (ValueError, TypeError, RecursionError):
+            raise error from None
+
+
+def _unusable(document: Any, raw: bytes) -> Failure | None:
+    """Return the failure of an error beside status 200, or of a document of another protocol."""
+    if isinstance(document, dict):
+        if document.get("error"):  # also beside a choice that was broken off
+            return Failure("broken_off", replies.words_of(document) or _clip(raw))
+        if document.get("choices") or "data" in document:
+            return None
+        if words := replies.words_of(document):  # MiniMax
+            return Failure("broken_off", words)
+        if "choices" in document or not document:
+            return None
+        names = ", ".join(map(str, document))
+        return Failure("foreign_reply", valid_text(f"an object with the keys {names}")[:200])
+    if not document:
+        return None
+    if isinstance(document, list) and isinstance(document[0], dict) and document[0].get("error"):
+        return Failure("broken_off", replies.words_of(document) or _clip(raw))  # Google
+    return Failure("foreign_reply", f"a JSON {_JSON_NAMES.get(type(document), 'number')}")
+
+
+_JSON_NAMES: Mapping[type, str] = {list: "list", str: "text", bool: "boolean"}
+
+
+def _content(choice: dict[str, Any]) -> Any:
+    """Return the content of a choice's message, or its `text`, as the older protocol has it."""
+    message = choice.get("message")
+    if message is None and isinstance(choice.get("text"), str):
+        return choice["text"]
+    return choice["message"].get("content")
 
 
 def _event_stream(raw: bytes) -> Failure:
@@ -206,7 +256,7 @@ def _failure(choice: dict[str, Any], text: str, finish_reason: str) -> Failure |
         return Failure("tool_call", words)
     if text.strip():
         return None
-    refusal = choice["message"].get("refusal")
+    refusal = (choice.get("message") or {}).get("refusal")
     if isinstance(refusal, str) and refusal:
         return Failure("refused", refusal[:200])
     return Failure(_WITHOUT_ANSWER.get(ending, "empty_reply"), words)
@@ -228,7 +278,7 @@ def without_thoughts(outcome: Outcome, thinking: Thinking) -> Outcome:
     if not answer.strip():
         spent = outcome.ending == "truncated"
         return Failure("cap_spent" if spent else "empty_reply", "thoughts and no answer")
-    return dataclasses.replace(outcome, text=answer)
+    return dataclasses.replace(outcome, text=answer, scores=None)
 
 
 def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
@@ -261,7 +311,7 @@ def _packed(embedding: Any) -> bytes:
 def usage(raw: bytes) -> Usage | None:
     """Return the tokens that a reply tells of, answer or not, or None where it does not."""
     try:
-        document = orjson.loads(raw)
+        document = _document(raw)
     except orjson.JSONDecodeError:
         return None
     return _usage(document) if isinstance(document, dict) else None
@@ -276,7 +326,7 @@ def _usage(document: dict[str, Any]) -> Usage | None:
 
 def _has_text(document: dict[str, Any]) -> bool:
     try:
-        return bool(replies.content_text(document["choices"][0]["message"]["content"]))
+        return bool(replies.content_text(_content(document["choices"][0])))
     except (KeyError, IndexError, TypeError):
         return False
 

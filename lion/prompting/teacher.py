@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from lion.prompting import templates
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.prompting.replies import incomplete
 from lion.prompting.templates import Prompts
@@ -15,12 +16,16 @@ STAGE = "teach"
 def answer_request(instruction: Instruction, prompts: Prompts) -> Request:
     """Return the conversation to be answered.
 
-    The system prompt is put before it, unless the conversation brings its own.
+    The system prompt is put before it, unless the conversation brings its own; the last turn stands
+    in the folder's user.txt, where there is one.
     """
     if instruction.messages[0]["role"] == "system":
         return Request(instruction.messages)
     *before, last = instruction.messages
-    return Request(prompts.conversation(last["content"], before))
+    text = last["content"]
+    if templates.USER in prompts.templates:
+        text = prompts.render(templates.USER, instruction=text)
+    return Request(prompts.conversation(text, before))
 
 
 def parse_answer(

@@ -55,6 +55,18 @@ VARIABLES: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
 )
 """The files of each role's folder, and the variables that each must use: all of them, no other."""
 
+USER = "user.txt"
+_MAY_BE_ABSENT: Mapping[PromptRole, Mapping[str, frozenset[str]]] = MappingProxyType(
+    {"teacher": {USER: frozenset({"instruction"})}}
+)
+"""Files that a role's folder may have as well: the teacher's instruction is sent bare without."""
+
+UNFENCED = "unfenced.md"
+"""Where a folder holds this note, its prompts may leave out `$fence`, as the paper's do.
+
+Without the marks an answer can imitate the text around it; the note says whose prompts they are.
+"""
+
 OPTIONAL = frozenset({"good"})
 """Variables that a file may use: `good`, what a declared task says of a good answer.
 
@@ -65,21 +77,24 @@ it.
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The templates of one folder, by file name."""
+    """The templates of one folder, by file name; `fenced` ones mark their material by a code."""
 
     folder: Path
     templates: Mapping[str, Template]
     good: str = ""
+    fenced: bool = True
 
     def render(self, name: str, **values: str) -> str:
         """Return the file `name` with every variable replaced.
 
         Values are inserted as they are: a `$` in them is never read as a variable. Raises
-        DataError where `values` are not exactly the file's variables.
+        DataError where `values` are not exactly the file's variables; an unfenced file has no use
+        for `fence`.
         """
         template = self.templates[name]
         used = set(template.get_identifiers())
-        _compare(self.folder / name, used - OPTIONAL, set(values), "was given no")
+        given = set(values) if self.fenced else set(values) - {"fence"} | used & {"fence"}
+        _compare(self.folder / name, used - OPTIONAL, given, "was given no")
         return template.substitute(values, good=self.good)
 
     def conversation(self, question: str, before: Sequence[Message] = ()) -> tuple[Message, ...]:
@@ -99,19 +114,26 @@ def load(folder: Path, role: PromptRole, good: str | None = None) -> Prompts:
     editors add at the end is not part of a prompt. Raises DataError for a file
     that is absent, unknown or not UTF-8, and for a variable that is missing or unused.
     """
-    wanted = VARIABLES[role]
+    wanted = {**VARIABLES[role], **_also_there(folder, role)}
     for path in sorted(folder.glob("*.txt")):
         if path.name not in wanted:
             raise DataError(
                 f"{path}: the {role} has no such prompt (it has {', '.join(wanted)}); "
                 "rename or remove the file"
             )
+    fenced = not (folder / UNFENCED).is_file()
     optional = frozenset() if role in ("teacher", "safety") else OPTIONAL
+    optional |= frozenset() if fenced else {"fence"}
     templates = {
         name: _template(folder / name, needed, optional) for name, needed in wanted.items()
     }
     stated = "" if good is None else f"\nWhat a good answer is: {good}"
-    return Prompts(folder, MappingProxyType(templates), stated)
+    return Prompts(folder, MappingProxyType(templates), stated, fenced)
+
+
+def _also_there(folder: Path, role: PromptRole) -> dict[str, frozenset[str]]:
+    files = _MAY_BE_ABSENT.get(role, {})
+    return {name: needed for name, needed in files.items() if (folder / name).is_file()}
 
 
 def fence(*texts: str) -> str:
@@ -127,7 +149,8 @@ def _template(path: Path, needed: frozenset[str], optional: frozenset[str]) -> T
     template = Template(_read(path))
     if not template.is_valid():
         raise DataError(f"{path}: a `$` that begins no variable; write `$$` for a literal dollar")
-    _compare(path, set(template.get_identifiers()) - optional, set(needed), "may not use")
+    used = set(template.get_identifiers()) - (optional - needed)
+    _compare(path, used, set(needed) - (optional - used), "may not use")
     return template
 
 

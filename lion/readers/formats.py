@@ -82,8 +82,13 @@ def rows(
 
 
 def _of_task(value: object, task: TaskTemplate | None) -> object:
-    """Return a row of fields as the conversation of its task; other values unchanged."""
+    """Return a row of fields as the conversation of its task; other values unchanged.
+
+    A row that brings an instruction or a conversation beside the fields is read as that.
+    """
     if task is None or not isinstance(value, dict) or not task.has_fields(value):
+        return value
+    if any(value.get(key) is not None and key not in task.fields for key in _SHAPES):
         return value
     others = {key: part for key, part in value.items() if key not in task.fields}
     return {**_with_text_answer(others), "messages": task.render(value)}

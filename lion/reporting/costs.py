@@ -79,7 +79,8 @@ def plan_table(
     advice = Text(
         "estimated: from the prompts' length (4 bytes a token) and half of each token cap. "
         "measured: from the tokens of earlier stages. ~: about. <=: at most, since a second order "
-        "is asked only where the first gap is near tau. Replies in the ledger are free. min: "
+        "is asked only where the first gap is near tau. Replies in the ledger are free; behind a "
+        "student that is tuned anew they are counted as unpaid, though it may be the same. min: "
         "minutes of the calls (of batches the longest wait), without the student's own minutes. "
         f"{_pace_sentence(needs)}",
         style="dim",

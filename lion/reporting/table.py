@@ -45,8 +45,15 @@ _TOKENS = (
 )
 
 
-def closing(lines: Sequence[IterationMetrics], certificates: Iterable[str] = ()) -> RenderableType:
-    """Return the headline, the sentences of certificates, the table, and what was dropped."""
+def closing(
+    lines: Sequence[IterationMetrics],
+    certificates: Iterable[str] = (),
+    worth: Sequence[str] = (),
+) -> RenderableType:
+    """Return the headline, the sentences of certificates, the table, and what was dropped.
+
+    `worth` says what the loop was worth; its last sentence, the advice, ends the text.
+    """
     parts: list[RenderableType] = [headline(lines)]
     parts += [Text(text, style="bold") for text in certificates]
     parts.append(_table(lines))
@@ -63,6 +70,7 @@ def closing(lines: Sequence[IterationMetrics], certificates: Iterable[str] = ())
     ]
     parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in run_warnings(lines)]
+    parts += [Text(text) for text in worth[:-1]] + [Text(text, "bold") for text in worth[-1:]]
     return Group(*parts)
 
 

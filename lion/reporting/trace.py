@@ -34,7 +34,7 @@ from lion.stage_table import STAGES
 _LEAST = 4  # digits of an id
 _SHORT = 100  # characters of another row's text
 _LEARNT = {"new": "as a new row", "replayed": "replayed, as an old row"}
-_DROPPING = tuple(stage.name for stage in STAGES.values() if stage.drops)
+_DROPPING = tuple(dict.fromkeys(stage.kind for stage in STAGES.values() if stage.drops))
 
 
 @dataclass(frozen=True, slots=True)

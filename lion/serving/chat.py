@@ -24,7 +24,7 @@ from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure
 from lion.records.rows import Instruction, Message
 from lion.student import checkpoint as students
-from lion.student.chat_format import ChatFormatter
+from lion.student.student_formatter import formatter_of
 
 Reply = Callable[[list[Message]], str]
 
@@ -46,7 +46,7 @@ class Talker:
         self._model: Any = model.to(device())  # type: ignore[arg-type]  # transformers'
         # The checkpoint's own settings (repetition penalty, beams, top-k) would be merged in.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
-        self._encoder = ChatFormatter(self._tokenizer, settings.student.prompt_format)
+        self._encoder = formatter_of(students.resolve(folder), self._tokenizer, settings.student)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
 

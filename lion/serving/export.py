@@ -9,9 +9,10 @@ from typing import Any
 from lion.config.settings import Student
 from lion.errors import ModelError
 from lion.student import checkpoint as students
-from lion.student.chat_format import PREAMBLE, ChatFormatter
+from lion.student.paper_format import HEADERS, INPUT, INPUT_PREAMBLE, PREAMBLE, PaperFormat
+from lion.student.student_formatter import formatter_of
 
-# The paper's format (chat_format.paper_prompt) in Jinja: a content line that looks like a header
+# The paper's formats (paper_format.paper_prompt) in Jinja: a content line that looks like a header
 # gets a leading backslash. Of such lines that already have backslashes, it covers those with one.
 _ESCAPED = (
     "{%- macro text(content) -%}{%- set ns = namespace(it='\\n' + content) -%}"
@@ -21,19 +22,20 @@ _ESCAPED = (
     "{%- endfor -%}{{- ns.it[1:] -}}{%- endmacro -%}"
 )
 _PAPER = (
-    "{%- set first = messages[0] -%}"
-    "{%- if first['role'] == 'system' -%}{{- text(first['content']) -}}"
-    "{%- else -%}{{- 'PREAMBLE' -}}{%- endif -%}"
-    "{%- for turn in messages -%}"
-    "{%- if turn['role'] == 'user' -%}"
-    "{{- '\\n\\n### Instruction:\\n' + text(turn['content']) -}}"
-    "{%- elif turn['role'] == 'assistant' -%}"
-    "{{- '\\n\\n### Response:' + text(turn['content']) -}}"
-    "{%- if loop.last -%}{{- eos_token -}}{%- endif -%}"
-    "{%- elif not loop.first -%}"
-    "{{- '\\n\\n### System:\\n' + text(turn['content']) -}}"
-    "{%- endif -%}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '\\n\\n### Response:' -}}{%- endif -%}"
+    "{%- set ns = namespace(gap='') -%}{%- set first = messages[0] -%}"
+    "{%- if first['role'] == 'system' -%}{{- text(first['content']) -}}{%- set ns.gap = '\n\n' -%}"
+    "PREAMBLE{%- endif -%}"
+    "{%- for turn in messages -%}{%- if turn['role'] != 'system' or not loop.first -%}"
+    "{{- ns.gap + heads[turn['role']] + text(turn['content']) -}}{%- set ns.gap = '\n\n' -%}"
+    "{%- endif -%}"
+    "{%- if loop.last and turn['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- ns.gap + heads['assistant'] -}}{%- endif -%}"
+)
+_PREAMBLES = (
+    f"{{%- elif {INPUT!r} in first['content'] -%}}{{{{- {INPUT_PREAMBLE!r} -}}}}"
+    "{%- set ns.gap = '\n\n' -%}"
+    f"{{%- else -%}}{{{{- {PREAMBLE!r} -}}}}{{%- set ns.gap = '\n\n' -%}}"
 )
 
 
@@ -48,16 +50,19 @@ def export_student(student: Path, settings: Student, out: Path) -> None:
     refuse_taken(out)
     model = students.load_model(student, settings)
     tokenizer: Any = students.load_tokenizer(student, settings)
-    encoder = ChatFormatter(tokenizer, settings.prompt_format)
+    encoder = formatter_of(students.resolve(student), tokenizer, settings)
     # a server renders what the student was trained on: its clock stands still too
-    template = encoder.template
-    tokenizer.chat_template = paper_template(tokenizer) if template is None else template.text
+    template, written = encoder.template, encoder.paper_format
+    if written is not None:
+        tokenizer.chat_template = paper_template(tokenizer, written)
+    elif template is not None:
+        tokenizer.chat_template = template.text
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers'
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=encoder.stops,
         pad_token_id=tokenizer.pad_token_id,
     )
-    students.save(model, tokenizer, out)
+    students.save(model, tokenizer, out, prompt_format=written)
 
 
 def refuse_taken(out: Path) -> None:
@@ -66,9 +71,11 @@ def refuse_taken(out: Path) -> None:
         raise ModelError(f"{out} is there already. Name another folder, or remove it.")
 
 
-def paper_template(tokenizer: Any) -> str:
-    """Return the paper's format as a chat template, with the tokenizer's opening token if any."""
+def paper_template(tokenizer: Any, version: PaperFormat) -> str:
+    """Return a format of the paper as a chat template, behind the tokenizer's opening token."""
     ids = tokenizer("a").input_ids
     opens = bool(ids) and ids[0] == tokenizer.bos_token_id
     opening = "{{- bos_token -}}" if opens else ""
-    return _ESCAPED + opening + _PAPER.replace("PREAMBLE", PREAMBLE)
+    heads = f"{{%- set heads = {dict(HEADERS)} -%}}"
+    preambles = _PREAMBLES if version == "paper-v1" else ""
+    return _ESCAPED + opening + heads + _PAPER.replace("PREAMBLE", preambles)

@@ -2,8 +2,8 @@
 
 Training and inference agree: *the prefix of a supervised example is exactly the generation prompt*.
 The response's tokens and the end-of-turn token, at which generation stops, follow; only these are
-supervised. There are two formats: the tokenizer's chat template, and the paper's
-(`### Instruction:` / `### Response:`) for a tokenizer without a template.
+supervised. Prompts follow the tokenizer's chat template, or one of the paper's formats
+(`paper_format`).
 
 Pure: the tokenizer is an argument, and torch and transformers are not imported. Long examples are
 handled in `finetune`.
@@ -17,21 +17,9 @@ from typing import Any, Literal, Protocol
 from lion.errors import DataError, ModelError
 from lion.records.rows import Message
 from lion.student.chat_template import ChatTemplate, TemplateTokenizer
+from lion.student.paper_format import PaperFormat, paper_prompt
 
-PromptFormat = Literal["auto", "paper"]
-
-PREAMBLE = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request."
-)
-"""The authors' text above an instruction (from Alpaca); a system turn replaces it."""
-
-_HEADERS: dict[str, str] = {
-    "system": "### System:",
-    "user": "### Instruction:",
-    "assistant": "### Response:",
-}
-_HEADER_LIKE = re.compile(r"^(?=\\*### (?:System|Instruction|Response):)", re.MULTILINE)
+PromptFormat = Literal["auto", "paper", "paper-v1"]
 
 _PROBE = "Answer"
 _SHOWN = 10  # refused conversations that one message lists
@@ -60,23 +48,6 @@ class Example:
     id: str
     input_ids: tuple[int, ...]
     prompt_length: int
-
-
-def paper_prompt(messages: Sequence[Message]) -> str:
-    r"""Return the generation prompt in the authors' format, which ends with `### Response:`.
-
-    A system turn at the start replaces the preamble. A content line that looks like a header gets a
-    leading backslash (one more where it has some), so different conversations never render alike.
-    """
-    opening, turns = PREAMBLE, list(messages)
-    if turns and turns[0]["role"] == "system":
-        opening = _escape(turns.pop(0)["content"])
-    parts = [opening]
-    for turn in turns:
-        # The authors' format: the response on the line of its header, the instruction below it.
-        gap = "" if turn["role"] == "assistant" else "\n"
-        parts.append(f"{_HEADERS[turn['role']]}{gap}{_escape(turn['content'])}")
-    return "\n\n".join([*parts, _HEADERS["assistant"]])
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -112,6 +83,7 @@ class ChatFormatter:
         self._tokenizer = tokenizer
         templated = prompt_format == "auto" and bool(tokenizer.chat_template)
         self.template = ChatTemplate(tokenizer) if templated else None
+        self._version: PaperFormat = "paper" if prompt_format == "auto" else prompt_format
         added = (token.content for token in tokenizer.added_tokens_decoder.values())
         self._control = re.compile("|".join(map(re.escape, added)) or r"(?!)")
         self.end_of_turn = self._find_end_of_turn()
@@ -123,9 +95,9 @@ class ChatFormatter:
         return sorted({self.end_of_turn, self.end_of_turn if eos is None else eos})
 
     @property
-    def templated(self) -> bool:
-        """Whether prompts follow the tokenizer's chat template, not the paper's format."""
-        return self.template is not None
+    def paper_format(self) -> PaperFormat | None:
+        """The paper's format that prompts follow; None for the tokenizer's chat template."""
+        return self._version if self.template is None else None
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of a response's tokens, without outer white space.
@@ -182,7 +154,8 @@ class ChatFormatter:
     def try_prompts(self, conversations: Sequence[Sequence[Message]]) -> list[list[int] | Refusal]:
         """Return for each conversation the token ids of its generation prompt, or a `Refusal`."""
         if self.template is None:
-            return [self._encode_plain(paper_prompt(messages)) for messages in conversations]
+            version = self._version
+            return [self._encode_plain(paper_prompt(turns, version)) for turns in conversations]
         encoded: list[list[int] | Refusal] = []
         texts: list[str] = []  # encoded together, which is much faster
         places: list[int] = []
@@ -325,7 +298,3 @@ def _after_answer(template: ChatTemplate) -> str:
     except DataError:
         return ""
     return text.rpartition(_PROBE)[2]
-
-
-def _escape(content: str) -> str:
-    return _HEADER_LIKE.sub(r"\\", content)

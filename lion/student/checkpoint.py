@@ -41,6 +41,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 POINTER = "pointer.json"
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
+PROMPT_FORMAT = "prompt_format.json"
+"""The file that records the paper's format, of a student tuned in one (`student_formatter`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +309,13 @@ def save(
     tokenizer: "PreTrainedTokenizerBase",
     folder: Path,
     state_dict: "Mapping[str, torch.Tensor] | None" = None,
+    prompt_format: str | None = None,
 ) -> None:
     """Write `model` to `folder`, which appears complete or not at all.
 
     A PeftModel is written as its adapter, which names its base; other models as a checkpoint with
     the tokenizer. `state_dict` replaces the model's weights where several processes hold parts.
+    `prompt_format` is the paper's format to record, None for the tokenizer's chat template.
     """
     _hide_progress_bars()
     with replacing_folder(folder) as temporary:
@@ -322,6 +326,8 @@ def save(
             tokenizer.save_pretrained(temporary)
             if state_dict:
                 _record_dtype(temporary, next(iter(state_dict.values())))
+        if prompt_format is not None:
+            jsonl.write_document(temporary / PROMPT_FORMAT, {"prompt_format": prompt_format})
 
 
 def stopped(folder: Path) -> str | None:

@@ -21,6 +21,8 @@ from lion.config.settings import Hardware, Student, Tune
 from lion.errors import ModelError
 from lion.student import checkpoint as students
 from lion.student.chat_format import Example
+from lion.student.paper_format import PaperFormat
+from lion.student.student_formatter import formatter_of
 from lion.training import states, trainer
 from lion.training.collator import Drawn, Packed, Padded, draw_order
 from lion.training.lengths import fit
@@ -76,13 +78,14 @@ def finetune(
         )
         set_seed(random_seed)  # an adapter's initial weights are random
         model = _load(source, settings, tune)
-        tokenizer = students.load_tokenizer(student, settings)
+        tokenizer = students.tokenizer_of(source, settings)
+        written = formatter_of(source, tokenizer, settings).paper_format
         ready = _trainer(model, tokenizer, arguments, fitting.examples, tune, hardware, progress)
         validating = _validating(ready, validation, tune)
         ready.train(resume_from_checkpoint=_last_state(ready, folder) if lasting else None)
         if validating is not None:
             validating.restore_best()
-    _save(ready, model, tokenizer, out, settings)
+    _save(ready, model, tokenizer, out, settings, written)
     losses = {point.step: point.loss for point in validating.points} if validating else {}
     curve = [_point(logged, losses) for logged in ready.state.log_history if "loss" in logged]
     return TuneReport(
@@ -279,12 +282,19 @@ def _pad_id(tokenizer: Any, vocabulary: int | None) -> int:
     return 0
 
 
-def _save(trained: Trainer, model: Any, tokenizer: Any, out: Path, settings: Student) -> None:
+def _save(
+    trained: Trainer,
+    model: Any,
+    tokenizer: Any,
+    out: Path,
+    settings: Student,
+    prompt_format: PaperFormat | None,
+) -> None:
     """Write the student from the main process; sharded weights are gathered."""
     weights = trained.accelerator.get_state_dict(trained.model_wrapped)
     if trained.is_world_process_zero():
         state = _converted(weights, getattr(torch, settings.dtype))
-        students.save(model, tokenizer, out, state)
+        students.save(model, tokenizer, out, state, prompt_format)
     trained.accelerator.wait_for_everyone()
 
 

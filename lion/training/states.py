@@ -31,6 +31,7 @@ _KEPT = 2  # the one before stays complete while one is written
 _CODE = (
     "student/checkpoint.py",
     "student/hub.py",
+    "student/student_formatter.py",
     "training/collator.py",
     "training/finetune.py",
     "training/lengths.py",

@@ -13,6 +13,7 @@ from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
 from lion.records.rows import Dropped, Instruction, Verdict
 from lion.student import chat_format, checkpoint
+from lion.student.student_formatter import student_formatter
 from lion.training.lengths import fit
 from lion.training.report import TuneReport
 
@@ -74,9 +75,7 @@ def tune(
 def _examples(
     rows: Sequence[Instruction], before: Path, settings: Student
 ) -> list[chat_format.Example]:
-    encoder = chat_format.ChatFormatter(
-        checkpoint.load_tokenizer(before, settings), settings.prompt_format
-    )
+    encoder = student_formatter(before, settings)
     return encoder.examples(
         [(row.id, row.messages, row.answer.text) for row in rows if row.answer is not None]
     )

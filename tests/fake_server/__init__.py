@@ -9,7 +9,7 @@ weather    whole servers for the benches of asking: calm, stormy, slow with limi
 lies       what a broken or hostile endpoint sends
 
 Tests and benches share it. Nothing in it imports lion: the product has a server of its own
-(`lion.embedded`), and the two must not share a misreading of the protocol.
+(`lion.simulator`), and the two must not share a misreading of the protocol.
 """
 
 from fake_server.batches import BatchServer

@@ -14,12 +14,14 @@ from lion.escape import line
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.pipeline.checks.endpoints import role_endpoints
-from lion.pipeline.checks.role_questions import RoleQuestion, role_questions
+from lion.pipeline.checks.role_questions import RoleQuestion, role_questions, rows_to_ask
 from lion.pipeline.endpoint_pace import EndpointPace, EndpointPaces
 from lion.prompting import judge_parser, protocol, replies
 from lion.prompting.protocol import Failure, Outcome, Reply
 
 _SHOWN = 80  # characters of a reply
+_CUT_OFF = ("truncated", "cap_spent")
+_ROWS = 3  # asked of a role whose replies are cut off: one row's answer may be the longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,19 @@ class RehearsedReply:
 def probe_endpoints(settings: Settings) -> list[str]:
     """Ask each role one question; return what would stop its stage, one problem per line.
 
-    The same request to the same endpoint is sent once. The ledger is bypassed, since its replies
-    say nothing about today. Writes a notice for what is odd, and keeps latencies for `lion plan`.
+    The same request to the same endpoint is sent once. Where the cap cuts a reply off, up to two
+    further rows are asked: it is a problem only where all are cut off. The ledger is bypassed,
+    since its replies say nothing about today. Writes a notice for what is odd, and keeps latencies
+    for `lion plan`.
     """
     problems: list[str] = []
     calls: list[EndpointPace] = []
+    by_row = [list(role_questions(settings, row)) for row in rows_to_ask(settings, _ROWS)]
     with Ledger(project.ledger()) as ledger:
-        for question in _distinct(role_questions(settings)):
+        for question in _distinct(by_row[0]):
+            of_role = [q for row in by_row for q in row if q.parameter == question.parameter]
             try:
-                reply = _answered(question, settings, ledger)
+                reply = _first_whole(of_role, settings, ledger)
             except LionError as error:
                 problems.append(f"{question.parameter}: {error}")
                 continue
@@ -72,6 +78,24 @@ def _distinct(questions: Iterable[RoleQuestion]) -> list[RoleQuestion]:
         if not any(map(question.repeats, kept)):
             kept.append(question)
     return kept
+
+
+def _first_whole(
+    questions: Iterable[RoleQuestion], settings: Settings, ledger: Ledger
+) -> RehearsedReply:
+    """Return the first reply that the cap does not cut off, or the last; say how many it cut."""
+    cut_off: list[RehearsedReply] = []
+    for question in questions:
+        reply = _answered(question, settings, ledger)
+        if reply.reason not in _CUT_OFF:
+            if cut_off:
+                console.say(
+                    f"notice: {reply.where}: the token cap cut {len(cut_off)} of "
+                    f"{len(cut_off) + 1} replies off: such rows are dropped. Raise {_cap(question)}"
+                )
+            return reply
+        cut_off.append(reply)
+    return cut_off[-1]
 
 
 def _answered(question: RoleQuestion, settings: Settings, ledger: Ledger) -> RehearsedReply:
@@ -123,6 +147,9 @@ _PROBLEMS: Mapping[str, str] = {
     ),
     "truncated": 'the token cap cut the reply off: "{text}". Raise {cap}.',
     "empty_reply": "empty_reply: {detail}. Try again; if it stays empty, name another model.",
+    "foreign_reply": (
+        "the reply is no chat completion, but {detail}. Is base_url right? It often ends in /v1."
+    ),
     "thinking": (
         "it thinks in the content, and `thinking: refuse` drops such replies. Set "
         "{parameter}.thinking: strip."

@@ -10,7 +10,13 @@ from lion.config import project
 from lion.config.settings import Settings
 from lion.errors import LionError, SettingsError
 from lion.pipeline import dvc_project
-from lion.pipeline.checks import endpoints, inputs, student, student_rehearsal
+from lion.pipeline.checks import (
+    endpoints,
+    inputs,
+    student,
+    student_rehearsal,
+    task_declaration,
+)
 from lion.prompting import templates
 
 
@@ -35,6 +41,7 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         inputs.bootstrap_problems,
         inputs.watched_folder_problems,
         inputs.exam_problems,
+        task_declaration.undeclared_problems,
         inputs.certify_file_problems,
         inputs.official_exam_problems,
         inputs.source_problems,

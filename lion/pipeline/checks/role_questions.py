@@ -1,6 +1,6 @@
 """The questions of a rehearsal: one for each role, asked and read as the role's stage does.
 
-The teacher answers the first row of the pool, the referee compares two short answers to it, the
+The teacher answers a row of the pool, the referee compares two short answers to it, the
 generator writes a new instruction from it. An endpoint of embeddings embeds a few words.
 Sends nothing.
 """
@@ -46,9 +46,8 @@ class RoleQuestion:
         return self.endpoint.path, self.endpoint.model_dump_json(include=set(Endpoint.model_fields))
 
 
-def role_questions(settings: Settings) -> Iterator[RoleQuestion]:
-    """Yield the question of each role that params set. Raises DataError without a row to ask."""
-    row = _first_row(settings)
+def role_questions(settings: Settings, row: Instruction) -> Iterator[RoleQuestion]:
+    """Yield the question about `row` of each role that params set."""
     for parameter, endpoint in endpoints(settings):
         if isinstance(endpoint, Referee):
             role: Role = "second" if parameter == "calibrate.second" else "referee"
@@ -65,16 +64,16 @@ def role_questions(settings: Settings) -> Iterator[RoleQuestion]:
         yield RoleQuestion(parameter, role, endpoint, request, reason)
 
 
-def _first_row(settings: Settings) -> Instruction:
-    """Return the first row of the pool, or of the seeds that it grows from."""
+def rows_to_ask(settings: Settings, count: int) -> list[Instruction]:
+    """Return the first rows of the pool, or of the seeds that it grows from. Raises DataError."""
     source = settings.seed.source
     if isinstance(source, list):
         grown = [name for entry in settings.bootstrap.values() for name in entry.seeds]
         source = (grown or source)[:1]
-    changes = {"source": source, "size": 1, "answers": "ask", "on_bad_row": "drop"}
+    changes = {"source": source, "size": count, "answers": "ask", "on_bad_row": "drop"}
     first = settings.seed.model_copy(update=changes)
     task = TaskTemplate.declared(settings.task)
-    return seed_pool.base_pool(first, settings.random_seed, task)[0][0]
+    return seed_pool.base_pool(first, settings.random_seed, task)[0][:count]
 
 
 def _prompts(role: templates.PromptRole, good: str | None = None) -> Prompts:

@@ -222,7 +222,8 @@ class DiskNeed:
 def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     """Return the bytes of full students and of one training's states; adapters count as 0."""
     weights = student_bytes(settings.student, ask_hub=ask_hub)
-    methods = [settings.tune_at(name).method for name in ("0", *settings.iterations)]
+    names = ("0", *settings.iterations, *settings.baselines)
+    methods = [settings.tune_at(name).method for name in names]
     full = methods.count("full")
     states = 0
     if full and settings.hardware.save_every is not None:
@@ -230,7 +231,7 @@ def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     ends = {*settings.iterations, "0"} - {entry.previous for entry in settings.iterations.values()}
     staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[
         settings.hardware.keep_students
-    ]
+    ] + len(settings.baselines)
     staying = min(staying, full)
     return DiskNeed(students=2 * full * weights, staying=2 * staying * weights, states=states)
 

@@ -19,6 +19,7 @@ from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Refusal
+from lion.student.student_formatter import formatter_of
 from lion.student.weights import WeightHeaders
 
 _BATCH = 1000  # conversations
@@ -78,7 +79,7 @@ def _rehearsed(settings: Settings) -> Rehearsal:
     source = checkpoint.base_source(settings.student)
     config = checkpoint.load_config(source, settings.student)
     tokenizer: Any = checkpoint.tokenizer_of(source, settings.student)
-    formatter = ChatFormatter(tokenizer, settings.student.prompt_format)
+    formatter = formatter_of(source, tokenizer, settings.student)
     rows = [row for batch in _batches(settings) for row in _rendered(formatter, batch)]
     return Rehearsal(settings, source, config, tokenizer, formatter, rows)
 

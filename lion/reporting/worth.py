@@ -1,0 +1,216 @@
+"""What the loop was worth on this task: students compared row by row on the exam, and an advice.
+
+The advice is for a person: no stage reads it, and no decision of the pipeline rests on the exam.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lion import statistics
+from lion.config import project
+from lion.config.settings import Settings
+from lion.discrimination import scorers
+from lion.iterations import IterationMetrics, Read, usage_by_role
+from lion.metrics import files
+from lion.metrics.files import RunRecord
+from lion.metrics.pools import GrowMetrics
+from lion.records import jsonl
+from lion.records.rows import Answer, Instruction
+from lion.reporting.numbers import share
+from lion.reporting.table import dollars
+from lion.statistics import Estimate
+
+Marks = Mapping[str, bool | None]
+_MARGIN = 0.05  # share of the rows that a student may be behind its teacher and still be shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The files of the params at hand: `read` returns metrics, `has` says whether rows exist."""
+
+    settings: Settings
+    read: Read = files.read_if
+    has: Callable[[Path], bool] = Path.exists
+
+    def marks(self, name: str) -> Marks:
+        """Return the marks of a student on the exam by row; empty where nothing can be marked."""
+        path, scorer = project.data(name, "exam_responses.jsonl"), self.settings.exam.scorer
+        if scorer.kind == "referee" or not self.has(path) or not self.has(project.EXAM):
+            return {}
+        texts = {row.id: row.text for row in jsonl.read(path, Answer)}
+        exam = jsonl.read(project.EXAM, Instruction)
+        return {
+            row.id: scorers.score(texts[row.id], row.expected, scorer, row.id).correct
+            for row in exam
+            if row.id in texts and row.origin != "certify"
+        }
+
+    def spent(self, name: str) -> str:
+        """Return what the calls of a baseline cost on this machine."""
+        stages = ("grow", "tune", "evaluate")
+        paths = (project.run_record(f"{stage}@{name}") for stage in stages)
+        records = [self.read(path, RunRecord) for path in paths]
+        parts = [part for record in records if record for part in record.asked.values()]
+        unpriced = sum(part.unpriced for part in parts)
+        return dollars(sum(part.nanodollars for part in parts), unpriced)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A student less another one, on the exam rows that both have a mark for."""
+
+    student: str
+    other: str
+    difference: Estimate
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the interval is above 0."""
+        return self.difference.low is not None and self.difference.low > 0
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the interval is below 0."""
+        return self.difference.high is not None and self.difference.high < 0
+
+    @property
+    def points(self) -> str:
+        """The difference in points of per cent, with its interval."""
+        low, high = self.difference.low, self.difference.high
+        between = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+        return f"{100 * self.difference.value:+.1f} points{between}"
+
+
+def compared(workspace: Workspace, student: str, other: str) -> Comparison | None:
+    """Return a student less another, paired by row (Newcombe's interval); None without marks."""
+    first, second = workspace.marks(student), workspace.marks(other)
+    pairs = [(mark, second[identity]) for identity, mark in first.items() if identity in second]
+    difference = statistics.difference(pairs, workspace.settings.evaluate.confidence)
+    return None if difference is None else Comparison(student, other, difference)
+
+
+def worth_sentences(lines: Sequence[IterationMetrics], workspace: Workspace) -> list[str]:
+    """Return what the last iteration and the baselines tell, and last the advice.
+
+    Empty where no iteration's student has been marked.
+    """
+    examined = [line for line in lines if line.previous and line.accuracy_share is not None]
+    if not examined:
+        return []
+    last = examined[-1]
+    gain = compared(workspace, last.iteration, str(last.previous))
+    if gain is None:
+        return []
+    finals = list(_finals(last.iteration, workspace))
+    return [
+        _gains(gain, compared(workspace, last.iteration, project.BASE)),
+        *(_against(comparison, workspace) for comparison in finals),
+        *_not_run(last.iteration, finals, lines, workspace),
+        advice(last, gain, finals, workspace.settings),
+    ]
+
+
+def _gains(gain: Comparison, over_base: Comparison | None) -> str:
+    text = f"Student {gain.student} less student {gain.other}: {gain.points}"
+    if over_base is not None and gain.other != project.BASE:
+        text += f"; less the base: {over_base.points}"
+    return f"{text}, on {gain.difference.count:,} exam rows."
+
+
+def _finals(last: str, workspace: Workspace) -> Iterator[Comparison]:
+    """Yield the last student less each baseline that is made like it."""
+    for name, baseline in workspace.settings.baselines.items():
+        comparison = compared(workspace, last, name) if baseline.like == last else None
+        if comparison is not None:
+            yield comparison
+
+
+def _against(comparison: Comparison, workspace: Workspace) -> str:
+    name, basis = comparison.other, _basis(comparison.other, workspace)
+    return f"Student {comparison.student} less {name}: {comparison.points}; {name} has {basis}."
+
+
+def _basis(name: str, workspace: Workspace) -> str:
+    settings = workspace.settings
+    if settings.baselines[name].rows == "given":
+        return "the given rows alone, the same steps, no call for its rows"
+    parts = [
+        workspace.read(project.metrics(step, GrowMetrics.FILE), GrowMetrics)
+        for step in settings.lineage(name)
+    ]
+    grown = [part for part in parts if part is not None]
+    total = sum(part.like_weighted_tokens for part in grown)
+    spend = share(sum(part.weighted_tokens for part in grown) / total) if total else "none"
+    rows = sum(part.rows for part in grown)
+    cost = ", ".join(workspace.spent(step) for step in settings.lineage(name))
+    return (
+        f"{rows:,} new rows of {settings.baselines[name].rows} parents, the same steps, {spend} of "
+        f"the loop's spend (here: {cost})"
+    )
+
+
+def _not_run(
+    last: str,
+    finals: Sequence[Comparison],
+    lines: Sequence[IterationMetrics],
+    workspace: Workspace,
+) -> Iterator[str]:
+    """Yield which baselines are missing, and what they would cost."""
+    settings = workspace.settings
+    declared = [name for name, entry in settings.baselines.items() if entry.like == last]
+    missing = [name for name in declared if name not in [row.other for row in finals]]
+    if missing:
+        yield f"Not run yet: {', '.join(missing)}; `lion plan` has the calls, `lion run` runs them."
+    elif not declared:
+        yield (
+            f"No baseline was run. Given rows alone cost no call; one-way imitation about as much "
+            f"as the loop: {_loop_spend(last, lines, workspace)}. `baselines` in params.yaml "
+            "declares both (docs/narrow-task.md), `lion plan` prices them."
+        )
+
+
+def _loop_spend(last: str, lines: Sequence[IterationMetrics], workspace: Workspace) -> str:
+    """Return tokens and money of the loop's iterations, without base and exams."""
+    names = workspace.settings.lineage(last)
+    parts = [
+        usage
+        for name in names
+        for role, usages in usage_by_role(name, workspace.read).items()
+        for usage in usages
+    ]
+    tokens = sum(usage.tokens for usage in parts)
+    here = [line for line in lines if line.iteration in names and line.calls is not None]
+    unpriced = sum(line.unpriced or 0 for line in here)
+    money = dollars(sum(line.nanodollars or 0 for line in here), unpriced) if here else "unknown"
+    return f"{tokens:,} tokens, {money}"
+
+
+def advice(
+    last: IterationMetrics, gain: Comparison, finals: Sequence[Comparison], settings: Settings
+) -> str:
+    """Return one sentence: ship, stop or go on, and why."""
+    name, interval = last.iteration, last.accuracy_share_difference_interval
+    if interval is not None and interval[0] > -_MARGIN:
+        return (
+            f"Ship student {name}: it is at most {100 * -min(0.0, interval[0]):.1f} points behind "
+            "its teacher."
+        )
+    for comparison in finals:
+        rows = settings.baselines[comparison.other].rows
+        if not comparison.is_gain and rows == "given":
+            return (
+                f"Stop: the given rows alone do as well as the loop, as far as "
+                f"{comparison.difference.count:,} rows tell; its calls brought nothing."
+            )
+        if comparison.is_loss:
+            return (
+                f"Stop the feedback: {comparison.other} is better at equal spend; set "
+                f"generate.feedback: {rows}."
+            )
+    if gain.is_gain:
+        return f"Go on: iteration {name} brought {gain.points}; the next costs about as much."
+    return (
+        f"Stop: iteration {name} brought {gain.points}, which {gain.difference.count:,} rows do "
+        "not tell from nothing; ship its student, or ask a larger exam."
+    )
