@@ -2,6 +2,8 @@
 
     python bench/bootstrap.py [--size 2000] [--limit 0.7]
 
+Needs the extra `test`.
+
 The stage `bootstrap` runs as it does under DVC, in a folder of its own: prompts, ledger, filters.
 Its generator composes tasks from lists of phrases and errs as models do (tests/composer.py). Every
 pair of the finished pool is then measured anew: the F-measure of rouge-score over the words that

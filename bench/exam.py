@@ -3,6 +3,8 @@
     python bench/exam.py --items 20 [--folder ../shared/data/bbh] [--python LM_EVALS_PYTHON]
         [--scoring first_letter|likelihood] [--threads 2]
 
+Needs no extra; the other side needs the extra `lm-eval` in its Python.
+
 A Llama of 25 million random weights sits the first --items of every task in the folder (0: all).
 Both sides run as processes of their own; loading is part of the time. The last line is one JSON
 object; the ratio is lm-eval's seconds over ours.

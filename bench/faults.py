@@ -4,6 +4,8 @@
     python bench/faults.py --families kills --cycles 2
     python bench/faults.py --report                 # docs/evidence/reliability.md from what is done
 
+Needs the extra `test`.
+
 A tiny project with every stage (the optional ones too) is run once, undisturbed, before a teacher
 that counts each request. Then, fault by fault: one stage is made as if it had never run, its
 outputs, cache and replies gone; `dvc repro` is disturbed; one `dvc repro` follows, or what its

@@ -2,6 +2,8 @@
 
     pip install atheris && python bench/fuzz.py [TARGET ...] [--minutes 10]
 
+Needs the extra `test`, and atheris.
+
 Each target of tests/foreign.py runs in a process of its own, for so many minutes. What breaks its
 law is kept under tests/corpora/TARGET/ and run again by tests/test_fuzz.py. Beside it the same
 parsers under random bytes that nothing guides, in inputs tried. The last line is one JSON object.

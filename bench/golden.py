@@ -3,6 +3,8 @@
     python bench/golden.py record FOLDER     # with the old code: ledgers, hashes and metrics
     python bench/golden.py check FOLDER      # with the new code: the same, without a single call
 
+Needs the extra `test`.
+
 Two runs: the profile `ci` as it is, and the profile `default` up to its first iteration. A check
 gets the recorded ledger and a budget of no call at all, so that a ledger key that moved stops the
 run. Rows, answers and students must have the same bytes. Metrics must have the same values, but for

@@ -2,6 +2,8 @@
 
     python bench/gpu.py [--size 1b|tiny] [--rows 2048] [--instructions 512] [--out FILE]
 
+Needs no extra; vllm takes part where it is installed.
+
 A random Llama (1b: 1.1 G parameters; tiny: for a look whether the script starts), made-up text, in
 bfloat16 where the machine computes in it.
 

@@ -3,6 +3,8 @@
     python bench/judging.py                              # profile ci, two iterations, three seeds
     python bench/judging.py --profile default --iterations 3 --seeds 41,42
 
+Needs the extra `test`.
+
 The first takes 5 to 7 minutes a seed and shows the verdicts; its students are too small to gain
 from the loop, so the second, of about ten minutes a seed, is the one that compares students.
 

@@ -4,6 +4,8 @@
     python bench/load.py client --requests 100000 --wire
     python bench/load.py soak                      # 20 iterations of a tiny loop, about 20 minutes
 
+Needs the extra `test`.
+
 `client` has ledger, limits and accounts on; by default a coroutine stands for the server and the
 wire (about 4 in 5 of a call's CPU), with --wire a server on loopback answers. Memory is read as
 replies arrive, and every request must have a reply in the ledger. `soak` runs the profile `ci`,

@@ -2,6 +2,8 @@
 
     python bench/novelty.py [FILE ...] [--pools 52000,200000] [--candidates 200] [--pairs 20000]
 
+Needs the extra `test`.
+
 FILEs are instructions in any format that Lion reads; without one those of ../shared/data. They are
 tiled with edits to each size of pool. The authors' way scores a candidate against every text of the
 pool with the package rouge-score; it is measured on one candidate and the first size alone, in one

@@ -2,6 +2,8 @@
 
     python bench/page.py [--rows 60000]
 
+Needs the extra `test`, and a Chromium.
+
 A made-up pool with the lengths and the entropy of English: words of a Zipf vocabulary of 30,000,
 instructions of 120 characters in the median, answers of 300, cut at 400 as the page does. A browser
 opens the file, types, filters and sorts, from the key to the painted table. All of it in ROUNDS

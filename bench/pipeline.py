@@ -3,6 +3,8 @@
     python bench/pipeline.py --profile default --seeds 11,12,13
     python bench/pipeline.py --profile ci --claims noop,identical
 
+Needs the extra `test`.
+
 Each claim prints a table with both sides, and as its last line one JSON object:
 {"name", "ours", "others", "ratio", "unit"}. A claim that is missed prints MISSED; the exit status
 is 0 all the same, for a measurement is no test. Claims:

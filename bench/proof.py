@@ -4,6 +4,8 @@
     python bench/proof.py --arms main --skews 1.3      # some of it
     python bench/proof.py --report                     # docs/evidence/results.md from what is done
 
+Needs the extra `proof`.
+
 Every arm starts from the same base student of its seed and skew, and sits the same frozen exam
 (bench/frozen.json; a changed laboratory is refused). A finished arm is one JSON file in --folder;
 what is there is not run again, so a killed proof goes on, and two processes may share the seeds.

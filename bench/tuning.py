@@ -5,6 +5,8 @@ machine that does other work as well.
 
     python bench/tuning.py [--trl PYTHON] [--rows 384] [--threads 2] [--ways ours,authors,...]
 
+Needs no extra; the ways of TRL need trl in PYTHON.
+
 One random Llama of 27 M parameters, batch 16, float32, AdamW, one epoch over the same rows. A real
 token is one that is no padding. PYTHON is the interpreter of an environment with TRL; without it
 TRL's ways are left out. The rows are drawn from real instructions (--data), or made up where that

@@ -2,6 +2,8 @@
 
     python bench/verify_remote.py [--each 10] [--seed 0]
 
+Needs the extra `test`.
+
 Runs the smallest loop, pushes it to a folder, truncates, flips and deletes --each objects of it.
 Then asks `lion verify-remote`, `dvc status --cloud`, `dvc pull` into a fresh clone, and `lion
 verify-remote --repair`. About two minutes. The last line is one JSON object.
