@@ -1,7 +1,7 @@
 """Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
     python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
-    python bench/narrow.py --report          # the table of docs/narrow-task.md from the result
+    python bench/narrow.py --report          # the table of docs/tutorials/narrow-task.md from the result
 
 Each seed is a project of its own under --folder, with its own pools, exam and students; a killed
 run goes on from there, and a finished seed is not run again. The baselines are given rows and
@@ -40,7 +40,7 @@ def main() -> None:
         documents = [measured(options.folder, seed) for seed in options.seeds]
         RESULT.write_text(json.dumps(collected(documents), indent=1) + "\n", encoding="utf-8")
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    report.write(result, ROOT / "docs" / "narrow-task.md")
+    report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
     print(report.as_text(result))
     print(json.dumps(report.claim(result)))
 
