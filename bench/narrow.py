@@ -1,7 +1,9 @@
 """Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
-    python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
-    python bench/narrow.py --report          # the table of docs/narrow-task.md from the result
+    python bench/narrow.py --seeds 0 1 2  # runs what is missing, then the result and the table
+    python bench/narrow.py --report       # the table of docs/tutorials/narrow-task.md, from it
+
+Needs the extra `test`.
 
 Each seed is a project of its own under --folder, with its own pools, exam and students; a killed
 run goes on from there, and a finished seed is not run again. The baselines are given rows and
