@@ -1,7 +1,7 @@
 """Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
-    python bench/narrow.py --seeds 0 1 2  # runs what is missing, then the result and the table
-    python bench/narrow.py --report       # the table of docs/tutorials/narrow-task.md, from it
+    python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
+    python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
 
 Needs the extra `test`.
 

@@ -15,7 +15,7 @@ from lion.config import project
 from lion.pipeline import dvc_project, revisions, stage
 from lion.records import jsonl
 from lion.reporting import certificates, table
-from lion.reporting.worth import Workspace, worth_sentences
+from lion.reporting.worth import MarkedRun, worth_sentences
 
 _COLUMNS = (
     "iteration",
@@ -51,7 +51,7 @@ def main(work: stage.Work) -> str:
     _write(Path("report/loss.csv"), polars.concat(curves, how="diagonal"))
     if project.TABLE_FOLLOWS not in os.environ:
         sentences = certificates.closing_sentences(lines, work.settings)
-        worth = worth_sentences(lines, Workspace(work.settings))
+        worth = worth_sentences(lines, MarkedRun(work.settings))
         console.stdout.print(table.closing(lines, sentences, worth))
     return f"{len(lines)} iterations side by side; `lion table` prints them again"
 

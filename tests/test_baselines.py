@@ -29,7 +29,7 @@ from lion.pipeline import plan
 from lion.pipeline.rehearsal import rehearse
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting.worth import Comparison, Workspace, advice, worth_sentences
+from lion.reporting.worth import MarkedRun, PairedDifference, advice, worth_sentences
 from lion.statistics import Estimate
 
 LINES: Mapping[str, Any] = {
@@ -139,7 +139,7 @@ def lines_of(settings: Settings) -> list[IterationMetrics]:
 
 
 def test_the_closing_sentences_compare_with_each_baseline(inside: Settings) -> None:
-    sentences = worth_sentences(lines_of(inside), Workspace(inside))
+    sentences = worth_sentences(lines_of(inside), MarkedRun(inside))
     assert sentences[0].startswith("Student 1 less student 0: ")
     assert sentences[0].endswith("on 36 exam rows.")
     assert [text.split(":")[0] for text in sentences[1:3]] == [
@@ -152,7 +152,7 @@ def test_the_closing_sentences_compare_with_each_baseline(inside: Settings) -> N
 
 def test_without_a_baseline_its_price_is_said(inside: Settings) -> None:
     alone = inside.model_copy(update={"baselines": {}})
-    sentences = worth_sentences(lines_of(alone), Workspace(alone))
+    sentences = worth_sentences(lines_of(alone), MarkedRun(alone))
     tokens = sum(
         usage.tokens for parts in iterations.usage_by_role("1").values() for usage in parts
     )
@@ -161,13 +161,13 @@ def test_without_a_baseline_its_price_is_said(inside: Settings) -> None:
 
 
 def test_a_baseline_that_did_not_run_is_named(inside: Settings) -> None:
-    missing = Workspace(inside, has=lambda path: "one-way-1" not in path.parts and path.exists())
+    missing = MarkedRun(inside, has=lambda path: "one-way-1" not in path.parts and path.exists())
     sentences = worth_sentences(lines_of(inside), missing)
     assert "Not run yet: one-way-1; `lion plan` has the calls, `lion run` runs them." in sentences
 
 
-def _comparison(other: str, value: float, half: float = 0.02) -> Comparison:
-    return Comparison("1", other, Estimate(value, value - half, value + half, 100))
+def _comparison(other: str, value: float, half: float = 0.02) -> PairedDifference:
+    return PairedDifference("1", other, Estimate(value, value - half, value + half, 100))
 
 
 @pytest.mark.parametrize(

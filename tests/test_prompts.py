@@ -128,7 +128,7 @@ def test_other_texts_have_another_fence(one: list[str], other: list[str]) -> Non
 
 @pytest.fixture
 def papers_prompts(tmp_path: Path) -> Path:
-    """Return the project's prompts with the paper's on top of them, as docs/concepts/method.md says."""
+    """Return the project's prompts with the paper's laid over them (docs/concepts/method.md)."""
     shutil.copytree(SHIPPED, tmp_path / "prompts")
     shutil.copytree(SHIPPED / "paper", tmp_path / "prompts", dirs_exist_ok=True)
     return tmp_path / "prompts"

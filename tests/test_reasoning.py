@@ -3,6 +3,7 @@
 import json
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from fixtures import ROOT
@@ -10,7 +11,8 @@ from fixtures import ROOT
 from lion.errors import DataError
 from lion.evaluation import multiple_choice
 from lion.readers import official_exams
-from lion.readers.official_exams import Item
+from lion.readers.official_exams import OFFICIAL, Item
+from lion.reporting import paper_figures
 from lion.statistics import Bootstrap
 
 SHARED = ROOT / "../shared/data"
@@ -195,3 +197,13 @@ def test_every_answer_is_right_for_exactly_one_letter() -> None:
         for one in multiple_choice.choose([each], [letter], "first_letter")
     ]
     assert sum(rights) == len(found)
+
+
+@pytest.mark.parametrize("exam", sorted(OFFICIAL))
+def test_the_papers_values_by_task_have_its_averages(exam: str) -> None:
+    """Read from pictures: a digit that was misread would move the mean of one model."""
+    tasks = paper_figures.TASKS[exam]
+    assert tasks.keys() == OFFICIAL[exam].keys()
+    for place, model in enumerate(paper_figures.MODELS):
+        mean = fmean(values[place] for values in tasks.values())
+        assert mean == pytest.approx(multiple_choice.PAPER[exam][model], abs=0.051)

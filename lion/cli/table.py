@@ -6,7 +6,7 @@ from lion import console, iterations
 from lion.config import project
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting import certificates, table
-from lion.reporting.worth import Workspace, worth_sentences
+from lion.reporting.worth import MarkedRun, worth_sentences
 
 
 @click.command("table")
@@ -27,7 +27,7 @@ def print_table(as_json: bool) -> None:
         click.echo(iterations.as_json(lines))
     else:
         sentences = certificates.closing_sentences(lines, settings, stale.read_current)
-        workspace = Workspace(settings, stale.read_current, stale.has_current)
+        workspace = MarkedRun(settings, stale.read_current, stale.has_current)
         console.stdout.print(table.closing(lines, sentences, worth_sentences(lines, workspace)))
     if (sentence := stale.sentence()) is not None:
         console.say(sentence)

@@ -17,6 +17,7 @@ from lion.metrics.exams import (
 )
 from lion.metrics.units import PercentEstimate
 from lion.prompting import judge_parser
+from lion.reporting import paper_figures
 from lion.statistics import Bootstrap
 
 DASH = "-"
@@ -109,13 +110,14 @@ def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
 
 
 def reasoning_table(exam: str, accuracy: ExamAccuracy) -> RenderableType:
-    """Return an exam's tasks beside chance, and the averages that the paper reports."""
+    """Return an exam's tasks beside chance and the paper's, and the averages of the paper."""
     title = f"{exam}: {accuracy.items:,} of {accuracy.official_items:,} official items"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("task", "items", "accuracy %", "chance %", "unread %", ""):
+    for name in ("task", "items", "accuracy %", "chance %", "unread %", "", *paper_figures.SHOWN):
         table.add_column(name, justify="left" if name in ("task", "") else "right")
     for name, task in accuracy.tasks.items():
-        table.add_row(name, str(task.items), *_marks(task, task.accuracy_percent))
+        marks = _marks(task, task.accuracy_percent)
+        table.add_row(name, str(task.items), *marks, *paper_figures.beside(exam, name))
     table.add_section()
     table.add_row(
         "macro average", f"{accuracy.items:,}", *_marks(accuracy, accuracy.average_percent)

@@ -26,7 +26,7 @@ _MARGIN = 0.05  # share of the rows that a student may be behind its teacher and
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
+class MarkedRun:
     """The files of the params at hand: `read` returns metrics, `has` says whether rows exist."""
 
     settings: Settings
@@ -57,7 +57,7 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedDifference:
     """A student less another one, on the exam rows that both have a mark for."""
 
     student: str
@@ -82,15 +82,15 @@ class Comparison:
         return f"{100 * self.difference.value:+.1f} points{between}"
 
 
-def compared(workspace: Workspace, student: str, other: str) -> Comparison | None:
+def paired_difference(run: MarkedRun, student: str, other: str) -> PairedDifference | None:
     """Return a student less another, paired by row (Newcombe's interval); None without marks."""
-    first, second = workspace.marks(student), workspace.marks(other)
+    first, second = run.marks(student), run.marks(other)
     pairs = [(mark, second[identity]) for identity, mark in first.items() if identity in second]
-    difference = statistics.difference(pairs, workspace.settings.evaluate.confidence)
-    return None if difference is None else Comparison(student, other, difference)
+    difference = statistics.difference(pairs, run.settings.evaluate.confidence)
+    return None if difference is None else PairedDifference(student, other, difference)
 
 
-def worth_sentences(lines: Sequence[IterationMetrics], workspace: Workspace) -> list[str]:
+def worth_sentences(lines: Sequence[IterationMetrics], run: MarkedRun) -> list[str]:
     """Return what the last iteration and the baselines tell, and last the advice.
 
     Empty where no iteration's student has been marked.
@@ -99,51 +99,51 @@ def worth_sentences(lines: Sequence[IterationMetrics], workspace: Workspace) -> 
     if not examined:
         return []
     last = examined[-1]
-    gain = compared(workspace, last.iteration, str(last.previous))
+    gain = paired_difference(run, last.iteration, str(last.previous))
     if gain is None:
         return []
-    finals = list(_finals(last.iteration, workspace))
+    finals = list(_finals(last.iteration, run))
     return [
-        _gains(gain, compared(workspace, last.iteration, project.BASE)),
-        *(_against(comparison, workspace) for comparison in finals),
-        *_not_run(last.iteration, finals, lines, workspace),
-        advice(last, gain, finals, workspace.settings),
+        _gains(gain, paired_difference(run, last.iteration, project.BASE)),
+        *(_against(comparison, run) for comparison in finals),
+        *_not_run(last.iteration, finals, lines, run),
+        advice(last, gain, finals, run.settings),
     ]
 
 
-def _gains(gain: Comparison, over_base: Comparison | None) -> str:
+def _gains(gain: PairedDifference, over_base: PairedDifference | None) -> str:
     text = f"Student {gain.student} less student {gain.other}: {gain.points}"
     if over_base is not None and gain.other != project.BASE:
         text += f"; less the base: {over_base.points}"
     return f"{text}, on {gain.difference.count:,} exam rows."
 
 
-def _finals(last: str, workspace: Workspace) -> Iterator[Comparison]:
+def _finals(last: str, run: MarkedRun) -> Iterator[PairedDifference]:
     """Yield the last student less each baseline that is made like it."""
-    for name, baseline in workspace.settings.baselines.items():
-        comparison = compared(workspace, last, name) if baseline.like == last else None
+    for name, baseline in run.settings.baselines.items():
+        comparison = paired_difference(run, last, name) if baseline.like == last else None
         if comparison is not None:
             yield comparison
 
 
-def _against(comparison: Comparison, workspace: Workspace) -> str:
-    name, basis = comparison.other, _basis(comparison.other, workspace)
+def _against(comparison: PairedDifference, run: MarkedRun) -> str:
+    name, basis = comparison.other, _basis(comparison.other, run)
     return f"Student {comparison.student} less {name}: {comparison.points}; {name} has {basis}."
 
 
-def _basis(name: str, workspace: Workspace) -> str:
-    settings = workspace.settings
+def _basis(name: str, run: MarkedRun) -> str:
+    settings = run.settings
     if settings.baselines[name].rows == "given":
         return "the given rows alone, the same steps, no call for its rows"
     parts = [
-        workspace.read(project.metrics(step, GrowMetrics.FILE), GrowMetrics)
+        run.read(project.metrics(step, GrowMetrics.FILE), GrowMetrics)
         for step in settings.lineage(name)
     ]
     grown = [part for part in parts if part is not None]
     total = sum(part.like_weighted_tokens for part in grown)
     spend = share(sum(part.weighted_tokens for part in grown) / total) if total else "none"
     rows = sum(part.rows for part in grown)
-    cost = ", ".join(workspace.spent(step) for step in settings.lineage(name))
+    cost = ", ".join(run.spent(step) for step in settings.lineage(name))
     return (
         f"{rows:,} new rows of {settings.baselines[name].rows} parents, the same steps, {spend} of "
         f"the loop's spend (here: {cost})"
@@ -152,12 +152,12 @@ def _basis(name: str, workspace: Workspace) -> str:
 
 def _not_run(
     last: str,
-    finals: Sequence[Comparison],
+    finals: Sequence[PairedDifference],
     lines: Sequence[IterationMetrics],
-    workspace: Workspace,
+    run: MarkedRun,
 ) -> Iterator[str]:
     """Yield which baselines are missing, and what they would cost."""
-    settings = workspace.settings
+    settings = run.settings
     declared = [name for name, entry in settings.baselines.items() if entry.like == last]
     missing = [name for name in declared if name not in [row.other for row in finals]]
     if missing:
@@ -165,18 +165,18 @@ def _not_run(
     elif not declared:
         yield (
             f"No baseline was run. Given rows alone cost no call; one-way imitation about as much "
-            f"as the loop: {_loop_spend(last, lines, workspace)}. `baselines` in params.yaml "
+            f"as the loop: {_loop_spend(last, lines, run)}. `baselines` in params.yaml "
             "declares both (docs/tutorials/narrow-task.md), `lion plan` prices them."
         )
 
 
-def _loop_spend(last: str, lines: Sequence[IterationMetrics], workspace: Workspace) -> str:
+def _loop_spend(last: str, lines: Sequence[IterationMetrics], run: MarkedRun) -> str:
     """Return tokens and money of the loop's iterations, without base and exams."""
-    names = workspace.settings.lineage(last)
+    names = run.settings.lineage(last)
     parts = [
         usage
         for name in names
-        for role, usages in usage_by_role(name, workspace.read).items()
+        for role, usages in usage_by_role(name, run.read).items()
         for usage in usages
     ]
     tokens = sum(usage.tokens for usage in parts)
@@ -187,7 +187,10 @@ def _loop_spend(last: str, lines: Sequence[IterationMetrics], workspace: Workspa
 
 
 def advice(
-    last: IterationMetrics, gain: Comparison, finals: Sequence[Comparison], settings: Settings
+    last: IterationMetrics,
+    gain: PairedDifference,
+    finals: Sequence[PairedDifference],
+    settings: Settings,
 ) -> str:
     """Return one sentence: ship, stop or go on, and why."""
     name, interval = last.iteration, last.accuracy_share_difference_interval
