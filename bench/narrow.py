@@ -3,6 +3,8 @@
     python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
     python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
 
+Needs the extra `test`.
+
 Each seed is a project of its own under --folder, with its own pools, exam and students; a killed
 run goes on from there, and a finished seed is not run again. The baselines are given rows and
 uniform parents, each at the loop's optimiser steps, the second at its spend. The result is

@@ -8,7 +8,7 @@ from pipeline import ROOT
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BEHIND = re.compile(r"\s{2,}#.*$")  # a remark
 
-# not the changelog: it names commands and words of earlier versions
+# not the changelog: it names parameters of earlier versions
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
