@@ -161,6 +161,28 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
     )
 
 
+def paired_shares(values: Sequence[Row], order: Sequence[str]) -> Spec:
+    """Return two shares a domain, in `order`. Values: domain, of (`pool`, `hard rows`), share."""
+    share = {"field": "share", "type": "quantitative", "axis": {"title": "share", "format": ".0%"}}
+    colour = {
+        "field": "of",
+        "type": "nominal",
+        "scale": {"domain": ["pool", "hard rows"], "range": [_TEACHER, _STUDENT]},
+    }
+    named = {"field": "domain", "type": "nominal", "sort": list(order), "axis": {"title": None}}
+    return _spec(
+        values,
+        height=max(60, _BAR * len(order)),
+        mark={"type": "bar", "tooltip": True},
+        encoding={
+            "y": named,
+            "yOffset": {"field": "of", "sort": ["pool", "hard rows"]},
+            "x": share,
+            "color": colour,
+        },
+    )
+
+
 def amounts(values: Sequence[Row], title: str) -> Spec:
     """Return stacked amounts, one bar per row. Values: row, part, amount, rank."""
     bars = len({row["row"] for row in values})
