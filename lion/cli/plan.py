@@ -1,5 +1,7 @@
 """`lion plan`: calls, tokens and cost of the remaining stages."""
 
+from collections.abc import Collection
+
 import click
 
 from lion import console
@@ -8,6 +10,7 @@ from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.pipeline import plan
 from lion.pipeline.checks import student
+from lion.pipeline.checks.student_notices import student_notices
 from lion.pipeline.rehearsal import rehearse
 from lion.reporting import costs
 
@@ -32,4 +35,10 @@ def plan_command(as_json: bool) -> None:
             click.echo(costs.plan_as_json(needs))
         else:
             console.stdout.print(costs.plan_table(needs, spent, reserved, settings.budget))
+            for words in student_notices(settings, ask_hub=False) if _tunes(remaining) else ():
+                console.stdout.print(words)
             console.stdout.print(costs.disk_sentence(student.disk_needed(settings, ask_hub=False)))
+
+
+def _tunes(remaining: Collection[str]) -> bool:
+    return any(stage.startswith("tune@") for stage in remaining)

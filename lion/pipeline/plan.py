@@ -7,7 +7,6 @@ measured on earlier stages of the role, or estimated from params.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any, Literal
 
 from lion.config import project
@@ -21,12 +20,15 @@ from lion.metrics.pools import BootstrapMetrics, GenerateMetrics, TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline import dvc_project, endpoint_pace
 from lion.pipeline.endpoint_pace import PaceBasis
+from lion.pipeline.row_counts import (
+    count_base_rows,
+    count_exam_rows,
+    count_file_rows,
+    count_rows_apart,
+)
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage
-from lion.readers import files as sources
-from lion.records import jsonl
-from lion.records.rows import Instruction
 from lion.stage_table import STAGES
 
 _BYTES_A_TOKEN = 4
@@ -104,8 +106,8 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
 
     `certain` holds exact calls by stage and role; the other stages are estimated.
     """
-    exam = _exam_rows(settings)
-    sizes = _Sizes(_base_rows(settings), exam, min(exam, _rows_apart(settings, exam)))
+    exam = count_exam_rows(settings)
+    sizes = _Sizes(count_base_rows(settings), exam, min(exam, count_rows_apart(settings, exam)))
     loop = list(_expected_calls(settings, sizes))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
@@ -153,7 +155,7 @@ def _gates(
 def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
     """Yield (stage, role, calls) for every stage that asks."""
     for name, entry in settings.bootstrap.items():
-        sown = sum(_rows(seeds) for seeds in entry.seeds)
+        sown = sum(count_file_rows(seeds) for seeds in entry.seeds)
         new = max(0, entry.size - sown)
         candidates = new / _acceptance([name], BootstrapMetrics)
         yield f"bootstrap@{name}", "generator", ceil(candidates / entry.per_call)
@@ -403,45 +405,6 @@ def _duration(settings: Settings, calls: int, usage: Usage, each: float) -> floa
     if api.tokens_per_minute:
         paces.append(60 * (usage.prompt + usage.completion) / api.tokens_per_minute)
     return max(paces)
-
-
-def _base_rows(settings: Settings) -> int:
-    pool = project.data(project.BASE, "train_pool.jsonl")
-    if StaleOutputs.of_workspace().has_current(pool):
-        return len(jsonl.read(pool, Instruction))
-    if settings.seed.simulated:
-        return settings.seed.size
-    rows = sum(
-        settings.bootstrap[project.BASE].size
-        if settings.bootstrap and Path(name) == project.BOOTSTRAPPED
-        else _rows(name)
-        for name in settings.seed.source
-    )
-    return max(0, rows - (settings.seed.holdout if settings.exam.file is None else 0))
-
-
-def _exam_rows(settings: Settings) -> int:
-    if StaleOutputs.of_workspace().has_current(project.EXAM):
-        return len(jsonl.read(project.EXAM, Instruction))
-    further = settings.exam.certify
-    apart = _rows(further) if isinstance(further, str) else 0
-    if settings.exam.file is None:
-        return settings.seed.holdout + apart
-    if settings.exam.simulated:
-        return settings.exam.size + apart
-    return _rows(settings.exam.file) + apart
-
-
-def _rows_apart(settings: Settings, exam: int) -> int:
-    """Return the rows that `exam.certify` sets apart, about as many where it is a share."""
-    certify = settings.exam.certify
-    if certify is None:
-        return 0
-    return _rows(certify) if isinstance(certify, str) else round(certify * exam)
-
-
-def _rows(name: str) -> int:
-    return len(sources.read_rows(Path(name)).rows)
 
 
 def _metrics(name: str, kind: type[M]) -> M | None:

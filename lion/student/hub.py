@@ -53,6 +53,14 @@ def cached(name: str, revision: str | None) -> Path | None:
         )
 
 
+def downloaded(name: str, revision: str | None) -> Path | None:
+    """Return the folder of a model that transformers has downloaded, else None; asks no hub."""
+    import huggingface_hub
+
+    config = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(config).parent if isinstance(config, str) else None
+
+
 def listing(name: str, revision: str | None) -> set[str]:
     """Return the names of a model's files. Raises ModelError."""
     return {file.rfilename for file in _info(name, revision).siblings or []}

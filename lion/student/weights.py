@@ -6,6 +6,7 @@ Reads no weights, and imports neither torch nor transformers.
 import json
 import re
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -28,11 +29,13 @@ _LFS = b"version https://git-lfs"
 class WeightHeaders:
     """The weights of a folder by name. Raises ModelError where a file is missing or damaged.
 
-    `embeddings` is the number of rows of the input embeddings, None where no name is known for
-    them; `layers` the number of layers, 0 where names do not say.
+    `shapes` are those of all weights by name; `embeddings` is the number of rows of the input
+    embeddings, None where no name is known for them; `layers` the number of layers, 0 where names
+    do not say.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.embeddings: int | None = None
         self.layers = 0
         for path in weight_files(folder):
@@ -43,15 +46,31 @@ class WeightHeaders:
         try:
             with safe_open(path, framework="numpy") as file:
                 names = list(file.keys())
-                for name in names:
-                    if name.endswith(_EMBEDDINGS):
-                        self.embeddings = file.get_slice(name).get_shape()[0]
+                self.shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
         except (SafetensorError, OSError) as error:
             raise ModelError(
                 f"{path}: damaged, or not downloaded to its end ({error}). Download it again."
             ) from error
+        for name in names:
+            if name.endswith(_EMBEDDINGS):
+                self.embeddings = self.shapes[name][0]
         numbers = [int(match[1]) for match in map(_LAYER.search, names) if match]
         self.layers = max([self.layers, *(number + 1 for number in numbers)])
+
+    @property
+    def parameters(self) -> int:
+        """The number of all weights; tied ones are stored once."""
+        return sum(map(prod, self.shapes.values()))
+
+    @property
+    def layer_matrices(self) -> list[tuple[int, int]]:
+        """The shapes of the layers' matrices, which an adapter stands beside."""
+        named = self.shapes.items()
+        return [(shape[0], shape[1]) for name, shape in named if _is_layer_matrix(name, shape)]
+
+
+def _is_layer_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and _LAYER.search(name) is not None
 
 
 def weight_files(folder: Path) -> Sequence[Path]:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lion.config.settings import EMBEDDED, Settings, Student
+from lion.config.settings import EMBEDDED, Settings, Student, Tune
 from lion.errors import ModelError
 from lion.student import hub
-from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, resolve
+from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, base_source, resolve
 from lion.student.weights import WeightHeaders, refuse_pointer
 
 
@@ -103,17 +103,27 @@ def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
     return _hub_problems(settings.model, settings.revision) if ask_hub else []
 
 
+def checkpoint_folder(settings: Student) -> Path | None:
+    """Return the folder of the base's weights on this disk, the hub's cache among the places."""
+    try:
+        base = base_source(settings).base
+        if Path(base).is_dir():
+            return Path(base)
+        return hub.downloaded(base, settings.revision) if hub.may_be_id(base) else None
+    except ModelError:
+        return None  # `checkpoint_problems` says what is wrong
+
+
 def student_bytes(settings: Student, *, ask_hub: bool) -> int:
     """Return the size of the student's weights in bytes, or 0 where it is unknown."""
-    path = Path(settings.model).expanduser()
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    if settings.model == EMBEDDED or not ask_hub or not hub.may_be_id(settings.model):
+    if settings.model == EMBEDDED:
+        return 0
+    folder = checkpoint_folder(settings)
+    if folder is not None:
+        return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not ask_hub or not hub.may_be_id(settings.model):
         return 0
     try:
-        folder = hub.cached(settings.model, settings.revision)
-        if folder is not None:
-            return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
         return hub.weight_bytes(settings.model, settings.revision)
     except ModelError:
         return 0  # `checkpoint_problems` says why the hub does not answer
@@ -210,8 +220,8 @@ _STATES = 2  # the previous state is kept until the next is written
 class DiskNeed:
     """Bytes of all students (workspace and DVC's cache), and of one training's states.
 
-    `staying` is the part of `students` that `hardware.keep_students` leaves after the run. All are
-    0 where the student's size is unknown (`embedded`, a hub that does not answer).
+    `staying` is the part of `students` that `hardware.keep_students` leaves after the run; all
+    adapters stay. 0 where the student's size is unknown (`embedded`, a hub that does not answer).
     """
 
     students: int
@@ -220,20 +230,31 @@ class DiskNeed:
 
 
 def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
-    """Return the bytes of full students and of one training's states; adapters count as 0."""
+    """Return the bytes of students and of one training's states, by the base's folder."""
     weights = student_bytes(settings.student, ask_hub=ask_hub)
     names = ("0", *settings.iterations, *settings.baselines)
-    methods = [settings.tune_at(name).method for name in names]
-    full = methods.count("full")
-    states = 0
-    if full and settings.hardware.save_every is not None:
-        states = _STATES * _OF_STATE * weights * _HALVES[settings.student.dtype]
+    tunes = [settings.tune_at(name) for name in names]
+    full = sum(tune.method == "full" for tune in tunes)
+    adapters = [_adapter_bytes(settings, tune) for tune in tunes if tune.method != "full"]
+    trained = max([weights * _HALVES[settings.student.dtype] if full else 0, *adapters])
+    states = 0 if settings.hardware.save_every is None else _STATES * _OF_STATE * trained
     ends = {*settings.iterations, "0"} - {entry.previous for entry in settings.iterations.values()}
     staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[
         settings.hardware.keep_students
     ] + len(settings.baselines)
     staying = min(staying, full)
-    return DiskNeed(students=2 * full * weights, staying=2 * staying * weights, states=states)
+    always = 2 * sum(adapters)
+    return DiskNeed(2 * full * weights + always, 2 * staying * weights + always, states)
+
+
+def _adapter_bytes(settings: Settings, tune: Tune) -> int:
+    """Return the size of an adapter, float32; 0 where the base's shapes are not on this disk."""
+    folder = checkpoint_folder(settings.student)
+    try:
+        matrices = WeightHeaders(folder).layer_matrices if folder is not None else []
+    except ModelError:
+        return 0  # `checkpoint_problems` says which file is damaged
+    return 4 * tune.lora_rank * sum(rows + columns for rows, columns in matrices)
 
 
 def disk_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:
