@@ -100,7 +100,7 @@ def _write(work: stage.Work, tuned: Tuned | None) -> None:
         frame = frame if best else frame.drop("validation_loss")
         frame.write_csv(temporary)
     dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
-    work.write_dropped(dropped)
+    work.write_dropped(dropped, (report.examples if report else 0) + len(dropped))
     ids = tuned.replayed if tuned else ()
     work.files.write_document(work.data("replayed.json"), {"ids": list(ids)})
     work.write_metrics(
