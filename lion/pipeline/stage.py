@@ -250,7 +250,7 @@ def _work(stage: str) -> Work:
     if not (ITERATION_NAME.match(name) or BASELINE_NAME.match(name)):
         raise SettingsError(f"usage: python -m {_module()} ITERATION; found {sys.argv[1:]}")
     settings = project.load_settings()
-    names = (project.BASE, *settings.iterations, *settings.baselines)
+    names = (project.BASE, *settings.iterations, *settings.baselines, *settings.curve_points)
     if name not in names:
         raise SettingsError(f"there is no iteration {name}; params.yaml has {', '.join(names)}")
     return Work(stage, name, settings)

@@ -100,6 +100,38 @@ def against_coverage(values: Sequence[Row], promises: Sequence[Row]) -> Spec:
     )
 
 
+def against_rows(points: Sequence[Row], line: Sequence[Row]) -> Spec:
+    """Return accuracy by given rows with its interval, and the fitted line to twice the rows.
+
+    Points: rows, value, low, high. Line: rows, value.
+    """
+    scale = {"type": "log", "base": 2}
+    x = {
+        "field": "rows",
+        "type": "quantitative",
+        "scale": scale,
+        "axis": {"title": "given rows", "grid": False},
+    }
+    axis = {"title": "right answers", "format": ".0%"}
+    y = {"field": "value", "type": "quantitative", "axis": axis}
+    bounds = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    return _spec(
+        points,
+        layer=[
+            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"x": x, **bounds}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 60, "tooltip": True},
+                "encoding": {"x": x, "y": y, "color": {"value": _STUDENT}},
+            },
+            {
+                "data": {"values": list(line)},
+                "mark": {"type": "line", "strokeDash": [4, 4]},
+                "encoding": {"x": x, "y": y, "color": {"value": _TEACHER}},
+            },
+        ],
+    )
+
+
 def loss(values: Sequence[Row]) -> Spec:
     """Return the training loss by step, raw and smoothed. Values: iteration, step, loss.
 
