@@ -42,7 +42,7 @@ def main() -> None:
         documents = [measured(options.folder, seed) for seed in options.seeds]
         RESULT.write_text(json.dumps(collected(documents), indent=1) + "\n", encoding="utf-8")
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    report.write(result, ROOT / "docs" / "narrow-task.md")
+    report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
     print(report.as_text(result))
     print(json.dumps(report.claim(result)))
 

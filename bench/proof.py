@@ -1,16 +1,15 @@
-"""Measures at toy size whether feedback helps, and whether it is worth its money.
+"""Measures at toy size whether feedback helps, which signal pays, and by how much.
 
-    make proof                                         # all of it, some hours on two cores
-    python bench/proof.py --arms main --skews 1.3      # some of it
-    python bench/proof.py --report                     # docs/evidence/results.md from what is done
+    make proof                                            # all of it, some twelve hours of one core
+    python bench/proof.py --arms first --regimes trained --skews 1.3
+    python bench/proof.py --report     # docs/evidence/mechanism.md from what is done
 
-Needs the extra `proof`.
-
-Every arm starts from the same base student of its seed and skew, and sits the same frozen exam
-(bench/frozen.json; a changed laboratory is refused). A finished arm is one JSON file in --folder;
-what is there is not run again, so a killed proof goes on, and two processes may share the seeds.
-The report is made from these files. Its last line is one JSON object: feedback's gain from the
-adversary that weighs by learning progress over that of the paper's rule.
+Every arm starts from the base student of its regime, seed and skew, and sits the same frozen exam
+(bench/frozen.json; a changed laboratory is refused). Arms and comparisons are those of
+bench/proving/registered.py, committed before the first run. A finished arm is one line of --results
+and is not run again: a killed proof goes on with the next arm, and two processes may share the
+seeds. Base students lie in --folder. Needs the extra `proof`; set OMP_NUM_THREADS=1. The last line
+is one JSON object: the primary comparison.
 """
 
 from __future__ import annotations
@@ -20,9 +19,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+EVIDENCE = ROOT / "docs" / "evidence"
+sys.path.insert(0, str(ROOT))
 
 
 def main() -> None:
@@ -36,58 +38,64 @@ def main() -> None:
     frozen.check()
     if not options.report:
         run(options)
-    from proving import plots, report
+    from proving import plots, registered, report, results
 
-    if set(options.seeds) <= set(frozen.SEEDS):
-        plots.write(report.read(options.folder), ROOT / "docs" / "evidence" / "plots")
-        print(json.dumps(report.write(options.folder, ROOT / "docs" / "evidence" / "results.md")))
+    if set(options.seeds) <= set(registered.SEEDS):
+        done = results.ResultFile(options.results).results()
+        plots.write(done, EVIDENCE / "plots")
+        print(json.dumps(report.write(done, EVIDENCE / "mechanism.md")))
 
 
 def run(options: argparse.Namespace) -> None:
     """Run every arm that has no result yet, in order."""
     import torch
 
-    from lion.records import jsonl
-
     torch.set_num_threads(1)
-    from proving import loop
-    from proving.arms import GROUPS, Sizes
+    from proving import loop, registered, results
 
-    for group, skew, seed in wanted(options):
-        for arm in GROUPS[group]:
-            path = loop.result_path(options.folder, arm.name, seed, skew)
-            if path.exists() or (options.only and arm.name not in options.only):
+    file = results.ResultFile(options.results)
+    for group, place in wanted(options):
+        for arm in registered.GROUPS[group]:
+            key = (place.regime, place.skew, arm.name, place.seed)
+            if key in file.done() or (options.only and arm.name not in options.only):
                 continue
             began = time.perf_counter()
-            found = loop.prove(arm, Sizes(), seed, skew, options.folder)
-            jsonl.write_document(path, found)
-            last = found["iterations"][-1]["accuracy"]
-            seconds = time.perf_counter() - began
-            told = f"{found['base']['accuracy']:.3f} -> {last:.3f}  {seconds:.0f} s"
-            print(f"skew {skew:g}  seed {seed}  {arm.name:32} {told}", flush=True)
+            finished = partial(file.get, place.regime, place.skew, seed=place.seed)
+            row = loop.prove(arm, place, finished)
+            seconds = round(time.perf_counter() - began)
+            file.add({**row, "seconds": seconds})
+            curve = [row["base"]["accuracy"], *(point["accuracy"] for point in row["iterations"])]
+            shown = " ".join(f"{value:.3f}" for value in curve)
+            print(f"{place.slug}  {arm.name:36} {shown}  {seconds} s", flush=True)
 
 
-def wanted(options: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
-    """Yield groups of arms with skew and seed, in the order of running."""
+def wanted(options: argparse.Namespace) -> Iterator[tuple[str, loop.Place]]:  # noqa: F821
+    """Yield groups of arms with their place, in the order of running."""
+    from proving.loop import Place
+
     for group in options.arms:
-        for skew in options.skews:
-            for seed in options.seeds:
-                yield group, skew, seed
+        for regime in options.regimes:
+            for skew in options.skews:
+                for seed in options.seeds:
+                    yield group, Place(regime, skew, seed, options.folder)
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    from proving import frozen
-    from proving.arms import ALL, GROUPS
+    from proving.registered import ARMS, GROUPS, REGIMES, SEEDS, SKEWS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arms", nargs="+", choices=GROUPS, default=list(GROUPS)[:4])
-    parser.add_argument("--only", nargs="+", choices=ALL, help="of these groups, these arms alone")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(frozen.SEEDS))
-    parser.add_argument("--skews", nargs="+", type=float, default=[1.3, 0.0, 0.65])
+    parser.add_argument("--arms", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--only", nargs="+", choices=ARMS, help="of these groups, these arms alone")
+    parser.add_argument(
+        "--regimes", nargs="+", choices=REGIMES, default=["trained", "undertrained"]
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--skews", nargs="+", type=float, default=list(SKEWS))
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "proof")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "proof.jsonl")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--freeze", action="store_true", help="hash the laboratory anew, no more")
     return parser.parse_args()

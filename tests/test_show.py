@@ -147,6 +147,33 @@ def keep_in_ledger(row: Instruction, text: str) -> None:
         opened.write([Entry(key, body, 0, json.dumps(reply).encode(), Call("embedded"))])
 
 
+def test_several_students_stand_side_by_side_on_the_exam(workplace: Workplace) -> None:
+    """A case study: one row that both have, wrong at first and right later."""
+    workplace.params({})
+    rows = [replace(instruction(text, answer=None), expected="yes") for text in ("A?", "B?")]
+    jsonl.write(Path("data/exam.jsonl"), rows)
+    for name, texts in {"0": ["no", "no"], "1": ["yes"], "2": ["yes", "no"]}.items():
+        answers = [
+            Answer(row.id, text, "stop", "s") for row, text in zip(rows, texts, strict=False)
+        ]
+        jsonl.write(Path(f"data/{name}/exam_responses.jsonl"), answers)
+    keep_in_ledger(rows[0], "yes")
+    result = lion("show", "--exam", "--student", "0", "--student", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert first["teacher"] == {"text": "yes", "correct": True}
+    assert first["students"] == {
+        "0": {"text": "no", "correct": False},
+        "2": {"text": "yes", "correct": True},
+    }
+    assert second["teacher"] is None
+    text = lion("show", "--exam", "--student", "0", "--student", "1", "--wrong").stdout
+    assert "student 0, wrong: no" in text
+    assert "student 1, right: yes" in text
+    assert "B?" not in text, "the second row has no answer of student 1"
+    assert lion("show", "--student", "1").exit_code == 2
+
+
 def test_wrong_exam_rows_show_expected_teacher_student_and_what_differs(
     workplace: Workplace,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The plots of docs/evidence/results.md, from the same results: money, and paired differences."""
+"""The plots of docs/evidence/mechanism.md: paired differences, and money."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,21 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from proving import report
-from proving.report import COMPARED, PLOTS, Comparison, Results
+from proving import differences, report
+from proving.arms import Comparison
+from proving.registered import COMPARISONS
+from proving.report import PLOTS, Panel
+from proving.results import Results
 
 _CURVES = {
-    "adversarial": "#c2410c",
-    "progress": "#7c3aed",
+    "likelihood": "#c2410c",
+    "likelihood progress": "#7c3aed",
+    "scorer": "#be185d",
     "frugal": "#f59e0b",
-    "frugal progress": "#c084fc",
     "one-way": "#0f766e",
-    "one-way, spend of frugal": "#5eead4",
-    "same mix, spend of frugal": "#cbd5e1",
-    "one-way, spend of adversarial": "#0891b2",
+    "one-way, spend of likelihood": "#5eead4",
     "same mix": "#64748b",
+    "same mix, spend of likelihood": "#cbd5e1",
     "balanced": "#1d4ed8",
 }
 """An arm's colour: warm with feedback, cool without."""
@@ -36,23 +38,23 @@ _STYLE = {
 }
 
 
-def write(found: Results, folder: Path) -> None:
+def write(results: Results, folder: Path) -> None:
     """Write both plots as SVG into `folder`: the same bytes for the same results."""
     folder.mkdir(parents=True, exist_ok=True)
-    skews = report.ran(found)
+    panels = report.panels(results)
     with mpl.rc_context(_STYLE):
-        for name, draw in zip(PLOTS, (_money, _differences), strict=True):
-            draw(found, skews).savefig(folder / name, metadata={"Date": None, "Creator": None})
+        for name, draw in zip(PLOTS, (_differences, _money), strict=True):
+            draw(results, panels).savefig(folder / name, metadata={"Date": None, "Creator": None})
 
 
-def _money(found: Results, skews: Sequence[float]) -> Figure:
-    """Return accuracy against cents spent, a panel a skew, a curve an arm, bars over seeds."""
-    figure = Figure(figsize=(4.2 * max(1, len(skews)), 4.6), layout="constrained")
-    for at, skew in enumerate(skews):
-        axes = figure.add_subplot(1, len(skews), at + 1)
+def _money(results: Results, panels: Sequence[Panel]) -> Figure:
+    """Return accuracy against cents spent, a panel a base and skew, bars over seeds."""
+    figure = Figure(figsize=(4.2 * max(1, len(panels)), 4.6), layout="constrained")
+    for place, (regime, skew) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), place)
         for arm in _CURVES:
-            _curve(axes, arm, found, skew)
-        axes.set_title(f"skew {skew:g}")
+            _curve(axes, arm, results, regime, skew)
+        axes.set_title(f"{regime}, skew {skew:g}")
         axes.set_xlabel("cents spent after the base")
         axes.set_ylabel("macro accuracy, %")
     handles = {
@@ -60,54 +62,58 @@ def _money(found: Results, skews: Sequence[float]) -> Figure:
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    columns = 4 if len(skews) > 1 else 2
+    columns = 4 if len(panels) > 1 else 2
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
     return figure
 
 
-def _curve(axes: Axes, arm: str, found: Results, skew: float) -> None:
-    results = list(found.get((arm, skew), {}).values())
-    if not results:
+def _curve(axes: Axes, arm: str, results: Results, regime: str, skew: float) -> None:
+    rows = list(results.get((regime, skew, arm), {}).values())
+    if not rows:
         return
-    base = [100 * one["base"]["accuracy"] for one in results]
-    points = [[one["iterations"][at] for one in results] for at in range(3)]
+    points = [[row["iterations"][number] for row in rows] for number in range(3)]
     cents = [0.0, *(report.cents(point) for point in points)]
-    values = [base, *([100 * one["accuracy"] for one in point] for point in points)]
-    spreads = [stdev(one) if len(one) > 1 else 0.0 for one in values]
-    means = [fmean(one) for one in values]
+    values = [[100 * row["base"]["accuracy"] for row in rows]]
+    values += [[100 * figures["accuracy"] for figures in point] for point in points]
+    spreads = [stdev(column) if len(column) > 1 else 0.0 for column in values]
+    means = [fmean(column) for column in values]
     style = {"color": _CURVES[arm], "marker": "o", "markersize": 3, "capsize": 2, "elinewidth": 0.7}
     axes.errorbar(cents, means, spreads, label=arm, **style)
 
 
-def _differences(found: Results, skews: Sequence[float]) -> Figure:
-    """Return the paired differences with their intervals, a panel a skew, zero marked."""
-    compared = [one for one in COMPARED if any(_known(found, one, skew) for skew in skews)]
-    names = [
-        f"{one.ours.split(',')[0]} - {one.others.split(',')[0]}, equal {one.budget}"
-        for one in compared
+def _differences(results: Results, panels: Sequence[Panel]) -> Figure:
+    """Return the paired differences with their intervals, zero marked; a dot alone for one seed."""
+    compared = [
+        comparison
+        for comparison in COMPARISONS
+        if any(differences.difference(results, comparison, *panel) for panel in panels)
     ]
-    size = (3.2 + 2.6 * max(1, len(skews)), 0.6 + 0.28 * len(names))
+    names = [_name(comparison) for comparison in compared]
+    size = (3.6 + 2.6 * max(1, len(panels)), 0.9 + 0.28 * len(names))
     figure = Figure(figsize=size, layout="constrained")
-    for at, skew in enumerate(skews):
-        axes = figure.add_subplot(1, len(skews), at + 1)
-        for row, one in enumerate(compared):
-            known = _known(found, one, skew)
-            if known is not None:
-                mean, low, high = known
-                colour = "#15803d" if low > 0 else "#b91c1c" if high < 0 else "#64748b"
-                axes.plot([low, high], [row, row], color=colour)
-                axes.plot([mean], [row], color=colour, marker="o", markersize=4)
+    for place, (regime, skew) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for row, comparison in enumerate(compared):
+            _interval(axes, row, differences.difference(results, comparison, regime, skew))
         axes.axvline(0, color="#111827", linewidth=0.8)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_yticks(range(len(names)), names if at == 0 else [""] * len(names))
-        axes.set_title(f"skew {skew:g}")
+        axes.set_yticks(range(len(names)), names if place == 1 else [""] * len(names))
+        axes.set_title(f"{regime}, skew {skew:g}")
         axes.set_xlabel("points, 95 % interval")
     return figure
 
 
-def _known(found: Results, one: Comparison, skew: float) -> tuple[float, float, float] | None:
-    """Return a difference's mean and interval, in points; None with fewer than two seeds."""
-    known = report.difference(found, one.ours, one.others, skew, report.last)
-    if known is None or known.low is None or known.high is None:
-        return None
-    return 100 * known.mean, 100 * known.low, 100 * known.high
+def _name(comparison: Comparison) -> str:
+    return f"{comparison.ours.name} - {comparison.others.plain}, equal {comparison.budget}"
+
+
+_SIDES = {"ahead": "#15803d", "behind": "#b91c1c", "undecided": "#64748b"}
+
+
+def _interval(axes: Axes, row: int, known: differences.Difference | None) -> None:
+    if known is None:
+        return
+    colour = _SIDES[known.side]
+    if known.low is not None and known.high is not None:
+        axes.plot([100 * known.low, 100 * known.high], [row, row], color=colour)
+    axes.plot([100 * known.mean], [row], color=colour, marker="o", markersize=4)

@@ -1,348 +1,217 @@
-"""docs/evidence/results.md from the results of the arms: means, spreads, paired differences."""
+"""docs/evidence/mechanism.md from the results of the arms: means, spreads, paired differences."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from lion.records import jsonl
-from proving import frozen, money
-from proving.arms import ABLATIONS, ALL, FULL_SPEND, MAIN, SPEND, TOKENS, Sizes
+from proving import differences, frozen, money, registered
+from proving.differences import Difference, difference
+from proving.registered import ARMS, COMPARISONS, PRIMARY, PRIMARY_COMPARISONS, REGIMES, SKEWS
+from proving.results import Results
 
-SKEWS = (0.0, 0.65, 1.3)
 PLOTS = {
-    "quality-against-money.svg": "Accuracy against cents spent, a curve an arm",
-    "differences.svg": "Paired differences with their intervals",
+    "mechanism-differences.svg": "Paired differences with their intervals",
+    "mechanism-money.svg": "Accuracy against cents spent, a curve an arm",
 }
 """Files of plots/ beside the report (see `plots`), and what they show."""
-_WORST = 7
-_CONFIDENCE = 0.95
+_FILE = Path(registered.__file__)
+Panel = tuple[str, float]
+"""A regime and a skew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One arm minus another, and the budget that both have."""
-
-    ours: str
-    others: str
-    budget: str
-
-
-COMPARED = (
-    Comparison("adversarial", "one-way", "steps"),
-    Comparison("adversarial", "same mix", "steps"),
-    Comparison("adversarial", "balanced", "steps"),
-    Comparison("progress", "one-way", "steps"),
-    Comparison("progress", "same mix", "steps"),
-    Comparison("progress", "balanced", "steps"),
-    Comparison("progress", "adversarial", "steps"),
-    Comparison("adversarial, tokens of one-way", "one-way", "tokens"),
-    Comparison("progress, tokens of one-way", "one-way", "tokens"),
-    Comparison("adversarial, tokens of same mix", "same mix", "tokens"),
-    Comparison("frugal", "one-way, spend of frugal", "spend"),
-    Comparison("frugal", "same mix, spend of frugal", "spend"),
-    Comparison("frugal", "balanced, spend of frugal", "spend"),
-    Comparison("frugal progress", "one-way, spend of frugal", "spend"),
-    Comparison("frugal progress", "same mix, spend of frugal", "spend"),
-    Comparison("frugal progress", "balanced, spend of frugal", "spend"),
-    Comparison("adversarial", "one-way, spend of adversarial", "spend"),
-    Comparison("adversarial", "balanced, spend of adversarial", "spend"),
-    Comparison("frugal", "adversarial", "steps"),
-)
-
-Results = Mapping[tuple[str, float], Mapping[int, Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The mean of paired differences over seeds, with Student's t interval (None: one seed)."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    seeds: int
-
-    def __str__(self) -> str:
-        """Return it in points of accuracy."""
-        if self.low is None or self.high is None:
-            return f"{100 * self.mean:+.1f} (one seed)"
-        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-
-
-def read(folder: Path) -> Results:
-    """Return what is done, by arm and skew, then seed; reported seeds and this laboratory only."""
-    found: dict[tuple[str, float], dict[int, Mapping[str, Any]]] = defaultdict(dict)
-    laboratory = frozen.check()
-    for path in sorted((folder / "results").glob("*.json")):
-        one = jsonl.read_document(path)
-        if one["seed"] in frozen.SEEDS and one["frozen"] == laboratory:
-            found[one["arm"], one["skew"]][one["seed"]] = one
-    return found
-
-
-def write(folder: Path, path: Path) -> dict[str, Any]:
+def write(results: Results, path: Path) -> dict[str, Any]:
     """Write the report, which shows the files of `PLOTS`; return the line that ends the bench."""
-    found = read(folder)
-    skews = ran(found)
-    images = [f"![{told}](plots/{name})\n" for name, told in PLOTS.items()]
-    parts = [_opening(found, skews), *images]
-    for skew in skews:
-        parts += [f"## Skew {skew:g}\n", _arms(found, skew), _differences(found, skew)]
-        parts += [_money(found, skew), _families(found, skew)]
-    parts += [_losses(found, skews), _ablations(found), _missing(found)]
+    figures = [f"![{shown}](plots/{name})\n" for name, shown in PLOTS.items()]
+    parts = [_opening(results), figures[0], _how(), figures[1]]
+    for regime, skew in panels(results):
+        parts += [f"## {regime.capitalize()} base, skew {skew:g}\n", _arms(results, regime, skew)]
+        parts += [_differences(results, regime, skew), _areas(results, regime, skew)]
+    parts.append(_missing(results))
     path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
-    return _line(found)
+    return _line(results)
 
 
-def ran(found: Results) -> list[float]:
-    """Return the skews of which there are results."""
-    return [skew for skew in SKEWS if any(known == skew for _, known in found)]
-
-
-def last(one: Mapping[str, Any]) -> float:
-    """Return the macro accuracy after the last iteration."""
-    return float(one["iterations"][-1]["accuracy"])
-
-
-def worst(one: Mapping[str, Any]) -> float:
-    """Return the accuracy after it on the seven families in which the base was worst."""
-    base, final = one["base"]["families"], one["iterations"][-1]["families"]
-    names = sorted(base, key=lambda name: (base[name], name))[:_WORST]
-    return fmean(final[name] for name in names)
-
-
-def common(found: Results, arms: Sequence[str], skew: float) -> list[int]:
-    """Return the seeds that all of these arms have."""
-    return sorted(set.intersection(*(set(found.get((arm, skew), {})) for arm in arms)))
-
-
-def difference(found: Results, ours: str, others: str, skew: float, of: Any) -> Difference | None:
-    """Return the paired difference of what `of` takes from a result; None without common seeds."""
-    values = [
-        of(found[ours, skew][seed]) - of(found[others, skew][seed])
-        for seed in common(found, (ours, others), skew)
+def panels(results: Results) -> list[Panel]:
+    """Return the regimes and skews of which there are results."""
+    ran = {(regime, skew) for regime, skew, _ in results}
+    return [
+        (regime, skew) for regime in reversed(REGIMES) for skew in SKEWS if (regime, skew) in ran
     ]
-    if not values:
-        return None
-    if len(values) == 1:
-        return Difference(values[0], None, None, 1)
-    from scipy import stats
-
-    interval = stats.ttest_1samp(values, 0.0).confidence_interval(_CONFIDENCE)
-    return Difference(fmean(values), float(interval.low), float(interval.high), len(values))
 
 
-def _opening(found: Results, skews: Sequence[float]) -> str:
-    sizes = Sizes()
-    seeds = {skew: len(found.get(("adversarial", skew), {})) for skew in skews}
-    told = ", ".join(f"{count} at skew {skew:g}" for skew, count in seeds.items())
-    return f"""# Does feedback help? The mechanism, at toy size
+def commit() -> str:
+    """Return the last commit of the registration with its date, from git's log."""
+    command = ["git", "log", "-1", "--format=%h of %cI", "--", _FILE.name]
+    shown = subprocess.run(command, cwd=_FILE.parent, capture_output=True, text=True, check=True)
+    return shown.stdout.strip() or "not committed"
 
-Written by `python bench/proof.py --report` from the results of `make proof`, not by hand. A test
-of the mechanism with an oracle and a student of half a million parameters: **no figure here stands
-beside one of the paper's benchmarks.** [proof.md](proof.md) says how it is done.
 
-Laboratory `{frozen.check()}` (bench/frozen.json). Fresh seeds, kept out of tuning
-([proof.md](proof.md) tells the one rule settled after some of them were seen);
-of {len(frozen.SEEDS)} the paper's
-rule has run {told}. Base pool {sizes.pool:,} instructions and {sizes.base_steps} steps,
-shared by all arms of a seed and skew; three iterations of {sizes.hard} + {sizes.easy} new
-instructions and {sizes.steps} steps, {sizes.judged:,} answers judged in both orders, replay 1.
-A family's weight in the base pool is 1 / rank ^ skew.
+def _opening(results: Results) -> str:
+    lines = [_sentence(results, skew) for skew in SKEWS]
+    return "# When does an adversary pay, which, and by how much?\n\n" + "\n".join(lines) + "\n"
+
+
+def _sentence(results: Results, skew: float) -> str:
+    """Say how the primary arm stands to the plain ones at equal spend, base trained."""
+    parts = []
+    for compared in PRIMARY_COMPARISONS:
+        known = difference(results, compared, "trained", skew)
+        if known is not None:
+            parts.append(f"{known} points against {compared.others.plain} ({known.seeds} seeds)")
+    if not parts:
+        return f"* Trained base, skew {skew:g}: the primary comparisons have not run."
+    decided = {
+        known.side
+        for compared in PRIMARY_COMPARISONS
+        if (known := difference(results, compared, "trained", skew)) is not None
+    }
+    verdict = _VERDICTS.get(frozenset(decided), "it depends on what it is compared with")
+    return f"* Trained base, skew {skew:g}, equal spend: {verdict}: " + ", ".join(parts) + "."
+
+
+_VERDICTS = {
+    frozenset({"ahead"}): "the free signal pays",
+    frozenset({"behind"}): "the free signal loses",
+    frozenset({"undecided"}): "undecided",
+}
+
+
+def _how() -> str:
+    regimes = "; ".join(
+        f"*{name}*: {sizes.pool:,} rows and {sizes.base_steps:,} steps, then {sizes.hard:,} + "
+        f"{sizes.easy} new rows and {sizes.steps} steps an iteration at {sizes.later_rate:g} of "
+        "the base's learning rates"
+        for name, sizes in REGIMES.items()
+    )
+    seeds, percent = registered.SEEDS, 100 * differences.CONFIDENCE
+    prices = f"${money.DOLLARS_IN:g} for a million words read, ${money.DOLLARS_OUT:g} written"
+    return f"""Written by `python bench/proof.py --report` from `bench/proof.jsonl`, not by
+hand. A test of the mechanism with an oracle and a student of half a million parameters: **no figure
+here stands beside one of the paper's benchmarks.** [proof.md](proof.md) says how it is done.
+
+Arms, settings and comparisons were registered before the first run: `bench/proving/{_FILE.name}`,
+commit {commit()}, SHA-256 {registered.digest()}; a result of another registration is left out.
+Laboratory `{frozen.check()}`. Seeds {seeds[0]} to {seeds[-1]}. The primary arm is *{PRIMARY.name}*
+(`review.judge: likelihood`, no call for discrimination). Bases: {regimes}.
 
 Accuracy is the macro average over twenty families, {frozen.EXAM_SIZE} held-out items, in per cent;
-*worst seven* are the families in which the base student of that seed was worst. Means over seeds
-with their standard deviation; differences are paired by seed, in points, with Student's 95 %
-interval. Money: ${money.DOLLARS_IN:g} for a million words read, ${money.DOLLARS_OUT:g} written, in
-every role; arms without feedback pay no referee; the base pool's answers, the same for all arms,
-are left out.
+*by pool* weighs a family as the base pool does. Differences are paired by seed, in points, with
+Student's {percent:.0f} % interval. Money: {prices}, in every role; *long* counts each of the
+teacher's answers as {money.LONG_WORDS} words. The referee of *frugal* is the noisy one. The base
+pool's answers, the same for all arms, are left out.
 """
 
 
-def _spread(values: Sequence[float]) -> str:
-    told = f"{100 * fmean(values):.1f}"
-    return told if len(values) < 2 else f"{told} ± {100 * stdev(values):.1f}"
-
-
-def _arms(found: Results, skew: float) -> str:
+def _arms(results: Results, regime: str, skew: float) -> str:
     lines = [
-        "| arm | seeds | base | 1 | 2 | 3 | worst seven | steps | tokens | calls | cents |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| arm | seeds | base | 1 | 2 | 3 | by pool | new rows | steps | calls | cents | long |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for arm in (*MAIN, *TOKENS, *SPEND, *FULL_SPEND):
-        results = list(found.get((arm.name, skew), {}).values())
-        if not results:
-            continue
-        curve = [_spread([one["base"]["accuracy"] for one in results])]
-        curve += [
-            _spread([one["iterations"][at]["accuracy"] for one in results]) for at in range(3)
-        ]
-        steps = fmean(sum(part["steps"] for part in one["iterations"]) for one in results)
-        tokens = fmean(sum(part["tokens"] for part in one["iterations"]) for one in results)
-        calls = fmean(sum(one["iterations"][-1]["calls"].values()) for one in results)
-        cents = 100 * fmean(sum(one["iterations"][-1]["dollars"].values()) for one in results)
-        cells = [arm.name, f"{len(results)}", *curve, _spread([worst(one) for one in results])]
-        cells += [f"{steps:,.0f}", f"{tokens:,.0f}", f"{calls:,.0f}", f"{cents:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+    for name in ARMS:
+        rows = list(results.get((regime, skew, name), {}).values())
+        if rows:
+            lines.append(f"| {' | '.join([name, str(len(rows)), *_cells(rows)])} |")
     return "\n".join(lines) + "\n"
 
 
-def _money(found: Results, skew: float) -> str:
-    """Return quality against money, a curve per arm: accuracy for the cents spent up to there."""
+def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield _spread([row["base"]["accuracy"] for row in rows])
+    for number in range(3):
+        yield _spread([row["iterations"][number]["accuracy"] for row in rows])
+    yield _spread([differences.pool_weighted(row) for row in rows])
+    for name in ("new", "steps"):
+        yield f"{fmean(sum(point[name] for point in row['iterations']) for row in rows):,.0f}"
+    final = [row["iterations"][-1] for row in rows]
+    yield f"{fmean(sum(point['calls'].values()) for point in final):,.0f}"
+    yield f"{cents(final):.1f}"
+    yield f"{100 * fmean(money.dollars(point, 'long') for point in final):.1f}"
+
+
+def cents(points: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean of what was spent up to there, in cents at the price of short answers."""
+    return 100 * fmean(money.dollars(point) for point in points)
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{100 * fmean(values):.1f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * stdev(values):.1f}"
+
+
+def _differences(results: Results, regime: str, skew: float) -> str:
+    lines = ["| difference | at equal | seeds | macro | by pool |", "|---|---|---|---|---|"]
+    for compared in COMPARISONS:
+        macro = difference(results, compared, regime, skew)
+        by_pool = difference(results, compared, regime, skew, differences.pool_weighted)
+        if macro is not None:
+            name = f"{compared.ours.name} - {compared.others.plain}"
+            cells = [name, compared.budget, str(macro.seeds), str(macro), str(by_pool)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def _areas(results: Results, regime: str, skew: float) -> str:
+    """Return the area under the curve of each signal against the exact gap, by iteration."""
+    rows = list(results.get((regime, skew, PRIMARY.name), {}).values())
+    if not rows:
+        return ""
+    names = list(rows[0]["iterations"][0]["auc"])
     lines = [
-        "Quality against money: accuracy after each iteration, and the cents spent by then.\n",
-        "| arm | 1 | 2 | 3 |",
+        "Chance that a signal ranks a row that the exact referee calls hard above one that it "
+        "calls easy, before each iteration of the primary arm:\n",
+        "| signal | 1 | 2 | 3 |",
         "|---|---|---|---|",
     ]
-    for arm in (*MAIN, *SPEND, *FULL_SPEND):
-        results = list(found.get((arm.name, skew), {}).values())
-        if results:
-            points = [[one["iterations"][at] for one in results] for at in range(3)]
-            cells = [f"{_accuracy(point):.1f} for {cents(point):.1f}" for point in points]
-            lines.append(f"| {' | '.join([arm.name, *cells])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _accuracy(point: Sequence[Mapping[str, Any]]) -> float:
-    return 100 * fmean(one["accuracy"] for one in point)
-
-
-def cents(point: Sequence[Mapping[str, Any]]) -> float:
-    """Return the mean of what was spent up to there, in cents."""
-    return 100 * fmean(sum(one["dollars"].values()) for one in point)
-
-
-def _differences(found: Results, skew: float) -> str:
-    lines = [
-        "| difference | at equal | seeds | all families | worst seven |",
-        "|---|---|---|---|---|",
-    ]
-    for one in COMPARED:
-        whole = difference(found, one.ours, one.others, skew, last)
-        hardest = difference(found, one.ours, one.others, skew, worst)
-        if whole is not None:
-            name = f"{one.ours} - {one.others}"
-            lines.append(f"| {name} | {one.budget} | {whole.seeds} | {whole} | {hardest} |")
-    return "\n".join(lines) + "\n"
-
-
-def _families(found: Results, skew: float) -> str:
-    """Return the share of all new instructions by family, and the last accuracy, of two arms."""
-    arms = ("adversarial", "progress")
-    seeds = common(found, arms, skew)
-    if not seeds:
-        return ""
-    lines = [
-        "Where the new instructions went (per cent), and the accuracy there before and after, over "
-        f"the {len(seeds)} seeds that both have:\n",
-        "| family | adversarial | progress | base | adversarial after | progress after |",
-        "|---|---|---|---|---|---|",
-    ]
-    results = {arm: [found[arm, skew][seed] for seed in seeds] for arm in arms}
-    base = {
-        family: fmean(one["base"]["families"][family] for one in results["adversarial"])
-        for family in results["adversarial"][0]["base"]["families"]
-    }
-    for family in sorted(base, key=lambda name: base[name]):
-        shares = [f"{100 * _share(results[arm], family):.1f}" for arm in arms]
-        after = [
-            f"{100 * fmean(one['iterations'][-1]['families'][family] for one in results[arm]):.0f}"
-            for arm in arms
+    for name in names:
+        cells = [
+            _mean_area([row["iterations"][number]["auc"][name] for row in rows])
+            for number in range(3)
         ]
-        lines.append(f"| {' | '.join([family, *shares, f'{100 * base[family]:.0f}', *after])} |")
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
-def _share(results: Sequence[Mapping[str, Any]], family: str) -> float:
-    new = [part["new_by_family"] for one in results for part in one["iterations"]]
-    return sum(one.get(family, 0) for one in new) / sum(sum(one.values()) for one in new)
+def _mean_area(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{fmean(known):.3f}" + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
 
 
-def _losses(found: Results, skews: Sequence[float]) -> str:
-    """Say in words where an adversary is behind, ahead, or neither."""
-    told: dict[str, list[str]] = {"ahead": [], "behind": [], "undecided": []}
-    budgets: set[str] = set()
-    for skew in skews:
-        for one in COMPARED:
-            known = difference(found, one.ours, one.others, skew, last)
-            if known is None or one.others == "adversarial":
-                continue
-            budgets.add(one.budget)
-            told[_side(known)].append(
-                f"* skew {skew:g}, equal {one.budget}: {one.ours} - {one.others} {known}"
-            )
-    parts = ["## Where the adversary wins and where it loses\n"]
-    for side, title in (
-        ("behind", "It loses (the interval lies below zero):"),
-        ("ahead", "It wins (the interval lies above zero):"),
-        ("undecided", "Undecided (the interval holds zero, or one seed only):"),
-    ):
-        parts += [title, "", *(told[side] or ["* nowhere"]), ""]
-    parts += [
-        f"At equal {budget} nothing has been measured yet.\n"
-        for budget in ("steps", "tokens", "spend")
-        if budget not in budgets
-    ]
-    return "\n".join(parts)
-
-
-def _side(known: Difference) -> str:
-    if known.low is None or known.high is None or known.low <= 0 <= known.high:
-        return "undecided"
-    return "ahead" if known.low > 0 else "behind"
-
-
-def _ablations(found: Results) -> str:
+def _missing(results: Results) -> str:
+    """List what was not run, by regime and skew."""
     lines = []
-    for arm in ABLATIONS:
+    for regime in reversed(REGIMES):
         for skew in SKEWS:
-            results = list(found.get((arm.name, skew), {}).values())
-            known = difference(found, arm.name, "adversarial", skew, last)
-            if results and known is not None:
-                value = _spread([last(one) for one in results])
-                lines.append(f"| {arm.name} | {skew:g} | {len(results)} | {value} | {known} |")
-    if not lines:
-        return ""
-    head = ["## Ablations of the paper's rule\n", "| arm | skew | seeds | last | - adversarial |"]
-    return "\n".join([*head, "|---|---|---|---|---|", *lines]) + "\n"
+            counts = {name: len(results.get((regime, skew, name), {})) for name in ARMS}
+            wanted = len(registered.SEEDS)
+            short = [f"{name} ({n} of {wanted})" for name, n in counts.items() if 0 < n < wanted]
+            none = [name for name, count in counts.items() if not count]
+            if len(none) == len(counts):
+                lines.append(f"* {regime}, skew {skew:g}: nothing")
+                continue
+            if short:
+                lines.append(f"* {regime}, skew {skew:g}, fewer seeds: {'; '.join(short)}")
+            if none:
+                lines.append(f"* {regime}, skew {skew:g}, not run: {'; '.join(none)}")
+    return "\n".join(["## Not finished\n", *lines]) + "\n" if lines else ""
 
 
-def _missing(found: Results) -> str:
-    """List what was not run, by skew."""
-    lines = []
-    for skew in SKEWS:
-        counts = {name: len(found.get((name, skew), {})) for name in ALL}
-        short = [f"{name} ({n})" for name, n in counts.items() if 0 < n < len(frozen.SEEDS)]
-        none = [name for name, count in counts.items() if not count]
-        if short:
-            lines.append(f"* skew {skew:g}, with fewer seeds (how many): {'; '.join(short)}")
-        if len(none) == len(counts):
-            lines.append(f"* skew {skew:g}: nothing was run")
-        elif none:
-            lines.append(f"* skew {skew:g}, not run: {'; '.join(none)}")
-    if not lines:
-        return ""
-    return "\n".join([f"## Not run, or with fewer than {len(frozen.SEEDS)} seeds\n", *lines]) + "\n"
-
-
-def _line(found: Results) -> dict[str, Any]:
-    """Return feedback's gain (points over the same mix without) of both adversaries.
-
-    Over the seeds that all three arms have, at the largest skew.
-    """
-    skew = max(SKEWS)
-    seeds = common(found, ("progress", "adversarial", "same mix"), skew)
-    ours, others = (
-        round(100 * fmean(last(found[arm, skew][seed]) for seed in seeds), 2) if seeds else None
-        for arm in ("progress", "adversarial")
-    )
-    unit = f"points of macro accuracy over the same mix, skew {skew:g}, {len(seeds)} seeds"
-    line: dict[str, Any] = {"name": "proof", "ours": None, "others": None, "ratio": None}
-    if ours is not None and others is not None:
-        plain = 100 * fmean(last(found["same mix", skew][seed]) for seed in seeds)
-        gains = round(ours - plain, 2), round(others - plain, 2)
-        line |= {"ours": gains[0], "others": gains[1]}
-        line["ratio"] = round(gains[0] / gains[1], 2) if gains[1] > 0 else None
-    return {**line, "unit": unit}
+def _line(results: Results) -> dict[str, Any]:
+    """Return the first primary comparison, trained regime, largest skew, in points."""
+    compared, skew = PRIMARY_COMPARISONS[0], max(SKEWS)
+    known: Difference | None = difference(results, compared, "trained", skew)
+    unit = f"points of macro accuracy, {compared.ours.name} - {compared.others.name}, skew {skew:g}"
+    if known is None:
+        return {"name": "proof", "ours": None, "low": None, "high": None, "seeds": 0, "unit": unit}
+    low, high = (None if end is None else round(100 * end, 2) for end in (known.low, known.high))
+    ours = round(100 * known.mean, 2)
+    return {
+        "name": "proof",
+        "ours": ours,
+        "low": low,
+        "high": high,
+        "seeds": known.seeds,
+        "unit": unit,
+    }

@@ -8,7 +8,7 @@ import orjson
 from lion import console
 from lion.config import project
 from lion.pipeline import revisions
-from lion.reporting import browse, exam_rows, snapshot
+from lion.reporting import browse, case_studies, exam_rows, snapshot
 
 
 @click.command("show")
@@ -42,6 +42,13 @@ from lion.reporting import browse, exam_rows, snapshot
 )
 @click.option("--exam", "examined", is_flag=True, help="The exam's rows instead, as answered.")
 @click.option("--wrong", is_flag=True, help="With --exam: those that the student failed.")
+@click.option(
+    "--student",
+    "students",
+    multiple=True,
+    metavar="K",
+    help="With --exam: the answers of the students of these iterations side by side.",
+)
 @click.option("--whole", is_flag=True, help="Cut no text.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows as JSON lines, whole.")
 def show_command(
@@ -53,6 +60,7 @@ def show_command(
     as_json: bool,
     examined: bool,
     wrong: bool,
+    students: tuple[str, ...],
     identity: str | None,
     **criteria: str | None,
 ) -> None:
@@ -64,9 +72,13 @@ def show_command(
     lion show HEAD~3:1 --origin hard --json | jq .instruction
     lion show --id 6a7c
     lion show 2 --exam --wrong
+    lion show --exam --student 0 --student 3
     """
-    if wrong and not examined:
-        raise click.UsageError("--wrong belongs to --exam")
+    if (wrong or students) and not examined:
+        raise click.UsageError("--wrong and --student belong to --exam")
+    if students:
+        _show_cases(place, students, limit, wrong=wrong, whole=whole, as_json=as_json)
+        return
     if examined:
         _show_exam(place, limit, wrong=wrong, whole=whole, as_json=as_json)
         return
@@ -101,4 +113,23 @@ def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: boo
         else:
             with console.paged():
                 console.stdout.print(exam_rows.exam_rows_as_text(shown, whole))
+    console.say(f"{len(shown):,} of {len(matching):,} rows; the exam has {len(rows):,}")
+
+
+def _show_cases(
+    place: str, students: tuple[str, ...], limit: int, *, wrong: bool, whole: bool, as_json: bool
+) -> None:
+    """Print the exam's rows with the answers of several students, or those that one failed."""
+    with console.error_boundary():
+        settings = project.load_settings()
+        with revisions.open_trees() as trees:
+            rows = case_studies.case_studies(trees.place(place), students, settings)
+        matching = [row for row in rows if row.failed] if wrong else rows
+        shown = matching if limit == 0 else matching[:limit]
+        if as_json:
+            for row in shown:
+                click.echo(orjson.dumps(case_studies.case_as_json(row)))
+        else:
+            with console.paged():
+                console.stdout.print(case_studies.case_studies_as_text(shown, whole))
     console.say(f"{len(shown):,} of {len(matching):,} rows; the exam has {len(rows):,}")

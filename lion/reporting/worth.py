@@ -166,7 +166,7 @@ def _not_run(
         yield (
             f"No baseline was run. Given rows alone cost no call; one-way imitation about as much "
             f"as the loop: {_loop_spend(last, lines, run)}. `baselines` in params.yaml "
-            "declares both (docs/tutorials/narrow-task.md), `lion plan` prices them."
+            "declares both (docs/tutorials/narrow-task.md); `lion plan` prices them."
         )
 
 
