@@ -15,13 +15,13 @@ _HEAD = """\
 
 Written by `python bench/faults.py --report` from the results of `python bench/faults.py`.
 
-A tiny project with every stage of the pipeline, the optional ones too, is run once without
-disturbance, before a teacher that counts each request. Then, fault by fault, one stage is made as
-if it had never run (its outputs, its entry in dvc.lock, its objects in DVC's cache and the replies
-that it had paid for are gone), `dvc repro` is disturbed, and **one `dvc repro`, or what its error
-names**, follows. A fault is survived where then every output, every file beside them and every
-reply in the ledger is byte for byte that of the undisturbed run, and no request was paid for twice
-beyond what was in flight.
+A small project with every stage, the optional ones included, is run once without disturbance,
+against a teacher that counts each request. Then, fault by fault: one stage is made as if it had
+never run (its outputs, its entry in dvc.lock, its objects in DVC's cache and the replies that it
+paid for are removed), `dvc repro` is disturbed, and **one `dvc repro`, or what its error names**,
+follows. A fault is survived if every output, every file beside them and every reply in the ledger
+then equals that of the undisturbed run, byte for byte, and no request was paid for twice beyond
+those in flight.
 
 Eight requests are in flight at most, and the teacher takes 30 ms for each. The kills and the
 signals disturb `dvc repro --single-item` of the one stage, for speed. Disks are full on a tmpfs.
@@ -31,16 +31,15 @@ _FOUND = """\
 
 What failed because of one of these was done again after the fix and counts above as it ended then.
 
-* DVC empties dvc.lock before it writes it again: killed in between, every `dvc` command refuses to
-  work. `lion run` puts back the last whole one.
-* What a killed stage had half written stayed beside its outputs, and in `metrics/` became an input
-  of `report`. The next writer removes it.
-* A `dvc checkout` while a stage ran could put older outputs in the place of new ones, which DVC
-  kept as this run's: DVC gives its lock away while a stage works, and whoever waits for it comes
-  first when the stage has ended. A stage now ends with that lock in hand, after a last look at what
-  it has written, and stops where somebody changed it.
-* A reply of any size was read, and kept. Above 8 MiB none is.
-* A full disk and a folder that may not be written ended in a traceback.
+* DVC empties dvc.lock before it writes it again. After a kill in between, every `dvc` command
+  refuses to work; `lion run` restores the last complete one.
+* Half-written files of a killed stage stayed beside its outputs, and in `metrics/` became an input
+  of `report`. The next writer removes them.
+* A `dvc checkout` during a stage could replace new outputs by older ones, which DVC then recorded
+  as this run's: DVC releases its lock while a stage works. A stage now ends holding that lock,
+  after a last look at what it has written, and stops if somebody changed it.
+* A reply of any size was read and kept. Now none above 8 MiB is.
+* A full disk and a folder without write permission ended in a traceback.
 """
 _NAMED = {
     "kills": "kill -9, at random moments of every stage",
