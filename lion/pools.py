@@ -101,6 +101,16 @@ def validation_rows(
     )
 
 
+def nested_rows(cache: Sequence[Instruction], share: float, count: int) -> list[Instruction]:
+    """Return `count` rows of the base pool, or all; a larger count has those of a smaller one.
+
+    None of the `share` for validation; those with the smallest hash of their id.
+    """
+    _, rows = validation_rows(cache, share)
+    base = [row for row in rows if row.iteration == "0"]
+    return sorted(base, key=lambda row: _uniform(f"curve {row.id}"))[:count]
+
+
 def _validation_order(identity: str) -> bytes:
     """Return a hash of the id; the smallest ids themselves may have become the exam."""
     return hashlib.sha256(f"validation {identity}".encode()).digest()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lion.metrics.certificates import CertificateMetrics
-from lion.metrics.exams import EvaluateMetrics, ExamineMetrics
+from lion.metrics.exams import CurveMetrics, EvaluateMetrics, ExamineMetrics
 from lion.metrics.judging import CalibrateMetrics, ReviewMetrics, SplitMetrics
 from lion.metrics.pools import (
     BootstrapMetrics,
@@ -35,13 +35,14 @@ class Stage:
     `asked_in_base` are those of which the loop's iterations ask nothing new: their requests are the
     base's, and the ledger has the replies. `reads` and `writes` are paths under data/ and metrics/;
     `metrics` is the struct of the stage's own file. `drops`: whether it writes dropped.NAME.jsonl.
-    `runs_in` is where it runs: in the base, in the loop, in both, in each baseline, or once at the
-    end. What runs in baselines under a name of its own is the stage of `module`.
+    `runs_in` is where it runs: in the base, in the loop, in both, in each baseline, for each point
+    of the curve, or once at the end. A baseline's stage has a name of its own and the module of
+    another.
     """
 
     name: str
     module: str
-    runs_in: Literal["base", "loop", "both", "baseline", "end"]
+    runs_in: Literal["base", "loop", "both", "baseline", "curve", "end"]
     asks: tuple[Role, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
@@ -304,6 +305,17 @@ _STAGES = (
         asked_in_base=("teacher",),
         reads=("data/exam.jsonl", "data/{key}/student"),
         writes=_EVALUATED,
+        optional=True,
+    ),
+    Stage(
+        "curve",
+        "stages.curve",
+        "curve",
+        asks=("teacher", "referee", "student"),
+        asked_in_base=("teacher",),
+        reads=("data/exam.jsonl", "data/base", "data/0/cache_pool.jsonl", "metrics/0/teach.json"),
+        writes=("data/{key}/exam_responses.jsonl", "metrics/{key}/curve.json"),
+        metrics=CurveMetrics,
         optional=True,
     ),
     Stage("report", "stages.report", "end", drops=False),

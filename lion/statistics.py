@@ -226,6 +226,27 @@ def paired(
     return _bootstrapped([first, second], statistic, bootstrap, paired=True)
 
 
+def gain_per_doubling(
+    rows: Sequence[int], marks: Sequence[Sequence[bool]], bootstrap: Bootstrap
+) -> Estimate | None:
+    """Return the slope of accuracy (0 to 1) over log2 of `rows`, by least squares.
+
+    `marks` are those of the same exam rows at each number of rows, which are paired: the slope is
+    the mean over exam rows of each one's own slope. None with fewer than two different numbers.
+    """
+    places = [math.log2(count) for count in rows]
+    middle = sum(places) / len(places) if places else 0.0
+    spread = sum((place - middle) ** 2 for place in places)
+    if not spread:
+        return None
+    weights = [(place - middle) / spread for place in places]
+    slopes = [
+        sum(weight * mark for weight, mark in zip(weights, row, strict=True))
+        for row in zip(*marks, strict=True)
+    ]
+    return mean(slopes, bootstrap)
+
+
 def auc(
     positives: Sequence[float], negatives: Sequence[float], bootstrap: Bootstrap
 ) -> Estimate | None:

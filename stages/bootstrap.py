@@ -36,7 +36,7 @@ def main(work: stage.Work) -> str:
     )
     pool = [*grown.seeds, *grown.new]
     work.files.write(project.BOOTSTRAPPED, pool)
-    work.write_dropped([*dropped, *grown.dropped])
+    work.write_dropped([*dropped, *grown.dropped], len(pool) + len(dropped) + len(grown.dropped))
     work.write_metrics(
         BootstrapMetrics(
             rows=len(pool),

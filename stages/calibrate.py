@@ -44,7 +44,7 @@ def main(work: stage.Work) -> str:
     closing = Tally("calibrate", 0)
     files.write(work.data("anchor_reviews.jsonl"), [*calibrated.anchors, closing])
     files.write(work.data("second_reviews.jsonl"), [*calibrated.second, closing])
-    work.write_dropped(calibrated.dropped)
+    work.write_dropped(calibrated.dropped, len(calibrated.anchors) + len(calibrated.second))
     return _write_metrics(work, calibrated, verdicts)
 
 

@@ -18,8 +18,9 @@ def main(work: stage.Work) -> str:
     """Write the certificate, its headline, and the rows that it could not use."""
     settings = work.settings
     usage = work.metrics(EvaluateMetrics).teacher
+    exam = work.files.read(project.EXAM, Instruction)
     certified = certify(
-        work.files.read(project.EXAM, Instruction),
+        exam,
         work.files.read(work.data("exam_responses.jsonl"), ExamAnswer),
         settings,
         work,
@@ -28,7 +29,7 @@ def main(work: stage.Work) -> str:
         identity=student_identity(work.data("student"), settings),
         tokens=TeacherTokens(usage.requests, usage.prompt_tokens, usage.completion_tokens),
     )
-    work.write_dropped(certified.dropped)
+    work.write_dropped(certified.dropped, len(exam))
     work.write_metrics(certified.metrics)
     work.write_metrics(CertifiedMetrics.of(certified.metrics))
     warning = looks.looks_sentence(certified.metrics, work.count_look(certified.metrics))

@@ -21,7 +21,8 @@ def main(work: stage.Work) -> str:
     evaluated = evaluate(exam, respondent, settings, work, prompts)
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
     work.files.write_document(work.data("evaluated.json"), EVALUATED)
-    work.write_dropped(evaluated.dropped)
+    requests = evaluated.referee.requests + evaluated.teacher.requests
+    work.write_dropped(evaluated.dropped, requests)
     figures = EvaluateMetrics.of(
         evaluated.accuracy,
         evaluated.quality,

@@ -31,7 +31,7 @@ def main(work: stage.Work) -> str:
         stopped=stop.stop,
     )
     work.files.write(work.data("train_pool.jsonl"), generated.kept)
-    work.write_dropped(generated.dropped)
+    work.write_dropped(generated.dropped, len(generated.kept) + len(generated.dropped))
     work.write_metrics(
         GenerateMetrics(
             new=len(generated.kept),

@@ -81,7 +81,7 @@ def _write(work: stage.Work, grown: Grown, own: float, like: float) -> None:
         *(generated.dropped if generated else ()),
         *(taught.dropped if taught else ()),
     ]
-    work.write_dropped(dropped)
+    work.write_dropped(dropped, len(grown.new) + len(dropped))
     work.write_metrics(
         GrowMetrics(
             rows=len(grown.new),

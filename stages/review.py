@@ -19,7 +19,8 @@ def main(work: stage.Work) -> str:
     reviewed = _reviewed(work)
     files.write(work.data("reviews.jsonl"), reviewed.reviews)
     files.write(work.data("selection.jsonl"), reviewed.selections)
-    work.write_dropped(reviewed.dropped)
+    unscored = reviewed.responses if reviewed.likelihood else 0
+    work.write_dropped(reviewed.dropped, len(reviewed.reviews) + unscored)
     work.write_metrics(
         ReviewMetrics(
             responses=reviewed.responses,

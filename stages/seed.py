@@ -36,7 +36,7 @@ def main(work: stage.Work) -> str:
     jsonl.write_document(project.FURTHER_EXAMS, {"items": [jsonl.as_row(row) for row in further]})
     jsonl.write(project.EXAM, exam)
     seed_pool.write_student(project.BASE_STUDENT, settings.student, pool, settings.random_seed)
-    work.write_dropped(dropped)
+    work.write_dropped(dropped, len(pool) + len(exam) + len(dropped))
     work.write_metrics(SeedMetrics(rows=len(pool), exam=len(exam), dropped=reasons(dropped)))
     return f"{len(pool):,} instructions, {len(exam):,} exam rows, {len(dropped):,} dropped"
 

@@ -27,7 +27,7 @@ def main(work: stage.Work) -> str:
         trial=_trial(work, templates) if is_base else None,
     )
     work.files.write(work.data("cache_pool.jsonl"), taught.cache)
-    work.write_dropped(taught.dropped)
+    work.write_dropped(taught.dropped, len(new))
     work.write_metrics(
         TeachMetrics(
             taught=len(taught.new),

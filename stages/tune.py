@@ -4,9 +4,6 @@ The loss is on the response alone. Where there is nothing new, no step is made: 
 points to the one before.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import polars
 
 from lion.config import project
@@ -17,9 +14,7 @@ from lion.pipeline import stage
 from lion.records import jsonl
 from lion.records.rows import Dropped, Instruction, Verdict, reasons
 from lion.student import checkpoint
-from lion.student.chat_format import Example
 from lion.training import finetune_job
-from lion.training.report import TuneReport
 from lion.training.tune import Tuned, tune
 
 _CURVE = {
@@ -40,26 +35,6 @@ def main(work: stage.Work) -> str:
     rules = _rules(work)
     if rules is None:
         return _stand_still(work)
-
-    def fine_tune(
-        examples: Sequence[Example],
-        validation: Sequence[Example],
-        before: Path,
-        out: Path,
-        rules: Tune,
-        random_seed: int,
-    ) -> TuneReport:
-        return finetune_job.run_tuning(
-            examples,
-            validation=validation,
-            student=before,
-            out=out,
-            settings=work.settings,
-            tune=rules,
-            random_seed=random_seed,
-            name=work.name,
-        )
-
     out = work.data("student")
     verdicts: list[Verdict] = []
     if rules.replay_choice == "forgotten":
@@ -71,7 +46,7 @@ def main(work: stage.Work) -> str:
         out,
         work.settings,
         rules,
-        fine_tune,
+        finetune_job.fine_tuning(work.settings, work.name),
         depth=work.depth,
         verdicts=verdicts,
     )
@@ -100,7 +75,7 @@ def _write(work: stage.Work, tuned: Tuned | None) -> None:
         frame = frame if best else frame.drop("validation_loss")
         frame.write_csv(temporary)
     dropped = [Dropped("tune", "too_long", id=id) for id in (report.too_long if report else ())]
-    work.write_dropped(dropped)
+    work.write_dropped(dropped, (report.examples if report else 0) + len(dropped))
     ids = tuned.replayed if tuned else ()
     work.files.write_document(work.data("replayed.json"), {"ids": list(ids)})
     work.write_metrics(

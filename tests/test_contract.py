@@ -233,8 +233,8 @@ def test_every_iteration_has_its_stages() -> None:
 def test_the_table_of_stages_is_dvc_yaml(stage: str) -> None:
     """Plan, summary, page and trace read the table; DVC reads its own file."""
     body, entry = stages()[stage], STAGES[kind(stage)]
-    foreach = "${item}" if "${item}" in body["cmd"] else "${key}"
-    key, previous = (foreach, "${item.previous}") if "${" in body["cmd"] else ("0", None)
+    key = body["cmd"].split()[-1]
+    previous = "${item.previous}" if "${" in key else None
     shown = ("data/", "metrics/")
     reads = {path for path in body["deps"] if path.startswith(shown)}
     writes = {*body.get("outs", []), *body.get("metrics", [])}

@@ -196,7 +196,7 @@ def test_every_plot_is_drawn_with_its_figures(shared: Watched, run: Project) -> 
     titles = [told.split(".")[0] for told in plots.evaluate_all(
         "all => all.map(one => one.getAttribute('aria-label'))")]  # fmt: skip
     expected = ["Student against teacher on the exam", "Quality", "Hard share", "Gaps"]
-    expected += ["Generation", "Drift of the pool", "Categories", "Tokens by role"]
+    expected += ["Generation", "Drift of the pool", "What is hard", "Categories", "Tokens by role"]
     assert titles == expected
     marks = plots.evaluate_all("all => all.map(one => one.querySelectorAll('svg path').length)")
     assert min(marks) > 3

@@ -149,10 +149,30 @@ def test_dropped_rows_are_written_with_their_number(workplace: Workplace) -> Non
     settings = workplace.params({})
     work = stage.Work("teach", "1", settings)
     for rows in ([], [Dropped("teach", "timeout", id="a")]):
-        work.write_dropped(rows)
+        work.write_dropped(rows, 10)
         lines = Path("data/1/dropped.teach.jsonl").read_text().splitlines()
         assert len(lines) == len(rows) + 1
         assert f'"dropped":{len(rows)}' in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("truncated", "others", "count", "words"),
+    [
+        (43, 1, 84, "truncated: 43 of 84; "),
+        (2, 0, 10, ""),  # a fifth, and no more
+        (3, 0, 10, "truncated: 3 of 10; "),
+        (2, 2, 10, ""),  # together more, but neither alone
+        (0, 0, 0, ""),
+    ],
+)
+def test_a_reason_that_drops_more_than_a_fifth_is_the_first_word(
+    workplace: Workplace, truncated: int, others: int, count: int, words: str
+) -> None:
+    work = stage.Work("teach", "1", workplace.params({}))
+    rows = [Dropped("teach", "truncated", id=f"t{number}") for number in range(truncated)]
+    rows += [Dropped("teach", "timeout", id=f"o{number}") for number in range(others)]
+    work.write_dropped(rows, count)
+    assert work.warning == words
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ COMMANDS = {
         "Remove the students that `hardware.keep_students` does not keep.",
     ),
     "table": LazyCommand("table:table_command", "Print the iterations side by side."),
+    "curve": LazyCommand("curve:curve_command", "Accuracy against the number of given rows."),
     "profile": LazyCommand("profile:profile_command", "List the profiles, or switch to one."),
     "new": LazyCommand("new:new_command", "Make a project for another task from this one."),
     "serve-teacher": LazyCommand(

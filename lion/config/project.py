@@ -25,6 +25,7 @@ BASE = "0"
 SEEDS = Path("seeds")
 BOOTSTRAPPED = Path("data/0/bootstrapped.jsonl")
 TABLE_FOLLOWS = "LION_TABLE_FOLLOWS"  # set by `lion run`, which prints the closing table itself
+CURVE_PREFIX = "rows-"  # of the names of the curve's points, as data/rows-50
 BASE_STUDENT = Path("data/base")
 
 _MOST_VALUES = 100_000  # of a params.yaml; the whole of the shipped one has some hundreds

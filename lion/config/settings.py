@@ -182,6 +182,7 @@ class Settings(Section):
     budget: Budget
     base: Base
     baselines: dict[str, Baseline]
+    curve: list[Annotated[int, Field(ge=1)]]
     iterations: dict[str, IterationSettings]
 
     @field_validator("bootstrap", mode="before")
@@ -249,12 +250,17 @@ class Settings(Section):
         baseline = self.baselines.get(iteration)
         return self.iterations[iteration].previous if baseline is None else baseline.previous
 
-    def with_exam_of(self, iteration: str) -> "Settings":
-        """Return the settings of an iteration's exam: that of a baseline asks no referee.
+    @property
+    def curve_points(self) -> list[str]:
+        """The names of the curve's points, as `rows-50`."""
+        return [f"rows-{rows}" for rows in self.curve]
 
-        Unless the referee is the exam's scorer.
+    def with_exam_of(self, iteration: str) -> "Settings":
+        """Return the settings of an exam: only the loop's students are shown to the referee.
+
+        Baselines and points of the curve are not, unless the referee is the exam's scorer.
         """
-        if iteration not in self.baselines or self.exam.scorer.kind == "referee":
+        if iteration == "0" or iteration in self.iterations or self.exam.scorer.kind == "referee":
             return self
         return self.model_copy(update={"evaluate": self.evaluate.model_copy(update={"quality": 0})})
 
@@ -318,6 +324,10 @@ def read_settings(document: object) -> Settings:
         for name in settings.calibrate.iterations
         if name not in settings.iterations
     ]
+    if len(set(settings.curve)) < len(settings.curve):
+        problems.append("curve: names a number of rows twice")
+    if settings.curve and settings.exam.scorer.kind == "referee":
+        problems.append("curve: the exam's scorer is the referee, so no row is right or wrong")
     problems += _student_problems(settings) + list(_baseline_problems(settings))
     if problems:
         raise _refusal(problems)
@@ -424,8 +434,11 @@ def _student_problems(settings: Settings) -> list[str]:
 
 def _baseline_problems(settings: Settings) -> Iterator[str]:
     for name, baseline in settings.baselines.items():
-        if not BASELINE_NAME.match(name) or name == "base":
-            yield f"baselines.{name}: a name is a letter, then a-z, digits, _ or -; not `base`"
+        if not BASELINE_NAME.match(name) or name == "base" or name.startswith("rows-"):
+            yield (
+                f"baselines.{name}: a name is a letter, then a-z, digits, _ or -; neither `base` "
+                "nor `rows-...`"
+            )
         if baseline.like not in settings.iterations:
             yield f"baselines.{name}.like: there is no iteration {baseline.like!r}"
         if baseline.previous != "0" and baseline.previous not in settings.baselines:

@@ -37,6 +37,7 @@ class Evaluated:
     """
 
     answers: list[Answer]
+    marks: list["Marked"]
     accuracy: ExamMarks
     fields: ExamFields | None
     quality: ExamQuality
@@ -73,6 +74,7 @@ def evaluate(
     quality, unread, referee_usage = _quality(answered, answers, settings, clients, referee_prompts)
     return Evaluated(
         answers=[_with_teacher(row, taught) for row in answers] if scored else answers,
+        marks=marks,
         accuracy=exam_marks(marks, settings.evaluate),
         fields=exam_fields(
             exam,

@@ -98,6 +98,23 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
         return cls(**figures, referee=referee, teacher=teacher, dropped=dropped, fields=fields)
 
 
+class CurveMetrics(Metrics, frozen=True, kw_only=True):
+    """curve.json: the exam of a student that was tuned on `rows` of the given rows.
+
+    `correct` is over rows (micro), None where none can be marked. The tokens are those of the
+    teacher's answers to the rows, in proportion to all; `teacher` was asked about the exam.
+    """
+
+    FILE: ClassVar[str] = "curve"
+
+    rows: int
+    steps: int
+    correct: ShareEstimate | None
+    prompt_tokens: int
+    completion_tokens: int
+    teacher: RoleUsage
+
+
 class HeadlineMetrics(Metrics, frozen=True):
     """exam.json: what `dvc metrics` shows of an exam."""
 

@@ -440,4 +440,6 @@ def _named(addressing: str) -> str:
     """Return the name that a stage runs under: `teach@0` of DVC's `base-teach`."""
     if addressing.startswith("base-"):
         return f"{addressing.removeprefix('base-')}@{project.BASE}"
+    if addressing.startswith("curve@"):
+        return addressing.replace("@", f"@{project.CURVE_PREFIX}")
     return addressing.removeprefix("baseline-")

@@ -21,6 +21,7 @@ from lion.certify import looks
 from lion.config import project
 from lion.config.settings import BASELINE_NAME, ITERATION_NAME, Baseline, Endpoint, Settings
 from lion.errors import BusyError, DataError, InterruptedRunError, LionError, SettingsError
+from lion.failure_limit import frequent_reason
 from lion.llm.client import open_client
 from lion.locks import held_by
 from lion.metrics import files as metrics_files
@@ -79,7 +80,7 @@ class Disk:
 class Work:
     """One run of one stage: its iteration ("0" is the base), settings and paths.
 
-    `call_stats` counts the calls of its clients, by role.
+    `call_stats` counts the calls of its clients, by role; `warning` begins its closing sentence.
     """
 
     stage: str
@@ -87,6 +88,7 @@ class Work:
     settings: Settings
     files: Disk = field(default_factory=Disk)
     call_stats: dict[str, CallStats] = field(default_factory=dict)
+    warning: str = ""
 
     @property
     def name(self) -> str:
@@ -133,13 +135,14 @@ class Work:
         """Note that a student was certified on its rows; return how many students were so far."""
         return looks.count_look(certificate)
 
-    def write_dropped(self, dropped: Sequence[Dropped]) -> None:
-        """Write the dropped rows with their reasons, and their count.
+    def write_dropped(self, dropped: Sequence[Dropped], count: int) -> None:
+        """Write the dropped rows, of `count` rows or calls, with their reasons, and their number.
 
-        The count is a row of its own, so that no file is empty: DVC warns of empty files.
+        The number is a row of its own, so that no file is empty: DVC warns of empty files.
         """
         path = self.data(f"dropped.{self.stage}.jsonl")
         self.files.write(path, [*dropped, Tally(self.stage, len(dropped))])
+        self.warning = frequent_reason(dropped, count)
 
     def prompts(self, *roles: PromptRole, good: str | None = None) -> dict[PromptRole, Prompts]:
         """Return the prompts of `roles`; `good` is what a good answer is. Raises DataError."""
@@ -181,7 +184,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
             sentence = main(work)
             _refuse_changed(name)
             shutil.rmtree(project.unfinished(name), ignore_errors=True)
-        console.say(f"{name}: {sentence}")
+        console.say(f"{name}: {work.warning}{sentence}")
 
 
 def refuse_problems(work: Work) -> None:
@@ -247,7 +250,7 @@ def _work(stage: str) -> Work:
     if not (ITERATION_NAME.match(name) or BASELINE_NAME.match(name)):
         raise SettingsError(f"usage: python -m {_module()} ITERATION; found {sys.argv[1:]}")
     settings = project.load_settings()
-    names = (project.BASE, *settings.iterations, *settings.baselines)
+    names = (project.BASE, *settings.iterations, *settings.baselines, *settings.curve_points)
     if name not in names:
         raise SettingsError(f"there is no iteration {name}; params.yaml has {', '.join(names)}")
     return Work(stage, name, settings)

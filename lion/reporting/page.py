@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -27,7 +28,7 @@ from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.records import jsonl
 from lion.records.rows import Row
-from lion.reporting import numbers, page_cards, snapshot, table
+from lion.reporting import domain_cards, numbers, page_cards, snapshot, table
 from lion.reporting.certificate_cards import certificate_cards
 from lion.reporting.snapshot import Run
 
@@ -77,7 +78,7 @@ def overview(run: Run) -> Row:
         "Progress": page_cards.progress_cards(run),
         "Hard and easy": page_cards.difficulty_cards(run),
         "Referee": page_cards.referee_cards(run),
-        "Pools": page_cards.pool_cards(run),
+        "Pools": chain(page_cards.pool_cards(run), domain_cards.domain_cards(run)),
         "Exam": page_cards.exam_cards(run),
         "Certificate": certificate_cards(run),
         "Cost": page_cards.cost_cards(run),

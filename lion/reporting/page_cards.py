@@ -26,11 +26,9 @@ from lion.reporting.snapshot import Run
 Card = dict[str, Any]
 Figures = Mapping[str, str | None]  # by label, as text
 
-_OTHERS = "others"  # domains
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
 _EDGES = (0.0, 1.0, 3.0, 6.0)
 _NAME = 40  # characters
-_PARTS = 10  # domains shown by name; the rest are summed
 
 
 def card(title: str, note: str, **content: Any) -> Card:
@@ -151,7 +149,7 @@ def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
     part = "a subset of its items, " if last.subset else ""
     note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"
     table = {"columns": [*columns, *(f"{model} (paper)" for model in models)], "rows": rows}
-    return card(one_line(name, 40), note, table=table, wide=True)
+    return card(one_line(name, _NAME), note, table=table, wide=True)
 
 
 def cost_cards(run: Run) -> Iterator[Card | None]:
@@ -214,9 +212,8 @@ def _gaps(run: Run) -> Card | None:
 
 
 def pool_cards(run: Run) -> Iterator[Card | None]:
-    """Yield the funnel of generation, and the topics of the new rows."""
+    """Yield the funnel of generation."""
     yield _funnel(run)
-    yield _drift(run)
 
 
 def _funnel(run: Run) -> Card | None:
@@ -234,35 +231,6 @@ def _funnel(run: Run) -> Card | None:
         return None
     note = "what became of each candidate: kept, or dropped and why"
     return card("Generation", note, plot=plots.amounts(values, "candidates"))
-
-
-def _drift(run: Run) -> Card | None:
-    """Return the topics of the rows that each iteration added."""
-    rows = run.rows.drop_nulls("about")
-    if rows.is_empty():
-        return None
-    counted = rows.get_column("about").value_counts(sort=True)
-    largest = counted.get_column("about").head(_PARTS).to_list()
-    order = [one_line(name, _NAME) for name in largest]
-    order += [_OTHERS] if counted.height > _PARTS else []
-    part = pl.when(pl.col("about").is_in(largest)).then("about").otherwise(pl.lit(_OTHERS))
-    counts: Counter[tuple[str, str]] = Counter()
-    grouped = rows.with_columns(part=part).group_by("iteration", "part").len()
-    for iteration, name, count in grouped.iter_rows():
-        counts[iteration, one_line(name, _NAME)] += count
-    values = [
-        {
-            "iteration": line.iteration,
-            "part": name,
-            "rows": counts[line.iteration, name],
-            "rank": rank,
-        }
-        for line in run.lineage
-        for rank, name in enumerate(order)
-    ]
-    about = "domains" if run.has_domains else "categories of the seeds"
-    note = f"{about} of the rows that each iteration brought"
-    return card("Drift of the pool", note, plot=plots.shares(values, order))
 
 
 def referee_cards(run: Run) -> Iterator[Card | None]:

@@ -100,6 +100,38 @@ def against_coverage(values: Sequence[Row], promises: Sequence[Row]) -> Spec:
     )
 
 
+def against_rows(points: Sequence[Row], line: Sequence[Row]) -> Spec:
+    """Return accuracy by given rows with its interval, and the fitted line to twice the rows.
+
+    Points: rows, value, low, high. Line: rows, value.
+    """
+    scale = {"type": "log", "base": 2}
+    x = {
+        "field": "rows",
+        "type": "quantitative",
+        "scale": scale,
+        "axis": {"title": "given rows", "grid": False},
+    }
+    axis = {"title": "right answers", "format": ".0%"}
+    y = {"field": "value", "type": "quantitative", "axis": axis}
+    bounds = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    return _spec(
+        points,
+        layer=[
+            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"x": x, **bounds}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 60, "tooltip": True},
+                "encoding": {"x": x, "y": y, "color": {"value": _STUDENT}},
+            },
+            {
+                "data": {"values": list(line)},
+                "mark": {"type": "line", "strokeDash": [4, 4]},
+                "encoding": {"x": x, "y": y, "color": {"value": _TEACHER}},
+            },
+        ],
+    )
+
+
 def loss(values: Sequence[Row]) -> Spec:
     """Return the training loss by step, raw and smoothed. Values: iteration, step, loss.
 
@@ -157,6 +189,28 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
             },
             "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale},
             "order": {"field": "rank", "type": "quantitative"},
+        },
+    )
+
+
+def paired_shares(values: Sequence[Row], order: Sequence[str]) -> Spec:
+    """Return two shares a domain, in `order`. Values: domain, of (`pool`, `hard rows`), share."""
+    share = {"field": "share", "type": "quantitative", "axis": {"title": "share", "format": ".0%"}}
+    colour = {
+        "field": "of",
+        "type": "nominal",
+        "scale": {"domain": ["pool", "hard rows"], "range": [_TEACHER, _STUDENT]},
+    }
+    named = {"field": "domain", "type": "nominal", "sort": list(order), "axis": {"title": None}}
+    return _spec(
+        values,
+        height=max(60, _BAR * len(order)),
+        mark={"type": "bar", "tooltip": True},
+        encoding={
+            "y": named,
+            "yOffset": {"field": "of", "sort": ["pool", "hard rows"]},
+            "x": share,
+            "color": colour,
         },
     )
 

@@ -24,9 +24,30 @@ from lion.records import jsonl
 from lion.student import checkpoint
 from lion.student.chat_format import Example
 from lion.training.report import Progress, TuneReport
+from lion.training.tune import Examples, FineTune
 
 _EXAMPLES, _VALIDATION = "examples.jsonl", "validation.jsonl"
 _OPTIONS, _REPORT, _LOCK = "options.json", "report.json", "lock"
+
+
+def fine_tuning(settings: Settings, name: str) -> FineTune:
+    """Return the fine-tuning of stage `name`, as the phase `tune` calls it."""
+
+    def fine_tune(
+        examples: Examples, validation: Examples, before: Path, out: Path, rules: Tune, seed: int
+    ) -> TuneReport:
+        return run_tuning(
+            examples,
+            validation=validation,
+            student=before,
+            out=out,
+            settings=settings,
+            tune=rules,
+            random_seed=seed,
+            name=name,
+        )
+
+    return fine_tune
 
 
 def run_tuning(

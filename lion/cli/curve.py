@@ -1,0 +1,29 @@
+"""`lion curve`: accuracy against the number of given rows."""
+
+import click
+
+from lion import console
+from lion.config import project
+from lion.llm.prices import Prices
+from lion.pipeline.stale_outputs import StaleOutputs
+from lion.reporting.curve import curve_as_json, curve_table, read_curve
+from lion.reporting.worth import MarkedRun
+
+
+@click.command("curve")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def curve_command(as_json: bool) -> None:
+    """Print accuracy against given rows and dollars, and what twice the rows would bring.
+
+    `curve: [50, 100, 200]` in params.yaml declares the points; `lion run` measures them. The last
+    point is the base student.
+    """
+    with console.error_boundary():
+        settings = project.load_settings()
+        stale = StaleOutputs.of_workspace()
+        workspace = MarkedRun(settings, stale.read_current, stale.has_current)
+        curve = read_curve(workspace, Prices.load(project.PRICES))
+        if as_json:
+            click.echo(curve_as_json(curve))
+        else:
+            console.stdout.print(curve_table(curve, declared=bool(settings.curve)))

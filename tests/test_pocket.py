@@ -1,0 +1,67 @@
+"""The profile `pocket` and its bench: the tables in the docs are those of the result file."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from fixtures import ROOT
+
+from lion.config.settings import read_settings
+
+
+@pytest.fixture(scope="module")
+def pocket() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pocket_bench", ROOT / "bench" / "pocket.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def result(pocket: ModuleType) -> dict[str, Any]:
+    rights = {name: 10 + 5 * place for place, name in enumerate(pocket.STUDENTS)}
+    marks = {name: {f"r{row}": row < right for row in range(40)} for name, right in rights.items()}
+    keys = ["0", *pocket.LOOP, *pocket.baselines()]
+    seed = {
+        "seed": 3,
+        "commit": "abc",
+        "marks": marks,
+        "seconds": {f"tune@{key}": 90.0 for key in keys},
+        "peak_bytes": {"tune@0": 3_400_000_000},
+    }
+    return {"machine": "a machine, 2 cores", "versions": {"torch": "2"}, "seeds": [seed]}
+
+
+def test_the_table_has_each_student_beside_the_base(pocket: ModuleType) -> None:
+    text = pocket.table(result(pocket))
+    assert "| the pretrained model, untouched | 25.0 | -12.5 (" in text
+    assert "| base: fine-tuned on the given rows | 37.5 |  |" in text
+    assert "| student 2 | 62.5 | +25.0 (" in text
+    assert "| base | 1.5 | 3.4 |" in text
+    assert "| baselines | 6.0 | 0.0 |" in text
+    assert pocket.claim(result(pocket)) == {
+        "name": "pocket", "ours": 62.5, "others": 37.5, "ratio": 1.667, "unit": "% accuracy",
+    }  # fmt: skip
+
+
+def test_the_table_in_the_docs_is_that_of_the_result(pocket: ModuleType) -> None:
+    page = pocket.PAGE.read_text(encoding="utf-8")
+    assert page.count(pocket.BEGIN) == page.count(pocket.END) == 1
+    if not pocket.RESULT.exists():
+        assert "not yet measured" in page.partition(pocket.BEGIN)[2].partition(pocket.END)[0]
+        return
+    assert pocket.with_table(page, json.loads(pocket.RESULT.read_text(encoding="utf-8"))) == page
+
+
+def test_the_profile_takes_the_bench_s_baselines(pocket: ModuleType) -> None:
+    """Each iteration has its line in both, so that the bench compares at equal steps."""
+    document = yaml.safe_load(Path(ROOT / "profiles/pocket.yaml").read_text(encoding="utf-8"))
+    settings = read_settings({**document, "baselines": pocket.baselines()})
+    assert tuple(settings.iterations) == pocket.LOOP
+    steps = {settings.tune_at(name).steps for name in (*settings.iterations, *settings.baselines)}
+    assert steps == {80}
+    assert settings.tune_at("0").learning_rate > settings.tune_at("1").learning_rate
