@@ -6,6 +6,7 @@ The advice is for a person: no stage reads it, and no decision of the pipeline r
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lion import statistics
 from lion.config import project
@@ -15,6 +16,7 @@ from lion.iterations import IterationMetrics, Read, usage_by_role
 from lion.metrics import files
 from lion.metrics.files import RunRecord
 from lion.metrics.pools import GrowMetrics
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction
 from lion.reporting.numbers import share
@@ -32,6 +34,12 @@ class MarkedRun:
     settings: Settings
     read: Read = files.read_if
     has: Callable[[Path], bool] = Path.exists
+
+    @classmethod
+    def of_workspace(cls) -> Self:
+        """Return the working folder's files but those of other params. Raises SettingsError."""
+        stale = StaleOutputs.of_workspace()
+        return cls(project.load_settings(), stale.read_current, stale.has_current)
 
     def marks(self, name: str) -> Marks:
         """Return the marks of a student on the exam by row; empty where nothing can be marked."""
