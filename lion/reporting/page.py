@@ -30,6 +30,7 @@ from lion.records import jsonl
 from lion.records.rows import Row
 from lion.reporting import domain_cards, numbers, page_cards, snapshot, table
 from lion.reporting.certificate_cards import certificate_cards
+from lion.reporting.curve_cards import curve_cards
 from lion.reporting.snapshot import Run
 
 PAGE = Path("report/index.html")
@@ -80,6 +81,7 @@ def overview(run: Run) -> Row:
         "Referee": page_cards.referee_cards(run),
         "Pools": chain(page_cards.pool_cards(run), domain_cards.domain_cards(run)),
         "Exam": page_cards.exam_cards(run),
+        "Rows": curve_cards(run),
         "Certificate": certificate_cards(run),
         "Cost": page_cards.cost_cards(run),
     }
