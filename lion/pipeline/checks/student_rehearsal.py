@@ -65,6 +65,7 @@ def rehearsal_problems(settings: Settings) -> Iterator[str]:
         rehearsal = _rehearsed(settings)
         for look in (
             _architecture_problems,
+            _format_problems,
             _refused_rows,
             _vocabulary_problems,
             _context_problems,
@@ -141,6 +142,17 @@ def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
         yield (
             f"student.model: {rehearsal.source.base} was saved as a {heads[0]}, which is no causal "
             "language model. Name a decoder that generates text."
+        )
+
+
+def _format_problems(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield a format that params name and the student, tuned in another one, does not follow."""
+    named, name = rehearsal.settings.student.prompt_format, rehearsal.source.base
+    recorded = rehearsal.formatter.paper_format
+    if named not in ("auto", recorded):
+        yield (
+            f"student.prompt_format: {named}, but {name} was tuned in {recorded} and keeps it. Set "
+            f"{recorded} or auto, or remove {checkpoint.PROMPT_FORMAT} from its folder."
         )
 
 
@@ -227,7 +239,9 @@ def _save_problems(rehearsal: Rehearsal) -> Iterator[str]:
         except Exception as error:  # remote code and tokenizers raise any kind
             yield f"student.model: {name} cannot be saved: {error!s:.200}. Name another model."
             return
-        again = ChatFormatter(checkpoint.load_tokenizer(folder, settings), settings.prompt_format)
+        again = formatter_of(
+            rehearsal.source, checkpoint.load_tokenizer(folder, settings), settings
+        )
     before = rehearsal.formatter
     same = again.try_prompts([_PROBE]) == before.try_prompts([_PROBE])
     if not same or again.stops != before.stops:
