@@ -43,7 +43,9 @@ def main() -> None:
     model = gguf(_MODELS[options.model]) if options.model in _MODELS else Path(options.model)
     found = {}
     for form in options.forms.split(","):
-        with llama_server(model, "small", slots=options.slots, threads=options.threads) as url:
+        with llama_server(
+            model, "small", slots=options.slots, threads=options.threads, port=options.port
+        ) as url:
             root = options.folder / f"{model.stem}-{form}-{options.tasks}"
             project = root_project(root, rows[: options.tasks], url, form)
             found[form] = measured(project)
@@ -53,8 +55,8 @@ def main() -> None:
 
 
 def root_project(root: Path, rows: list[dict[str, Any]], url: str, form: str) -> Project:
-    """Return the project, where a killed run has left it; the server has another port each time."""
-    if (root / "params.yaml").exists():
+    """Return the project, where a killed run has left it."""
+    if (root / ".git").exists():
         project = Project(root)
         project.edit(served(url, form))
         return project
@@ -128,6 +130,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--port", type=int, default=8391, help="in the ledger's keys: the same")
     folder = cache().parent / "lion-bench" / "real-teacher"
     parser.add_argument("--folder", type=Path, default=folder)
     return parser.parse_args()
