@@ -40,7 +40,8 @@ def main() -> None:
     options = arguments()
     if not options.report:
         documents = [measured(options.folder, seed) for seed in options.seeds]
-        RESULT.write_text(json.dumps(collected(documents), indent=1) + "\n", encoding="utf-8")
+        result = {**collected(documents), "load": options.load}
+        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
     print(report.as_text(result))
@@ -118,6 +119,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "narrow")
+    parser.add_argument("--load", default="alone on the machine", help="what ran beside it")
     parser.add_argument("--report", action="store_true", help="run nothing")
     return parser.parse_args()
 

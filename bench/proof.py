@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     from proving import loop, registered, results
 
-    file = results.ResultFile(options.results)
+    file, commit = results.ResultFile(options.results), head()
     for group, place in wanted(options):
         for arm in registered.GROUPS[group]:
             key = (place.regime, place.skew, arm.name, place.seed)
@@ -63,10 +64,18 @@ def run(options: argparse.Namespace) -> None:
             finished = partial(file.get, place.regime, place.skew, seed=place.seed)
             row = loop.prove(arm, place, finished)
             seconds = round(time.perf_counter() - began)
-            file.add({**row, "seconds": seconds})
+            file.add({**row, "seconds": seconds, "commit": commit})
             curve = [row["base"]["accuracy"], *(point["accuracy"] for point in row["iterations"])]
             shown = " ".join(f"{value:.3f}" for value in curve)
             print(f"{place.slug}  {arm.name:36} {shown}  {seconds} s", flush=True)
+
+
+def head() -> str:
+    """Return the commit whose code runs, with `+` where files of it are changed."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, loop.Place]]:  # noqa: F821

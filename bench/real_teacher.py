@@ -1,6 +1,6 @@
 """Measures a real language model as teacher, referee and generator, by protocol alone.
 
-    python bench/real_teacher.py [--tasks 40] [--model smollm2|gemma3|PATH.gguf] [--forms text,schema]
+    python bench/real_teacher.py [--tasks 40] [--model smollm2|gemma3|FILE] [--forms text,schema]
 
 llama.cpp's server (the wheel `xllamacpp`) serves a small model over seed tasks of the field
 (--data); the student is SmolLM2-135M-Instruct with adapters, one full iteration in each form of the
@@ -22,9 +22,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from llama_project import real_project, served
 from pipeline import Project
 from pretrained import GEMMA3, SMOLLM2, cache, gguf, llama_server
-from real_teacher import real_project, served
 
 from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.judging import ReviewMetrics

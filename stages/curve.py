@@ -51,7 +51,7 @@ def _examined(work: stage.Work, student: Path, tuned: Tuned) -> str:
     taught = work.metrics(TeachMetrics, project.BASE)
     part = tuned.new / taught.cache_pool
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
-    work.write_dropped(evaluated.dropped)
+    work.write_dropped(evaluated.dropped, len(exam))
     work.write_metrics(
         CurveMetrics(
             rows=tuned.new,

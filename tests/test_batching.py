@@ -98,6 +98,22 @@ def submit(opened: Open, requests: list[Request], **changes: Any) -> str:
     return str(left.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'\xef\xbb\xbf{"custom_id": "ab", "response": {"status_code": 200, "body": {"a": 1}}}',
+        b'{"custom_id": "ab", "response": {"status_code": 200, "body": {"a": NaN}}}',
+        b'{"custom_id": "ab", "response": {"status_code": 200, "body": {"a": "\\ud83d"}}}',
+    ],
+)
+def test_a_line_in_a_writing_that_json_forbids_is_kept(line: bytes) -> None:
+    """It is billed; before, it was passed over and asked for again."""
+    found = batch_client.read_line(line)
+    assert found is not None
+    assert (found.key, found.failure) == (b"\xab", None)
+    assert found.reply is not None
+
+
 # --- the whole life --------------------------------------------------------------------------
 
 

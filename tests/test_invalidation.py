@@ -26,6 +26,7 @@ DECIDING: Mapping[str, set[str]] = {
     "lion/prompting": {"teach", "evaluate", "review", "generate"},
     "lion/prompting/protocol.py": {"teach", "evaluate", "review", "generate", "respond"},
     "lion/prompting/replies.py": {"teach", "evaluate", "review", "generate", "respond"},
+    "lion/prompting/reply_document.py": {"teach", "evaluate", "review", "generate", "respond"},
     "lion/prompting/reply_logprobs.py": {"teach", "evaluate", "review", "generate", "respond"},
     "lion/prompting/token_counts.py": {"teach", "evaluate", "review", "generate", "respond"},
     "lion/readers": {"seed"},

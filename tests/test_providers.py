@@ -123,6 +123,18 @@ ACCOUNT = {
         {"error": {"type": "budget_exceeded", "code": "400", "message":
          "Budget has been exceeded! Current cost: 2.1, Max budget: 2.0"}},
     ),
+    "xAI, flat": answers(403, {"error": "no", "code": "billing_insufficient_balance"}),
+    "Anthropic, by its code": answers(
+        429,
+        {"error": {"type": "rate_limit_error", "message": "Paused.",
+                   "details": {"error_code": "enforced_spend_limit_reached"}}},
+    ),
+    "Cerebras, a day": answers(
+        429,
+        {"message": "Tokens per day limit exceeded - too many tokens processed.",
+         "type": "too_many_tokens_error", "param": "quota", "code": "token_quota_exceeded"},
+    ),
+    "a gateway's day": answers(429, {"detail": "You have exceeded your daily token quota"}),
     "Vertex, a day": answers(
         429,
         [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
@@ -198,6 +210,19 @@ PATIENCE = {
     "Moonshot": answers(
         429, {"error": {"type": "rate_limit_reached_error", "message": "max RPM: 3"}}
     ),
+    "Together": answers(
+        429, {"error": {"type": "credit_limit", "message":
+         "Request was rejected due to request rate limiting. Your rate limits are 600 RPM"}}
+    ),
+    "Cerebras": answers(
+        429, {"message": "Tokens per minute limit exceeded - too many tokens processed.",
+              "type": "too_many_tokens_error", "param": "quota", "code": "token_quota_exceeded"}
+    ),
+    "Groq, flex": answers(498, {"error": {"message": "Flex tier capacity exceeded"}}),
+    "TGI": answers(424, {"error": "Request failed during generation", "error_type": "generation"}),
+    "Azure, in milliseconds": refuses(
+        429, "slow down", headers={"retry-after-ms": "20", "Retry-After": "3"}
+    ),
     "plain": refuses(429, "Too many requests"),
 }  # fmt: skip
 
@@ -209,6 +234,55 @@ def test_a_limit_that_passes_is_waited_for(
     chat_server.answer = lambda call: PATIENCE[provider] if call.number == 2 else says("x")
     with opened(concurrency=1) as client:
         assert texts(client.complete([ask_for(number) for number in range(3)])) == ["x"] * 3
+
+
+@pytest.mark.parametrize("wish", ["inf", "1e400", "-inf", "nan", "Wed, 99 Foo"])
+def test_a_wish_that_is_no_time_blocks_nobody(
+    chat_server: ChatServer, opened: Open, wish: str
+) -> None:
+    """After three 429s in a row every call waits for what the server asks; `inf` is no time."""
+    chat_server.answer = lambda call: (
+        refuses(429, headers={"Retry-After": wish}) if call.number <= 12 else says("x")
+    )
+    with opened() as client:
+        assert texts(client.complete([ask_for(number) for number in range(20)])) == ["x"] * 20
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wish_of_days_stops_the_run_and_drops_no_row(
+    chat_server: ChatServer, opened: Open, tmp_path: Path, status: int
+) -> None:
+    """Azure: 114 hours (openai/openai-dotnet#404); a server in maintenance."""
+    refusal = refuses(status, "busy", headers={"Retry-After": "411000"})
+    chat_server.answer = lambda call: says("x") if call.number <= 3 else refusal
+    with opened(concurrency=1) as client, pytest.raises(EndpointError) as caught:
+        client.complete([ask_for(number) for number in range(20)])
+    assert "asks to wait for 114 h 10 min" in str(caught.value)
+    assert kept(tmp_path) == 3
+    assert len(chat_server.calls) <= 3 + 3
+
+
+ODD = {
+    "prompt_cut": ("word " * 4000, says("x", usage=(700, 9)), "OLLAMA_CONTEXT_LENGTH"),
+    "at_cap": ("short", says("half of an", usage=(20, 50)), "exactly as many tokens"),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_what_a_server_may_have_cut_is_told_by_its_counts(
+    chat_server: ChatServer, opened: Open, capsys: pytest.CaptureFixture[str], oddity: str
+) -> None:
+    """Ollama cuts prompts without a word, gateways before it say `stop` for answers at the cap."""
+    text, odd, words = ODD[oddity]
+    chat_server.answer = lambda call: odd if call.number % 2 else says("x", usage=(5000, 9))
+    with opened(request={"max_tokens": 50}, concurrency=1) as client:
+        client.complete([ask_for(f"{text} {number}") for number in range(6)])
+    assert "3 odd replies" in (told := capsys.readouterr().err)
+    assert words in told
+    chat_server.answer = says("x", usage=(5000, 9))
+    with opened(request={"max_tokens": 50}) as client:
+        client.complete([ask_for(f"{text} {number}") for number in range(6, 9)])
+    assert capsys.readouterr().err == ""
 
 
 ROW = {

@@ -7,8 +7,8 @@ llama.cpp's own server with SmolLM2-135M, the student SmolLM2 with adapters; bot
 from pathlib import Path
 
 import pytest
+from llama_project import real_project, served
 from pretrained import SERVER, SMOLLM2, available, gguf, llama_server
-from real_teacher import real_project, served
 
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import GenerateMetrics, TuneMetrics

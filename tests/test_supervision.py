@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -81,10 +80,11 @@ time.sleep(60)
     wait_until(lambda: not is_alive(stage), "the stage has ended", timeout=5)
 
 
-def interrupted(
-    project: Project, module: str, number: signal.Signals, works: Callable[[], object]
-) -> str:
-    """Send a signal to `lion run` alone once a stage of the base works; return what was said."""
+def interrupted(project: Project, stage: str, key: str, number: signal.Signals) -> tuple[str, int]:
+    """Send a signal to `lion run` alone once a stage works.
+
+    Returns what was said, and the replies that the stage has added.
+    """
     said = project.root / "said"
     with (
         said.open("w") as output,
@@ -98,34 +98,50 @@ def interrupted(
             text=True,
         ) as lion,
     ):
-        stage_process(lion, module, "0")
-        wait_until(works, f"{module} works")
+        stage_process(lion, f"stages.{stage}", key)
+        before = project.replies()  # it still imports
+
+        def works() -> bool:
+            tunes = stage == "tune"
+            return bool(project.states(f"tune@{key}")) if tunes else project.replies() > before
+
+        wait_until(works, f"{stage}@{key} works", interval=0.002)
         family = psutil.Process(lion.pid).children(recursive=True)
         lion.send_signal(number)
         assert lion.wait(15) == 130, said.read_text()
     wait_until(lambda: not any(map(is_alive, family)), "all have ended", timeout=15)
-    return said.read_text()
+    return said.read_text(), project.replies() - before
 
 
 # no stage declares these: slower, and the same outputs
-SLOWER = {"api.concurrency": 2, "hardware.save_every": 1}
+SLOWER = {"api.concurrency": 2, "api.requests_per_minute": 900, "hardware.save_every": 1}
+ASKING_AND_TUNING = (
+    ("teach", "0"),
+    ("tune", "0"),
+    ("evaluate", "0"),
+    ("review", "1"),
+    ("generate", "1"),
+    ("teach", "1"),
+    ("tune", "1"),
+    ("evaluate", "1"),
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_lion_run_alone_stops_asking_and_tuning(
-    tiny_project: Project, finished: Finished, tmp_path: Path, number: signal.Signals
+def test_a_signal_to_lion_run_alone_stops_every_asking_and_tuning_stage(
+    tiny_project: Project, finished: Finished, tmp_path: Path
 ) -> None:
     """No process is left, every reply is kept, and the outputs are those of another run."""
     project = tiny_project.clone(tmp_path / "project")
     project.edit(SLOWER)
-    said = interrupted(project, "stages.teach", number, lambda: project.replies() >= 20)
-    assert "stopping: calls in flight are waited for" in said
-    assert "interrupted." in said
-    assert "Traceback" not in said
-    assert project.calls("teach@0") == project.replies()
-    said = interrupted(project, "stages.tune", number, lambda: project.states("tune@0"))
-    assert "interrupted." in said
-    assert "Traceback" not in said
+    for place, (stage, key) in enumerate(ASKING_AND_TUNING):
+        name = f"{stage}@{key}"
+        said, added = interrupted(project, stage, key, (signal.SIGINT, signal.SIGTERM)[place % 2])
+        assert "interrupted." in said, name
+        assert "Traceback" not in said, name
+        assert project.record(name).exit_code == 130, name
+        if stage != "tune":
+            assert "stopping: calls in flight are waited for" in said, name
+            assert project.calls(name) == added, name
     assert project.repro().code == 0
     assert project.outs() == finished.project.outs()

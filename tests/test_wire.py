@@ -104,6 +104,24 @@ def test_a_reply_of_the_older_protocol_is_read() -> None:
     assert found.reason == "cap_spent"
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"\xef\xbb\xbf" + says("yes").body, "yes"),  # a byte order mark
+        (says("yes").body.replace(b'"created": 0', b'"logprobs": [NaN, -Infinity]'), "yes"),
+        (says("yes").body.replace(b"yes", b"smile \\ud83d"), "smile \ufffd"),  # cut in an emoji
+        (says("yes").body.replace(b"yes", b"\\ud83d\\ude00 \\ude00"), "\U0001f600 \ufffd"),
+        (says("yes").body.replace(b'"yes"', b'{"type": "text", "text": "yes"}'), "yes"),
+    ],
+)
+def test_a_whole_reply_in_a_writing_that_json_forbids_is_read(raw: bytes, text: str) -> None:
+    """It is billed, and asking again would bring the same; before, it was asked for six times."""
+    found = protocol.parse(raw)
+    assert isinstance(found, Reply), found
+    assert (found.text, found.usage) == (text, Usage(5, 3))
+    assert protocol.usage(raw) == Usage(5, 3)
+
+
 def reply(**changes: Any) -> bytes:
     """Return a reply with changes of its choice."""
     document = json.loads(says("yes").body)
@@ -147,7 +165,7 @@ def reply(**changes: Any) -> bytes:
         (b'{"error": {"message": "upstream is down"}}', "broken_off"),
         (says("half").body[:-1] + b', "error": {"message": "provider gone"}}', "broken_off"),
         (b'{"error": ' * 900 + b"1" + b"}" * 900, "broken_off"),
-        (reply(message={"content": "\ud800"}), "malformed_reply"),
+        (b'{"code": 0, "data": {"choices": []}}', "foreign_reply"),
         (says("").body, "empty_reply"),
         (says(" \n").body, "empty_reply"),
         (says(None).body, "empty_reply"),

@@ -23,6 +23,7 @@ _CODES = frozenset(
         "enforced_spend_limit_reached",  # Anthropic: 429, error.details.error_code
         "blocked_api_access",  # console.groq.com/docs/spend-limits: 400
         "budget_exceeded",  # BerriAI/litellm as a proxy: 400 and 429, error.type
+        "billing_insufficient_balance",  # xAI: Effect-TS/effect#7258
         "insufficient_balance",  # veniceai/api-docs#149; Wei-Shaw/sub2api#890: 403
         "not_enough_balance",  # Novita: 403, huggingface/hub-docs#2392
         "billing_balance_not_enough",  # novita.ai/docs, basic-error-code: 400
@@ -77,7 +78,8 @@ _LONG = re.compile(
             r"\b(RPD|TPD)\b",  # OpenAI, Groq
             r"PerDay|ByDay|per 86400s",  # Gemini's quotaId; GitHub Models
             r"calls / month",  # Cohere's trial keys
-            r"daily (free|spending) (allocation|limit)",  # Cloudflare
+            # Cloudflare, SambaNova
+            r"\b([Dd]aily|[Ww]eekly|[Mm]onthly) (\w+ ){0,2}(allocation|limit|quota|cap)",
         )
     )
 )

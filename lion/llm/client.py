@@ -19,6 +19,7 @@ from lion.llm.request_set import NO_LIMIT, DropLimit, PreparedRequest, RequestSe
 from lion.llm.usage import UsageStats
 from lion.prompting import protocol
 from lion.prompting.protocol import Outcome, Reply, Request
+from lion.prompting.reply_document import valid_text
 from lion.stage_table import Role
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def _unknown_finish_reason(outcome: Outcome) -> list[str]:
     """Return a reply's finish_reason where no table has it, as a list of one, else of none."""
     if isinstance(outcome, Reply) and outcome.ending == "unknown":
-        return [protocol.valid_text(outcome.finish_reason)[:40]]
+        return [valid_text(outcome.finish_reason)[:40]]
     return []
 
 

@@ -20,7 +20,7 @@ from lion import console
 from lion.config.settings import Budget
 from lion.errors import AskError
 from lion.locks import held_by
-from lion.prompting.protocol import valid_text
+from lion.prompting.reply_document import valid_text
 
 FORMAT = 3
 ANSWERED = "answered"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from lion import console
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.ledger_writer import LedgerWriter
+from lion.llm.odd_replies import Oddity
 from lion.llm.request_set import PreparedRequest
 from lion.prompting.protocol import Failure
 
@@ -22,7 +23,8 @@ class RequestBatch:
     Replies are in the ledger by the time they are counted here. `on_stop` wakes calls that wait for
     their turn. `answered` tells whether the endpoint has answered in this run; `failure_reasons`
     counts the calls without a usable reply; `consecutive_denials` those refused as forbidden or not
-    found since the last reply, of which `last_denial` is the last.
+    found since the last reply, of which `last_denial` is the last; `consecutive_long_waits` those
+    with a Retry-After above `api.max_request_seconds`.
     """
 
     queue: Iterator[PreparedRequest]
@@ -31,8 +33,10 @@ class RequestBatch:
     on_stop: Callable[["RequestBatch"], None] = lambda _: None
     answered: bool = False
     failure_reasons: Counter[str] = field(default_factory=Counter)
+    odd_replies: Counter[Oddity] = field(default_factory=Counter)
     consecutive_denials: int = 0
     last_denial: Failure | None = None
+    consecutive_long_waits: int = 0
     settled: int = 0
     in_flight: int = 0
     stop_reason: Exception | None = None

@@ -8,6 +8,7 @@ from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import Charge, CostEstimator
 from lion.llm.ledger import Amount, Call, Entry, FailedCall
+from lion.llm.odd_replies import oddities
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch
 from lion.llm.request_set import PreparedRequest
@@ -26,6 +27,7 @@ from lion.llm.usage import UsageStats
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome
 
+_LONG_WAITS = 3  # refusals since the last reply with a Retry-After that no request outlasts
 _TOO_SLOW = 3  # time-outs of a call that has the server to itself
 _BYTES_PER_TOKEN = 4  # to pace the first calls, until replies count their tokens
 
@@ -135,8 +137,10 @@ class RequestRunner:
         usage, outcome = protocol.usage(raw), protocol.parse(raw)
         # before it is durable: a denial may arrive meanwhile
         batch.answered = batch.answered or not isinstance(outcome, Failure)
+        batch.odd_replies.update(oddities(request.body, outcome, self.estimator.endpoint))
         self.rate_limiter.record_reply(usage.prompt + usage.completion if usage else 0, headers)
         batch.limiter.record_success()
+        batch.consecutive_long_waits = 0
         charge = self.estimator.charge_reply(
             request.body, usage, attempt.reserved, self.reservations.largest_ratio
         )
@@ -163,6 +167,7 @@ class RequestRunner:
             self.rate_limiter.record_throttled(attempt.started, error.after)
         else:
             self.rate_limiter.record_response()
+        self._note_long_wait(error, batch)
         self._note_timeout(error, batch, attempt.started)
         self.usage.wasted += 1
         self.usage.billed += error.billable
@@ -177,6 +182,13 @@ class RequestRunner:
         await batch.writer.put(
             FailedCall(attempt.request.key, failure.reason, failure.detail, call)
         )
+
+    def _note_long_wait(self, error: CallError, batch: RequestBatch) -> None:
+        """Stop where the server asks again and again for a longer wait than a request may take."""
+        after = error.after or 0.0
+        batch.consecutive_long_waits += after > self.api.max_request_seconds
+        if batch.consecutive_long_waits >= _LONG_WAITS:
+            batch.stop(self.transport.asks_to_wait(error.failure, after))
 
     def _note_timeout(self, error: CallError, batch: RequestBatch, started: float) -> None:
         """Lower the calls in flight after a time-out; stop where one call alone is too slow."""

@@ -22,6 +22,7 @@ from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.denials import DenialCheck
 from lion.llm.ledger import Cap, Ledger
 from lion.llm.ledger_writer import LedgerWriter
+from lion.llm.odd_replies import odd_sentences
 from lion.llm.prices import Prices
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch, handle_signals, stopping_notice
@@ -125,6 +126,8 @@ class Sender:
                 except asyncio.CancelledError:
                     if not batch.is_stopping:
                         raise
+        for sentence in odd_sentences(batch.odd_replies, self.endpoint):
+            console.say(sentence)
         if batch.stop_reason is not None:
             raise batch.stop_reason
 

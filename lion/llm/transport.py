@@ -4,6 +4,7 @@ Keeps nothing and retries nothing (see `request_runner`).
 """
 
 import asyncio
+import math
 import os
 import re
 import ssl
@@ -16,18 +17,20 @@ from typing import Any
 
 import httpx2
 import openai
-import orjson
 
-from lion import escape
+from lion import console, escape
 from lion.config.connection_variables import broken_connection_variable
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
-from lion.prompting import protocol, replies
+from lion.prompting import replies
 from lion.prompting.protocol import Failure
+from lion.prompting.reply_document import read_document, valid_text
 from lion.simulator import server
 
-RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+RETRYABLE_STATUS = frozenset({408, 409, 424, 425, 429, 498})
+"""424: TGI, an error while it generates (router/src/server.rs). 498: Groq, no capacity just now
+(console.groq.com/docs/errors)."""
 _LARGEST = 8 << 20
 """Bytes of a reply, unpacked: far above what any model writes, far below what memory holds."""
 _ENCODINGS = ("gzip", "deflate")  # others unpack megabytes from the first few bytes
@@ -217,6 +220,15 @@ class Transport:
             failure,
         )
 
+    def asks_to_wait(self, failure: Failure, seconds: float) -> EndpointRefusedError:
+        """Return the error of a server that wants no call for so many seconds."""
+        return EndpointRefusedError(
+            f"{self.who}: {_sentence(failure.detail)} The server asks to wait for "
+            f"{console.duration_text(seconds)}, longer than api.max_request_seconds: run again "
+            "then.",
+            failure,
+        )
+
     @property
     def who(self) -> str:
         """Model and address, for messages."""
@@ -267,7 +279,7 @@ class Transport:
         failure = Failure(f"http_{status}", words)
         after = _retry_after(error.response.headers)
         quotas = " ".join(_QUOTA.findall(error.response.text))
-        if is_account_trouble(status, f"{words} {quotas}", error_codes(error.body)):
+        if is_account_trouble(status, f"{words} {quotas}", _codes(error.response)):
             return self.exhausted(failure)
         if status == _PROXY_REFUSES:
             return self._refused_by_proxy(words)
@@ -326,12 +338,28 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return values
 
 
+def _codes(response: httpx2.Response) -> frozenset[str]:
+    """Return the codes of an error's whole body: the SDK keeps no more of it than `error`."""
+    try:
+        return error_codes(read_document(response.content))
+    except (ValueError, RecursionError):
+        return frozenset()
+
+
+_CODE_NAMES = ("code", "type", "status", "error_code")
+
+
 def error_codes(document: object) -> frozenset[str]:
-    """Return what an error's body says in `code`, `type` and `status`, inside `error` or not."""
+    """Return what an error's body says in `code`, `type` and the like, inside `error` or not."""
+    if isinstance(document, list) and document:  # Google
+        document = document[0]
     body = document if isinstance(document, dict) else {}
     inner = body.get("error")
     parts = [body, inner] if isinstance(inner, dict) else [body]
-    values = [part.get(name) for part in parts for name in ("code", "type", "status")]
+    details = parts[-1].get("details")
+    if isinstance(details, dict):  # Anthropic: error.details.error_code
+        parts.append(details)
+    values = [part.get(name) for part in parts for name in _CODE_NAMES]
     return frozenset(str(value) for value in values if isinstance(value, str | int))
 
 
@@ -341,8 +369,8 @@ def reports_account_trouble(raw: bytes) -> bool:
     OpenRouter sends errors of the provider behind it so, MiniMax all (openrouter.ai/docs, errors).
     """
     try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        document = read_document(raw)
+    except (ValueError, RecursionError):
         return False
     error = document.get("error") if isinstance(document, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
@@ -351,18 +379,30 @@ def reports_account_trouble(raw: bytes) -> bool:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Return the seconds of a Retry-After header (number or date), None where there is none."""
+    """Return the seconds of a Retry-After header (number or date), None where there is none.
+
+    OpenAI and Azure send milliseconds as well. What is not finite is no wish: `inf` would block all
+    calls for ever (openai/openai-agents-python#4021).
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
     value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    seconds = _number(value)
+    if value is None or seconds is not None:
+        return None if seconds is None else max(0.0, seconds)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _words(error: BaseException) -> str:
@@ -371,7 +411,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, openai.APIStatusError):
         response = error.response
         text = replies.words_of_body(response.text) or response.reason_phrase  # never the body
-    clean = escape.inert(protocol.valid_text(" ".join(text.split())))
+    clean = escape.inert(valid_text(" ".join(text.split())))
     return clean or type(error).__name__
 
 

@@ -8,7 +8,6 @@ Pure: builds bodies and reads bytes. Sending and keeping are those of `lion.llm`
 import base64
 import dataclasses
 import hashlib
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import orjson
 from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
 from lion.prompting import replies, reply_logprobs, token_counts
 from lion.prompting.replies import Ending
+from lion.prompting.reply_document import read_document, valid_text
 from lion.records.rows import Message, TokenScores
 
 
@@ -149,7 +149,7 @@ def parse(raw: bytes) -> Outcome:
     if raw.lstrip().startswith((b"data:", b"event:")):
         return _event_stream(raw)
     try:
-        document = _document(raw)
+        document = read_document(raw)
         unusable = _unusable(document, raw)
         if unusable is not None:
             return unusable
@@ -157,7 +157,7 @@ def parse(raw: bytes) -> Outcome:
             return _embedding(document, raw)
         choice = document["choices"][0]
         content = _content(choice)
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return Failure("malformed_reply", _clip(raw))
     finish_reason = _finish_reason(choice)
     text = replies.content_text(content)
@@ -176,28 +176,14 @@ def parse(raw: bytes) -> Outcome:
     )
 
 
-def _document(raw: bytes) -> Any:
-    """Return a body's JSON; NaN and Infinity, which Python's servers write, become null.
-
-    Raises orjson.JSONDecodeError.
-    """
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        if b"NaN" not in raw and b"Infinity" not in raw:
-            raise
-        try:
-            return orjson.loads(orjson.dumps(json.loads(raw)))
-        except (ValueError, TypeError, RecursionError):
-            raise error from None
-
-
 def _unusable(document: Any, raw: bytes) -> Failure | None:
     """Return the failure of an error beside status 200, or of a document of another protocol."""
     if isinstance(document, dict):
         if document.get("error"):  # also beside a choice that was broken off
             return Failure("broken_off", replies.words_of(document) or _clip(raw))
-        if document.get("choices") or "data" in document:
+        if document.get("choices") or (
+            "data" in document and not isinstance(document["data"], dict)
+        ):
             return None
         if words := replies.words_of(document):  # MiniMax
             return Failure("broken_off", words)
@@ -311,8 +297,8 @@ def _packed(embedding: Any) -> bytes:
 def usage(raw: bytes) -> Usage | None:
     """Return the tokens that a reply tells of, answer or not, or None where it does not."""
     try:
-        document = _document(raw)
-    except orjson.JSONDecodeError:
+        document = read_document(raw)
+    except (ValueError, RecursionError):
         return None
     return _usage(document) if isinstance(document, dict) else None
 
@@ -329,13 +315,6 @@ def _has_text(document: dict[str, Any]) -> bool:
         return bool(replies.content_text(_content(document["choices"][0])))
     except (KeyError, IndexError, TypeError):
         return False
-
-
-def valid_text(text: str) -> str:
-    """Return `text` as valid Unicode: halves of surrogate pairs are joined or replaced (U+FFFD)."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def completion_cap(endpoint: Endpoint) -> int | None:

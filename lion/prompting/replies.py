@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-import orjson
+from lion.prompting.reply_document import read_document
 
 Ending = Literal["whole", "truncated", "filtered", "broken_off", "tool_call", "unstated", "unknown"]
 """How a reply ended. `unstated`: the server gives no word. `unknown`: a word of no table."""
@@ -117,12 +117,14 @@ _TEXT_PARTS = ("text", "output_text")
 def content_text(content: object) -> str | None:
     """Return the text of a message's content, None where it is no content that can be read.
 
-    A text as it is; null is empty; of a list the parts that are text, joined.
+    A text as it is; null is empty; of a list, or a single part, the parts that are text, joined.
     """
     if content is None:
         return ""
     if isinstance(content, str):
         return content
+    if isinstance(content, dict) and "type" in content:
+        content = [content]
     if not isinstance(content, list):
         return None
     texts = [_part_text(part) for part in content]
@@ -265,8 +267,8 @@ def _words_of_text(text: str, depth: int) -> str | None:
     if not text.startswith(("{", "[")):
         return text or None
     try:
-        return words_of(orjson.loads(text), depth - 1)
-    except orjson.JSONDecodeError:
+        return words_of(read_document(text.encode("utf-8", "surrogatepass")), depth - 1)
+    except (ValueError, RecursionError):
         return text
 
 
@@ -303,8 +305,8 @@ def words_of_body(text: str) -> str | None:
         return " ".join(text.split()) or None
     if text.startswith(("{", "[")):
         try:
-            return words_of(orjson.loads(text))
-        except orjson.JSONDecodeError:
+            return words_of(read_document(text.encode("utf-8", "surrogatepass")))
+        except (ValueError, RecursionError):
             return _words_of_fragment(text)
     return text or None
 

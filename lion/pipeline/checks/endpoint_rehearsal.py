@@ -13,6 +13,7 @@ from lion.errors import LionError
 from lion.escape import line
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
+from lion.llm.odd_replies import SENTENCES, Oddity, oddities
 from lion.pipeline.checks.endpoints import role_endpoints
 from lion.pipeline.checks.role_questions import RoleQuestion, role_questions, rows_to_ask
 from lion.pipeline.endpoint_pace import EndpointPace, EndpointPaces
@@ -208,11 +209,18 @@ def _notices(reply: RehearsedReply) -> Iterator[str]:
         yield words.format(finish_reason=_finish_reason(reply.raw))
     if isinstance(reply.raw, Reply):
         yield from _oddities(reply.question.endpoint, reply.raw)
+        yield from (SENTENCES[oddity] for oddity in _by_counts(reply))
     if _passes_over_its_schema(reply):
         yield (
             "it does not keep to the JSON schema that it was sent; its scores were read as text. "
             f"Set {reply.question.parameter}.form: text"
         )
+
+
+def _by_counts(reply: RehearsedReply) -> Iterator[Oddity]:
+    question = reply.question
+    body = protocol.canonical(protocol.body(question.request, question.endpoint, 0))
+    return oddities(body, reply.raw, question.endpoint)
 
 
 def _finish_reason(raw: Outcome) -> str:

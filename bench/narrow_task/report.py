@@ -1,0 +1,134 @@
+"""What the seeds say together: the table of docs/, and the loop less each baseline."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+BEGIN, END = "<!-- written by bench/narrow.py -->\n", "<!-- end -->\n"
+LABELS = {
+    "0": "base, 3,000 tickets",
+    "1": "iteration 1",
+    "2": "iteration 2",
+    "given-2": "given rows, the same steps",
+    "one-way-2": "one-way, the same steps and spend",
+}
+LOOP, ONE_WAY, GIVEN = "2", "one-way-2", "given-2"
+RESAMPLES, LEVEL = 10_000, 0.95
+
+Result = Mapping[str, Any]
+
+
+def difference(result: Result, other: str) -> tuple[float, float, float]:
+    """Return the loop's last student less another, in points, and the bounds of its interval.
+
+    The mean over seeds. Rows are paired; seeds are resampled, and the rows within each (a bootstrap
+    of two levels): with one seed the interval is that of its rows alone.
+    """
+    gaps = [
+        np.array(_marks(seed, LOOP)) - np.array(_marks(seed, other)) for seed in result["seeds"]
+    ]
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))
+    means = np.stack([_resampled(gap, rng, len(gaps)) for gap in gaps])  # seed, resample, place
+    places = np.arange(len(gaps))
+    values = means[drawn, np.arange(RESAMPLES)[:, None], places].mean(axis=1)
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return 100 * fmean(float(gap.mean()) for gap in gaps), 100 * float(low), 100 * float(high)
+
+
+def _resampled(gap: Any, rng: np.random.Generator, places: int) -> Any:
+    """Return the means of resampled rows of a seed, shape (resamples, places)."""
+    shares = [np.mean(gap == value) for value in (-1, 0, 1)]
+    counts = rng.multinomial(len(gap), shares, size=(RESAMPLES, places))
+    return (counts[..., 2] - counts[..., 0]) / len(gap)
+
+
+def _marks(seed: Mapping[str, Any], name: str) -> list[int]:
+    return [int(mark == "1") for mark in seed["students"][name]["marks"]]
+
+
+def as_markdown(result: Result) -> str:
+    """Return the block of docs/: a table of the students, and the differences."""
+    seeds = result["seeds"]
+    fields = list(seeds[0]["teacher"]["fields"])
+    rows = [[label, *_cells(seeds, name, fields)] for name, label in LABELS.items()]
+    teachers = [seed["teacher"] for seed in seeds]
+    rows.append(["teacher", *_shares(teachers, fields)])
+    lines = [
+        "| | " + " | ".join(["whole answers", *fields]) + " |",
+        "|---|" + "---|" * (1 + len(fields)),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join([*lines, "", *_sentences(result)]) + "\n"
+
+
+def _cells(seeds: Sequence[Mapping[str, Any]], name: str, fields: Sequence[str]) -> list[str]:
+    return _shares([seed["students"][name] for seed in seeds], fields)
+
+
+def _shares(parts: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[str]:
+    whole = fmean(part["accuracy_share"] for part in parts)
+    each = [fmean(part["fields"][field] for part in parts) for field in fields]
+    return [f"{100 * value:.1f} %" for value in (whole, *each)]
+
+
+def _sentences(result: Result) -> list[str]:
+    seeds = result["seeds"]
+    names = ", ".join(str(seed["seed"]) for seed in seeds)
+    commits = ", ".join(sorted({seed["commit"] for seed in seeds}))
+    minutes = fmean(seed["seconds"] for seed in seeds) / 60
+    return [
+        f"Mean of seeds {names}; 360 held-out tickets each. The loop less one-way: "
+        f"{_points(result, ONE_WAY)}, at {_spend(seeds):.0%} of its spend; less given rows: "
+        f"{_points(result, GIVEN)} (seeds and paired rows resampled).",
+        f"Measured with commit {commits}, {result['machine']}: {minutes:.0f} minutes a seed, "
+        f"{result['load']}.",
+    ]
+
+
+def _points(result: Result, other: str) -> str:
+    value, low, high = difference(result, other)
+    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def _spend(seeds: Sequence[Mapping[str, Any]]) -> float:
+    """Return what one-way spent over what the loop did, in weighted tokens."""
+    parts = [
+        student
+        for seed in seeds
+        for name, student in seed["students"].items()
+        if name.startswith("one-way")
+    ]
+    own = sum(part["weighted_tokens"] for part in parts)
+    return float(own / sum(part["like_weighted_tokens"] for part in parts))
+
+
+def as_text(result: Result) -> str:
+    """Return what the terminal shows."""
+    return as_markdown(result)
+
+
+def write(result: Result, page: Path) -> None:
+    """Put the block in the place that the page marks for it."""
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    page.write_text(head + BEGIN + as_markdown(result) + END + tail, encoding="utf-8")
+
+
+def claim(result: Result) -> dict[str, Any]:
+    """Return the line for machines."""
+    ours, others = (
+        fmean(seed["students"][name]["accuracy_share"] for seed in result["seeds"])
+        for name in (LOOP, ONE_WAY)
+    )
+    return {
+        "name": "narrow: the loop against one-way at equal steps and spend",
+        "ours": round(ours, 4),
+        "others": round(others, 4),
+        "ratio": round(ours / others, 4) if others else None,
+        "unit": "share of whole answers",
+    }
