@@ -66,7 +66,9 @@ def evaluate(
     Raises TooManyDroppedError if more than `evaluate.max_dropped` of the teacher's answers or of
     the reviews fail.
     """
-    compared = compared_rows(exam, settings)
+    compared = pools.compared_rows(
+        exam, settings.exam.certify, settings.evaluate.quality, settings.random_seed
+    )
     exam, apart = pools.set_apart(exam, settings.exam.certify)
     if settings.exam.scorer.kind == "referee":
         exam = compared  # no row is marked, and each answer of the teacher is paid for
@@ -96,13 +98,6 @@ def evaluate(
         referee=referee_usage,
         prompt=respondent.prompt_lengths(exam),
     )
-
-
-def compared_rows(exam: Sequence[Instruction], settings: Settings) -> list[Instruction]:
-    """Return the rows on which the referee compares, the same in every iteration."""
-    own, _ = pools.set_apart(exam, settings.exam.certify)
-    rng = pools.rng_for(random_seed=settings.random_seed, purpose="quality", depth=0)
-    return pools.sample(own, settings.evaluate.quality, rng)
 
 
 def _with_teacher(answer: Answer, taught: Mapping[str, Answer]) -> Answer:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lion.config import project, yaml_file
+from lion.conversations import TaskTemplate
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
@@ -237,6 +238,19 @@ def iterations(tree: Tree) -> Mapping[str, str | None]:
         if not isinstance(entry, dict) or "previous" not in entry:
             raise DataError(f"{tree.name}: params.yaml: iterations.{name} has no `previous`")
     return {project.BASE: None, **{str(name): entry["previous"] for name, entry in entries.items()}}
+
+
+def task_of(tree: Tree) -> TaskTemplate | None:
+    """Return the task that a revision declares; None where it declares none.
+
+    Reads only that part of params.yaml, as `iterations` does.
+    """
+    path = tree.local(project.PARAMS)
+    document = None if path is None else yaml_file.read_yaml(path)
+    task = document.get("task") if isinstance(document, dict) else None
+    if not isinstance(task, dict) or not task.get("fields"):
+        return None
+    return TaskTemplate(tuple(task["fields"]), tuple(task.get("messages") or ()))
 
 
 def lineage(predecessors: Mapping[str, str | None], iteration: str) -> Sequence[str]:

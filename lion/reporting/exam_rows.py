@@ -14,13 +14,13 @@ from typing import TypeVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lion import pools
 from lion.config import project
 from lion.config.settings import Endpoint, Scorer, Settings
 from lion.conversations import TaskTemplate, transcript, variable_part
 from lion.discrimination import pairwise, scorers
 from lion.errors import DataError, MissingRepliesError, SettingsError
 from lion.escape import DASH, clipped, inert
-from lion.evaluation import evaluate
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.pipeline import revisions
@@ -71,9 +71,12 @@ def exam_rows(place: Place, settings: Settings) -> list[ExamRow]:
     every = _read(place, None, "exam.jsonl", Instruction)
     exam = [row for row in every if row.id in student]
     taught = _teacher_answers(exam, settings)
+    compared = pools.compared_rows(
+        every, settings.exam.certify, settings.evaluate.quality, settings.random_seed
+    )
     pairs = [
         pairwise.pair(teacher.taught(row, taught[row.id]), student[row.id])
-        for row in evaluate.compared_rows(every, settings)
+        for row in compared
         if row.id in taught and row.id in student
     ]
     reviews = _reviews(pairs, settings)
