@@ -19,6 +19,7 @@ from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Refusal
+from lion.student.prompt import StudentPrompt, student_messages
 from lion.student.student_formatter import formatter_of
 from lion.student.weights import WeightHeaders
 
@@ -81,7 +82,12 @@ def _rehearsed(settings: Settings) -> Rehearsal:
     config = checkpoint.load_config(source, settings.student)
     tokenizer: Any = checkpoint.tokenizer_of(source, settings.student)
     formatter = formatter_of(source, tokenizer, settings.student)
-    rows = [row for batch in _batches(settings) for row in _rendered(formatter, batch)]
+    rows = [
+        row
+        for prompt in _prompts(settings)
+        for batch in _batches(settings)
+        for row in _rendered(formatter, batch, prompt)
+    ]
     return Rehearsal(settings, source, config, tokenizer, formatter, rows)
 
 
@@ -114,13 +120,25 @@ def _conversations(settings: Settings) -> Iterator[Conversation]:
             yield f"{row.file}, line {row.line}", name in pool, row.messages
 
 
-def _rendered(formatter: ChatFormatter, batch: Sequence[Conversation]) -> Iterator[RehearsedRow]:
-    prompts = formatter.try_prompts([messages for _, _, messages in batch])
-    for (place, pool, _), prompt in zip(batch, prompts, strict=True):
-        if isinstance(prompt, Refusal):
-            yield RehearsedRow(place, pool, refusal=prompt.reason)
+def _prompts(settings: Settings) -> list[StudentPrompt | None]:
+    """Return each prompt that some student has; None is the teacher's own."""
+    prompts: list[StudentPrompt | None] = []
+    for name in ("0", *settings.iterations):
+        prompt = StudentPrompt.of(settings.tune_at(name), settings.task)
+        if prompt not in prompts:
+            prompts.append(prompt)
+    return prompts
+
+
+def _rendered(
+    formatter: ChatFormatter, batch: Sequence[Conversation], prompt: StudentPrompt | None
+) -> Iterator[RehearsedRow]:
+    prompts = formatter.try_prompts([student_messages(turns, prompt) for _, _, turns in batch])
+    for (place, pool, _), tokens in zip(batch, prompts, strict=True):
+        if isinstance(tokens, Refusal):
+            yield RehearsedRow(place, pool, refusal=tokens.reason)
         else:
-            yield RehearsedRow(place, pool, len(prompt), max(prompt, default=0))
+            yield RehearsedRow(place, pool, len(tokens), max(tokens, default=0))
 
 
 def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
