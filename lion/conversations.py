@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from string import Template
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from lion.config.settings import TaskSettings
 from lion.records.rows import Message, canonical_messages
+
+if TYPE_CHECKING:  # pydantic, which `lion diff` does not need
+    from lion.config.settings import TaskSettings
 
 Fields = dict[str, str]
 """The variable part of a row: text by the name of its field."""
@@ -44,7 +46,7 @@ class TaskTemplate:
     turns: tuple[Message, ...]
 
     @classmethod
-    def declared(cls, settings: TaskSettings) -> Self | None:
+    def declared(cls, settings: "TaskSettings") -> Self | None:
         """Return the template that params declare, or None where they declare no field."""
         if not settings.fields:
             return None

@@ -96,7 +96,9 @@ class IterationMetrics:
     `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
     charged all the same. `tokens_by_role` are of the replies that this iteration's stages used,
     whoever paid for them and when; `tokens` is their sum. `field_accuracy_share` and `valid_share`
-    are of JSON answers, None with other scorers.
+    are of JSON answers, None with other scorers. `student_prompt_tokens` and
+    `teacher_prompt_tokens` are the means of a request (`PromptLengths`), None where the student has
+    the teacher's prompt.
     """
 
     iteration: str
@@ -134,6 +136,8 @@ class IterationMetrics:
     accuracy_share_difference_interval: tuple[float, float] | None = None
     field_accuracy_share: Mapping[str, float] | None = None
     valid_share: float | None = None
+    student_prompt_tokens: float | None = None
+    teacher_prompt_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +264,14 @@ def _valid_share(evaluate: EvaluateMetrics | None) -> float | None:
 
 
 def _comparison(evaluate: EvaluateMetrics) -> dict[str, Any]:
-    """Return the student's accuracy less the teacher's, as fields of a line."""
+    """Return the student's accuracy and prompt beside the teacher's, as fields of a line."""
+    lengths = evaluate.prompt
     return {
         "accuracy_rows": evaluate.accuracy_rows,
         "accuracy_share_difference": evaluate.accuracy_share_difference,
         "accuracy_share_difference_interval": _bounds(evaluate.difference_interval),
+        "student_prompt_tokens": lengths and lengths.student_tokens,
+        "teacher_prompt_tokens": lengths and lengths.teacher_tokens,
     }
 
 

@@ -64,6 +64,14 @@ def set_apart(
     return [row for row in exam if row.id not in apart], [row for row in exam if row.id in apart]
 
 
+def compared_rows(
+    exam: Sequence[Instruction], certify: float | str | None, quality: int, random_seed: int
+) -> list[Instruction]:
+    """Return the exam rows on which the referee compares, the same in every iteration."""
+    own, _ = set_apart(exam, certify)
+    return sample(own, quality, rng_for(random_seed=random_seed, purpose="quality", depth=0))
+
+
 def _uniform(text: str) -> float:
     """Return a number in [0, 1) that follows from `text`."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

@@ -30,6 +30,7 @@ def main(work: stage.Work) -> str:
         teacher=evaluated.teacher,
         dropped=reasons(evaluated.dropped),
         fields=evaluated.fields,
+        prompt=evaluated.prompt,
     )
     work.write_metrics(HeadlineMetrics.of(figures))
     work.write_metrics(figures)

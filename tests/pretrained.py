@@ -87,11 +87,12 @@ def _convert(path: Path, folder: Path) -> None:
 
 @contextmanager
 def llama_server(
-    model: Path, name: str, *, slots: int = 2, context: int = 4096, threads: int = 1
+    model: Path, name: str, *, slots: int = 2, context: int = 4096, threads: int = 1, port: int = 0
 ) -> Iterator[str]:
     """Yield the `base_url` of llama.cpp's server with `model`, in a process of its own.
 
-    Each of `slots` has `context` tokens.
+    Each of `slots` has `context` tokens. `port` 0 is any free one; the ledger's keys have it, so a
+    run that goes on after a kill wants its own again.
     """
     options = {
         "model": str(model),
@@ -99,6 +100,7 @@ def llama_server(
         "slots": slots,
         "context": slots * context,
         "threads": threads,
+        "port": port,
     }
     with tempfile.TemporaryDirectory() as scratch:
         said = Path(scratch) / "address"
@@ -141,7 +143,7 @@ def serve(options: dict[str, str | int], said: Path) -> None:
     params.cpuparams.n_threads = options["threads"]
     params.cpuparams_batch.n_threads = options["threads"]
     params.hostnames = ["127.0.0.1"]
-    params.port = 0
+    params.port = options["port"]
     params.ui = False
     server = Server(params)
     new = said.with_suffix(".new")

@@ -153,9 +153,8 @@ def test_the_closing_sentences_compare_with_each_baseline(inside: Settings) -> N
 def test_without_a_baseline_its_price_is_said(inside: Settings) -> None:
     alone = inside.model_copy(update={"baselines": {}})
     sentences = worth_sentences(lines_of(alone), MarkedRun(alone))
-    tokens = sum(
-        usage.tokens for parts in iterations.usage_by_role("1").values() for usage in parts
-    )
+    kinds = (ReviewMetrics, GenerateMetrics, TeachMetrics)
+    tokens = sum(usage.tokens for kind in kinds for usage in metrics(kind, "1").used.values())
     assert "Given rows alone cost no call" in sentences[1]
     assert f"{tokens:,} tokens" in sentences[1]
 

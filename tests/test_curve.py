@@ -1,14 +1,17 @@
 """Accuracy against rows: nested parts of the given rows, the fitted line, and what it says."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
-from fixtures import Configure
-from narrow import BASE, TINY, narrow_folder, run_stages
+from dvc.repo import Repo
+from fixtures import ROOT, Configure, override
+from narrow import BASE, NARROW, TINY, narrow_folder, run_stages
 
 from lion import pools, statistics
 from lion.cli import main
@@ -19,9 +22,11 @@ from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.exams import CurveMetrics, EvaluateMetrics
 from lion.metrics.pools import TeachMetrics
+from lion.pipeline import plan
+from lion.pipeline.revisions import Place, Workspace
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting import plots
+from lion.reporting import plots, snapshot
 from lion.reporting.curve import (
     Curve,
     Doubling,
@@ -30,6 +35,7 @@ from lion.reporting.curve import (
     doubling_sentence,
     read_curve,
 )
+from lion.reporting.curve_cards import curve_cards
 from lion.reporting.worth import MarkedRun
 from lion.statistics import Bootstrap, Estimate
 
@@ -89,6 +95,30 @@ def test_the_base_student_is_the_last_point(inside: Settings) -> None:
     assert "to 228 rows" in " ".join(result.output.split())
     document = json.loads(CliRunner().invoke(main, ["curve", "--json"]).output)
     assert [point["rows"] for point in document["points"]] == [20, 60, 114]
+
+
+def test_the_page_has_the_curve(inside: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = snapshot.read_run(Workspace(), "0", snapshot.judged_pool(Place(Workspace(), "0")))
+    (card,) = curve_cards(run)
+    assert card is not None
+    assert [row["rows"] for row in card["plot"]["data"]["values"]] == [20, 60, 114]
+    without = inside.model_copy(update={"curve": []})
+    monkeypatch.setattr(project, "load_settings", lambda: without)
+    assert list(curve_cards(run)) == []
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # pygtrie's, in DVC
+def test_dvc_makes_a_stage_of_each_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    lines = {"given-1": {"previous": "0", "like": "1", "rows": "given"}}
+    changes = {**TINY, "curve": [20, 60], "baselines": lines}
+    Path("params.yaml").write_text(yaml.safe_dump(override(NARROW, changes)))
+    Repo.init(str(tmp_path), no_scm=True).close()
+    with Repo(str(tmp_path)) as repo:
+        names = {stage.addressing for stage in repo.index.stages}
+    assert {"curve@20", "curve@60", "grow@given-1", "baseline-tune@given-1"} <= names
+    assert plan.remaining_stages() >= {"curve@rows-20", "evaluate@given-1", "tune@given-1"}
 
 
 def test_nothing_measured_says_how_points_are_declared(

@@ -376,3 +376,60 @@ def test_fields_and_conversations_of_a_task_are_the_same_rows(tmp_path: Path) ->
     assert first.expected == second.expected
     (problem,) = loaded.problems
     assert "the fields of the task (subject, body)" in problem.what
+
+
+# --- ten further variants of lost text and of files that are none, from issue threads ---------------
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ({"instruction": "Translate.", "question": "Good day to you"}, "question"),
+        ({"instruction": "Summarize.", "passage": "A long text of words"}, "passage"),
+        (
+            {"messages": [{"role": "user", "content": "Who?", "context": "Anna met Ben."}]},
+            "messages[].context",
+        ),
+        (
+            {"conversations": [
+                {"from": "human", "value": "Who?"},
+                {"from": "gpt", "value": "Ben.", "reasoning_content": "Let me think of it."}]},
+            "conversations[].reasoning_content",
+        ),
+    ],
+)  # fmt: skip
+def test_text_beside_what_is_read_is_counted_by_its_key(
+    tmp_path: Path, value: dict[str, Any], key: str
+) -> None:
+    """Before, a question beside an instruction was passed over without a word."""
+    assert rows(tmp_path, value).unread == {key: 1}
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "None", " null ", "<noinput>", "<NA>", "#N/A"])
+def test_a_missing_value_written_as_text_is_no_input(tmp_path: Path, missing: str) -> None:
+    """Pandas and spreadsheets write them; the teacher was paid to answer `Sort.` with nan."""
+    loaded = rows(tmp_path, {"instruction": "Sort.", "input": missing})
+    assert loaded.rows == ()
+    assert "stands for a missing value" in loaded.problems[0].what
+
+
+KINDS = {
+    "rows.jsonl": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "git lfs pull"),
+    "rows.parquet": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n",
+        "git lfs pull",
+    ),
+    "parquet.jsonl": (b"PAR1\x15\x04", "name it .parquet"),
+    "rows.csv": (b"PK\x03\x04\x14", "save it as CSV"),
+    "packed.jsonl": (b"\x1f\x8b\x08\x00", "name it .gz"),
+    "page.json": (b"\n<!DOCTYPE html><html>Sign in</html>", "a web page"),
+    "page.csv": (b"<html><title>404</title>", "a web page"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_that_holds_no_rows_says_what_it_is(tmp_path: Path, name: str) -> None:
+    content, words = KINDS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read_rows(tmp_path / name)

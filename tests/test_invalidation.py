@@ -13,7 +13,9 @@ from test_contract import RUNTIME
 ROOT = Path(__file__).parents[1]
 DECIDING: Mapping[str, set[str]] = {
     "lion/certify": set(),  # certify is optional
-    "lion/conversations.py": {"seed", "teach", "review", "evaluate", "generate"},
+    "lion/conversations.py": {
+        "seed", "teach", "review", "evaluate", "generate", "tune", "respond"
+    },
     "lion/discrimination": {"teach", "review", "split", "evaluate"},
     "lion/evaluation": {"evaluate"},
     "lion/generation": {"seed", "generate"},

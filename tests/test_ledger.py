@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -305,3 +306,55 @@ def test_what_is_written_together_is_there_together_or_not_at_all(ledger: Ledger
     with ledger.transaction():
         ledger.write([entry(1)])
     assert ledger.count() == 1
+
+
+def _use(path: Path) -> None:
+    with Ledger(path) as opened:
+        opened.look_up([key(number) for number in range(300)])
+        opened.stored_keys([key(1)])
+        opened.has_failed(key(1), "timeout", 1)
+        opened.answered_request("http://one/v1", "")
+        opened.spent()
+        opened.count()
+        opened.write([entry("new")])
+
+
+DAMAGES = {
+    "no database": lambda raw: raw[::-1],
+    "half of the file": lambda raw: raw[: len(raw) // 2],
+    "its first page": lambda raw: raw[:100] + bytes(3996) + raw[4096:],
+    "a page in the middle": lambda raw: raw[:8192] + b"\xa5" * 8192 + raw[16384:],
+    "a page at the end": lambda raw: raw[:-4096] + b"\xa5" * 4096,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_ledger_is_told_and_never_taken_for_an_empty_one(
+    tmp_path: Path, damage: str
+) -> None:
+    """Else everything would be paid for again."""
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as opened:
+        opened.write([entry(number, b"reply" * 60) for number in range(300)])
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(AskError, match=r"the ledger cannot be (opened|read|written)"):
+        _use(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_ledger_that_may_not_be_written_is_told_before_anything_is_paid() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        path = Path(folder) / "ledger.sqlite"
+        with Ledger(path) as opened:
+            opened.write([entry(1)])
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)  # nobody
+            try:
+                Ledger(path)
+            except AskError:
+                os._exit(3)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3

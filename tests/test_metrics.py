@@ -278,6 +278,7 @@ def test_no_module_but_this_one_reads_documents_of_metrics() -> None:
         "lion/inference/batch_inference.py": "the task of a launched process",
         "lion/serving/delta.py": "a delta's manifest",
         "lion/student/checkpoint.py": "a student's pointer",
+        "lion/student/prompt.py": "the form of its prompts that a student learnt",
         "lion/student/student_formatter.py": "the format that a student was tuned in",
         "lion/training/finetune_job.py": "what a launched process is told, and tells",
         "lion/training/validation.py": "what a killed training resumes with",

@@ -1,7 +1,31 @@
-"""Money under every mood of a server, by a real `dvc repro` of the stages that pay.
+"""The 22 kinds of loss by a real `dvc repro`, where money or files are involved.
 
 The project has a pool of its own, made once by `dvc repro seed`; each test takes a copy, points its
-teacher to the loopback server and runs `dvc repro --single-item base-teach`.
+teacher to the loopback server and runs `dvc repro --single-item base-teach`. Each takes seconds,
+since DVC starts; three quick ones stay, for rows, stops and caps.
+
+| kind | over sockets, or on files | by `dvc repro` |
+| --- | --- | --- |
+| 1 half-emoji, a dying writer | test_stops_and_moods, test_wire | rows of each mood |
+| 2 refusals with 64 in flight | test_stops_and_moods, test_orderly_stop | stops with 64 in flight |
+| 3 counts | test_stops_and_moods, test_purse | caps |
+| 4 finish reasons | test_wire, test_stops_and_moods | rows of each mood |
+| 5 accounts | test_providers | stops; no credit at the 98th call |
+| 6 row or key | test_providers, test_stops_and_moods | flagged; no credit at the 98th call |
+| 7 content lost in reading | test_foreign_files | files |
+| 8 exams | test_small_exams, test_foreign_files | files |
+| 9 ragged tables | test_foreign_files, test_sources | files |
+| 10 numbers | test_numbers (no socket, no file) | - |
+| 11, 12, 14 templates, fits | test_chat_templates, test_student_rehearsal | the latter |
+| 13 shapes | test_wire, test_providers | rows of each mood; another protocol |
+| 15 found after paying | test_student_rehearsal | files |
+| 16 errors outside the edge | test_network, test_student_rehearsal | a broken variable |
+| 17 monorepos | test_repository | test_repository |
+| 18 words | test_server_words | rows of each mood |
+| 19 an SDK's words | test_settings | an SDK's words |
+| 20 check knows less | test_repository | test_repository |
+| 21 parsers and filters | test_scores, test_generator, test_quality (no socket) | - |
+| 22 slow servers | test_servers, test_purse | slower than the timeout |
 """
 
 import json
@@ -312,3 +336,66 @@ def test_a_reply_of_another_protocol_stops_after_a_few_calls(teaching: Teaching)
     assert run.code != 0
     assert re.search(r"no answer of /chat/completions.*base_url", run.output)
     assert len(teaching.server.calls) <= 16
+
+
+# --- files and settings: found before the teacher is asked ----------------------------------------
+
+
+def _seed(project: Project, name: str, content: str, **changes: Any) -> Run:
+    (project.root / "inputs" / name).write_text(content, encoding="utf-8")
+    project.edit({key.replace("__", "."): value for key, value in changes.items()})
+    return project.repro("--single-item", "seed")
+
+
+@pytest.mark.slow
+def test_texts_under_other_names_reach_the_pool_and_the_exam(teaching: Teaching) -> None:
+    """Kinds 7 and 8: context, history, system prompt; the options of an exam with their letters."""
+    project = teaching.project
+    rows = [
+        {"instruction": "Who is named?", "context": "Anna met Ben in Oslo.", "response": "x"},
+        {"system_prompt": "You are a pirate.", "question": "What is a brick?", "response": "x"},
+        {"instruction": "And its capital?", "output": "x", "history": [["West of?", "Portugal"]]},
+    ]
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    run = _seed(project, "others.jsonl", text, seed__source=["inputs/others.jsonl"])
+    assert run.code == 0, run.output
+    pool = json.dumps(project.rows("0/train_pool.jsonl"))
+    assert all(words in pool for words in ("Ben in Oslo", "a pirate", "Portugal"))
+    exam = {"question": "Which planet is largest?", "choices": ["Mars", "Jupiter"], "answer": "B"}
+    run = _seed(project, "choices.jsonl", json.dumps(exam), exam__file="inputs/choices.jsonl")
+    assert run.code == 0, run.output
+    (row,) = project.rows("exam.jsonl")
+    assert "(B) Jupiter" in row["messages"][-1]["content"]
+
+
+DEFECTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a ragged table": (
+        "instruction,input,output\nRewrite.,a,b\nSummarise the minutes.\n",
+        "defect.csv:3: fewer cells than the header has", {},
+    ),
+    "a missing value": ('{"instruction": "Sort.", "input": "nan"}\n', "defect.csv:1: ", {}),
+    "turns that do not alternate": (
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]}\n',
+        "turn 2", {},
+    ),
+    "an SDK's words": (
+        '{"instruction": "Sort."}\n', "extra_body",
+        {"teacher.request": {"max_tokens": 60, "extra_body": {"thinking": False}}},
+    ),
+    "a broken address": ('{"instruction": "Sort."}\n', "base_url",
+                         {"teacher.base_url": "http://localhost:abc/v1"}),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_stops_the_first_stage_with_its_place(teaching: Teaching, defect: str) -> None:
+    """Kinds 9, 15, 16 and 19: the teacher is asked nothing, and no traceback is shown."""
+    content, words, changes = DEFECTS[defect]
+    name = "defect.csv" if "ragged" in defect else "defect.jsonl"
+    teaching.project.edit({"seed.source": [f"inputs/{name}"], **changes})
+    run = _seed(teaching.project, name, content)
+    assert run.code != 0
+    assert words.replace("defect.csv:1", "defect.jsonl:1") in run.output, run.output
+    assert "Traceback" not in run.output
+    assert teaching.server.calls == []

@@ -199,6 +199,7 @@ def test_wrong_exam_rows_show_expected_teacher_student_and_what_differs(
     assert first == {
         "id": rows[1].id,
         "category": None,
+        "input": "Ticket 1",
         "question": "Ticket 1",
         "expected": expected,
         "teacher": expected,
@@ -206,6 +207,9 @@ def test_wrong_exam_rows_show_expected_teacher_student_and_what_differs(
         "teacher_correct": True,
         "student_correct": False,
         "differing": ["urgency", "note"],
+        "teacher_points": None,
+        "student_points": None,
+        "reasons": [],
     }
     assert (second["teacher"], second["differing"]) == (None, [])
     text = lion("show", "1", "--exam", "--wrong").stdout

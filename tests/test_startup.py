@@ -30,6 +30,7 @@ COMMAND_LINES = {  # -> what it must not load, whether or not the project has da
     "plan": HEAVY | CLIENT | {"scipy", "polars"},
     "ledger": HEAVY | CLIENT | {"scipy", "dvc"},
     "costs": HEAVY | CLIENT | {"scipy", "dvc"},
+    "curve": HEAVY | CLIENT | {"dvc"},
     "show": SLOW - {"polars", "pydantic"},  # --exam marks by params
     "trace 6a7c": HEAVY | CLIENT | {"scipy", "dvc"},
     "report": HEAVY | CLIENT | {"scipy", "dvc"},

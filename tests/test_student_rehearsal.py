@@ -22,6 +22,7 @@ from lion.cli.check import checked_settings
 from lion.config import project
 from lion.errors import ModelError, SettingsError
 from lion.pipeline.checks.offline import offline_problems, without_keys
+from lion.records import jsonl
 from lion.student import checkpoint, hub
 from lion.student.chat_format import ChatFormatter
 from lion.student.fingerprint import fingerprint
@@ -343,6 +344,20 @@ def test_all_rows_that_the_template_refuses_are_told(
     assert "student.prompt_format: 2 rows cannot be rendered" in lines
     saved(student, chat_template=tiny.CHATML)
     assert offline_problems(project.load_settings()) == []
+
+
+def test_a_format_other_than_the_one_it_was_tuned_in_is_told(
+    student: Path, workplace: Workplace, chat_server: ChatServer
+) -> None:
+    record = {"prompt_format": "paper-v1"}
+    jsonl.write_document(student / checkpoint.PROMPT_FORMAT, record)
+    paid_pool(workplace, chat_server, ROWS, **{"student.prompt_format": "paper"})
+    line = "student.prompt_format: paper, but student was tuned in paper-v1 and keeps it"
+    assert line in told(chat_server)
+    for fitting in ("auto", "paper-v1"):
+        paid_pool(workplace, chat_server, ROWS, **{"student.prompt_format": fitting})
+        problems = offline_problems(project.load_settings())
+        assert not [line for line in problems if "prompt_format" in line or "saved" in line]
 
 
 def test_of_many_refused_rows_ten_are_listed(

@@ -227,6 +227,7 @@ def tune_settings(**changes: Any) -> Tune:
         "gradient_checkpointing": False,
         "validation_share": 0.0,
         "stop_after": None,
+        "prompt": "same",
     }
     return Tune(**{**values, **changes})
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import Project
 
 from lion.config import project as paths
+from lion.config.settings import read_settings
 from lion.metrics.exams import EvaluateMetrics, FieldAccuracy
 from lion.metrics.files import RunRecord, read_if
 from lion.metrics.pools import GrowMetrics
@@ -20,7 +21,8 @@ def figures(project: Project) -> dict[str, Any]:
     `marks` has a character for each exam row: 1 right, 0 wrong, - not marked.
     """
     with chdir(project.root):
-        settings = paths.load_settings()
+        # a project that was begun before `curve` came has its default
+        settings = read_settings({"curve": [], **project.settings()})
         run = MarkedRun(settings)
         names = (paths.BASE, *settings.iterations, *settings.baselines)
         students = {name: _student(run, name) for name in names}

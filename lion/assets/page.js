@@ -65,6 +65,8 @@ async function draw() {
 
 function overview() {
   at("headline").textContent = summary.headline;
+  at("stale").textContent = summary.stale ?? "";
+  at("stale").hidden = !summary.stale;
   for (const {label, value, note} of summary.tiles) {
     const tile = make("div", "", "tile");
     tile.append(make("span", label), make("b", value), make("span", note));
@@ -76,7 +78,8 @@ function overview() {
     section.append(make("h2", title), holder);
     at("plots").append(section);
   }
-  for (const {id, title} of [...summary.sections, {id: "instructions", title: "Instructions"}]) {
+  const exam = summary.exam.told ? [{id: "exam-rows", title: "Exam answers"}] : [];
+  for (const {id, title} of [...summary.sections, ...exam, {id: "instructions", title: "Instructions"}]) {
     const link = make("a", title);
     link.href = `#${id}`;
     document.querySelector("nav").append(link);
@@ -85,15 +88,18 @@ function overview() {
 
 // --- the instructions
 
-async function rows() {
-  const coded = at("rows").textContent;
+async function unpacked(name) {
+  const coded = at(name).textContent;
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(coded) : Uint8Array.from(atob(coded), one => one.charCodeAt(0));
-  at("rows").remove();
-  const unpacked = new DecompressionStream("gzip"), writer = unpacked.writable.getWriter();
+  at(name).remove();
+  const stream = new DecompressionStream("gzip"), writer = stream.writable.getWriter();
   writer.write(bytes);  // all at once: a stream of parts takes half as long again
   writer.close();
-  const json = new TextDecoder().decode(await new Response(unpacked.readable).arrayBuffer());
-  const {id, text, teacher, student, gap, verdict, judged, origin, parent, iteration, domain} = JSON.parse(json);
+  return JSON.parse(new TextDecoder().decode(await new Response(stream.readable).arrayBuffer()));
+}
+
+async function rows() {
+  const {id, text, teacher, student, gap, verdict, judged, origin, parent, iteration, domain} = await unpacked("rows");
   return id.map((one, n) => ({
     number: n, id: one, text: text[n], teacher: teacher[n], student: student[n], gap: gap[n], verdict: verdict[n], judged: judged[n],
     origin: origin[n], parent: parent[n], iteration: iteration[n], domain: domain[n], sought: null,
@@ -151,17 +157,20 @@ function pressable(element, act) {
   });
 }
 
+function detailPart(title, value) {
+  const part = make("div");
+  part.append(make("h3", title), Object.assign(make("p", value ?? "-", "whole"), {dir: "auto"}));
+  return part;
+}
+
 function show(row) {
   at("detail-title").textContent = `Instruction ${row.id}`;
   const judged = row.judged == null ? "never judged" : `judged in iteration ${row.judged}: ${row.verdict}, gap ${row.gap ?? "-"}`;
   const from = row.parent == null ? row.origin : `${row.origin}, from ${row.parent}`;
   at("detail-about").textContent = `${from}; iteration ${row.iteration}; ${row.domain ?? "no domain"}; ${judged}`;
+  at("detail-label").textContent = "The whole of it, and its life: ";
   at("detail-command").textContent = `lion trace ${row.id}`;
-  const parts = [["Instruction", row.text], ["Teacher", row.teacher], ["Student", row.student]].map(([title, value]) => {
-    const part = make("div");
-    part.append(make("h3", title), Object.assign(make("p", value ?? "-", "whole"), {dir: "auto"}));
-    return part;
-  });
+  const parts = [["Instruction", row.text], ["Teacher", row.teacher], ["Student", row.student]].map(([title, value]) => detailPart(title, value));
   document.querySelector("#detail .answers").replaceChildren(...parts);
   at("detail").showModal();
 }
@@ -209,14 +218,19 @@ function controls(table, data) {
   at("filters").addEventListener("submit", event => event.preventDefault());
 }
 
+// of both tables of rows
+const browsing = {
+  layout: "fitColumns", pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], paginationButtonCount: 3,
+  columnHeaderSortMulti: false, resizableColumnFit: true,
+  renderVertical: "basic",  // a page of rows is drawn once: a virtual one is drawn anew under the focus
+  responsiveLayout: "collapse", responsiveLayoutCollapseStartOpen: true, responsiveLayoutCollapseFormatter: collapsed,
+};
+
 async function browse() {
   const data = await rows();
   at("told").textContent = summary.told;
   const table = new Tabulator("#table", {
-    data, index: "number", columns: columnsOf(summary.about), layout: "fitColumns", placeholder: "No instruction is like that.",
-    pagination: true, paginationSize: 25, paginationSizeSelector: [10, 25, 100], paginationButtonCount: 3, columnHeaderSortMulti: false, resizableColumnFit: true,
-    renderVertical: "basic",  // a page of rows is drawn once: a virtual one is drawn anew under the focus
-    responsiveLayout: "collapse", responsiveLayoutCollapseStartOpen: true, responsiveLayoutCollapseFormatter: collapsed,
+    data, index: "number", columns: columnsOf(summary.about), placeholder: "No instruction is like that.", ...browsing,
     rowFormatter: row => pressable(row.getElement(), () => show(row.getData())),
   });
   table.on("rowClick", (event, row) => String(getSelection()) || show(row.getData()));
@@ -229,4 +243,4 @@ async function browse() {
 }
 
 overview();
-browse().then(data => draw().then(() => prepare(data))).then(() => document.documentElement.dataset.ready = "yes");
+browse().then(data => browseExam().then(draw).then(() => prepare(data))).then(() => document.documentElement.dataset.ready = "yes");

@@ -5,7 +5,6 @@ import click
 from lion import console
 from lion.config import project
 from lion.llm.prices import Prices
-from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting.curve import curve_as_json, curve_table, read_curve
 from lion.reporting.worth import MarkedRun
 
@@ -19,11 +18,9 @@ def curve_command(as_json: bool) -> None:
     point is the base student.
     """
     with console.error_boundary():
-        settings = project.load_settings()
-        stale = StaleOutputs.of_workspace()
-        workspace = MarkedRun(settings, stale.read_current, stale.has_current)
-        curve = read_curve(workspace, Prices.load(project.PRICES))
+        run = MarkedRun.of_workspace()
+        curve = read_curve(run, Prices.load(project.PRICES))
         if as_json:
             click.echo(curve_as_json(curve))
         else:
-            console.stdout.print(curve_table(curve, declared=bool(settings.curve)))
+            console.stdout.print(curve_table(curve, declared=bool(run.settings.curve)))

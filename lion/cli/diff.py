@@ -1,6 +1,7 @@
 """`lion diff`: two pools, row by row."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -10,8 +11,13 @@ from lion import console
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Trees
 from lion.reporting import pool_diff, pool_diff_text, snapshot
+from lion.reporting.pool_diff import Side
 
 _TROUBLE = 2  # as diff(1): 0 the same, 1 different, 2 trouble
+_FILES: Mapping[snapshot.PoolName, tuple[str, ...]] = {
+    "cache": ("cache_pool.jsonl", "verdicts.jsonl"),
+    "train": ("train_pool.jsonl", "verdicts.jsonl"),
+}
 
 
 @click.command("diff")
@@ -61,9 +67,12 @@ def diff_command(
     with console.error_boundary(exit_code=_TROUBLE):
         with revisions.open_trees() as trees:
             first, second = _pair(trees, before, after)
-            comparison = pool_diff.compare(
-                snapshot.side(first, pool), snapshot.side(second, pool), samples
+            notices = [revisions.stale_notice(place, *_FILES[pool]) for place in (first, second)]
+            before_side, after_side = (
+                _side(place, notice, pool)
+                for place, notice in zip((first, second), notices, strict=True)
             )
+            comparison = pool_diff.compare(before_side, after_side, samples)
         if as_json:
             click.echo(pool_diff_text.comparison_as_json(comparison))
         elif as_markdown:
@@ -71,7 +80,15 @@ def diff_command(
         else:
             with console.paged():
                 console.stdout.print(pool_diff_text.comparison_as_text(comparison))
+    for notice in dict.fromkeys(filter(None, notices)):
+        console.say(notice)
     sys.exit(int(exit_code and comparison.differs))
+
+
+def _side(place: Place, notice: str | None, pool: snapshot.PoolName) -> Side:
+    """Return a side of the comparison, under a name that says whether it is stale."""
+    side = snapshot.side(place, pool)
+    return side if notice is None else replace(side, name=f"{side.name} (stale)")
 
 
 def _pair(trees: Trees, before: str | None, after: str | None) -> tuple[Place, Place]:

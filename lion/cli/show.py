@@ -84,7 +84,9 @@ def show_command(
         return
     with console.error_boundary():
         with revisions.open_trees() as trees:
-            rows = snapshot.judged_pool(trees.place(place), pool)
+            shown_place = trees.place(place)
+            rows = snapshot.judged_pool(shown_place, pool)
+            stale = revisions.stale_notice(shown_place, f"{pool}_pool.jsonl", "verdicts.jsonl")
         matching = browse.select_rows(rows, browse.RowFilter(id=identity, **criteria), order)
         shown = matching if limit == 0 else matching.head(limit)
         if as_json:
@@ -95,8 +97,8 @@ def show_command(
                 console.stdout.print(browse.rows_as_text(shown, whole or identity is not None))
         emptied = browse.emptied_by(rows, browse.RowFilter(id=identity, **criteria))
     console.say(f"{shown.height:,} of {matching.height:,} rows; the pool has {rows.height:,}")
-    if emptied is not None:
-        console.say(emptied)
+    for sentence in filter(None, (emptied, stale)):
+        console.say(sentence)
 
 
 def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: bool) -> None:
@@ -104,7 +106,9 @@ def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: boo
     with console.error_boundary():
         settings = project.load_settings()
         with revisions.open_trees() as trees:
-            rows = exam_rows.exam_rows(trees.place(place), settings)
+            shown_place = trees.place(place)
+            rows = exam_rows.exam_rows(shown_place, settings)
+            stale = revisions.stale_notice(exam_rows.examined_place(shown_place), exam_rows.ANSWERS)
         matching = exam_rows.wrong_rows(rows, settings.exam.scorer) if wrong else rows
         shown = matching if limit == 0 else matching[:limit]
         if as_json:
@@ -114,6 +118,8 @@ def _show_exam(place: str, limit: int, *, wrong: bool, whole: bool, as_json: boo
             with console.paged():
                 console.stdout.print(exam_rows.exam_rows_as_text(shown, whole))
     console.say(f"{len(shown):,} of {len(matching):,} rows; the exam has {len(rows):,}")
+    if stale is not None:
+        console.say(stale)
 
 
 def _show_cases(

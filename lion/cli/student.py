@@ -9,6 +9,7 @@ import click
 from lion import console
 from lion.config import project
 from lion.config.settings import Settings
+from lion.conversations import TaskTemplate
 from lion.errors import ModelError
 from lion.reporting import model_card
 from lion.serving import export, server
@@ -53,9 +54,11 @@ def chat_command(iteration: str | None, beside: str | None, temperature: float |
 
         warmth = settings.answering.temperature if temperature is None else temperature
         talker = chat.Talker(folder, settings, warmth)
-        console.say(f"student {name}; an empty line starts a new chat, Ctrl-D ends")
+        task = TaskTemplate.declared(settings.task)
+        request = f"; each line is a request: {task.form()}" if task else ""
+        console.say(f"student {name}{request}; an empty line starts a new chat, Ctrl-D ends")
         with chat.teacher(settings) if beside else nullcontext() as teacher:
-            chat.talk(_listen, console.say, talker, teacher)
+            chat.talk(_listen, console.say, talker, teacher, task)
 
 
 def _listen() -> str | None:

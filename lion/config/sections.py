@@ -411,8 +411,11 @@ class Tune(Section):
     their nats per token above the least value so far (`forgotten`, where the likelihood judges).
     A `validation_share` of the base pool is never trained on: the student has the weights of the
     smallest loss on it, and training stops after `stop_after` validations, of 20, without a smaller
-    one.
+    one. `prompt`: the teacher's conversation, only what differs from row to row, or turns with the
+    fields of the task.
     """
+
+    prompt: Literal["same", "none"] | Annotated[list[Turn], Field(min_length=1)]
 
     method: Literal["full", "lora", "qlora"]
     optimizer: Literal["adamw", "muon"]

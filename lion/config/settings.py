@@ -329,6 +329,7 @@ def read_settings(document: object) -> Settings:
     if settings.curve and settings.exam.scorer.kind == "referee":
         problems.append("curve: the exam's scorer is the referee, so no row is right or wrong")
     problems += _student_problems(settings) + list(_baseline_problems(settings))
+    problems += [] if problems else _prompt_problems(settings)  # overrides can be read
     if problems:
         raise _refusal(problems)
     return settings
@@ -455,6 +456,24 @@ def _baseline_problems(settings: Settings) -> Iterator[str]:
 def _likes(settings: Settings, name: str) -> list[str]:
     """Return what a baseline and those before it are made like, last first."""
     return [settings.baselines[step].like for step in settings.lineage(name)]
+
+
+def _prompt_problems(settings: Settings) -> list[str]:
+    """Return what is wrong with the turns that students have in place of the teacher's."""
+    problems = []
+    for name in ("0", *settings.iterations):
+        prompt, task = settings.tune_at(name).prompt, settings.task
+        if isinstance(prompt, str):
+            continue
+        place = "tune.prompt" if prompt == settings.tune.prompt else f"tune.prompt of {name}"
+        if not task.fields:
+            problems.append(f"{place}: turns need the fields of a declared `task`; write none")
+            continue
+        try:
+            TaskSettings(fields=task.fields, messages=prompt, good=None)
+        except ValidationError as error:
+            problems += _describe(error, place)
+    return list(dict.fromkeys(problems))
 
 
 def _chain_problems(iterations: dict[str, IterationSettings]) -> list[str]:

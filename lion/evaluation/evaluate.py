@@ -18,7 +18,13 @@ from lion.failure_limit import allowed_failures, check_dropped
 from lion.inference.respondent import Respondent
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
-from lion.metrics.exams import EvaluateMetrics, ExamFields, ExamMarks, ExamQuality
+from lion.metrics.exams import (
+    EvaluateMetrics,
+    ExamFields,
+    ExamMarks,
+    ExamQuality,
+    PromptLengths,
+)
 from lion.metrics.units import DifferenceInterval, PercentInterval, RoleUsage, ShareInterval
 from lion.prompting import teacher
 from lion.prompting.templates import PromptRole, Prompts
@@ -33,7 +39,8 @@ class Evaluated:
     """The student's answers, their marks and quality, and the rows without a usable reply.
 
     Rows that `exam.certify` sets apart are answered, and have no part in the figures. `teacher` and
-    `referee` are the usage of these roles.
+    `referee` are the usage of these roles. `prompt` is None where the student's prompt is the
+    teacher's.
     """
 
     answers: list[Answer]
@@ -44,6 +51,7 @@ class Evaluated:
     dropped: list[Dropped]
     teacher: RoleUsage
     referee: RoleUsage
+    prompt: PromptLengths | None = None
 
 
 def evaluate(
@@ -58,9 +66,10 @@ def evaluate(
     Raises TooManyDroppedError if more than `evaluate.max_dropped` of the teacher's answers or of
     the reviews fail.
     """
+    compared = pools.compared_rows(
+        exam, settings.exam.certify, settings.evaluate.quality, settings.random_seed
+    )
     exam, apart = pools.set_apart(exam, settings.exam.certify)
-    rng = pools.rng_for(random_seed=settings.random_seed, purpose="quality", depth=0)
-    compared = pools.sample(exam, settings.evaluate.quality, rng)  # the same in every iteration
     if settings.exam.scorer.kind == "referee":
         exam = compared  # no row is marked, and each answer of the teacher is paid for
     # where the referee judges, certify@k asks the teacher about the rows set apart, if it may
@@ -87,6 +96,7 @@ def evaluate(
         dropped=untaught + unread,
         teacher=teacher_usage,
         referee=referee_usage,
+        prompt=respondent.prompt_lengths(exam),
     )
 
 
@@ -233,6 +243,11 @@ def exam_sentence(metrics: EvaluateMetrics) -> str:
         parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
     if metrics.fields is not None:
         parts.append(fields_sentence(metrics.fields))
+    if metrics.prompt is not None:
+        lengths = metrics.prompt
+        parts.append(
+            f"{lengths.student_tokens:.0f} tokens a request instead of {lengths.teacher_tokens:.0f}"
+        )
     return "; ".join(parts) if parts else "no exam rows to mark"
 
 

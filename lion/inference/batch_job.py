@@ -20,6 +20,7 @@ from lion.inference.vllm_backend import Vllm
 from lion.records.rows import Answer, Instruction, Likelihood, Message
 from lion.student import checkpoint as students
 from lion.student.chat_format import ChatFormatter
+from lion.student.prompt import StudentPrompt, student_rows
 from lion.student.student_formatter import student_formatter
 
 Progress = Callable[[int, int], None]
@@ -90,6 +91,7 @@ class BatchJob(Generic[R]):
         limit = students.student_context_length(task.student, task.settings)
         engine = backend.chosen_engine(task.answering)
         distinct = list({row.id: row for row in instructions}.values())
+        distinct = list(student_rows(distinct, StudentPrompt.read(task.student)))
         prompts, refused = cls._prompts(encoder, distinct, task, limit)
         plan = tuple(backend.batches(prompts, task.answering, engine, limit, writes=cls.WRITES))
         decisive = task.to_json() | {"engine": engine, "device": students.device_kind()}

@@ -15,6 +15,7 @@ from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure, Outcome, Request
 from lion.records.rows import Answer, Instruction
 from lion.student.fingerprint import served_name
+from lion.student.prompt import StudentPrompt, student_rows
 from lion.student.student_formatter import student_formatter
 
 _EMPTY = {"empty_reply": "stop", "cap_spent": "length"}
@@ -49,7 +50,7 @@ def answers(
     requests = [
         # The protocol derives its seed from the sample index, so each row has its own.
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
-        for row in rows
+        for row in student_rows(rows, StudentPrompt.read(student))
     ]
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:

@@ -7,13 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from lion.config.settings import Settings
 from lion.inference import batch_inference, remote_backend
 from lion.inference.batch_job import AnsweringTask, Measure
 from lion.llm.protocols import Clients
+from lion.metrics.exams import PromptLengths
 from lion.records.rows import Answer, Instruction, Likelihood
 from lion.student import checkpoint
+from lion.student.chat_format import ChatFormatter, Refusal
+from lion.student.prompt import StudentPrompt
+from lion.student.student_formatter import student_formatter
 
 Progress = Callable[[int, int], None]
 
@@ -71,6 +76,21 @@ class Respondent:
         with self.progress() as update:
             return batch_inference.likelihoods(rows, self._task(0, measure), keep, update)
 
+    def prompt_lengths(self, rows: Sequence[Instruction]) -> PromptLengths | None:
+        """Return the mean tokens of the rows' prompts, the student's own and the teacher's.
+
+        None where they are the same, or the student's template refuses the teacher's conversations.
+        Raises ModelError.
+        """
+        prompt = StudentPrompt.read(self.folder) if rows else None
+        if prompt is None:
+            return None
+        encoder = student_formatter(self.folder, self.settings.student)
+        own, teacher = (_mean_tokens(encoder, version) for version in (prompt.rows(rows), rows))
+        if own is None or teacher is None:
+            return None
+        return PromptLengths(student_tokens=own, teacher_tokens=teacher)
+
     def _task(
         self, random_seed: int, measure: Measure = "answers", *, scored: bool = False
     ) -> AnsweringTask:
@@ -79,3 +99,10 @@ class Respondent:
         return AnsweringTask(
             self.folder, settings.student, settings.answering, random_seed, name, measure, scored
         )
+
+
+def _mean_tokens(encoder: ChatFormatter, rows: Sequence[Instruction]) -> float | None:
+    """Return the mean tokens of the prompts; None where the template refuses all of them."""
+    prompts = encoder.try_prompts([row.messages for row in rows])
+    lengths = [len(prompt) for prompt in prompts if not isinstance(prompt, Refusal)]
+    return fmean(lengths) if lengths else None

@@ -17,6 +17,7 @@ from lion.student import fingerprint
 R = TypeVar("R", Answer, Likelihood)
 
 CODE = (
+    "conversations.py",
     "inference/answer_likelihood.py",
     "inference/backend.py",
     "inference/batch_inference.py",
@@ -29,6 +30,7 @@ CODE = (
     "student/chat_template.py",
     "student/checkpoint.py",
     "student/paper_format.py",
+    "student/prompt.py",
     "student/student_formatter.py",
 )
 """The files that decide a row (a test compares this list with the imports)."""

@@ -22,7 +22,7 @@ from lion.llm.retry import RetryPolicy
 from lion.llm.transport import CallError, Transport, error_codes
 from lion.prompting import replies
 from lion.prompting.protocol import Failure
-from lion.prompting.reply_document import read_document
+from lion.prompting.reply_document import parse_document
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 100_000_000
@@ -170,7 +170,7 @@ class BatchClient:
 def read_line(raw: bytes) -> BatchLine | None:
     """Read a line of an output or error file; None where it names no request."""
     try:
-        document = read_document(raw)
+        document = parse_document(raw)
         key = bytes.fromhex(document["custom_id"])
     except (ValueError, RecursionError, KeyError, TypeError):
         return None

@@ -357,7 +357,7 @@ class Ledger:
     def has_failed(self, key: bytes, reason: str, times: int) -> bool:
         """Return whether calls for `key` failed for `reason`, so many `times` at least."""
         query = "SELECT count(*) FROM calls WHERE key = ? AND outcome = ?"
-        return int(self._connection.execute(query, (key, reason)).fetchone()[0]) >= times
+        return int(self._rows(query, (key, reason))[0][0]) >= times
 
     def answered_request(self, endpoint: str, model: str) -> tuple[bytes, bytes, int] | None:
         """Return key, body and sample of the last request that `model` there has answered."""
@@ -366,23 +366,23 @@ class Ledger:
             " WHERE outcome = ? AND calls.endpoint = ? AND model = ?"
             " ORDER BY calls.rowid DESC LIMIT 1"
         )
-        found: tuple[bytes, bytes, int] | None = self._connection.execute(
-            query, (ANSWERED, endpoint, model)
-        ).fetchone()
-        return found
+        return next(iter(self._rows(query, (ANSWERED, endpoint, model))), None)
 
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):
             chunk = keys[start : start + _LOOK_UP_CHUNK]
             marks = ",".join("?" * len(chunk))
-            query = f"SELECT {columns} FROM replies WHERE key IN ({marks})"  # noqa: S608 - our own words and question marks
-            try:
-                yield from self._connection.execute(query, chunk).fetchall()
-            except sqlite3.Error as error:
-                raise AskError(
-                    f"the ledger cannot be read: {error}. Look at the file and the disk; a copy "
-                    "of it keeps what was paid for."
-                ) from error
+            yield from self._rows(f"SELECT {columns} FROM replies WHERE key IN ({marks})", chunk)  # noqa: S608 - our own words and question marks
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """Return the rows of a query. Raises AskError where the file cannot be read."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise AskError(
+                f"the ledger cannot be read: {error}. Look at the file and the disk; a copy "
+                "of it keeps what was paid for, and `lion ledger verify` names what is damaged."
+            ) from error
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Keep replies that somebody else paid for. Raises AskError."""
@@ -483,12 +483,11 @@ class Ledger:
 
     def _spent(self) -> Amount:
         query = "SELECT calls, tokens, nanodollars, unpriced FROM spent"
-        return Amount(*self._connection.execute(query).fetchone())
+        return Amount(*self._rows(query)[0])
 
     def _reserved(self, which: str = "") -> Amount:
         query = "SELECT count(*), ifnull(sum(tokens), 0), ifnull(sum(nanodollars), 0) FROM reserved"
-        query += which
-        return Amount(*self._connection.execute(query).fetchone())
+        return Amount(*self._rows(query + which)[0])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -502,7 +501,7 @@ class Ledger:
 
     def count(self) -> int:
         """Return the number of replies kept."""
-        return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM replies")[0][0])
 
 
 def _call_row(row: Entry | FailedCall) -> tuple[object, ...]:

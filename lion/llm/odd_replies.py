@@ -1,6 +1,6 @@
 """Replies that look whole and may be none: a server that cut prompt or answer, and does not say so.
 
-They are counted and told, not dropped: a count alone proves nothing.
+They are counted and reported, not dropped: a count alone proves nothing.
 """
 
 from collections import Counter

@@ -25,7 +25,7 @@ from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
 from lion.prompting import replies
 from lion.prompting.protocol import Failure
-from lion.prompting.reply_document import read_document, valid_text
+from lion.prompting.reply_document import parse_document, valid_text
 from lion.simulator import server
 
 RETRYABLE_STATUS = frozenset({408, 409, 424, 425, 429, 498})
@@ -341,7 +341,7 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 def _codes(response: httpx2.Response) -> frozenset[str]:
     """Return the codes of an error's whole body: the SDK keeps no more of it than `error`."""
     try:
-        return error_codes(read_document(response.content))
+        return error_codes(parse_document(response.content))
     except (ValueError, RecursionError):
         return frozenset()
 
@@ -369,7 +369,7 @@ def reports_account_trouble(raw: bytes) -> bool:
     OpenRouter sends errors of the provider behind it so, MiniMax all (openrouter.ai/docs, errors).
     """
     try:
-        document = read_document(raw)
+        document = parse_document(raw)
     except (ValueError, RecursionError):
         return False
     error = document.get("error") if isinstance(document, dict) else None

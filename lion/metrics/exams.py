@@ -65,10 +65,21 @@ class ExamQuality(Metrics, frozen=True, kw_only=True):
     quality_flip_share: float | None = None
 
 
+class PromptLengths(Metrics, frozen=True, kw_only=True):
+    """Tokens of a request in the student's vocabulary, means over the exam's rows.
+
+    `student_tokens` as the student is asked, `teacher_tokens` with the teacher's conversation.
+    """
+
+    student_tokens: float
+    teacher_tokens: float
+
+
 class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
     """evaluate.json: the exam's marks and quality, and what asking for them needed.
 
-    `fields` is of the scorer `json`, left out for others.
+    `fields` is of the scorer `json`, left out for others; `prompt` is of a student whose prompt is
+    not the teacher's.
     """
 
     FILE: ClassVar[str] = "evaluate"
@@ -81,6 +92,7 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
     teacher: RoleUsage
     dropped: dict[str, int]
     fields: ExamFields | None = None
+    prompt: PromptLengths | None = None
 
     @classmethod
     def of(
@@ -92,10 +104,18 @@ class EvaluateMetrics(ExamMarks, frozen=True, kw_only=True):
         teacher: RoleUsage,
         dropped: dict[str, int],
         fields: ExamFields | None = None,
+        prompt: PromptLengths | None = None,
     ) -> Self:
         """Return both together, with what asking needed."""
         figures = {**asdict(accuracy), **asdict(quality)}
-        return cls(**figures, referee=referee, teacher=teacher, dropped=dropped, fields=fields)
+        return cls(
+            **figures,
+            referee=referee,
+            teacher=teacher,
+            dropped=dropped,
+            fields=fields,
+            prompt=prompt,
+        )
 
 
 class CurveMetrics(Metrics, frozen=True, kw_only=True):

@@ -192,8 +192,6 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", graded
     yield from _certifying(settings, sizes)
-    if settings.exam.scorer.kind == "referee":
-        yield from ((f"evaluate@{name}", "referee", graded) for name in settings.baselines)
 
 
 def _baseline_calls(settings: Settings, loop: Sequence[_Asking]) -> Iterator[_Asking]:
@@ -206,6 +204,10 @@ def _baseline_calls(settings: Settings, loop: Sequence[_Asking]) -> Iterator[_As
         yield f"grow@{name}", "generator", round(new / kept)
         yield from _gates(settings, f"grow@{name}", 0, round(new / kept), new)
         yield f"grow@{name}", "teacher", new
+    if settings.exam.scorer.kind == "referee":  # else their exams ask nothing new
+        exams = ("evaluate@0", "referee")
+        graded = sum(calls for stage, role, calls in loop if (stage, role) == exams)
+        yield from ((f"evaluate@{name}", "referee", graded) for name in settings.baselines)
 
 
 def _spend(settings: Settings, baseline: Baseline, loop: Sequence[_Asking]) -> Spend:

@@ -11,14 +11,16 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lion.config import project, yaml_file
+from lion.conversations import TaskTemplate
 from lion.errors import DataError, RevisionError
 from lion.metrics import files
 from lion.metrics.files import M
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 
 if TYPE_CHECKING:
@@ -57,6 +59,22 @@ class Workspace:
     def local(self, path: Path) -> Path | None:
         """Return `path` itself, or None if there is no such file."""
         return path if path.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentWorkspace:
+    """The working folder without what was made with other params than those at hand."""
+
+    stale: StaleOutputs
+    name: str = WORKSPACE
+
+    def has(self, path: Path) -> bool:
+        """Return whether the file exists and is current."""
+        return self.stale.has_current(path)
+
+    def local(self, path: Path) -> Path | None:
+        """Return `path` itself, or None if there is no such file, or a stale one."""
+        return path if path.is_file() and self.stale.is_current(path) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +161,30 @@ def open_trees() -> Iterator[Trees]:
         yield Trees(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lion-"))))
 
 
+def current_place(place: Place) -> Place:
+    """Return a place without stale outputs; other places than the workspace's as they are.
+
+    Raises RevisionError where nothing is left of what was named.
+    """
+    if not isinstance(place.tree, Workspace) or place.file is not None:
+        return place
+    stale = StaleOutputs.of_workspace()
+    current = replace(place, tree=CurrentWorkspace(stale))
+    pool = project.data(iteration_of(current), "cache_pool.jsonl")
+    if pool.is_file() and not stale.is_current(pool):
+        raise RevisionError(f"{pool}: {stale.sentence()}")
+    return current
+
+
+def stale_notice(place: Place, *names: str) -> str | None:
+    """Return which of an iteration's files of these names are stale; None where none is."""
+    if not isinstance(place.tree, Workspace) or place.file is not None:
+        return None
+    iteration = iteration_of(place)
+    paths = (project.data(iteration, name) for name in names)
+    return StaleOutputs.of_workspace().notice(*paths)
+
+
 def _open(revision: str) -> DVCFileSystem:
     from dvc.api import DVCFileSystem
     from dvc.config import Config
@@ -196,6 +238,19 @@ def iterations(tree: Tree) -> Mapping[str, str | None]:
         if not isinstance(entry, dict) or "previous" not in entry:
             raise DataError(f"{tree.name}: params.yaml: iterations.{name} has no `previous`")
     return {project.BASE: None, **{str(name): entry["previous"] for name, entry in entries.items()}}
+
+
+def task_of(tree: Tree) -> TaskTemplate | None:
+    """Return the task that a revision declares; None where it declares none.
+
+    Reads only that part of params.yaml, as `iterations` does.
+    """
+    path = tree.local(project.PARAMS)
+    document = None if path is None else yaml_file.read_yaml(path)
+    task = document.get("task") if isinstance(document, dict) else None
+    if not isinstance(task, dict) or not task.get("fields"):
+        return None
+    return TaskTemplate(tuple(task["fields"]), tuple(task.get("messages") or ()))
 
 
 def lineage(predecessors: Mapping[str, str | None], iteration: str) -> Sequence[str]:

@@ -35,9 +35,11 @@ class StaleOutputs:
 
     def read_current(self, path: Path, kind: type[M]) -> M | None:
         """Read a file of metrics or a run record; None where there is none, or it is stale."""
-        if path in self.paths or self._is_record(path):
-            return None
-        return files.read_if(path, kind)
+        return files.read_if(path, kind) if self.is_current(path) else None
+
+    def is_current(self, path: Path) -> bool:
+        """Return whether a file, if it exists, belongs to the params at hand."""
+        return path not in self.paths and not self._is_record(path)
 
     def has_current(self, path: Path) -> bool:
         """Return whether a file exists that belongs to the params at hand."""
@@ -47,13 +49,26 @@ class StaleOutputs:
         """Return what is stale and why; None where nothing is."""
         if not self.stages:
             return None
-        shown = ", ".join(self.params[:5])
-        more = f" and {len(self.params) - 5} more" if len(self.params) > 5 else ""
         return (
-            f"{len(self.stages)} stages ran with other params ({shown}{more}): what they wrote is "
-            "stale and not shown. `lion run` replaces it; `lion new` makes a folder of its own "
-            "for another task."
+            f"{len(self.stages)} stages ran with other params ({self._shown_params}): what they "
+            "wrote is stale and not shown. `lion run` replaces it; `lion new` makes a folder of "
+            "its own for another task."
         )
+
+    def notice(self, *paths: Path) -> str | None:
+        """Return which of the files that a command shows are stale; None where none is."""
+        stale = [str(path) for path in paths if path.exists() and not self.is_current(path)]
+        if not stale:
+            return None
+        return (
+            f"stale, made with other params ({self._shown_params}): {', '.join(stale)}. `lion run` "
+            "replaces it."
+        )
+
+    @property
+    def _shown_params(self) -> str:
+        more = f" and {len(self.params) - 5} more" if len(self.params) > 5 else ""
+        return f"{', '.join(self.params[:5])}{more}"
 
     def _is_record(self, path: Path) -> bool:
         stage = path.stem.removesuffix("@0")

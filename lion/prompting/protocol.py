@@ -19,7 +19,7 @@ import orjson
 from lion.config.settings import EmbeddingEndpoint, Endpoint, Thinking
 from lion.prompting import replies, reply_logprobs, token_counts
 from lion.prompting.replies import Ending
-from lion.prompting.reply_document import read_document, valid_text
+from lion.prompting.reply_document import parse_document, valid_text
 from lion.records.rows import Message, TokenScores
 
 
@@ -149,7 +149,7 @@ def parse(raw: bytes) -> Outcome:
     if raw.lstrip().startswith((b"data:", b"event:")):
         return _event_stream(raw)
     try:
-        document = read_document(raw)
+        document = parse_document(raw)
         unusable = _unusable(document, raw)
         if unusable is not None:
             return unusable
@@ -297,7 +297,7 @@ def _packed(embedding: Any) -> bytes:
 def usage(raw: bytes) -> Usage | None:
     """Return the tokens that a reply tells of, answer or not, or None where it does not."""
     try:
-        document = read_document(raw)
+        document = parse_document(raw)
     except (ValueError, RecursionError):
         return None
     return _usage(document) if isinstance(document, dict) else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from lion.prompting.reply_document import read_document
+from lion.prompting.reply_document import parse_document
 
 Ending = Literal["whole", "truncated", "filtered", "broken_off", "tool_call", "unstated", "unknown"]
 """How a reply ended. `unstated`: the server gives no word. `unknown`: a word of no table."""
@@ -267,7 +267,7 @@ def _words_of_text(text: str, depth: int) -> str | None:
     if not text.startswith(("{", "[")):
         return text or None
     try:
-        return words_of(read_document(text.encode("utf-8", "surrogatepass")), depth - 1)
+        return words_of(parse_document(text.encode("utf-8", "surrogatepass")), depth - 1)
     except (ValueError, RecursionError):
         return text
 
@@ -305,7 +305,7 @@ def words_of_body(text: str) -> str | None:
         return " ".join(text.split()) or None
     if text.startswith(("{", "[")):
         try:
-            return words_of(read_document(text.encode("utf-8", "surrogatepass")))
+            return words_of(parse_document(text.encode("utf-8", "surrogatepass")))
         except (ValueError, RecursionError):
             return _words_of_fragment(text)
     return text or None

@@ -11,7 +11,7 @@ import orjson
 _BOM = b"\xef\xbb\xbf"  # some gateways begin with it
 
 
-def read_document(raw: bytes) -> Any:
+def parse_document(raw: bytes) -> Any:
     """Return the document of a body. Raises ValueError or RecursionError where it is none.
 
     NaN and Infinity (log-probabilities of llama-cpp-python) are read, and halves of surrogate pairs

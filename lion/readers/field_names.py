@@ -146,13 +146,32 @@ def without_feedback(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in dropped}
 
 
+_READ_ALONE = frozenset({"question", "passage"})
+"""Keys that are read where no instruction stands beside them."""
+
+
 def unread(row: Row, text: str) -> Iterator[str]:
     """Yield the keys of a row that hold text, are not read, and do not stand in `text`."""
+    read = READ - _READ_ALONE
     for key, value in row.items():
-        if key in READ or key.lower() in ABOUT or not _holds_text(value):
+        if key in read or key.lower() in ABOUT or not _holds_text(value):
             continue
         if not (isinstance(value, str) and value.strip() in text):
             yield key
+
+
+_TURN_KEYS = frozenset({"role", "from", "content", "value", "rejected_value", "weight"})
+
+
+def unread_in_turns(turns: object, key: str, text: str) -> Iterator[str]:
+    """Yield the keys of turns, as `messages[].context`, that hold text which is not read."""
+    found = {
+        name
+        for turn in (turns if isinstance(turns, list) else [])
+        if isinstance(turn, dict)
+        for name in unread({k: v for k, v in turn.items() if k not in _TURN_KEYS}, text)
+    }
+    yield from (f"{key}[].{name}" for name in sorted(found))
 
 
 def _has(row: Row, key: str) -> bool:

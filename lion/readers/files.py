@@ -29,6 +29,7 @@ import orjson
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.readers import formats
+from lion.readers.file_kinds import not_rows
 from lion.readers.formats import Problem, SourceRow
 from lion.records.rows import Message
 
@@ -121,6 +122,9 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the line and the value of every object, or a Problem in the value's place."""
     kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     content = _content(path)
+    other = not_rows(content)
+    if other is not None and not (kind == ".parquet" and content.startswith(b"PAR1")):
+        raise DataError(f"{path}: this is {other}")
     if kind == ".parquet":
         yield from _parquet(path, content)
         return

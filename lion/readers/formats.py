@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.readers.choices import answer_label, read_options, with_option_columns
-from lion.readers.field_names import unread, with_known_names, without_feedback
+from lion.readers.field_names import unread, unread_in_turns, with_known_names, without_feedback
 from lion.readers.turns import as_turns, history, read_turns
 from lion.records.rows import Message, read_messages
 
@@ -185,7 +185,8 @@ def _row(value: Mapping[str, Any], file: str, line: int) -> SourceRow:
     _refuse_surrogates(category)
     kind = _classification(value)
     texts = [message["content"] for message in messages]
-    others = tuple(unread(value, "\n".join([*texts, expected or ""])))
+    text = "\n".join([*texts, expected or ""])
+    others = (*unread(value, text), *unread_in_turns(value.get(shapes[0]), shapes[0], text))
     return SourceRow(messages, expected, category and category.strip(), file, line, kind, others)
 
 
@@ -249,11 +250,17 @@ def _question(value: Mapping[str, Any], *, with_options: bool) -> str:
     return "\n".join(part for part in parts if part is not None)
 
 
+_MISSING = ("nan", "none", "null", "<na>", "<noinput>", "#n/a")
+"""How pandas, Python, self-instruct and spreadsheets write a missing value as text."""
+
+
 def _alpaca(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
     instruction = _optional(value, "instruction")
     if instruction is None:
         raise DataError("instruction: it is empty")
     context = _optional(value, "input")
+    if context is not None and context.strip().lower() in _MISSING:
+        raise DataError(f"input: {context.strip()!r} stands for a missing value; leave it empty")
     content = instruction if context is None else f"{instruction}\n\n{context}"
     return [{"role": "user", "content": content}], _optional(value, "output")
 

@@ -58,18 +58,18 @@ class Curve:
     doubling: Doubling | None
 
 
-def read_curve(workspace: MarkedRun, prices: Prices) -> Curve:
+def read_curve(run: MarkedRun, prices: Prices) -> Curve:
     """Return the curve of the params at hand, as far as its stages have run."""
-    measured = sorted(_measured(workspace), key=lambda pair: pair[0].rows)
-    level = workspace.settings.evaluate.confidence
+    measured = sorted(_measured(run), key=lambda pair: pair[0].rows)
+    level = run.settings.evaluate.confidence
     points, marks = list[RowsPoint](), list[Marks]()
     for size, marked in measured:
         correct = statistics.accuracy(list(marked.values()), level)
         if correct is not None and size.rows not in [point.rows for point in points]:
-            cost = _nanodollars(size.usage, workspace, prices)
+            cost = _nanodollars(size.usage, run, prices)
             points.append(RowsPoint(size.rows, size.steps, correct, cost))
             marks.append(marked)
-    return Curve(points, _doubling(points, marks, workspace))
+    return Curve(points, _doubling(points, marks, run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +79,41 @@ class _Size:
     usage: Usage
 
 
-def _measured(workspace: MarkedRun) -> Iterator[tuple[_Size, Marks]]:
+def _measured(run: MarkedRun) -> Iterator[tuple[_Size, Marks]]:
     """Yield each student with its marks: the curve's, then the base student."""
-    for name in workspace.settings.curve_points:
-        metrics = workspace.read(project.metrics(name, CurveMetrics.FILE), CurveMetrics)
+    for name in run.settings.curve_points:
+        metrics = run.read(project.metrics(name, CurveMetrics.FILE), CurveMetrics)
         if metrics is not None:
             usage = Usage(metrics.prompt_tokens, metrics.completion_tokens)
-            yield _Size(metrics.rows, metrics.steps, usage), workspace.marks(name)
-    tuned = workspace.read(project.metrics(project.BASE, TuneMetrics.FILE), TuneMetrics)
-    taught = workspace.read(project.metrics(project.BASE, TeachMetrics.FILE), TeachMetrics)
+            yield _Size(metrics.rows, metrics.steps, usage), run.marks(name)
+    tuned = run.read(project.metrics(project.BASE, TuneMetrics.FILE), TuneMetrics)
+    taught = run.read(project.metrics(project.BASE, TeachMetrics.FILE), TeachMetrics)
     if tuned is not None and taught is not None and tuned.new_rows:
         part, used = tuned.new_rows / taught.cache_pool, taught.teacher
         usage = Usage(round(part * used.prompt_tokens), round(part * used.completion_tokens))
-        yield _Size(tuned.new_rows, tuned.steps, usage), workspace.marks(project.BASE)
+        yield _Size(tuned.new_rows, tuned.steps, usage), run.marks(project.BASE)
 
 
-def _nanodollars(usage: Usage, workspace: MarkedRun, prices: Prices) -> int | None:
+def _nanodollars(usage: Usage, run: MarkedRun, prices: Prices) -> int | None:
     if not usage.prompt and not usage.completion:
         return 0  # the rows brought their answers
-    rates = prices.rates(workspace.settings.teacher, batch=False)
+    rates = prices.rates(run.settings.teacher, batch=False)
     return None if rates is None else rates.cost(usage)
 
 
 def _doubling(
-    points: Sequence[RowsPoint], marks: Sequence[Marks], workspace: MarkedRun
+    points: Sequence[RowsPoint], marks: Sequence[Marks], run: MarkedRun
 ) -> Doubling | None:
     points, marks = points[-_FITTED:], marks[-_FITTED:]
     if len(points) < 2:
         return None
     names = [id for id in marks[0] if all(column.get(id) is not None for column in marks)]
     columns = [[bool(column[id]) for id in names] for column in marks]
-    rules = workspace.settings.evaluate
+    rules = run.settings.evaluate
     gain = statistics.gain_per_doubling(
         [point.rows for point in points],
         columns,
-        Bootstrap(rules.confidence, rules.resamples, workspace.settings.random_seed),
+        Bootstrap(rules.confidence, rules.resamples, run.settings.random_seed),
     )
     if gain is None:
         return None

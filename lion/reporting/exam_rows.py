@@ -1,19 +1,24 @@
 """Exam rows side by side: the question, what is expected, and the answers of teacher and student.
 
-The teacher's answers are read from the ledger, as the stage asked for them; no request is sent.
+The teacher's answers and the referee's reviews are read from the ledger, as the stage asked for
+them; no request is sent.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import TypeVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lion import pools
 from lion.config import project
-from lion.config.settings import Scorer, Settings
-from lion.discrimination import scorers
+from lion.config.settings import Endpoint, Scorer, Settings
+from lion.conversations import TaskTemplate, transcript, variable_part
+from lion.discrimination import pairwise, scorers
 from lion.errors import DataError, MissingRepliesError, SettingsError
 from lion.escape import DASH, clipped, inert
 from lion.llm.client import LLMClient
@@ -22,9 +27,12 @@ from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.prompting import teacher, templates
 from lion.records import jsonl
-from lion.records.rows import Answer, Instruction, Row
+from lion.records.rows import Answer, Dropped, Instruction, Review, Row
 
+T = TypeVar("T")
+R = TypeVar("R")
 K = TypeVar("K", Answer, Instruction)
+ANSWERS = "exam_responses.jsonl"
 _CLIP = 400  # characters of a text, unless whole
 _MARKS = {True: ("right", "green"), False: ("wrong", "red"), None: ("not marked", "yellow")}
 
@@ -33,11 +41,14 @@ _MARKS = {True: ("right", "green"), False: ("wrong", "red"), None: ("not marked"
 class ExamRow:
     """A row of the exam with both answers and marks; None where there is no answer or mark.
 
-    `differing` are the fields of JSON in which the student's answer is not the expected one.
+    `input` is what differs from row to row, `question` the conversation that the teacher got.
+    `differing` are the fields of JSON in which the student's answer is not the expected one. The
+    points are the referee's means over both orders, 1 to 10, `reasons` what it wrote.
     """
 
     id: str
     category: str | None
+    input: str
     question: str
     expected: str | None
     teacher: str | None
@@ -45,6 +56,9 @@ class ExamRow:
     teacher_correct: bool | None
     student_correct: bool | None
     differing: tuple[str, ...]
+    teacher_points: float | None = None
+    student_points: float | None = None
+    reasons: tuple[str, ...] = ()
 
 
 def exam_rows(place: Place, settings: Settings) -> list[ExamRow]:
@@ -52,20 +66,33 @@ def exam_rows(place: Place, settings: Settings) -> list[ExamRow]:
 
     Raises DataError where that student has not answered yet.
     """
-    iteration = _examined(place)
-    student = {row.id: row.text for row in _read(place, iteration, "exam_responses.jsonl", Answer)}
-    exam = [row for row in _read(place, None, "exam.jsonl", Instruction) if row.id in student]
+    place = examined_place(place)
+    student = {row.id: row for row in _read(place, place.iteration, ANSWERS, Answer)}
+    every = _read(place, None, "exam.jsonl", Instruction)
+    exam = [row for row in every if row.id in student]
     taught = _teacher_answers(exam, settings)
-    return [_row(row, student[row.id], taught.get(row.id), settings.exam.scorer) for row in exam]
+    compared = pools.compared_rows(
+        every, settings.exam.certify, settings.evaluate.quality, settings.random_seed
+    )
+    pairs = [
+        pairwise.pair(teacher.taught(row, taught[row.id]), student[row.id])
+        for row in compared
+        if row.id in taught and row.id in student
+    ]
+    reviews = _reviews(pairs, settings)
+    return [
+        _row(row, student[row.id].text, taught.get(row.id), reviews.get(row.id, ()), settings)
+        for row in exam
+    ]
 
 
-def _examined(place: Place) -> str:
-    """Return the iteration of a place, or the last one whose student has answered the exam."""
+def examined_place(place: Place) -> Place:
+    """Return the place with its iteration, or the last one whose student has answered the exam."""
     if place.iteration is None:
         for name in reversed(list(revisions.iterations(place.tree))):
-            if place.tree.has(project.data(name, "exam_responses.jsonl")):
-                return name
-    return revisions.iteration_of(place)
+            if place.tree.has(project.data(name, ANSWERS)):
+                return replace(place, iteration=name)
+    return replace(place, iteration=revisions.iteration_of(place))
 
 
 def wrong_rows(rows: Sequence[ExamRow], scorer: Scorer) -> list[ExamRow]:
@@ -83,30 +110,72 @@ def _read(place: Place, iteration: str | None, name: str, kind: type[K]) -> list
     return jsonl.read(local, kind)
 
 
-def _teacher_answers(exam: Sequence[Instruction], settings: Settings) -> Mapping[str, str]:
+def _teacher_answers(exam: Sequence[Instruction], settings: Settings) -> Mapping[str, Answer]:
     """Return the teacher's answers by id, as far as the ledger has them."""
-    if not project.ledger().exists():
-        return {}
     prompts = templates.load(project.PROMPTS / "teacher", "teacher")
-    answers: dict[str, str] = {}
+
+    def lookup(client: LLMClient, rows: Sequence[Instruction]) -> list[Answer | Dropped]:
+        outcomes = client.complete([teacher.answer_request(row, prompts) for row in rows])
+        return [teacher.parse_answer(*pair, "keep") for pair in zip(rows, outcomes, strict=True)]
+
+    answers = _kept(settings.teacher, settings, exam, lookup)
+    return {row.id: row for row in answers if isinstance(row, Answer)}
+
+
+def _reviews(pairs: Sequence[pairwise.Pair], settings: Settings) -> Mapping[str, list[Review]]:
+    """Return the exam referee's reviews by id, as far as the ledger has them."""
+    judge, samples = settings.exam_referee, settings.evaluate.samples
+    prompts = templates.load(project.PROMPTS / "referee", "referee", settings.task.good)
+    limit = pairwise.ReviewLimit(1.0, "evaluate.max_dropped")
+
+    def lookup(client: LLMClient, pairs: Sequence[pairwise.Pair]) -> list[Review]:
+        orders = pairwise.in_both_orders(pairs)
+        return pairwise.ask(client, orders, prompts, judge.form, limit, samples)
+
+    by_id: dict[str, list[Review]] = {}
+    for review in _kept(judge, settings, pairs, lookup):
+        by_id.setdefault(review.id, []).append(review)
+    return by_id
+
+
+def _kept(
+    endpoint: Endpoint,
+    settings: Settings,
+    items: Sequence[T],
+    lookup: Callable[[LLMClient, Sequence[T]], list[R]],
+) -> list[R]:
+    """Return what the ledger has: of all items together, or one by one where some are missing."""
+    if not items or not project.ledger().exists():
+        return []
+    results: list[R] = []
+    with _ledger_client(endpoint, settings) as client:
+        with suppress(MissingRepliesError):
+            return lookup(client, items)
+        for item in items:
+            with suppress(MissingRepliesError):
+                results += lookup(client, [item])
+    return results
+
+
+@contextmanager
+def _ledger_client(endpoint: Endpoint, settings: Settings) -> Iterator[LLMClient]:
+    """Yield a client that answers from the ledger alone."""
     with (
         Ledger(project.ledger()) as ledger,
-        LLMClient(
-            settings.teacher, settings.api, ledger, settings.random_seed, sends=False
-        ) as client,
+        LLMClient(endpoint, settings.api, ledger, settings.random_seed, sends=False) as client,
     ):
-        for row in exam:
-            try:
-                (outcome,) = client.complete([teacher.answer_request(row, prompts)])
-            except MissingRepliesError:
-                continue
-            answer = teacher.parse_answer(row, outcome, "keep")
-            if isinstance(answer, Answer):
-                answers[row.id] = answer.text
-    return answers
+        yield client
 
 
-def _row(row: Instruction, student: str, taught: str | None, scorer: Scorer) -> ExamRow:
+def _row(
+    row: Instruction,
+    student: str,
+    answer: Answer | None,
+    reviews: Sequence[Review],
+    settings: Settings,
+) -> ExamRow:
+    scorer, taught = settings.exam.scorer, None if answer is None else answer.text
+
     def mark(text: str | None) -> bool | None:
         if text is None or scorer.kind == "referee":
             return None
@@ -115,21 +184,37 @@ def _row(row: Instruction, student: str, taught: str | None, scorer: Scorer) -> 
     return ExamRow(
         id=row.id,
         category=row.category,
-        question="\n\n".join(message["content"] for message in row.messages),
+        input=variable_part(row.messages, TaskTemplate.declared(settings.task)),
+        question=transcript(row.messages),
         expected=row.expected,
         teacher=taught,
         student=student,
         teacher_correct=mark(taught),
         student_correct=mark(student),
-        differing=differing_fields(row.expected, student),
+        differing=differing_fields(row.expected, student, scorer),
+        teacher_points=_mean([review.teacher_score for review in reviews]),
+        student_points=_mean([review.student_score for review in reviews]),
+        reasons=tuple(review.evidence for review in reviews),
     )
 
 
-def differing_fields(expected: str | None, answer: str) -> tuple[str, ...]:
-    """Return the names of fields whose values differ; empty where one of both is no object."""
+def _mean(points: Sequence[float | None]) -> float | None:
+    scored = [point for point in points if point is not None]
+    return fmean(scored) if scored else None
+
+
+def differing_fields(expected: str | None, answer: str, scorer: Scorer) -> tuple[str, ...]:
+    """Return the names of fields that differ; empty where one of both is no object.
+
+    The scorer `json` says by its rules which do.
+    """
     first, second = (_object(text) for text in (expected or "", answer))
     if first is None or second is None:
         return ()
+    if scorer.kind == "json":
+        marks = scorers.field_marker(scorer)(answer, expected)
+        right = {} if isinstance(marks, str) else marks.right
+        return tuple(name for name, correct in right.items() if not correct)
     names = [*first, *(name for name in second if name not in first)]
     absent = object()
     return tuple(name for name in names if first.get(name, absent) != second.get(name, absent))
@@ -160,12 +245,18 @@ def _shown(row: ExamRow, whole: bool) -> Iterator[RenderableType]:
         word, style = _MARKS[correct]
         head.append(f"  {who} ", style="dim").append(word, style=style)
     yield head
+    referee = None
+    if row.teacher_points is not None and row.student_points is not None:
+        referee = f"teacher {row.teacher_points:.1f}, student {row.student_points:.1f} points"
     texts = {
-        "": row.question,
+        "": row.input,
         "expected: ": row.expected,
         "teacher: ": row.teacher,
         "student: ": row.student,
         "differ in: ": ", ".join(row.differing) or None,
+        "referee: ": referee,
+        "its reasons: ": "\n\n".join(row.reasons) or None,
+        "the whole request: ": row.question if whole and row.question != row.input else None,
     }
     for label, text in texts.items():
         if text is not None or label == "teacher: ":

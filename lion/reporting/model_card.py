@@ -3,6 +3,7 @@
 Whatever the run does not record is printed as unknown.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +13,16 @@ import yaml
 from lion import __version__, iterations
 from lion.config import project
 from lion.config.settings import EMBEDDED, TICKETS, Endpoint, Settings
+from lion.conversations import TaskTemplate
 from lion.errors import ModelError
 from lion.iterations import IterationMetrics
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
-from lion.records.rows import Instruction
+from lion.records.rows import Instruction, Message
 from lion.reporting import certificates, numbers
 from lion.student import checkpoint as students
 from lion.student import hub
+from lion.student.prompt import StudentPrompt, student_messages
 
 UNKNOWN = "unknown"
 _SIMULATED = {EMBEDDED: "the embedded task families", TICKETS: "the simulated support tickets"}
@@ -48,6 +51,7 @@ def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
         "Adversarial Distillation of Proprietary LLMs* (EMNLP 2023).",
         "## Lineage\n\n" + "\n".join(_lineage(settings, iteration, base)),
         "## Scores\n\n" + "\n".join(_scores(settings, iteration)),
+        "## Use\n\n" + _use(settings, iteration),
         *_certificate(settings, iteration),
         "## Data\n\n" + "\n".join(_data(settings, iteration)),
         "## Licences\n\n" + "\n".join(_licences(settings, licence)),
@@ -99,6 +103,27 @@ def _cells(line: IterationMetrics) -> list[str]:
         numbers.share(line.teacher_accuracy_share),
         numbers.percent(line.quality_percent),
     ]
+
+
+def _use(settings: Settings, iteration: str) -> str:
+    """Return a request in the form in which the student was trained."""
+    task = TaskTemplate.declared(settings.task)
+    messages: list[Message] = [{"role": "user", "content": "<instruction>"}]
+    if task is not None:
+        messages = task.render({name: f"<{name}>" for name in task.fields})
+    prompt = StudentPrompt.read(project.data(iteration, "student"))
+    body = {
+        "model": f"student-{iteration}",
+        "messages": student_messages(messages, prompt),
+        "temperature": settings.answering.temperature,
+        "max_tokens": settings.answering.max_tokens,
+    }
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    shorter = "" if prompt is None else " Its prompt is shorter than the teacher's."
+    return (
+        f"It was trained on requests of this form, for a server's `/v1/chat/completions` or a "
+        f"tokenizer's `apply_chat_template`.{shorter}\n\n```json\n{text}\n```"
+    )
 
 
 def _certificate(settings: Settings, iteration: str) -> Iterator[str]:

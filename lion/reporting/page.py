@@ -30,11 +30,20 @@ from lion.records import jsonl
 from lion.records.rows import Row
 from lion.reporting import domain_cards, numbers, page_cards, snapshot, table
 from lion.reporting.certificate_cards import certificate_cards
+from lion.reporting.curve_cards import curve_cards
+from lion.reporting.exam_page import Columns, exam_answers
 from lion.reporting.snapshot import Run
 
 PAGE = Path("report/index.html")
 CLIP = 400  # characters of a text; `lion show` has the whole
-_SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js", "tabulator.min.js", "page.js")
+_SCRIPTS = (
+    "vega.min.js",
+    "vega-lite.min.js",
+    "vega-embed.min.js",
+    "tabulator.min.js",
+    "exam.js",
+    "page.js",
+)
 _STYLES = ("tabulator_simple.min.css", "page.css")
 _SOURCE_MAP = re.compile(r"(?://|/\*)# sourceMappingURL=\S+(?: \*/)?")
 _COLUMNS = {
@@ -62,11 +71,19 @@ class Written:
 
 
 def write_page(place: Place, out: Path) -> Written:
-    """Write the page of the run up to `place`. Raises DataError and RevisionError."""
+    """Write the page of the run up to `place`. Raises DataError and RevisionError.
+
+    What was made with other params than those at hand is left out, and the page says so.
+    """
+    place = revisions.current_place(place)
     iteration = revisions.iteration_of(place)
     run = snapshot.read_run(place.tree, iteration, snapshot.judged_pool(place))
     footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
-    text = render(overview(run), run.rows, footer).encode()
+    exam, sentence = exam_answers(run)
+    summary = {**overview(run), "exam": {"told": sentence, "has_rows": exam is not None}}
+    if isinstance(place.tree, revisions.CurrentWorkspace):
+        summary["stale"] = place.tree.stale.sentence()
+    text = render(summary, run.rows, exam, footer).encode()
     with jsonl.replacing(out) as temporary:
         temporary.write_bytes(text)
     return Written(len(text), run.rows.height)
@@ -80,6 +97,7 @@ def overview(run: Run) -> Row:
         "Referee": page_cards.referee_cards(run),
         "Pools": chain(page_cards.pool_cards(run), domain_cards.domain_cards(run)),
         "Exam": page_cards.exam_cards(run),
+        "Rows": curve_cards(run),
         "Certificate": certificate_cards(run),
         "Cost": page_cards.cost_cards(run),
     }
@@ -133,7 +151,9 @@ def _short(number: int) -> str:
     return f"{number / 1e6:,.1f} M" if number >= 1_000_000 else f"{number:,}"
 
 
-def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
+def render(
+    summary: Mapping[str, Any], rows: pl.DataFrame, exam: Columns | None, footer: str
+) -> str:
     """Return the HTML. `rows` are those of `snapshot.judged_pool`, with a column `about`."""
     scripts = [_asset(name) for name in _SCRIPTS]
     styles = [_asset(name) for name in _STYLES]
@@ -143,7 +163,8 @@ def render(summary: Mapping[str, Any], rows: pl.DataFrame, footer: str) -> str:
         styles="\n".join(f"<style>{style}</style>" for style in styles),
         footer=escape(footer),
         summary=_json(summary),
-        rows=_packed(rows),
+        rows=_packed(_columns(rows)),
+        exam=_packed(exam or {}),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
@@ -173,11 +194,17 @@ def _json(value: Any) -> str:
     return text
 
 
-def _packed(rows: pl.DataFrame) -> str:
-    """Return the columns as gzipped JSON in base64; equal rows give equal text."""
-    columns = {name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()}
+def _columns(rows: pl.DataFrame) -> Columns:
+    columns: Columns = {
+        name: rows.get_column(column).to_list() for name, column in _COLUMNS.items()
+    }
     for name in ("text", "teacher", "student", "domain"):
         columns[name] = [None if text is None else _shown(text) for text in columns[name]]
+    return columns
+
+
+def _packed(columns: Columns) -> str:
+    """Return the columns as gzipped JSON in base64; equal rows give equal text."""
     packed = gzip.compress(orjson.dumps(columns), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()
 

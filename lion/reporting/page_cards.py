@@ -110,11 +110,47 @@ def exam_cards(run: Run) -> Iterator[Card | None]:
     if values:
         note = "the student's accuracy by category and iteration"
         yield card("Categories", note, plot=plots.scores(values))
+    yield from _confusions(run)
     by_iteration = {line.iteration: _exams(run, line.iteration) for line in run.lineage}
     for name in dict.fromkeys(name for exams in by_iteration.values() for name in exams):
         yield _tasks(
             name, {key: exams[name] for key, exams in by_iteration.items() if name in exams}
         )
+
+
+def _confusions(run: Run) -> Iterator[Card]:
+    """Yield the confusion matrix of each label of the last student with JSON answers."""
+    examined = [
+        (line.iteration, run.metrics(line.iteration, EvaluateMetrics)) for line in run.lineage
+    ]
+    fields = {name: found.fields for name, found in examined if found is not None and found.fields}
+    for name, last in list(fields.items())[-1:]:
+        for field, accuracy in last.by_name.items():
+            if accuracy.confusion_rows:
+                title = one_line(f"Confusion of {field}, student {name}", 80)
+                note = "exam rows by the expected label and the student's"
+                yield card(title, note, plot=_confusion(accuracy.confusion_rows))
+
+
+def _confusion(counts: Mapping[str, Mapping[str, int]]) -> plots.Spec:
+    """Return the matrix, without columns of rare kinds that no answer is of."""
+    short = {label: one_line(label, _NAME) for row in counts.values() for label in row}
+    given = [
+        label for label in short if label in counts or any(row[label] for row in counts.values())
+    ]
+    values: list[Row] = [
+        {
+            "expected": one_line(right, _NAME),
+            "given": short[label],
+            "rows": row[label],
+            "share": row[label] / max(1, sum(row.values())),
+        }
+        for right, row in counts.items()
+        for label in given
+    ]
+    return plots.confusion(
+        values, [one_line(right, _NAME) for right in counts], [short[label] for label in given]
+    )
 
 
 def _categories(run: Run, iteration: str) -> Mapping[str, float]:

@@ -269,6 +269,59 @@ def scores(values: Sequence[Row]) -> Spec:
     )
 
 
+def confusion(values: Sequence[Row], expected: Sequence[str], given: Sequence[str]) -> Spec:
+    """Return a confusion matrix. Values: expected, given, rows, share (of the expected label).
+
+    Rows are the `expected` labels, columns those `given`, both in this order.
+    """
+    shared: Spec = {
+        "x": {
+            "field": "given",
+            "type": "nominal",
+            "sort": list(given),
+            "scale": {"domain": list(given)},
+            "axis": {
+                "orient": "top",
+                "title": "the student's",
+                "labelAngle": -35,
+                "labelLimit": 90,
+            },
+        },
+        "y": {
+            "field": "expected",
+            "type": "nominal",
+            "sort": list(expected),
+            "scale": {"domain": list(expected)},
+            "axis": {"title": "expected", "labelLimit": 120},
+        },
+    }
+    shade = {
+        "field": "share",
+        "type": "quantitative",
+        "legend": None,
+        "scale": {"type": "threshold", "domain": [0.02, 0.1, 0.4, 0.8], "range": _SHADES},
+    }
+    dark = {"condition": {"test": "datum.share >= 0.8", "value": "var(--card)"}}
+    return _spec(
+        values,
+        height=max(60, _BAR * len(expected)),
+        layer=[
+            {
+                "mark": {"type": "rect", "tooltip": True, "stroke": "var(--card)"},
+                "encoding": {**shared, "color": shade},
+            },
+            {
+                "mark": {"type": "text"},
+                "encoding": {
+                    **shared,
+                    "text": {"field": "rows", "type": "quantitative", "format": ","},
+                    "color": {**dark, "value": "var(--fg)"},
+                },
+            },
+        ],
+    )
+
+
 def _spec(values: Sequence[Row], *, height: int = _HEIGHT, **rest: Any) -> Spec:
     return {
         "data": {"values": list(values)},

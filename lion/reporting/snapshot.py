@@ -14,6 +14,7 @@ import polars as pl
 
 from lion import iterations
 from lion.config import project
+from lion.conversations import TaskTemplate, variable_part
 from lion.errors import DataError
 from lion.iterations import IterationMetrics
 from lion.metrics.certificates import CertifiedMetrics
@@ -47,14 +48,18 @@ _SCORES: Mapping[str, Any] = {
 }
 
 
-def pool_frame(path: Path) -> pl.DataFrame:
+def pool_frame(path: Path, task: TaskTemplate | None = None) -> pl.DataFrame:
     """Return a pool, one row per id, in the file's order. Raises DataError.
 
-    Columns: id, text (a conversation's turns in their order), origin, parent, iteration, category,
-    domain, nearest (ROUGE-L F with the nearest row when it was kept, 0 to 1), answer (the teacher's
-    text). What a row lacks is null.
+    Columns: id, text (a conversation's turns in their order; of a declared `task` what differs from
+    row to row), origin, parent, iteration, category, domain, nearest (ROUGE-L F with the nearest
+    row when it was kept, 0 to 1), answer (the teacher's text). What a row lacks is null.
     """
     text = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n\n")
+    if task is not None:
+        text = pl.col("messages").map_elements(
+            lambda turns: variable_part(list(turns), task), return_dtype=pl.String
+        )
     return _read(path, _INSTRUCTION, Instruction).select(
         "id",
         text.alias("text"),
@@ -111,7 +116,7 @@ PoolName = Literal["cache", "train"]
 def side(place: Place, pool: PoolName = "cache") -> Side:
     """Return one side of a comparison. Raises DataError and RevisionError."""
     if place.file is not None:
-        return Side(str(place.file), pool_frame(place.file))
+        return Side(str(place.file), pool_frame(place.file, revisions.task_of(place.tree)))
     tree, iteration = place.tree, revisions.iteration_of(place)
     verdicts, responses = (
         tree.local(project.data(iteration, name)) for name in ("verdicts.jsonl", "responses.jsonl")
@@ -120,7 +125,7 @@ def side(place: Place, pool: PoolName = "cache") -> Side:
     with ThreadPoolExecutor() as readers:  # polars holds no lock while it reads
         judged = readers.submit(verdicts_frame, verdicts) if verdicts else None
         answered = readers.submit(answers_frame, responses) if responses else None
-        read = pool_frame(rows)
+        read = pool_frame(rows, revisions.task_of(tree))
     return Side(
         name=iteration if tree.name == revisions.WORKSPACE else f"{tree.name}:{iteration}",
         rows=read,
@@ -140,12 +145,12 @@ def judged_pool(place: Place, pool: PoolName = "cache") -> pl.DataFrame:
     without verdict. Raises DataError and RevisionError.
     """
     if place.file is not None:
-        return _with_verdicts(pool_frame(place.file), [])
+        return _with_verdicts(pool_frame(place.file, revisions.task_of(place.tree)), [])
     tree, iteration = place.tree, revisions.iteration_of(place)
     chain = revisions.lineage(revisions.iterations(tree), iteration)
     judged = [_judged(tree, name) for name in reversed(chain)]  # the latest first
     return _with_verdicts(
-        pool_frame(_local_pool(tree, iteration, pool)),
+        pool_frame(_local_pool(tree, iteration, pool), revisions.task_of(tree)),
         [frame for frame in judged if frame is not None],
     )
 

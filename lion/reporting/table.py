@@ -62,6 +62,7 @@ def closing(
         Text(text, style="dim")
         for text in (
             *fields(lines),
+            *prompts(lines),
             *wasted(lines),
             *judging(lines),
             *ranked(lines),
@@ -225,6 +226,25 @@ def fields(lines: Sequence[IterationMetrics]) -> list[str]:
         for line in lines
         if line.field_accuracy_share is not None
     ]
+
+
+def prompts(lines: Sequence[IterationMetrics]) -> list[str]:
+    """Return a line per student with a shorter prompt: its tokens, and the accuracy without."""
+    return [_shorter(line, lines) for line in lines if line.student_prompt_tokens is not None]
+
+
+def _shorter(line: IterationMetrics, lines: Sequence[IterationMetrics]) -> str:
+    """Return what a student's shorter prompt saves, beside its siblings with the teacher's."""
+    accuracies = [f"student {line.iteration} {share(line.accuracy_share)}"]
+    accuracies += [
+        f"student {other.iteration}, with the whole prompt, {share(other.accuracy_share)}"
+        for other in lines
+        if other.previous == line.previous and other.student_prompt_tokens is None
+    ]
+    return (
+        f"prompt in {line.iteration}: {line.student_prompt_tokens:,.0f} tokens a request, with the "
+        f"teacher's prompt {line.teacher_prompt_tokens:,.0f}; accuracy: {', '.join(accuracies)}"
+    )
 
 
 def wasted(lines: Sequence[IterationMetrics]) -> list[str]:

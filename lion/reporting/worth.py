@@ -6,15 +6,18 @@ The advice is for a person: no stage reads it, and no decision of the pipeline r
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from lion import statistics
+from lion import pools, statistics
 from lion.config import project
 from lion.config.settings import Settings
 from lion.discrimination import scorers
-from lion.iterations import IterationMetrics, Read, usage_by_role
+from lion.iterations import IterationMetrics, Read
 from lion.metrics import files
 from lion.metrics.files import RunRecord
-from lion.metrics.pools import GrowMetrics
+from lion.metrics.judging import ReviewMetrics
+from lion.metrics.pools import GenerateMetrics, GrowMetrics, TeachMetrics
+from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction
 from lion.reporting.numbers import share
@@ -33,25 +36,32 @@ class MarkedRun:
     read: Read = files.read_if
     has: Callable[[Path], bool] = Path.exists
 
+    @classmethod
+    def of_workspace(cls) -> Self:
+        """Return the working folder's files but those of other params. Raises SettingsError."""
+        stale = StaleOutputs.of_workspace()
+        return cls(project.load_settings(), stale.read_current, stale.has_current)
+
     def marks(self, name: str) -> Marks:
         """Return the marks of a student on the exam by row; empty where nothing can be marked."""
         path, scorer = project.data(name, "exam_responses.jsonl"), self.settings.exam.scorer
         if scorer.kind == "referee" or not self.has(path) or not self.has(project.EXAM):
             return {}
         texts = {row.id: row.text for row in jsonl.read(path, Answer)}
-        exam = jsonl.read(project.EXAM, Instruction)
+        exam, _ = pools.set_apart(jsonl.read(project.EXAM, Instruction), self.settings.exam.certify)
         return {
             row.id: scorers.score(texts[row.id], row.expected, scorer, row.id).correct
             for row in exam
-            if row.id in texts and row.origin != "certify"
+            if row.id in texts
         }
 
-    def spent(self, name: str) -> str:
-        """Return what the calls of a baseline cost on this machine."""
-        stages = ("grow", "tune", "evaluate")
-        paths = (project.run_record(f"{stage}@{name}") for stage in stages)
-        records = [self.read(path, RunRecord) for path in paths]
-        parts = [part for record in records if record for part in record.asked.values()]
+    def spent(self, names: Sequence[str], *stages: str) -> str:
+        """Return what `stages` of iterations or baselines cost on this machine."""
+        paths = [project.run_record(f"{stage}@{name}") for name in names for stage in stages]
+        records = [record for path in paths if (record := self.read(path, RunRecord))]
+        if not records:
+            return "unknown here"
+        parts = [part for record in records for part in record.asked.values()]
         unpriced = sum(part.unpriced for part in parts)
         return dollars(sum(part.nanodollars for part in parts), unpriced)
 
@@ -106,7 +116,7 @@ def worth_sentences(lines: Sequence[IterationMetrics], run: MarkedRun) -> list[s
     return [
         _gains(gain, paired_difference(run, last.iteration, project.BASE)),
         *(_against(comparison, run) for comparison in finals),
-        *_not_run(last.iteration, finals, lines, run),
+        *_not_run(last.iteration, finals, run),
         advice(last, gain, finals, run.settings),
     ]
 
@@ -143,19 +153,14 @@ def _basis(name: str, run: MarkedRun) -> str:
     total = sum(part.like_weighted_tokens for part in grown)
     spend = share(sum(part.weighted_tokens for part in grown) / total) if total else "none"
     rows = sum(part.rows for part in grown)
-    cost = ", ".join(run.spent(step) for step in settings.lineage(name))
+    cost = run.spent(settings.lineage(name), "grow", "evaluate")
     return (
         f"{rows:,} new rows of {settings.baselines[name].rows} parents, the same steps, {spend} of "
         f"the loop's spend (here: {cost})"
     )
 
 
-def _not_run(
-    last: str,
-    finals: Sequence[PairedDifference],
-    lines: Sequence[IterationMetrics],
-    run: MarkedRun,
-) -> Iterator[str]:
+def _not_run(last: str, finals: Sequence[PairedDifference], run: MarkedRun) -> Iterator[str]:
     """Yield which baselines are missing, and what they would cost."""
     settings = run.settings
     declared = [name for name, entry in settings.baselines.items() if entry.like == last]
@@ -165,25 +170,18 @@ def _not_run(
     elif not declared:
         yield (
             f"No baseline was run. Given rows alone cost no call; one-way imitation about as much "
-            f"as the loop: {_loop_spend(last, lines, run)}. `baselines` in params.yaml "
+            f"as the loop: {_loop_spend(last, run)}. `baselines` in params.yaml "
             "declares both (docs/tutorials/narrow-task.md); `lion plan` prices them."
         )
 
 
-def _loop_spend(last: str, lines: Sequence[IterationMetrics], run: MarkedRun) -> str:
+def _loop_spend(last: str, run: MarkedRun) -> str:
     """Return tokens and money of the loop's iterations, without base and exams."""
     names = run.settings.lineage(last)
-    parts = [
-        usage
-        for name in names
-        for role, usages in usage_by_role(name, run.read).items()
-        for usage in usages
-    ]
-    tokens = sum(usage.tokens for usage in parts)
-    here = [line for line in lines if line.iteration in names and line.calls is not None]
-    unpriced = sum(line.unpriced or 0 for line in here)
-    money = dollars(sum(line.nanodollars or 0 for line in here), unpriced) if here else "unknown"
-    return f"{tokens:,} tokens, {money}"
+    kinds = (ReviewMetrics, GenerateMetrics, TeachMetrics)
+    parts = [run.read(project.metrics(name, kind.FILE), kind) for name in names for kind in kinds]
+    tokens = sum(usage.tokens for part in parts if part for usage in part.used.values())
+    return f"{tokens:,} tokens, {run.spent(names, 'review', 'generate', 'teach')}"
 
 
 def advice(
@@ -204,7 +202,7 @@ def advice(
         if not comparison.is_gain and rows == "given":
             return (
                 f"Stop: the given rows alone do as well as the loop, as far as "
-                f"{comparison.difference.count:,} rows tell; its calls brought nothing."
+                f"{comparison.difference.count:,} exam rows tell."
             )
         if comparison.is_loss:
             return (

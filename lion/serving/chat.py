@@ -13,6 +13,7 @@ from transformers import GenerationConfig, TextStreamer
 
 from lion.config import project
 from lion.config.settings import Settings
+from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.escape import inert
 from lion.inference.hf_backend import device
@@ -24,6 +25,7 @@ from lion.prompting import templates as prompts
 from lion.prompting.protocol import Failure
 from lion.records.rows import Instruction, Message
 from lion.student import checkpoint as students
+from lion.student.prompt import StudentPrompt, student_messages
 from lion.student.student_formatter import formatter_of
 
 Reply = Callable[[list[Message]], str]
@@ -47,12 +49,14 @@ class Talker:
         # The checkpoint's own settings (repetition penalty, beams, top-k) would be merged in.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # transformers'
         self._encoder = formatter_of(students.resolve(folder), self._tokenizer, settings.student)
+        self._prompt = StudentPrompt.read(folder)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
 
     def __call__(self, messages: list[Message]) -> str:
         """Stream the response to standard output, and return it. Raises DataError."""
-        prompt = torch.tensor([self._encoder.prompt(messages)], device=self._model.device)
+        written = student_messages(messages, self._prompt)
+        prompt = torch.tensor([self._encoder.prompt(written)], device=self._model.device)
         sampled: dict[str, Any] = (
             {"do_sample": True, "temperature": self._temperature, "top_k": 0}
             if self._temperature
@@ -110,11 +114,13 @@ def talk(
     say: Callable[[str], None],
     student: Reply,
     teacher: Reply | None,
+    task: TaskTemplate | None = None,
 ) -> int:
     """Answer each line of `listen` until it returns None; return the number of turns.
 
     Student and teacher see the student's side of the conversation. An empty line starts a new one.
-    What the chat template refuses is shown, and the conversation continues without it.
+    Of a declared `task` each line is a request of its own. What the chat template refuses is shown,
+    and the conversation continues without it.
     """
     messages: list[Message] = []
     turns = 0
@@ -123,7 +129,10 @@ def talk(
             messages = []
             say("(a new conversation)")
             continue
-        conversation: list[Message] = [*messages, {"role": "user", "content": said}]
+        conversation = _next_request(said, messages, task)
+        if conversation is None:
+            say(f"not of the declared task: write {task.form() if task else 'a text'}")
+            continue
         say("student:")
         try:
             answer = student(conversation)
@@ -135,3 +144,13 @@ def talk(
         messages = [*conversation, {"role": "assistant", "content": answer}]
         turns += 1
     return turns
+
+
+def _next_request(
+    said: str, messages: list[Message], task: TaskTemplate | None
+) -> list[Message] | None:
+    """Return the conversation that a line continues, or the task's; None if it lacks its fields."""
+    if task is None:
+        return [*messages, {"role": "user", "content": said}]
+    values = task.parse(said)
+    return None if values is None else task.render(values)

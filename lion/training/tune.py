@@ -13,6 +13,7 @@ from lion.config.settings import Settings, Student, Tune
 from lion.failure_limit import check_dropped
 from lion.records.rows import Dropped, Instruction, Verdict
 from lion.student import chat_format, checkpoint
+from lion.student.prompt import StudentPrompt, student_rows
 from lion.student.student_formatter import student_formatter
 from lion.training.lengths import fit
 from lion.training.report import TuneReport
@@ -65,10 +66,13 @@ def tune(
     rng = pools.rng_for(random_seed=settings.random_seed, purpose="replay", depth=depth)
     forgotten = pools.forgetting(verdicts) if rules.replay_choice == "forgotten" else None
     old = pools.replayed(fresh, cache, rules.replay, rng, forgotten)
-    examples = _examples([*fresh, *old], before, settings.student)
+    prompt = StudentPrompt.of(rules, settings.task)
+    examples = _examples(student_rows([*fresh, *old], prompt), before, settings.student)
     _refuse_too_long(examples, rules)
-    validation = _examples(apart, before, settings.student)
+    validation = _examples(student_rows(apart, prompt), before, settings.student)
     report = fine_tune(examples, validation, before, out, rules, settings.random_seed + depth)
+    if prompt is not None:
+        prompt.write(out)
     return Tuned(len(fresh), tuple(row.id for row in old), len(validation), report)
 
 

@@ -19,6 +19,7 @@ from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
 from lion.student.chat_format import ChatFormatter, Refusal
+from lion.student.prompt import StudentPrompt, student_messages
 from lion.student.student_formatter import formatter_of
 from lion.student.weights import WeightHeaders
 
@@ -65,6 +66,7 @@ def rehearsal_problems(settings: Settings) -> Iterator[str]:
         rehearsal = _rehearsed(settings)
         for look in (
             _architecture_problems,
+            _format_problems,
             _refused_rows,
             _vocabulary_problems,
             _context_problems,
@@ -80,7 +82,12 @@ def _rehearsed(settings: Settings) -> Rehearsal:
     config = checkpoint.load_config(source, settings.student)
     tokenizer: Any = checkpoint.tokenizer_of(source, settings.student)
     formatter = formatter_of(source, tokenizer, settings.student)
-    rows = [row for batch in _batches(settings) for row in _rendered(formatter, batch)]
+    rows = [
+        row
+        for prompt in _prompts(settings)
+        for batch in _batches(settings)
+        for row in _rendered(formatter, batch, prompt)
+    ]
     return Rehearsal(settings, source, config, tokenizer, formatter, rows)
 
 
@@ -113,13 +120,25 @@ def _conversations(settings: Settings) -> Iterator[Conversation]:
             yield f"{row.file}, line {row.line}", name in pool, row.messages
 
 
-def _rendered(formatter: ChatFormatter, batch: Sequence[Conversation]) -> Iterator[RehearsedRow]:
-    prompts = formatter.try_prompts([messages for _, _, messages in batch])
-    for (place, pool, _), prompt in zip(batch, prompts, strict=True):
-        if isinstance(prompt, Refusal):
-            yield RehearsedRow(place, pool, refusal=prompt.reason)
+def _prompts(settings: Settings) -> list[StudentPrompt | None]:
+    """Return each prompt that some student has; None is the teacher's own."""
+    prompts: list[StudentPrompt | None] = []
+    for name in ("0", *settings.iterations):
+        prompt = StudentPrompt.of(settings.tune_at(name), settings.task)
+        if prompt not in prompts:
+            prompts.append(prompt)
+    return prompts
+
+
+def _rendered(
+    formatter: ChatFormatter, batch: Sequence[Conversation], prompt: StudentPrompt | None
+) -> Iterator[RehearsedRow]:
+    prompts = formatter.try_prompts([student_messages(turns, prompt) for _, _, turns in batch])
+    for (place, pool, _), tokens in zip(batch, prompts, strict=True):
+        if isinstance(tokens, Refusal):
+            yield RehearsedRow(place, pool, refusal=tokens.reason)
         else:
-            yield RehearsedRow(place, pool, len(prompt), max(prompt, default=0))
+            yield RehearsedRow(place, pool, len(tokens), max(tokens, default=0))
 
 
 def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
@@ -141,6 +160,17 @@ def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
         yield (
             f"student.model: {rehearsal.source.base} was saved as a {heads[0]}, which is no causal "
             "language model. Name a decoder that generates text."
+        )
+
+
+def _format_problems(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield a format that params name and the student, tuned in another one, does not follow."""
+    named, name = rehearsal.settings.student.prompt_format, rehearsal.source.base
+    recorded = rehearsal.formatter.paper_format
+    if named not in ("auto", recorded):
+        yield (
+            f"student.prompt_format: {named}, but {name} was tuned in {recorded} and keeps it. Set "
+            f"{recorded} or auto, or remove {checkpoint.PROMPT_FORMAT} from its folder."
         )
 
 
@@ -227,7 +257,9 @@ def _save_problems(rehearsal: Rehearsal) -> Iterator[str]:
         except Exception as error:  # remote code and tokenizers raise any kind
             yield f"student.model: {name} cannot be saved: {error!s:.200}. Name another model."
             return
-        again = ChatFormatter(checkpoint.load_tokenizer(folder, settings), settings.prompt_format)
+        again = formatter_of(
+            rehearsal.source, checkpoint.load_tokenizer(folder, settings), settings
+        )
     before = rehearsal.formatter
     same = again.try_prompts([_PROBE]) == before.try_prompts([_PROBE])
     if not same or again.stops != before.stops:
