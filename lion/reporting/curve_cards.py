@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lion.config import project
+from lion.config import project, yaml_file
 from lion.llm.prices import Prices
 from lion.pipeline import revisions
 from lion.reporting import plots
@@ -14,10 +14,15 @@ from lion.reporting.worth import MarkedRun
 
 def curve_cards(run: Run) -> Iterator[Card | None]:
     """Yield the curve of the working folder; none of a revision, or where params name no point."""
-    if run.tree.name != revisions.WORKSPACE or not project.PARAMS.exists():
+    if run.tree.name != revisions.WORKSPACE or not _declares_curve():
         return
-    marked = MarkedRun.of_workspace()
-    curve = read_curve(marked, Prices.load(project.PRICES)) if marked.settings.curve else None
+    curve = read_curve(MarkedRun.of_workspace(), Prices.load(project.PRICES))
     if curve is not None and len(curve.points) > 1:
         spec = plots.against_rows(*curve_values(curve))
         yield card("How many rows", doubling_sentence(curve), plot=spec, wide=True)
+
+
+def _declares_curve() -> bool:
+    """Return whether params.yaml names points; the page needs no other parameter of the folder."""
+    params = yaml_file.read_yaml(project.PARAMS) if project.PARAMS.exists() else None
+    return isinstance(params, dict) and bool(params.get("curve"))
