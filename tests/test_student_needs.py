@@ -17,6 +17,7 @@ from lion.pipeline import machine_pace, tuning_needs
 from lion.pipeline.checks import student_notices
 from lion.pipeline.machine_pace import MachinePace
 from lion.pipeline.tuning_needs import StudentSize
+from lion.student import hub
 from lion.training.learning_rates import usual_rate
 
 GIGA = 1_000_000_000
@@ -141,6 +142,23 @@ def test_after_the_base_its_own_seconds_count(notices: Any) -> None:
 def test_nothing_is_said_of_a_small_student_or_an_unknown_one(notices: Any) -> None:
     assert notices(replace(QWEN3, parameters=1_000_000), TWO_CORES) == []
     assert notices(None, TWO_CORES) == []
+
+
+def test_a_students_server_answers_elsewhere(notices: Any) -> None:
+    served = {"base_url": "http://127.0.0.1:9/v1", "api_key_env": None, "send_seed": True,
+              "request": {}}  # fmt: skip
+    (work, _) = notices(QWEN3, TWO_CORES, student__endpoint=served)
+    assert "tokens to tune on and 0 to read and answer" in work
+
+
+def test_a_model_of_the_hub_is_downloaded_where_its_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.json"
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(config))
+    assert hub.downloaded("some/model", None) is None, "a rehearsal leaves the config alone"
+    (tmp_path / "model.safetensors").touch()
+    assert hub.downloaded("some/model", None) == tmp_path
 
 
 def test_without_a_measurement_the_tokens_are_said(notices: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-BEGIN, END = "<!-- written by bench/narrow.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- bench/narrow.py -->\n\n", "\n<!-- end -->\n"
+"""Where the page has the block."""
 LABELS = {
     "0": "base, 3,000 tickets",
     "1": "iteration 1",
@@ -112,10 +113,10 @@ def as_text(result: Result) -> str:
 
 
 def write(result: Result, page: Path) -> None:
-    """Put the block in the place that the page marks for it."""
+    """Put the block in its place on the page. Raises ValueError where the page has none."""
     text = page.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
     page.write_text(head + BEGIN + as_markdown(result) + END + tail, encoding="utf-8")
 
 

@@ -138,7 +138,9 @@ def seconds_a_flop(pace: MachinePace, dtype: str) -> float:
 
 
 def _answered_rows(settings: Settings, rows: int, exam: int) -> Iterator[int]:
-    """Yield the rows that each student answers, or whose answers it scores."""
+    """Yield the rows that each student answers here, or whose answers it scores."""
+    if settings.student.endpoint is not None:
+        return  # its server's work
     yield exam * (1 + len(settings.baselines))
     cache = rows
     for name in settings.iterations:

@@ -54,11 +54,15 @@ def cached(name: str, revision: str | None) -> Path | None:
 
 
 def downloaded(name: str, revision: str | None) -> Path | None:
-    """Return the folder of a model that transformers has downloaded, else None; asks no hub."""
+    """Return the folder of a model that lies in the hub's cache with its weights, else None.
+
+    Sends no request. A rehearsal (`lion check`) downloads a model without its weights.
+    """
     import huggingface_hub
 
     config = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(config).parent if isinstance(config, str) else None
+    folder = Path(config).parent if isinstance(config, str) else None
+    return folder if folder is not None and any(folder.glob("*.safetensors")) else None
 
 
 def listing(name: str, revision: str | None) -> set[str]:

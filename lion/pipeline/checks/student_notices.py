@@ -31,7 +31,7 @@ def student_notices(settings: Settings, *, ask_hub: bool) -> list[str]:
         size = tuning_needs.student_size(settings, ask_hub=ask_hub)
     except ModelError:
         return []  # the checks say which file is damaged
-    if size is None or size.parameters < LARGE or settings.student.endpoint is not None:
+    if size is None or size.parameters < LARGE:
         return []
     pace = machine_pace.measure(settings.student.threads)
     needs = tuning_needs.tuning_needs(

@@ -1,0 +1,96 @@
+"""The measurement of the narrow profile: its intervals, its table, and the page that has it."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures import ROOT
+
+PAGE = ROOT / "docs" / "tutorials" / "narrow-task.md"
+RESULT = ROOT / "bench" / "narrow.json"
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    """Return the module, whose folder is in no test's path."""
+    path = ROOT / "bench" / "narrow_task" / "report.py"
+    spec = importlib.util.spec_from_file_location("narrow_report", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def student(marks: np.ndarray, **more: float) -> dict[str, Any]:
+    text = "".join(str(int(mark)) for mark in marks)
+    share = float(marks.mean())
+    return {"accuracy_share": share, "fields": {"label": share}, "marks": text, **more}
+
+
+def result(seeds: int, shares: dict[str, float], rows: int = 400) -> dict[str, Any]:
+    """Return a result of students that answer the same rows, more of them right or fewer."""
+    rng = np.random.default_rng(1)
+    documents = []
+    for seed in range(seeds):
+        level = rng.random(rows)
+        students = {name: student(level < share) for name, share in shares.items()}
+        for name in ("one-way-1", "one-way-2"):
+            students[name] |= {"weighted_tokens": 90.0, "like_weighted_tokens": 100.0}
+        teacher = {"accuracy_share": 1.0, "fields": {"label": 1.0}}
+        documents.append(
+            {"seed": seed, "commit": "c0ffee", "students": students, "teacher": teacher}
+            | {"seconds": 300.0}
+        )
+    return {"machine": "a machine", "load": "alone", "seeds": documents}
+
+
+SHARES = {"0": 0.4, "1": 0.6, "2": 0.8, "given-2": 0.5, "one-way-1": 0.6, "one-way-2": 0.75}
+
+
+def test_the_difference_is_paired_by_row_and_seed(report: ModuleType) -> None:
+    three = result(3, SHARES)
+    value, low, high = report.difference(three, "one-way-2")
+    gaps = [
+        100 * (seed["students"]["2"]["accuracy_share"] - other["accuracy_share"])
+        for seed in three["seeds"]
+        for other in [seed["students"]["one-way-2"]]
+    ]
+    assert value == pytest.approx(np.mean(gaps))
+    assert 0 < low < value < high < 10
+    unpaired = 100 * 1.96 * np.sqrt(0.8 * 0.2 / 400 + 0.75 * 0.25 / 400)
+    one = report.difference(result(1, SHARES), "one-way-2")
+    assert one[2] - one[1] < unpaired  # two halves of it: rows that both get right do not count
+
+
+def test_a_loss_is_shown_as_one(report: ModuleType) -> None:
+    worse = result(2, {**SHARES, "2": 0.6})
+    value, _, high = report.difference(worse, "one-way-2")
+    assert value < high < 0
+    assert "The loop less one-way: -1" in report.as_markdown(worse)
+
+
+def test_the_block_and_the_line_for_machines(report: ModuleType) -> None:
+    three = result(3, SHARES)
+    text = report.as_markdown(three)
+    assert text.splitlines()[0] == "| | whole answers | label |"
+    assert "Mean of seeds 0, 1, 2; 360 held-out tickets each." in text
+    assert "at 90% of its spend" in text
+    assert "commit c0ffee, a machine: 5 minutes a seed, alone." in text
+    claim = report.claim(three)
+    assert set(claim) == {"name", "ours", "others", "ratio", "unit"}
+    assert claim["ratio"] == pytest.approx(claim["ours"] / claim["others"], abs=1e-3)
+
+
+def test_the_page_has_the_block_of_the_result(report: ModuleType, tmp_path: Path) -> None:
+    """Written again it stays as it is; before the first result the page only has its place."""
+    page = tmp_path / "page.md"
+    page.write_bytes(PAGE.read_bytes())
+    measured = json.loads(RESULT.read_text()) if RESULT.exists() else result(2, SHARES)
+    report.write(measured, page)
+    assert report.as_markdown(measured) in page.read_text()
+    assert RESULT.exists() == (page.read_bytes() == PAGE.read_bytes())
