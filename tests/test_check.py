@@ -401,25 +401,26 @@ def test_a_launchers_missing_file_and_qloras_missing_library_are_told(
     assert "tune.method: qlora needs the library bitsandbytes" in told
 
 
-def hollow_student(folder: Path) -> Path:
-    """Write headers of two layers' matrices and an embedding; return the file of weights."""
+def hollow_student(folder: Path) -> None:
+    """Write two layers' matrices and an embedding, float32."""
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    weights = {f"model.layers.{layer}.mlp.weight": np.zeros((20, 30)) for layer in range(2)}
-    weights["model.embed_tokens.weight"] = np.zeros((50, 20))
+    layers = (f"model.layers.{layer}.mlp.weight" for layer in range(2))
+    weights = {name: np.zeros((20, 30), np.float32) for name in layers}
+    weights["model.embed_tokens.weight"] = np.zeros((50, 20), np.float32)
     save_file(weights, folder / "model.safetensors")
-    return folder / "model.safetensors"
 
 
 def test_the_disk_counts_full_students_and_the_states_of_one(workplace: Workplace) -> None:
-    size = hollow_student(workplace.path / "student").stat().st_size
+    hollow_student(workplace.path / "student")
+    size = 2 * 20 * 30 + 50 * 20  # parameters, of two bytes; a state has three times four
     full = workplace.params({"student.model": "student", "student.dtype": "bfloat16"})
     students = 1 + len(full.iterations)
     assert student.disk_needed(full, ask_hub=False) == student.DiskNeed(
-        students=2 * students * size, staying=2 * students * size, states=2 * 3 * 2 * size
+        students=2 * students * 2 * size, staying=2 * students * 2 * size, states=2 * 3 * 4 * size
     )
     last = workplace.params({"student.model": "student", "hardware.keep_students": "last"})
-    assert student.disk_needed(last, ask_hub=False).staying == 2 * size
+    assert student.disk_needed(last, ask_hub=False).staying == 2 * 4 * size
 
 
 def test_the_disk_counts_adapters_beside_the_layers_matrices(workplace: Workplace) -> None:

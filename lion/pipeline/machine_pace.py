@@ -14,21 +14,21 @@ import psutil
 
 _LOOK = """
 import json, sys, time, torch
-threads = int(sys.argv[1])
-if threads:
-    torch.set_num_threads(threads)
+threads = int(sys.argv[1]) or torch.get_num_threads()
+torch.set_num_threads(1)  # of which the processor's time is that of the work alone
 gpu = torch.accelerator.current_accelerator()
 device, size = ("cpu", 512) if gpu is None else (gpu, 8192)
+clock = time.process_time if gpu is None else time.perf_counter
 def pace(dtype):
     matrix = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
     for _ in range(12):  # the first warms up, and others may use the processor
-        start = time.perf_counter()
+        start = clock()
         product = matrix @ matrix
         if gpu is not None:
             torch.accelerator.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+        best = min(best, clock() - start)
+    return 2 * size**3 / best * (threads if gpu is None else 1)
 paces = {name: pace(getattr(torch, name)) for name in ("float32", "bfloat16")}
 memory = None if gpu is None else torch.accelerator.get_memory_info()[0]
 print(json.dumps([None if gpu is None else gpu.type, paces, memory]))
@@ -53,7 +53,10 @@ class MachinePace:
 
 
 def measure(threads: int | None) -> MachinePace | None:
-    """Measure with so many CPU threads (None: torch's default); None where torch does not start."""
+    """Measure the pace of so many CPU threads (None: torch's default), if nothing else ran.
+
+    None where torch does not start.
+    """
     command = [sys.executable, "-c", _LOOK, str(threads or 0)]
     try:
         done = subprocess.run(  # noqa: S603 - our own words

@@ -210,8 +210,8 @@ def _value(path: Path, key: str) -> object:
     return document.get(key) if isinstance(document, dict) else None
 
 
-_HALVES = {"float32": 1, "bfloat16": 2, "float16": 2}
-_OF_STATE = 3  # float32 weights and AdamW's two moments
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_OF_STATE = 3 * _BYTES["float32"]  # a parameter: its weight and AdamW's two moments
 _LEAST_FREE = 1 << 30  # bytes: DVC's database, the ledger and one small student
 _STATES = 2  # the previous state is kept until the next is written
 
@@ -231,30 +231,42 @@ class DiskNeed:
 
 def disk_needed(settings: Settings, *, ask_hub: bool) -> DiskNeed:
     """Return the bytes of students and of one training's states, by the base's folder."""
-    weights = student_bytes(settings.student, ask_hub=ask_hub)
+    parameters = _parameters(settings.student, ask_hub=ask_hub)
+    weights = parameters * _BYTES[settings.student.dtype]
     names = ("0", *settings.iterations, *settings.baselines)
     tunes = [settings.tune_at(name) for name in names]
     full = sum(tune.method == "full" for tune in tunes)
-    adapters = [_adapter_bytes(settings, tune) for tune in tunes if tune.method != "full"]
-    trained = max([weights * _HALVES[settings.student.dtype] if full else 0, *adapters])
+    adapters = [_adapter_parameters(settings, tune) for tune in tunes if tune.method != "full"]
+    trained = max([parameters if full else 0, *adapters])
     states = 0 if settings.hardware.save_every is None else _STATES * _OF_STATE * trained
     ends = {*settings.iterations, "0"} - {entry.previous for entry in settings.iterations.values()}
     staying = {"last": len(ends), "best": len(ends) + 1, "all": full}[
         settings.hardware.keep_students
     ] + len(settings.baselines)
     staying = min(staying, full)
-    always = 2 * sum(adapters)
+    always = 2 * _BYTES["float32"] * sum(adapters)
     return DiskNeed(2 * full * weights + always, 2 * staying * weights + always, states)
 
 
-def _adapter_bytes(settings: Settings, tune: Tune) -> int:
-    """Return the size of an adapter, float32; 0 where the base's shapes are not on this disk."""
+def _parameters(settings: Student, *, ask_hub: bool) -> int:
+    """Return the student's parameters by its headers; of the hub's by its bytes, in our dtype."""
+    folder = checkpoint_folder(settings)
+    try:
+        if folder is not None:
+            return WeightHeaders(folder).parameters
+    except ModelError:
+        return 0  # `checkpoint_problems` says which file is damaged
+    return student_bytes(settings, ask_hub=ask_hub) // _BYTES[settings.dtype]
+
+
+def _adapter_parameters(settings: Settings, tune: Tune) -> int:
+    """Return the size of an adapter; 0 where the base's shapes are not on this disk."""
     folder = checkpoint_folder(settings.student)
     try:
         matrices = WeightHeaders(folder).layer_matrices if folder is not None else []
     except ModelError:
         return 0  # `checkpoint_problems` says which file is damaged
-    return 4 * tune.lora_rank * sum(rows + columns for rows, columns in matrices)
+    return tune.lora_rank * sum(rows + columns for rows, columns in matrices)
 
 
 def disk_problems(settings: Settings, *, ask_hub: bool) -> Iterator[str]:

@@ -21,7 +21,7 @@ _GAIN = 1.3  # of a dtype's pace over the other's, below which nothing is said
 _FAR = 10.0  # times the usual learning rate, or a part of it
 _BASES: Mapping[Basis, str] = {
     "runs": "as the base took here",
-    "machine": "by this machine's matrix products",
+    "machine": "by this machine's matrix products, if nothing else runs",
 }
 
 
