@@ -187,7 +187,9 @@ def test_the_advice_follows_from_intervals(
     bounds = (behind - 0.02, behind + 0.02)
     last = replaced(line, accuracy_share_difference_interval=bounds)
     finals = [_comparison(name, value) for name, value in against.items()]
-    assert advice(last, _comparison("0", gain), finals, inside).startswith(words)
+    said = advice(last, _comparison("0", gain), finals, inside, "9 tokens, free")
+    assert said.startswith(words)
+    assert said.endswith("one more costs about 9 tokens, free.") == words.startswith("Go on")
 
 
 def replaced(line: IterationMetrics, **changes: Any) -> IterationMetrics:

@@ -117,7 +117,7 @@ def worth_sentences(lines: Sequence[IterationMetrics], run: MarkedRun) -> list[s
         _gains(gain, paired_difference(run, last.iteration, project.BASE)),
         *(_against(comparison, run) for comparison in finals),
         *_not_run(last.iteration, finals, run),
-        advice(last, gain, finals, run.settings),
+        advice(last, gain, finals, run.settings, _loop_spend([last.iteration], run)),
     ]
 
 
@@ -170,14 +170,13 @@ def _not_run(last: str, finals: Sequence[PairedDifference], run: MarkedRun) -> I
     elif not declared:
         yield (
             f"No baseline was run. Given rows alone cost no call; one-way imitation about as much "
-            f"as the loop: {_loop_spend(last, run)}. `baselines` in params.yaml "
+            f"as the loop: {_loop_spend(settings.lineage(last), run)}. `baselines` in params.yaml "
             "declares both (docs/tutorials/narrow-task.md); `lion plan` prices them."
         )
 
 
-def _loop_spend(last: str, run: MarkedRun) -> str:
-    """Return tokens and money of the loop's iterations, without base and exams."""
-    names = run.settings.lineage(last)
+def _loop_spend(names: Sequence[str], run: MarkedRun) -> str:
+    """Return tokens and money of iterations, without their exams."""
     kinds = (ReviewMetrics, GenerateMetrics, TeachMetrics)
     parts = [run.read(project.metrics(name, kind.FILE), kind) for name in names for kind in kinds]
     tokens = sum(usage.tokens for part in parts if part for usage in part.used.values())
@@ -189,8 +188,9 @@ def advice(
     gain: PairedDifference,
     finals: Sequence[PairedDifference],
     settings: Settings,
+    price: str,
 ) -> str:
-    """Return one sentence: ship, stop or go on, and why."""
+    """Return one sentence: ship, stop or go on, and why; `price` is that of one more iteration."""
     name, interval = last.iteration, last.accuracy_share_difference_interval
     if interval is not None and interval[0] > -_MARGIN:
         return (
@@ -210,7 +210,7 @@ def advice(
                 f"generate.feedback: {rows}."
             )
     if gain.is_gain:
-        return f"Go on: iteration {name} brought {gain.points}; the next costs about as much."
+        return f"Go on: iteration {name} brought {gain.points}; one more costs about {price}."
     return (
         f"Stop: iteration {name} brought {gain.points}, which {gain.difference.count:,} rows do "
         "not tell from nothing; ship its student, or ask a larger exam."
