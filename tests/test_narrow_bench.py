@@ -71,16 +71,17 @@ def test_a_loss_is_shown_as_one(report: ModuleType) -> None:
     worse = result(2, {**SHARES, "2": 0.6})
     value, _, high = report.difference(worse, "one-way-2")
     assert value < high < 0
-    assert "The loop less one-way: -1" in report.as_markdown(worse)
+    assert "The loop less one-way: -1" in " ".join(report.as_markdown(worse).split())
 
 
 def test_the_block_and_the_line_for_machines(report: ModuleType) -> None:
     three = result(3, SHARES)
-    text = report.as_markdown(three)
-    assert text.splitlines()[0] == "| | whole answers | label |"
-    assert "Mean of seeds 0, 1, 2; 360 held-out tickets each." in text
-    assert "at 90% of its spend" in text
-    assert "commit c0ffee, a machine: 5 minutes a seed, alone." in text
+    assert report.as_markdown(three).splitlines()[0] == "| | whole answers | label |"
+    text = " ".join(report.as_markdown(three).split())
+    assert "Mean of seeds 0, 1, 2; 360 held-out tickets" in text
+    assert "one-way took 90% of the loop's spend" in text
+    assert "with commit c0ffee on a machine, 5 minutes a seed, alone." in text
+    assert "| Seed 0; 360" in " ".join(report.as_markdown(result(1, SHARES)).split())
     claim = report.claim(three)
     assert set(claim) == {"name", "ours", "others", "ratio", "unit"}
     assert claim["ratio"] == pytest.approx(claim["ours"] / claim["others"], abs=1e-3)

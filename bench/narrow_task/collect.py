@@ -1,10 +1,12 @@
 """The figures of one finished run of the narrow profile, read from its folder."""
 
 import os
+from collections.abc import Mapping
 from contextlib import chdir
 from typing import Any
 
-from pipeline import Project
+import yaml
+from pipeline import ROOT, Project
 
 from lion.config import project as paths
 from lion.config.settings import read_settings
@@ -14,6 +16,8 @@ from lion.metrics.pools import GrowMetrics
 from lion.reporting.worth import MarkedRun
 from lion.stage_table import STAGES
 
+NARROW = yaml.safe_load((ROOT / "profiles" / "narrow.yaml").read_text(encoding="utf-8"))
+
 
 def figures(project: Project) -> dict[str, Any]:
     """Return marks, fields, seconds and spend of each student, and the teacher's accuracy.
@@ -21,8 +25,7 @@ def figures(project: Project) -> dict[str, Any]:
     `marks` has a character for each exam row: 1 right, 0 wrong, - not marked.
     """
     with chdir(project.root):
-        # a project that was begun before `curve` came has its default
-        settings = read_settings({"curve": [], **project.settings()})
+        settings = read_settings(_filled(NARROW, project.settings()))
         run = MarkedRun(settings)
         names = (paths.BASE, *settings.iterations, *settings.baselines)
         students = {name: _student(run, name) for name in names}
@@ -32,6 +35,16 @@ def figures(project: Project) -> dict[str, Any]:
         "teacher": {"accuracy_share": evaluated.teacher_accuracy_share, **_fields(evaluated, True)},
         "seconds": sum(student["seconds"] for student in students.values()),
     }
+
+
+def _filled(defaults: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params with those that came after a project was begun, at the profile's values."""
+    filled = {**defaults, **params}
+    for name, value in params.items():
+        below = defaults.get(name)
+        if isinstance(value, dict) and isinstance(below, dict):
+            filled[name] = _filled(below, value)
+    return filled
 
 
 def _student(run: MarkedRun, name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the seeds say together: the table of docs/, and the loop less each baseline."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -79,15 +80,18 @@ def _shares(parts: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[s
 def _sentences(result: Result) -> list[str]:
     seeds = result["seeds"]
     names = ", ".join(str(seed["seed"]) for seed in seeds)
+    several = len(seeds) > 1
     commits = ", ".join(sorted({seed["commit"] for seed in seeds}))
     minutes = fmean(seed["seconds"] for seed in seeds) / 60
-    return [
-        f"Mean of seeds {names}; 360 held-out tickets each. The loop less one-way: "
-        f"{_points(result, ONE_WAY)}, at {_spend(seeds):.0%} of its spend; less given rows: "
-        f"{_points(result, GIVEN)} (seeds and paired rows resampled).",
-        f"Measured with commit {commits}, {result['machine']}: {minutes:.0f} minutes a seed, "
-        f"{result['load']}.",
-    ]
+    text = (
+        f"{'Mean of seeds' if several else 'Seed'} {names}; 360 held-out tickets of 18 kinds each; "
+        "the teacher errs on purpose on the hardest level. The loop less one-way: "
+        f"{_points(result, ONE_WAY)}, where one-way took {_spend(seeds):.0%} of the loop's spend. "
+        f"The loop less given rows: {_points(result, GIVEN)}. Intervals resample "
+        f"{'seeds and ' if several else ''}paired rows. Measured with commit {commits} on "
+        f"{result['machine']}, {minutes:.0f} minutes a seed, {result['load']}."
+    )
+    return textwrap.wrap(text, 128, break_on_hyphens=False)
 
 
 def _points(result: Result, other: str) -> str:
