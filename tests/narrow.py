@@ -11,6 +11,7 @@ from fixtures import ROOT, override
 
 from lion.config.settings import read_settings
 from lion.pipeline.stage import Work
+from lion.records import output_marks
 
 NARROW: dict[str, Any] = yaml.safe_load((ROOT / "profiles/narrow.yaml").read_text())
 TINY: Mapping[str, Any] = {
@@ -32,14 +33,19 @@ LOOP = ("respond", "review", "split", "generate", "teach", "tune", "evaluate")
 
 
 def run_stages(changes: Mapping[str, Any], *stages: str) -> dict[str, str]:
-    """Write params.yaml and run stages such as `teach@1`; return their closing sentences."""
+    """Write params.yaml and run stages such as `teach@1`; return their closing sentences.
+
+    As in a real process, a stage may not change its outputs after it has noted them.
+    """
     changed = override(NARROW, changes)
     Path("params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
     settings, sentences = read_settings(changed), {}
     for name in stages:
         stage, _, iteration = name.partition("@")
         stage_main = importlib.import_module(f"stages.{stage}").main
+        output_marks.forget()
         sentences[name] = stage_main(Work(stage, iteration, settings))
+        assert not output_marks.changed(), name
     return sentences
 
 

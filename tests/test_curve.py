@@ -40,6 +40,7 @@ from lion.reporting.worth import MarkedRun
 from lion.statistics import Bootstrap, Estimate
 
 SMALL = {**TINY, "curve": [20, 60], "iterations": {}, "base.tune.steps": 4}
+SERVED = {"base_url": "http://x/v1", "api_key_env": None, "send_seed": True, "request": {}}
 BOOTSTRAP = Bootstrap(0.95, 500, 0)
 
 
@@ -172,6 +173,10 @@ def test_the_sentence_and_the_plot_have_the_line() -> None:
         (
             {"curve": [50], "exam.scorer": {"kind": "referee", "option": None}},
             "curve: the exam's scorer is the referee",
+        ),
+        (
+            {"curve": [50], "student.endpoint": SERVED},
+            "curve: its students are not kept, so none can be served; set student.endpoint: null",
         ),
     ],
 )

@@ -113,6 +113,52 @@ def test_both_end_at_the_first(settings: Settings, monkeypatch: pytest.MonkeyPat
     assert "ended after the exam of iteration 1" in output
 
 
+@pytest.fixture
+def branched(workplace: Workplace) -> Settings:
+    lines = {**ITERATIONS, "1b": {"previous": "0", "generate": {}, "tune": {}}}
+    return workplace.params({"iterations": lines, "tune.validation_share": 0.1})
+
+
+def test_a_branch_that_until_does_not_descend_from_is_not_run(
+    branched: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dvc = Dvc({"0": 1.0, "1": 0.9, "2": 0.8})
+    code, output = called(monkeypatch, branched, dvc, "--stop-on-validation", "--until", "2")
+    assert (code, dvc.targets) == (0, [["base-evaluate"], ["evaluate@1"], ["evaluate@2"]])
+    assert "ended after the exam of iteration 2" in output
+
+
+@pytest.mark.parametrize(
+    ("losses", "ran"),
+    [
+        ({"0": 1.0, "1b": 1.1, "1": 0.9, "2": 0.8}, ["0", "1", "1b", "2"]),
+        ({"0": 1.0, "1b": 0.9, "1": 1.1, "2": 0.8}, ["0", "1", "1b"]),
+    ],
+)
+def test_a_branch_halts_its_descendants_alone(
+    branched: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    losses: Mapping[str, float | None],
+    ran: list[str],
+) -> None:
+    dvc = Dvc(losses)
+    code, output = called(monkeypatch, branched, dvc, "--stop-on-validation")
+    targets = [["base-evaluate" if name == "0" else f"evaluate@{name}"] for name in ran]
+    assert (code, sorted(dvc.targets)) == (0, sorted(targets))
+    assert output.count("halted after iteration") == 1
+
+
+@pytest.mark.parametrize("option", [["--stop-on-validation"], ["--until", "1"]])
+def test_targets_beside_the_options_are_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    """DVC would run them before anything is read."""
+    dvc = Dvc({})
+    code, output = called(monkeypatch, settings, dvc, *option, "--pull", "evaluate@2")
+    assert (code, dvc.targets) == (2, [])
+    assert "evaluate@2: --until and --stop-on-validation choose the stages" in output
+
+
 def test_without_validation_rows_the_rule_is_refused(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

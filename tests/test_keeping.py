@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from fixtures import Workplace
 from pipeline import Project
 from running import Finished
 
 from lion.cli import make_room
-from lion.cli.make_room import EvaluatedStudent
+from lion.cli.make_room import EvaluatedStudent, FreedStudent
+from lion.config import project
+from lion.config.settings import Settings
+from lion.pipeline.checks.removed_students import removed_student_notices
 
 LINE = [
     EvaluatedStudent("0", None, 0.2),
@@ -37,8 +41,48 @@ def test_without_scores_there_is_no_best() -> None:
     assert make_room.superseded("best", done) == ["0"]
 
 
-def cached(project: Project) -> int:
-    files = (project.root / ".dvc" / "cache").rglob("*")
+def baselines(workplace: Workplace) -> Settings:
+    lines = {"given-1": {"previous": "0", "like": "1", "rows": "given"}}
+    return workplace.params({"baselines": lines, "hardware.keep_students": "last"})
+
+
+def test_the_student_that_a_baseline_starts_from_stays(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the baseline has a student of its own."""
+    settings, freed = baselines(workplace), list[list[str]]()
+
+    def free_disk(names: list[str], **_: bool) -> list[FreedStudent]:
+        freed.append(names)
+        return []
+
+    monkeypatch.setattr(make_room, "evaluated", lambda _: LINE)
+    monkeypatch.setattr(make_room, "free_disk", free_disk)
+    make_room.remove_students(dry_run=True)
+    project.data("given-1", "student").mkdir(parents=True)
+    make_room.remove_students(dry_run=True)
+    assert settings.baselines["given-1"].previous == "0"
+    assert freed == [["1", "2"], ["0", "1", "2"]]
+
+
+def test_a_removed_student_that_a_new_line_starts_from_is_named(workplace: Workplace) -> None:
+    settings = baselines(workplace)
+    assert list(removed_student_notices(settings)) == []
+    for name in settings.iterations | {"0": None}:
+        path = project.metrics(name, "tune")
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (notice,) = removed_student_notices(settings)
+    assert notice == (
+        "data/0/student: it was removed, and given-1 starts from it. Before the run: "
+        "`dvc pull data/0/student`, or `dvc repro base-tune` where no remote has it."
+    )
+    project.data("0", "student").mkdir(parents=True)
+    assert list(removed_student_notices(settings)) == []
+
+
+def cached(run: Project) -> int:
+    files = (run.root / ".dvc" / "cache").rglob("*")
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
@@ -65,7 +109,9 @@ def test_a_student_makes_room_and_the_run_goes_on_without_it(
 
     again = project.run("lion.cli", "run")
     assert (again.code, again.stages) == (0, []), again.output
-    back = project.repro()
+    project.edit({"baselines": {"given-1": {"previous": "0", "like": "1", "rows": "given"}}})
+    assert "`dvc repro base-tune`" in project.run("lion.cli", "check", "--offline").output
+    back = project.repro("base-tune")
     assert (back.code, len(back.stages)) == (0, 1), back.output
     assert (student / "model.safetensors").read_bytes() == weights
     assert project.replies() == finished.replies

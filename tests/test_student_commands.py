@@ -14,6 +14,7 @@ from running import Finished
 from transformers import AutoModelForCausalLM
 
 from lion.cli import main
+from lion.cli.student import chosen_student
 from lion.config import project
 from lion.errors import ModelError
 from lion.records import jsonl
@@ -93,6 +94,23 @@ def test_a_failing_teacher_does_not_end_the_talk(chat_server: ChatServer) -> Non
     said = lion("chat", "--beside", "teacher", says="first\n")
     assert "no such thing" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_a_baselines_student_is_exported_by_name_alone(run: Workplace) -> None:
+    """So it can be served, which its exam needs where `student.endpoint` is set."""
+    settings = project.load_settings()
+    lines = {"given-1": {"previous": "0", "like": "1", "rows": "given"}}
+    run.params({**settings.model_dump(), "baselines": lines})
+    for name in ("student", "cache_pool.jsonl"):
+        source, copy = (project.data(key, name) for key in ("1", "given-1"))
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy)
+    done = lion("export", "out", "--iteration", "given-1")
+    assert done.exit_code == 0, done.stderr
+    assert "student given-1 is in out" in done.stderr
+    assert "base → student 0 → student given-1" in Path("out/README.md").read_text()
+    assert chosen_student("given-1")[1:] == ("given-1", project.data("given-1", "student"))
+    assert chosen_student(None)[1] == "1"
+    assert "params.yaml has 0, 1, 2, 3, given-1" in lion("chat", "--iteration", "9").stderr
 
 
 def test_a_student_that_is_not_there_is_told(workplace: Workplace) -> None:

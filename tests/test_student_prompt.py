@@ -1,8 +1,11 @@
 """A student with a shorter prompt than its teacher's: trained, asked and shown in one form."""
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 import tiny
 from click.testing import CliRunner
 from fake_server import ChatServer
-from fixtures import Workplace
+from fixtures import ROOT, Workplace
 from narrow import NARROW, TINY, narrow_folder, run_stages
 from test_served import at
 
@@ -193,6 +196,30 @@ def test_chat_and_card_have_the_students_form(
         request = json.loads(card.partition("```json\n")[2].partition("```")[0])
         assert request["messages"] == [{"role": "user", "content": content}]
         assert "shorter than the teacher's" in card
+
+
+@pytest.mark.slow
+def test_the_stage_as_a_process_ends_well_with_a_prompt_of_its_own(
+    distilled: Path, tmp_path: Path
+) -> None:
+    """The prompt lies in a folder whose mark the stage has noted before."""
+    root = tmp_path / "project"
+    shutil.copytree(distilled, root)
+    folder = root / "data/0/student"
+    shutil.rmtree(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.tune", "0"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tune@0: 1 steps" in done.stderr
+    assert (folder / "prompt.json").read_bytes() == (
+        distilled / "data/0/student/prompt.json"
+    ).read_bytes()
 
 
 def test_a_served_student_gets_its_form(workplace: Workplace, chat_server: ChatServer) -> None:

@@ -7,6 +7,7 @@ from lion.config import project
 from lion.config.settings import Settings
 from lion.pipeline.checks import endpoint_rehearsal, task_declaration
 from lion.pipeline.checks.offline import offline_problems, refuse
+from lion.pipeline.checks.removed_students import removed_student_notices
 from lion.pipeline.checks.repository import repository_problems
 from lion.pipeline.checks.student_notices import student_notices
 from lion.reporting import input_rows
@@ -46,7 +47,9 @@ def checked_settings(offline: bool) -> Settings:
     problems = [*offline_problems(settings), *repository_problems()]
     if not problems and not offline:
         problems = endpoint_rehearsal.probe_endpoints(settings)
-    for words in [] if problems else student_notices(settings, ask_hub=True):
-        console.say(f"notice: {words}")
+    if not problems:
+        removed = removed_student_notices(settings)
+        for words in (*student_notices(settings, ask_hub=True), *removed):
+            console.say(f"notice: {words}")
     refuse(problems, "\nNothing was spent or removed.")
     return settings

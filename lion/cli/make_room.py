@@ -15,6 +15,7 @@ import click
 
 from lion import console, iterations
 from lion.config import project
+from lion.config.settings import Settings
 from lion.iterations import IterationMetrics
 from lion.pipeline import dvc_project
 
@@ -63,9 +64,19 @@ def remove_students(dry_run: bool) -> None:
     settings = project.load_settings()
     lines = iterations.lines({name: entry.previous for name, entry in settings.iterations.items()})
     names = superseded(settings.hardware.keep_students, evaluated(lines))
-    for student in free_disk(names, dry_run=dry_run):
+    free = [name for name in names if name not in needed_by_baselines(settings)]
+    for student in free_disk(free, dry_run=dry_run):
         verb = "would free" if dry_run else "freed"
         console.say(f"student {student.iteration}: {verb} {student.freed / 1e9:,.3f} GB")
+
+
+def needed_by_baselines(settings: Settings) -> set[str]:
+    """Return the students that baselines without a student of their own start from."""
+    return {
+        baseline.previous
+        for name, baseline in settings.baselines.items()
+        if not project.data(name, "student").is_dir()
+    }
 
 
 def evaluated(lines: Sequence[IterationMetrics]) -> list[EvaluatedStudent]:

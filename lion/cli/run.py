@@ -49,6 +49,8 @@ def run_command(
         if dvc_project.mend_lock():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: mended")
         settings = checked_settings(offline=False)
+        if until is not None or stop_on_validation:
+            offline.refuse(list(_target_problems(dvc_arguments)))
         steps = list(_steps(settings, until, stop_on_validation=stop_on_validation))
     keeps_all = settings.hardware.keep_students == "all"
     missing = [] if keeps_all or "--allow-missing" in dvc_arguments else ["--allow-missing"]
@@ -71,29 +73,48 @@ def _steps(settings: Settings, until: str | None, *, stop_on_validation: bool) -
         yield until, [] if until is None else [halts.exam_target(settings, until)]
         return
     offline.refuse(list(halts.validation_problems(settings)))
-    last = None if until is None else halts.exam_target(settings, until)
-    for name, target in halts.exam_targets(settings):
-        yield name, [target]
-        if target == last:
-            return
-    yield None, []
+    yield from ((name, [target]) for name, target in halts.exam_targets(settings, until))
+    if until is None:
+        yield None, []
+
+
+def _target_problems(dvc_arguments: Sequence[str]) -> Iterator[str]:
+    """Yield a problem where DVC is given targets, which it would run in every step."""
+    targets = [argument for argument in dvc_arguments if not argument.startswith("-")]
+    if targets:
+        yield (
+            f"{' '.join(targets)}: --until and --stop-on-validation choose the stages; leave these "
+            "out, or the options"
+        )
 
 
 def _run_steps(command: Sequence[str], steps: Sequence[_Step], settings: Settings) -> str | None:
-    """Run the steps; return why the last one was not reached. Exits where a step fails."""
+    """Run the steps; return why some were left out. Exits where a step fails.
+
+    Behind an iteration that halts, its descendants are left out, and all that is no iteration's.
+    """
+    halted = dict[str, str]()
     for number, (name, targets) in enumerate(steps, start=1):
-        started = time.time()
-        code, interrupted = run_child([*command, *targets], _environment())
-        if interrupted:
-            sys.exit(_stopped_with(started) or InterruptedRunError.exit_code)
-        if code:
-            sys.exit(_stopped_with(started) or code)
+        if halted and (name is None or halts.is_behind(settings, name, halted)):
+            continue
+        _run_step([*command, *targets])
         if number < len(steps) and name is not None:
-            halted = halts.halt_sentence(settings, name)
-            if halted is not None:
-                return halted
+            sentence = halts.halt_sentence(settings, name)
+            halted |= {} if sentence is None else {name: sentence}
+    if halted:
+        return "; ".join(halted.values())
     last = steps[-1][0]
     return None if last is None else f"ended after the exam of iteration {last}, as --until says"
+
+
+def _run_step(command: Sequence[str]) -> None:
+    """Run `dvc repro`. Exits where a stage fails or is interrupted, with that stage's code."""
+    started = time.time()
+    code, interrupted = run_child(command, _environment())
+    if interrupted:
+        sys.exit(_stopped_with(started) or InterruptedRunError.exit_code)
+    if code:
+        sys.exit(_stopped_with(started) or code)
 
 
 def _environment() -> dict[str, str]:

@@ -16,16 +16,21 @@ from lion.serving import export, server
 from lion.student import checkpoint
 
 iteration_option = click.option(
-    "--iteration", metavar="K", help="Whose student; without it, the last one that was tuned."
+    "--iteration", metavar="K", help="Whose student, a baseline's too; else the last one tuned."
 )
 
 
 def chosen_student(iteration: str | None) -> tuple[Settings, str, Path]:
-    """Return settings, iteration and folder. Raises ModelError where there is no such student."""
+    """Return settings, iteration or baseline, and folder.
+
+    Without a name: the last iteration that was tuned; no baseline. Raises ModelError where there is
+    no such student.
+    """
     settings = project.load_settings()
-    names = [project.BASE, *settings.iterations]
+    loop = [project.BASE, *settings.iterations]
+    names = [*loop, *settings.baselines]
     if iteration is None:
-        tuned = [name for name in names if project.data(name, "student").is_dir()]
+        tuned = [name for name in loop if project.data(name, "student").is_dir()]
         if not tuned:
             raise ModelError("no student is tuned yet. Run `lion run`, or `dvc checkout`.")
         iteration = tuned[-1]

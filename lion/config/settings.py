@@ -328,6 +328,10 @@ def read_settings(document: object) -> Settings:
         problems.append("curve: names a number of rows twice")
     if settings.curve and settings.exam.scorer.kind == "referee":
         problems.append("curve: the exam's scorer is the referee, so no row is right or wrong")
+    if settings.curve and settings.student.endpoint is not None:
+        problems.append(
+            "curve: its students are not kept, so none can be served; set student.endpoint: null"
+        )
     problems += _student_problems(settings) + list(_baseline_problems(settings))
     problems += [] if problems else _prompt_problems(settings)  # overrides can be read
     if problems:

@@ -3,7 +3,7 @@
 The rule reads the loss on validation rows, a part of the base pool, never the exam's marks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from lion.config import project
 from lion.config.settings import Settings
@@ -22,10 +22,21 @@ def exam_target(settings: Settings, iteration: str) -> str:
     return f"evaluate@{iteration}"
 
 
-def exam_targets(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield each iteration and DVC's name of its exam, each after the one before it."""
-    for name in (project.BASE, *sorted(settings.iterations, key=settings.depth)):
+def exam_targets(settings: Settings, until: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield each iteration and DVC's name of its exam, each after the one before it.
+
+    Only `until` and those that it descends from, where it is named. Raises SettingsError.
+    """
+    names = sorted(settings.iterations, key=settings.depth)
+    if until is not None:
+        names = [] if until == project.BASE else settings.lineage(until)[::-1] or [until]
+    for name in (project.BASE, *names):
         yield name, exam_target(settings, name)
+
+
+def is_behind(settings: Settings, iteration: str, halted: Collection[str]) -> bool:
+    """Return whether `iteration` is one of those `halted`, or descends from one."""
+    return any(name in halted for name in settings.lineage(iteration))
 
 
 def validation_problems(settings: Settings) -> Iterator[str]:

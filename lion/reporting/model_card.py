@@ -61,11 +61,8 @@ def model_card(settings: Settings, iteration: str, licence: str | None) -> str:
 
 
 def chain(settings: Settings, iteration: str) -> list[str]:
-    """Return the iterations that lead to `iteration`, the base first."""
-    names = [iteration]
-    while names[-1] != project.BASE:
-        names.append(settings.iterations[names[-1]].previous)
-    return names[::-1]
+    """Return the iterations, or baselines, that lead to `iteration`, the base first."""
+    return [*settings.lineage(iteration), project.BASE][::-1]
 
 
 def _lineage(settings: Settings, iteration: str, base: students.Source) -> Iterator[str]:
@@ -83,7 +80,7 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
 
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:
-    every = {name: entry.previous for name, entry in settings.iterations.items()}
+    every = {name: settings.previous(name) for name in settings.lineage(iteration)}
     read = StaleOutputs.of_workspace().read_current
     lines = {line.iteration: line for line in iterations.lines(every, read)}
     yield "| iteration | new rows | hard share | accuracy | teacher's | quality |"

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lion.config.settings import TaskSettings, Tune
 from lion.conversations import TaskTemplate, variable_part
-from lion.records import jsonl
+from lion.records import jsonl, output_marks
 from lion.records.rows import Instruction, Message
 from lion.student.checkpoint import resolve
 
@@ -62,7 +62,7 @@ class StudentPrompt:
         return cls(task, form)
 
     def write(self, folder: Path) -> None:
-        """Write the prompt beside the student's weights."""
+        """Write the prompt beside the student's weights; the folder is noted again."""
         task, form = self.task, self.form
         document = {
             "fields": [] if task is None else list(task.fields),
@@ -70,6 +70,7 @@ class StudentPrompt:
             "student": None if form is None else list(form.turns),
         }
         jsonl.write_document(folder / FILE, document)
+        output_marks.note(folder, folder)
 
     def render(self, messages: Sequence[Message]) -> list[Message]:
         """Return the student's form of a conversation."""
