@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,10 +15,10 @@ from lion.cli.supervision import run_child
 from lion.cli.table import print_table
 from lion.config import project
 from lion.config.settings import Settings
-from lion.errors import InterruptedRunError
+from lion.errors import BusyError, DataError, InterruptedRunError
 from lion.metrics import files
 from lion.metrics.files import RunRecord
-from lion.pipeline import dvc_project, halts, revisions
+from lion.pipeline import dvc_graph, dvc_project, halts, revisions
 from lion.pipeline.checks import offline
 from lion.reporting import page
 
@@ -81,9 +81,10 @@ def _steps(settings: Settings, until: str | None, *, stop_on_validation: bool) -
 
 def _run_steps(command: Sequence[str], steps: Sequence[_Step], settings: Settings) -> str | None:
     """Run the steps; return why the last one was not reached. Exits where a step fails."""
+    environment = {**_environment(), **_order(command, steps)}
     for number, (name, targets) in enumerate(steps, start=1):
         started = time.time()
-        code, interrupted = run_child([*command, *targets], _environment())
+        code, interrupted = run_child([*command, *targets], environment)
         if interrupted:
             sys.exit(_stopped_with(started) or InterruptedRunError.exit_code)
         if code:
@@ -101,6 +102,16 @@ def _environment() -> dict[str, str]:
     folder = str(Path(sys.executable).parent)
     path = os.pathsep.join([folder, os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, project.TABLE_FOLLOWS: "1"}
+
+
+def _order(command: Sequence[str], steps: Sequence[_Step]) -> Mapping[str, str]:
+    """Return the variable by which a stage says its place in the run; empty where it is unknown."""
+    arguments = command[command.index("repro") + 1 :]
+    try:
+        order = dvc_graph.run_order([*arguments, *targets] for _, targets in steps)
+    except (BusyError, DataError):  # `dvc repro` itself reports it, in its own words
+        return {}
+    return {} if order is None else order.as_environment()
 
 
 def _stopped_with(since: float) -> int:
