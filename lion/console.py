@@ -23,8 +23,6 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -80,6 +78,18 @@ class _Rate(ProgressColumn):
         return Text(rate_text(speed) if speed else "-/s", style="progress.data.speed")
 
 
+class _Times(ProgressColumn):
+    """The time so far, and the time left where a rate is known."""
+
+    max_refresh = 0.5  # seconds, so that the estimate can be read
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        parts = [duration_text(task.elapsed or 0)]
+        parts += [] if left is None else [f"{duration_text(left)} left"]
+        return Text(", ".join(parts), style="progress.remaining")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Update]:
     """Show how far `label` is; call what is yielded with (items done, items in all)."""
@@ -96,8 +106,7 @@ def _bar(label: str) -> Iterator[Update]:
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _Times(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=stderr, transient=True) as bar:

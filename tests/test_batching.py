@@ -576,6 +576,7 @@ def test_a_run_leaves_with_its_own_exit_code_and_goes_on_later(
     command = [sys.executable, "-m", "lion.cli", "run"]
     left = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (left.returncode, "60 requests wait" in left.stderr) == (75, True), left.stderr
+    assert "\nstage 1 of 1: teach@0\n" in left.stderr
     shown = lion("batch")
     assert "teach@0" in shown.stdout
     assert "validating" in shown.stdout

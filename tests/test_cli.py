@@ -71,7 +71,7 @@ def test_check_lists_every_planted_problem_in_one_message(workplace: Workplace) 
     found = lion("check", "--offline")
     assert found.exit_code == 2
     told = plain(found)
-    assert told.startswith("error: this run would not come far: ")
+    assert told.startswith("error: 10 problems, nothing started: ")
     for part in (
         "teacher: no key. Set the environment variable OPENAI_API_KEY",
         "exam.file: inputs/tasks.jsonl:2: broken JSON",

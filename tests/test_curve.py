@@ -22,7 +22,7 @@ from lion.llm.prices import Prices
 from lion.metrics import files
 from lion.metrics.exams import CurveMetrics, EvaluateMetrics
 from lion.metrics.pools import TeachMetrics
-from lion.pipeline import plan
+from lion.pipeline import dvc_graph
 from lion.pipeline.revisions import Place, Workspace
 from lion.records import jsonl
 from lion.records.rows import Instruction
@@ -119,7 +119,7 @@ def test_dvc_makes_a_stage_of_each_point(tmp_path: Path, monkeypatch: pytest.Mon
     with Repo(str(tmp_path)) as repo:
         names = {stage.addressing for stage in repo.index.stages}
     assert {"curve@20", "curve@60", "grow@given-1", "baseline-tune@given-1"} <= names
-    assert plan.remaining_stages() >= {"curve@rows-20", "evaluate@given-1", "tune@given-1"}
+    assert dvc_graph.remaining_stages() >= {"curve@rows-20", "evaluate@given-1", "tune@given-1"}
 
 
 def test_nothing_measured_says_how_points_are_declared(

@@ -8,7 +8,7 @@ from lion import console
 from lion.config import project
 from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
-from lion.pipeline import plan
+from lion.pipeline import dvc_graph, plan
 from lion.pipeline.checks import student
 from lion.pipeline.checks.student_notices import student_notices
 from lion.pipeline.rehearsal import rehearse
@@ -27,7 +27,7 @@ def plan_command(as_json: bool) -> None:
         settings = project.load_settings()
         prices = Prices.load(project.PRICES)
         with Ledger(project.ledger()) as ledger:
-            remaining = plan.remaining_stages()
+            remaining = dvc_graph.remaining_stages()
             certain = rehearse(settings, remaining, ledger)
             needs = plan.plan(settings, remaining, certain, prices)
             spent, reserved = ledger.spent()

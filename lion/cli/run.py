@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,10 +15,10 @@ from lion.cli.supervision import run_child
 from lion.cli.table import print_table
 from lion.config import project
 from lion.config.settings import Settings
-from lion.errors import InterruptedRunError
+from lion.errors import BusyError, DataError, InterruptedRunError
 from lion.metrics import files
 from lion.metrics.files import RunRecord
-from lion.pipeline import dvc_project, halts, revisions
+from lion.pipeline import dvc_graph, dvc_project, halts, revisions
 from lion.pipeline.checks import offline
 from lion.reporting import page
 
@@ -93,13 +93,15 @@ def _run_steps(command: Sequence[str], steps: Sequence[_Step], settings: Setting
 
     Behind an iteration that halts, its descendants are left out, and all that is no iteration's.
     """
+    environment = {**_environment(), **_order(command, steps)}
     halted = dict[str, str]()
     for number, (name, targets) in enumerate(steps, start=1):
         if halted and (name is None or halts.is_behind(settings, name, halted)):
             continue
-        _run_step([*command, *targets])
+        _run_step([*command, *targets], environment)
         if number < len(steps) and name is not None:
-            sentence = halts.halt_sentence(settings, name)
+            with console.error_boundary():
+                sentence = halts.halt_sentence(settings, name)
             halted |= {} if sentence is None else {name: sentence}
     if halted:
         return "; ".join(halted.values())
@@ -107,10 +109,10 @@ def _run_steps(command: Sequence[str], steps: Sequence[_Step], settings: Setting
     return None if last is None else f"ended after the exam of iteration {last}, as --until says"
 
 
-def _run_step(command: Sequence[str]) -> None:
+def _run_step(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run `dvc repro`. Exits where a stage fails or is interrupted, with that stage's code."""
     started = time.time()
-    code, interrupted = run_child(command, _environment())
+    code, interrupted = run_child(command, environment)
     if interrupted:
         sys.exit(_stopped_with(started) or InterruptedRunError.exit_code)
     if code:
@@ -122,6 +124,16 @@ def _environment() -> dict[str, str]:
     folder = str(Path(sys.executable).parent)
     path = os.pathsep.join([folder, os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, project.TABLE_FOLLOWS: "1"}
+
+
+def _order(command: Sequence[str], steps: Sequence[_Step]) -> Mapping[str, str]:
+    """Return the variable by which a stage says its place in the run; empty where it is unknown."""
+    arguments = command[command.index("repro") + 1 :]
+    try:
+        order = dvc_graph.run_order([*arguments, *targets] for _, targets in steps)
+    except (BusyError, DataError):  # `dvc repro` itself reports it, in its own words
+        return {}
+    return {} if order is None else order.as_environment()
 
 
 def _stopped_with(since: float) -> int:

@@ -7,7 +7,7 @@ measured on earlier stages of the role, or estimated from params.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
 from lion.config import project
 from lion.config.settings import Baseline, Endpoint, Generate, Mode, Settings
@@ -18,7 +18,7 @@ from lion.metrics.files import M
 from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import BootstrapMetrics, GenerateMetrics, TeachMetrics
 from lion.metrics.units import RoleUsage
-from lion.pipeline import dvc_project, endpoint_pace
+from lion.pipeline import endpoint_pace
 from lion.pipeline.endpoint_pace import PaceBasis
 from lion.pipeline.row_counts import (
     count_base_rows,
@@ -412,36 +412,3 @@ def _duration(settings: Settings, calls: int, usage: Usage, each: float) -> floa
 def _metrics(name: str, kind: type[M]) -> M | None:
     """Return metrics of the params at hand; None where there are none."""
     return StaleOutputs.of_workspace().read_current(project.metrics(name, kind.FILE), kind)
-
-
-def remaining_stages() -> set[str]:
-    """Return the stages that `dvc repro` would run, or may run later, as `teach@1`.
-
-    Beside a run, its stage at work is one of them. Raises DataError where the working folder is no
-    DVC project.
-    """
-    import networkx  # type: ignore[import-untyped]  # dvc brings it, without stubs
-
-    with dvc_project.open_beside_a_run() as repo:
-        graph = repo.index.graph
-        stale = {stage for stage in graph if _has_changed(stage)}
-        for stage in list(stale):
-            stale |= networkx.ancestors(graph, stage)  # DVC's edges point to dependencies
-        names = {stage.addressing for stage in stale}
-    return {_named(name) for name in names}
-
-
-def _has_changed(stage: Any) -> bool:
-    try:
-        return bool(stage.status())
-    except FileNotFoundError:
-        return True  # the stage at work has just removed or replaced a file
-
-
-def _named(addressing: str) -> str:
-    """Return the name that a stage runs under: `teach@0` of DVC's `base-teach`."""
-    if addressing.startswith("base-"):
-        return f"{addressing.removeprefix('base-')}@{project.BASE}"
-    if addressing.startswith("curve@"):
-        return addressing.replace("@", f"@{project.CURVE_PREFIX}")
-    return addressing.removeprefix("baseline-")

@@ -29,6 +29,7 @@ from lion.metrics.certificates import CertificateMetrics
 from lion.metrics.files import CallStats, RunRecord
 from lion.metrics.units import Metrics
 from lion.pipeline import dvc_project
+from lion.pipeline.run_progress import RunOrder, recorded_seconds
 from lion.prompting import templates
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records import jsonl, output_marks
@@ -181,10 +182,19 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
             dvc_project.keep_lock()
             output_marks.forget()
             refuse_problems(work)
+            _say_place(work)
             sentence = main(work)
             _refuse_changed(name)
             shutil.rmtree(project.unfinished(name), ignore_errors=True)
         console.say(f"{name}: {work.warning}{sentence}")
+
+
+def _say_place(work: Work) -> None:
+    """Say which stage of the run this is, under `lion run`."""
+    order = RunOrder.of_environment()
+    place = order and order.sentence(work.name, recorded_seconds(work.settings))
+    if place:
+        console.say(place)
 
 
 def refuse_problems(work: Work) -> None:

@@ -45,7 +45,7 @@ def plan_table(
 ) -> RenderableType:
     """Return the plan as a table, with its totals and the budget below."""
     if not needs:
-        return Text("Nothing is left to be asked.")
+        return Text("no API calls left")
     table = grid("stage", "asks", "calls", "in ledger", "tokens", "cost", "min", "known by")
     for need in needs:
         tokens = need.prompt_tokens + need.completion_tokens

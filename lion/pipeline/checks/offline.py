@@ -68,7 +68,8 @@ def refuse(problems: list[str], ending: str = "") -> None:
     """Raise SettingsError that lists all `problems`, if there are any."""
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        raise SettingsError(f"this run would not come far:\n{lines}{ending}")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise SettingsError(f"{count}, nothing started:\n{lines}{ending}")
 
 
 def prompt_problems(_: Settings) -> Iterator[str]:
