@@ -380,6 +380,28 @@ def test_content_that_is_no_text_is_asked_for_once(chat_server: ChatServer, open
     assert len(chat_server.calls) == 1
 
 
+WITHOUT_MESSAGE = {
+    "null, filtered": ({"message": None, "finish_reason": "content_filter"}, "content_filter", 1),
+    "null": (None, "malformed_reply", 3),
+    "text": ({"message": "hi", "finish_reason": "stop"}, "malformed_reply", 3),
+}
+
+
+@pytest.mark.parametrize("shape", WITHOUT_MESSAGE)
+def test_a_paid_reply_without_a_message_is_recorded_and_no_traceback(
+    shape: str, chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """Before: an AttributeError, and the call was paid for at every run."""
+    choice, reason, calls = WITHOUT_MESSAGE[shape]
+    document = {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+    chat_server.answer = Behaviour(body=json.dumps(document).encode())
+    with opened() as client:
+        assert texts(client.complete([ask_for(1)])) == [f"! {reason}"]
+    assert len(chat_server.calls) == calls
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.spent()[0].tokens == 5 * calls
+
+
 FOREIGN = Behaviour(body=b'[{"generated_text": "Yes."}]')
 
 

@@ -175,12 +175,21 @@ def reply(**changes: Any) -> bytes:
         (says("", finish_reason="length").body, "cap_spent"),
         (says(None, finish_reason="length").body, "cap_spent"),
         (says(None, finish_reason="content_filter").body, "content_filter"),
+        (reply(message=None, finish_reason="content_filter"), "content_filter"),
+        (reply(message=None, finish_reason="length"), "cap_spent"),
+        (reply(message=None), "empty_reply"),
+        (reply(message="hi"), "malformed_reply"),
+        (b'{"code": 500, "msg": "token expired", "data": null}', "broken_off"),
+        (b'{"code": 500, "data": null}', "malformed_reply"),
+        (b'{"data": [null]}', "malformed_reply"),
     ],
 )
 def test_what_is_no_answer_is_a_failure(raw: bytes, reason: str) -> None:
     outcome = protocol.parse(raw)
     assert isinstance(outcome, Failure)
     assert outcome.reason == reason
+    assert outcome.detail
+    assert '":' not in outcome.detail, "the server's own words, never the body"
 
 
 @given(st.binary(max_size=60))

@@ -157,12 +157,12 @@ def parse(raw: bytes) -> Outcome:
             return _embedding(document, raw)
         choice = document["choices"][0]
         content = _content(choice)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return Failure("malformed_reply", _clip(raw))
+    except _MALFORMED:
+        return Failure("malformed_reply", _words(raw))
     finish_reason = _finish_reason(choice)
     text = replies.content_text(content)
     if text is None or not isinstance(finish_reason, str):
-        return Failure("unreadable_content", _clip(raw))
+        return Failure("unreadable_content", "content of a shape that is no text")
     failure = _failure(choice, text, finish_reason)
     if failure is not None:
         return failure
@@ -176,25 +176,27 @@ def parse(raw: bytes) -> Outcome:
     )
 
 
+_MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
+"""What reading a document raises where a server put something else in a field's place."""
+
+
 def _unusable(document: Any, raw: bytes) -> Failure | None:
     """Return the failure of an error beside status 200, or of a document of another protocol."""
     if isinstance(document, dict):
         if document.get("error"):  # also beside a choice that was broken off
-            return Failure("broken_off", replies.words_of(document) or _clip(raw))
-        if document.get("choices") or (
-            "data" in document and not isinstance(document["data"], dict)
-        ):
+            return Failure("broken_off", _words(raw))
+        if document.get("choices") or isinstance(document.get("data"), list):
             return None
-        if words := replies.words_of(document):  # MiniMax
+        if words := replies.words_of(document):  # MiniMax; gateways, beside `data` of null
             return Failure("broken_off", words)
-        if "choices" in document or not document:
+        if not document or "choices" in document or document.get("data", document) is None:
             return None
         names = ", ".join(map(str, document))
         return Failure("foreign_reply", valid_text(f"an object with the keys {names}")[:200])
     if not document:
         return None
     if isinstance(document, list) and isinstance(document[0], dict) and document[0].get("error"):
-        return Failure("broken_off", replies.words_of(document) or _clip(raw))  # Google
+        return Failure("broken_off", _words(raw))  # Google
     return Failure("foreign_reply", f"a JSON {_JSON_NAMES.get(type(document), 'number')}")
 
 
@@ -202,10 +204,15 @@ _JSON_NAMES: Mapping[type, str] = {list: "list", str: "text", bool: "boolean"}
 
 
 def _content(choice: dict[str, Any]) -> Any:
-    """Return the content of a choice's message, or its `text`, as the older protocol has it."""
+    """Return the content of a choice's message, or its `text`, as the older protocol has it.
+
+    Raises one of `_MALFORMED` where there is neither.
+    """
     message = choice.get("message")
     if message is None and isinstance(choice.get("text"), str):
         return choice["text"]
+    if message is None and choice.get("finish_reason"):
+        return None  # it ended without a message, as a filter leaves it
     return choice["message"].get("content")
 
 
@@ -273,10 +280,10 @@ def _embedding(document: dict[str, Any], raw: bytes) -> Outcome:
         (entry,) = document["data"]
         packed = _packed(entry["embedding"])
         numbers = struct.unpack(f"<{len(packed) // 4}f", packed)
-    except (KeyError, TypeError, ValueError, OverflowError, struct.error):
-        return Failure("malformed_reply", _clip(raw))
+    except (*_MALFORMED, OverflowError, struct.error):
+        return Failure("malformed_reply", _words(raw))
     if not any(numbers) or not all(map(math.isfinite, numbers)):
-        return Failure("malformed_reply", f"an embedding without a direction: {_clip(raw, 100)}")
+        return Failure("malformed_reply", "an embedding without a direction")
     model = document.get("model")
     return Reply(
         text=base64.b64encode(packed).decode(),
@@ -313,7 +320,7 @@ def _usage(document: dict[str, Any]) -> Usage | None:
 def _has_text(document: dict[str, Any]) -> bool:
     try:
         return bool(replies.content_text(_content(document["choices"][0])))
-    except (KeyError, IndexError, TypeError):
+    except _MALFORMED:
         return False
 
 
@@ -333,5 +340,10 @@ def is_final(outcome: Outcome) -> bool:
     return isinstance(outcome, Reply) or outcome.reason in _FINAL
 
 
-def _clip(raw: bytes, limit: int = 200) -> str:
-    return raw[:limit].decode("utf-8", "replace")
+def _words(raw: bytes) -> str:
+    """Return the server's own words in a body without an answer, never the body itself."""
+    text = raw[:_READ_FOR_WORDS].decode("utf-8", "replace")
+    return (replies.words_of_body(text) or "a body without an answer and without words")[:200]
+
+
+_READ_FOR_WORDS = 65_536  # bytes

@@ -4,6 +4,7 @@ Shape: `choices[].logprobs.content[]` of openai/openai-openapi (ChatCompletionTo
 vLLM and llama.cpp's server send too.
 """
 
+import codecs
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +23,7 @@ def read_logprobs(choice: Mapping[str, Any], text: str) -> TokenScores | None:
         content = choice["logprobs"]["content"]
         logprobs = [float(token["logprob"]) for token in content]
         written = list(_ends(content))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
     if not logprobs or not all(map(math.isfinite, logprobs)):
         return None
@@ -35,13 +36,19 @@ def read_logprobs(choice: Mapping[str, Any], text: str) -> TokenScores | None:
 
 def _ends(content: list[Mapping[str, Any]]) -> Iterator[int]:
     """Yield where each token ends, in characters; one that ends inside a character counts it."""
-    raw = b""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    characters = 0
     for token in content:
-        raw += _bytes(token)
-        yield len(raw.decode("utf-8", "replace"))
+        characters += len(decoder.decode(_bytes(token)))
+        begun, _ = decoder.getstate()
+        yield characters + bool(begun)
 
 
 def _bytes(token: Mapping[str, Any]) -> bytes:
     """Return a token's bytes: as the server lists them, else those of its text."""
     listed = token.get("bytes")
-    return str(token["token"]).encode() if listed is None else bytes(listed)
+    if listed is None:
+        return str(token["token"]).encode()
+    if not isinstance(listed, list):  # bytes(n) would be n zeros
+        raise TypeError("`bytes` is no list")
+    return bytes(listed)
