@@ -173,6 +173,8 @@ def _comparison(other: str, value: float, half: float = 0.02) -> PairedDifferenc
     ("behind", "gain", "against", "words"),
     [
         (-0.01, 0.2, {}, "Ship student 1: it is at most 3.0 points behind its teacher."),
+        (0.02, 0.2, {}, "Ship student 1: it is at most 0.0 points behind its teacher."),
+        (0.1, 0.2, {}, "Ship student 1: it is better than its teacher."),
         (-0.3, 0.2, {}, "Go on: iteration 1 gained +20.0 points (+18.0 to +22.0)"),
         (-0.3, 0.01, {}, "Stop: iteration 1 gained +1.0 points (-1.0 to +3.0), on 100 exam"),
         (-0.3, 0.2, {"given-1": 0.01}, "Stop: the given rows alone do as well as the loop"),

@@ -202,10 +202,10 @@ def advice(
     """Return one sentence: ship, stop or go on, and why; `price` is that of one more iteration."""
     name, interval = last.iteration, last.accuracy_share_difference_interval
     if interval is not None and interval[0] > -_MARGIN:
-        return (
-            f"Ship student {name}: it is at most {100 * -min(0.0, interval[0]):.1f} points behind "
-            "its teacher."
-        )
+        if interval[0] > 0:
+            return f"Ship student {name}: it is better than its teacher."
+        behind = 100 * max(0.0, -interval[0])
+        return f"Ship student {name}: it is at most {behind:.1f} points behind its teacher."
     decided = (_against_advice(comparison, settings) for comparison in finals)
     sentence = next((text for text in decided if text is not None), None)
     return sentence or _undecided(finals, settings) or _gain_advice(name, gain, price)
