@@ -49,7 +49,7 @@ def _examined(work: stage.Work, student: Path, tuned: Tuned) -> str:
     marks = [row.student for row in evaluated.marks]
     correct = statistics.accuracy(marks, settings.evaluate.confidence)
     taught = work.metrics(TeachMetrics, project.BASE)
-    part = tuned.new / taught.cache_pool
+    prompt_tokens, completion_tokens = taught.tokens_of(tuned.new)
     work.files.write(work.data("exam_responses.jsonl"), evaluated.answers)
     work.write_dropped(evaluated.dropped, len(exam))
     work.write_metrics(
@@ -57,8 +57,8 @@ def _examined(work: stage.Work, student: Path, tuned: Tuned) -> str:
             rows=tuned.new,
             steps=tuned.report.steps,
             correct=ShareEstimate.of(correct),
-            prompt_tokens=round(part * taught.teacher.prompt_tokens),
-            completion_tokens=round(part * taught.teacher.completion_tokens),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             teacher=evaluated.teacher,
         )
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner, Result
-from fixtures import Workplace
+from fixtures import Workplace, override
 from narrow import NARROW
 from pooled import instruction, project, verdict
 
@@ -47,8 +47,14 @@ def exam_instructions() -> list[Instruction]:
 
 
 ROWS = exam_instructions()
+ITERATIONS = {
+    "1b": {"previous": "0", "generate": {}, "tune": {}},
+    "2": {"previous": "1b", "generate": {}, "tune": {}},
+}
+"""In JavaScript an object has the key 2 before 1b."""
+
 STUDENTS = {
-    "1": [answer("refund"), *["no JSON"] * 5],
+    "1b": [answer("refund"), *["no JSON"] * 5],
     # right, label wrong, right, urgency wrong, no JSON, attack
     "2": [
         answer("refund"),
@@ -72,11 +78,12 @@ def keep_reply(request: Request, endpoint: Endpoint, settings: Settings, text: s
 
 def write_run(workplace: Workplace) -> Settings:
     """Write pools, exam, two students' answers, and a ledger with the teacher's and a review."""
-    for key in ("0", "1", "2"):
+    for key in ("0", "1b", "2"):
         pool = [instruction(f"row {number}", key) for number in range(3)]
         project(workplace.path, key, pool, [verdict(row.id, 1.0) for row in pool])
-    Path("params.yaml").write_text(yaml.safe_dump(NARROW, sort_keys=False))
-    settings = read_settings(NARROW)
+    document = override(NARROW, {"iterations": ITERATIONS})
+    Path("params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    settings = read_settings(document)
     jsonl.write(Path("data/exam.jsonl"), ROWS)
     for key, texts in STUDENTS.items():
         given = [Answer(row.id, text, "stop", "s") for row, text in zip(ROWS, texts, strict=True)]

@@ -147,7 +147,7 @@ def test_the_closing_sentences_compare_with_each_baseline(inside: Settings) -> N
         "Student 1 less one-way-1",
     ]
     assert "of uniform parents, the same steps, " in sentences[2]
-    assert sentences[-1].split()[0] in ("Stop:", "Ship", "Go")
+    assert sentences[-1].split()[0] in ("Stop:", "Ship", "Go", "Not")
 
 
 def test_without_a_baseline_its_price_is_said(inside: Settings) -> None:
@@ -173,8 +173,10 @@ def _comparison(other: str, value: float, half: float = 0.02) -> PairedDifferenc
     ("behind", "gain", "against", "words"),
     [
         (-0.01, 0.2, {}, "Ship student 1: it is at most 3.0 points behind its teacher."),
-        (-0.3, 0.2, {}, "Go on: iteration 1 brought +20.0 points (+18.0 to +22.0)"),
-        (-0.3, 0.01, {}, "Stop: iteration 1 brought +1.0 points (-1.0 to +3.0), which 100 rows"),
+        (0.02, 0.2, {}, "Ship student 1: it is at most 0.0 points behind its teacher."),
+        (0.1, 0.2, {}, "Ship student 1: it is better than its teacher."),
+        (-0.3, 0.2, {}, "Go on: iteration 1 gained +20.0 points (+18.0 to +22.0)"),
+        (-0.3, 0.01, {}, "Stop: iteration 1 gained +1.0 points (-1.0 to +3.0), on 100 exam"),
         (-0.3, 0.2, {"given-1": 0.01}, "Stop: the given rows alone do as well as the loop"),
         (-0.3, 0.2, {"given-1": 0.1, "one-way-1": -0.1}, "Stop the feedback: one-way-1 is better"),
         (-0.3, 0.2, {"given-1": 0.1, "one-way-1": 0.0}, "Go on: iteration 1"),
@@ -190,6 +192,39 @@ def test_the_advice_follows_from_intervals(
     said = advice(last, _comparison("0", gain), finals, inside, "9 tokens, free")
     assert said.startswith(words)
     assert said.endswith("one more costs about 9 tokens, free.") == words.startswith("Go on")
+
+
+WIDE = (0.15, 0.197)  # value and half of the interval: 20 rows
+
+
+@pytest.mark.parametrize(
+    ("gain", "given", "words"),
+    [
+        (0.2, WIDE, "Not known: +15.0 points (-4.7 to +34.7) over the given rows, which 100 exam"),
+        (0.2, (-0.01, 0.3), "Stop: the given rows alone do as well as the loop: -1.0 points"),
+        (0.2, (0.01, 0.03), "Stop: the given rows alone do as well as the loop: +1.0 points"),
+        (0.2, (0.3, 0.1), "Go on: "),
+    ],
+)
+def test_no_significance_is_no_equivalence(
+    inside: Settings, gain: float, given: tuple[float, float], words: str
+) -> None:
+    last = replaced(lines_of(inside)[1], accuracy_share_difference_interval=(-0.3, -0.2))
+    finals = [_comparison("given-1", *given)]
+    said = advice(last, _comparison("0", gain), finals, inside, "9 tokens, free")
+    assert said.startswith(words)
+    alone = advice(last, _comparison("0", *WIDE), [], inside, "9 tokens, free")
+    assert alone == (
+        "Not known: iteration 1 gained +15.0 points (-4.7 to +34.7), which 100 exam rows cannot "
+        "tell from chance; use a larger exam."
+    )
+
+
+def test_another_baseline_may_decide_what_the_given_rows_leave_open(inside: Settings) -> None:
+    last = replaced(lines_of(inside)[1], accuracy_share_difference_interval=(-0.3, -0.2))
+    finals = [_comparison("given-1", *WIDE), _comparison("one-way-1", -0.1)]
+    said = advice(last, _comparison("0", 0.2), finals, inside, "9 tokens, free")
+    assert said.startswith("Stop the feedback: one-way-1 is better")
 
 
 def replaced(line: IterationMetrics, **changes: Any) -> IterationMetrics:

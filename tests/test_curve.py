@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 from dvc.repo import Repo
 from fixtures import ROOT, Configure, override
+from msgspec.structs import replace
 from narrow import BASE, NARROW, TINY, narrow_folder, run_stages
 
 from lion import pools, statistics
@@ -63,12 +64,14 @@ def inside(measured: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.mark.usefixtures("inside")
 def test_a_point_is_a_student_of_so_many_rows() -> None:
-    taught = files.read_metrics(project.metrics("0", "teach"), TeachMetrics).teacher
+    taught = files.read_metrics(project.metrics("0", "teach"), TeachMetrics)
+    assert taught.trial is not None
+    share = (taught.teacher.requests - taught.trial.rows) / taught.teacher.requests
     base = files.read_metrics(project.metrics("0", "evaluate"), EvaluateMetrics)
     for rows in (20, 60):
         point = files.read_metrics(project.metrics(f"rows-{rows}", "curve"), CurveMetrics)
         assert (point.rows, point.steps) == (rows, 4)
-        assert point.prompt_tokens == round(taught.prompt_tokens * rows / 120)
+        assert point.prompt_tokens == round(share * taught.teacher.prompt_tokens * rows / 120)
         assert point.correct is not None
         assert point.correct.count == base.accuracy_rows == 36
         assert not project.data(f"rows-{rows}", "student").exists()
@@ -120,6 +123,33 @@ def test_dvc_makes_a_stage_of_each_point(tmp_path: Path, monkeypatch: pytest.Mon
         names = {stage.addressing for stage in repo.index.stages}
     assert {"curve@20", "curve@60", "grow@given-1", "baseline-tune@given-1"} <= names
     assert dvc_graph.remaining_stages() >= {"curve@rows-20", "evaluate@given-1", "tune@given-1"}
+
+
+def test_answers_have_the_price_of_their_mode_and_the_trial_is_none_of_them(
+    inside: Settings, tmp_path: Path
+) -> None:
+    price = f"{inside.teacher.model}: {{input: 2, output: 4, batch: 0.5}}\n"
+    (tmp_path / "prices.yaml").write_text(price)
+    paid = inside.teacher.model_copy(update={"base_url": "http://x/v1"})
+    inside = inside.model_copy(update={"teacher": paid})
+    prices = Prices.load(tmp_path / "prices.yaml")
+    batch = inside.api.model_copy(
+        update={"mode": inside.api.mode.model_copy(update={"teacher": "batch"}), "batch_least": 60}
+    )
+    live, half = (
+        [point.nanodollars for point in read_curve(MarkedRun(settings), prices).points]
+        for settings in (inside, inside.model_copy(update={"api": batch}))
+    )
+    assert all(live)
+    assert half == [live[0], *[int(cost or 0) // 2 for cost in live[1:]]]
+    taught = files.read_metrics(project.metrics("0", "teach"), TeachMetrics)
+    assert taught.trial is not None
+    kept = replace(taught, teacher=replace(taught.teacher, requests=taught.trial.rows))
+    assert kept.tokens_of(60) == (0, 0)
+    assert replace(taught, trial=None).tokens_of(taught.cache_pool) == (
+        taught.teacher.prompt_tokens,
+        taught.teacher.completion_tokens,
+    )
 
 
 def test_nothing_measured_says_how_points_are_declared(

@@ -1,5 +1,6 @@
 """A student with a shorter prompt than its teacher's: trained, asked and shown in one form."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -174,6 +175,8 @@ def test_tokens_a_request_and_both_accuracies_stand_in_metrics_and_table(
     assert f" {lengths.student_tokens:,.0f} tokens a request" in shown[1]
     full = table.share(everything[2].accuracy_share)
     assert f"student 1-full, with the whole prompt, {full}" in shown[1]
+    waiting = dataclasses.replace(everything[2], accuracy_share=None)  # not examined yet
+    assert "with the whole prompt" not in table.prompts([*everything[:2], waiting])[1]
 
 
 def test_chat_and_card_have_the_students_form(

@@ -83,7 +83,7 @@ function showExamRow(row) {
 }
 
 function examControls(table, data) {
-  const students = Object.keys(data.answers), last = students.at(-1);
+  const students = data.students, last = students.at(-1);  // JavaScript puts integer keys first
   const distinct = values => [...new Set(values)].filter(value => value != null).sort();
   at("exam-student").append(...students.map(name => new Option(name, name, name === last, name === last)));
   choices(at("exam-mark"), "all", distinct(Object.values(data.answers).flat().map(answer => answer && marked(answer[1]))));
@@ -112,7 +112,7 @@ async function browseExam() {
   if (!summary.exam.has_rows) return;
   const data = await unpacked("exam-data");
   const table = new Tabulator("#exam-table", {
-    data: examRows(data, Object.keys(data.answers).at(-1)), index: "number", columns: examColumns(), placeholder: "No exam row is like that.",
+    data: examRows(data, data.students.at(-1)), index: "number", columns: examColumns(), placeholder: "No exam row is like that.",
     ...browsing, rowFormatter: row => pressable(row.getElement(), () => showExamRow(row.getData())),
   });
   table.on("rowClick", (event, row) => String(getSelection()) || showExamRow(row.getData()));

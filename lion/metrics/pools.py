@@ -86,6 +86,18 @@ class TeachMetrics(Metrics, frozen=True):
     teacher: RoleUsage
     trial: TeacherTrial | None = None
 
+    def tokens_of(self, rows: int) -> tuple[int, int]:
+        """Return prompt and completion tokens of the answers to so many rows of the Cache Pool.
+
+        The trial's share of the requests is left out: a pool that brought its answers cost nothing.
+        """
+        asked = self.teacher.requests
+        tried = 0 if self.trial is None else min(self.trial.rows, asked)
+        part = rows / self.cache_pool * ((asked - tried) / asked if asked else 0)
+        return round(part * self.teacher.prompt_tokens), round(
+            part * self.teacher.completion_tokens
+        )
+
 
 class GrowMetrics(Metrics, frozen=True, kw_only=True):
     """grow.json: the `rows` that a baseline is tuned on; given ones have no funnels.

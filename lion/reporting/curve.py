@@ -66,7 +66,7 @@ def read_curve(run: MarkedRun, prices: Prices) -> Curve:
     for size, marked in measured:
         correct = statistics.accuracy(list(marked.values()), level)
         if correct is not None and size.rows not in [point.rows for point in points]:
-            cost = _nanodollars(size.usage, run, prices)
+            cost = _nanodollars(size, run, prices)
             points.append(RowsPoint(size.rows, size.steps, correct, cost))
             marks.append(marked)
     return Curve(points, _doubling(points, marks, run))
@@ -89,16 +89,18 @@ def _measured(run: MarkedRun) -> Iterator[tuple[_Size, Marks]]:
     tuned = run.read(project.metrics(project.BASE, TuneMetrics.FILE), TuneMetrics)
     taught = run.read(project.metrics(project.BASE, TeachMetrics.FILE), TeachMetrics)
     if tuned is not None and taught is not None and tuned.new_rows:
-        part, used = tuned.new_rows / taught.cache_pool, taught.teacher
-        usage = Usage(round(part * used.prompt_tokens), round(part * used.completion_tokens))
+        usage = Usage(*taught.tokens_of(tuned.new_rows))
         yield _Size(tuned.new_rows, tuned.steps, usage), run.marks(project.BASE)
 
 
-def _nanodollars(usage: Usage, run: MarkedRun, prices: Prices) -> int | None:
-    if not usage.prompt and not usage.completion:
+def _nanodollars(size: _Size, run: MarkedRun, prices: Prices) -> int | None:
+    """Return the price of the answers, by the mode in which so many are asked."""
+    if not size.usage.prompt and not size.usage.completion:
         return 0  # the rows brought their answers
-    rates = prices.rates(run.settings.teacher, batch=False)
-    return None if rates is None else rates.cost(usage)
+    api = run.settings.api
+    in_batch = api.mode.teacher == "batch" and size.rows >= api.batch_least
+    rates = prices.rates(run.settings.teacher, batch=in_batch)
+    return None if rates is None else rates.cost(size.usage)
 
 
 def _doubling(

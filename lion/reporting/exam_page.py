@@ -20,8 +20,9 @@ Columns = dict[str, Any]
 def exam_answers(run: Run) -> tuple[Columns | None, str]:
     """Return the exam's rows as columns, and a sentence about them.
 
-    `answers` has each student's by the name of its iteration. None, and no
-    sentence, where no student has taken the exam; where they cannot be read, the sentence says why.
+    `answers` has each student's by the name of its iteration, `students` these names in order.
+    None, and no sentence, where no student has taken the exam; where they cannot be read, the
+    sentence says why.
     """
     names = [
         line.iteration
@@ -54,6 +55,7 @@ def _columns(by_student: Mapping[str, Sequence[ExamRow]]) -> Columns:
         "expected": [_text(row.expected) for row in rows],
         "teacher": [_text(row.teacher) for row in rows],
         "teacher_correct": [row.teacher_correct for row in rows],
+        "students": list(marked),
         "answers": {
             name: [_answer(answers.get(row.id)) for row in rows] for name, answers in marked.items()
         },

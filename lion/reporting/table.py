@@ -239,7 +239,9 @@ def _shorter(line: IterationMetrics, lines: Sequence[IterationMetrics]) -> str:
     accuracies += [
         f"student {other.iteration}, with the whole prompt, {share(other.accuracy_share)}"
         for other in lines
-        if other.previous == line.previous and other.student_prompt_tokens is None
+        if other.previous == line.previous
+        and other.student_prompt_tokens is None
+        and other.accuracy_share is not None
     ]
     return (
         f"prompt in {line.iteration}: {line.student_prompt_tokens:,.0f} tokens a request, with the "

@@ -25,7 +25,7 @@ from lion.reporting.table import dollars
 from lion.statistics import Estimate
 
 Marks = Mapping[str, bool | None]
-_MARGIN = 0.05  # share of the rows that a student may be behind its teacher and still be shipped
+_MARGIN = 0.05  # share of the rows: less behind the teacher is shipped, less gain is not worth it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,15 @@ class PairedDifference:
     def is_loss(self) -> bool:
         """Whether the interval is below 0."""
         return self.difference.high is not None and self.difference.high < 0
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there is no gain that is worth its price: by value, or by the whole interval.
+
+        No significance alone is no such finding: a wide interval may hold a large gain.
+        """
+        high = self.difference.high
+        return self.difference.value <= 0 or (high is not None and high < _MARGIN)
 
     @property
     def points(self) -> str:
@@ -193,25 +202,48 @@ def advice(
     """Return one sentence: ship, stop or go on, and why; `price` is that of one more iteration."""
     name, interval = last.iteration, last.accuracy_share_difference_interval
     if interval is not None and interval[0] > -_MARGIN:
+        if interval[0] > 0:
+            return f"Ship student {name}: it is better than its teacher."
+        behind = 100 * max(0.0, -interval[0])
+        return f"Ship student {name}: it is at most {behind:.1f} points behind its teacher."
+    decided = (_against_advice(comparison, settings) for comparison in finals)
+    sentence = next((text for text in decided if text is not None), None)
+    return sentence or _undecided(finals, settings) or _gain_advice(name, gain, price)
+
+
+def _against_advice(comparison: PairedDifference, settings: Settings) -> str | None:
+    """Return the advice that follows from one baseline; None where none does."""
+    rows = settings.baselines[comparison.other].rows
+    if rows == "given" and comparison.is_too_small:
         return (
-            f"Ship student {name}: it is at most {100 * -min(0.0, interval[0]):.1f} points behind "
-            "its teacher."
+            f"Stop: the given rows alone do as well as the loop: {comparison.points} over them, on "
+            f"{comparison.difference.count:,} exam rows."
         )
+    if comparison.is_loss:
+        return (
+            f"Stop the feedback: {comparison.other} is better at equal spend; set "
+            f"generate.feedback: {rows}."
+        )
+    return None
+
+
+def _undecided(finals: Sequence[PairedDifference], settings: Settings) -> str | None:
+    """Return why a gain over the given rows is not known; None where it is, or has no baseline."""
     for comparison in finals:
-        rows = settings.baselines[comparison.other].rows
-        if not comparison.is_gain and rows == "given":
-            return (
-                f"Stop: the given rows alone do as well as the loop, as far as "
-                f"{comparison.difference.count:,} exam rows tell."
-            )
-        if comparison.is_loss:
-            return (
-                f"Stop the feedback: {comparison.other} is better at equal spend; set "
-                f"generate.feedback: {rows}."
-            )
+        if settings.baselines[comparison.other].rows == "given" and not comparison.is_gain:
+            return f"Not known: {comparison.points} over the given rows, {_by_chance(comparison)}."
+    return None
+
+
+def _gain_advice(name: str, gain: PairedDifference, price: str) -> str:
+    gained = f"iteration {name} gained {gain.points}"
+    if gain.is_too_small:
+        return f"Stop: {gained}, on {gain.difference.count:,} exam rows; ship its student."
     if gain.is_gain:
-        return f"Go on: iteration {name} brought {gain.points}; one more costs about {price}."
-    return (
-        f"Stop: iteration {name} brought {gain.points}, which {gain.difference.count:,} rows do "
-        "not tell from nothing; ship its student, or ask a larger exam."
-    )
+        return f"Go on: {gained}; one more costs about {price}."
+    return f"Not known: {gained}, {_by_chance(gain)}."
+
+
+def _by_chance(difference: PairedDifference) -> str:
+    rows = difference.difference.count
+    return f"which {rows:,} exam rows cannot tell from chance; use a larger exam"
