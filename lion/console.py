@@ -24,6 +24,7 @@ from rich.progress import (
     Task,
     TextColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from lion.errors import LionError
@@ -49,6 +50,7 @@ _WAYS_OUT = {
 }
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+_RATE_OVER = 600.0  # seconds of a bar's rate; a step or a slow call may take minutes
 _WAIT_NOTICE, _WAIT_NOTICE_AGAIN = 5.0, 120.0  # seconds of a wait before a sentence
 
 stderr = Console(stderr=True, highlight=False)
@@ -78,16 +80,15 @@ class _Rate(ProgressColumn):
         return Text(rate_text(speed) if speed else "-/s", style="progress.data.speed")
 
 
-class _Times(ProgressColumn):
-    """The time so far, and the time left where a rate is known."""
+class _TimeLeft(ProgressColumn):
+    """The time left; the time so far until a rate is known."""
 
     max_refresh = 0.5  # seconds, so that the estimate can be read
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
-        parts = [duration_text(task.elapsed or 0)]
-        parts += [] if left is None else [f"{duration_text(left)} left"]
-        return Text(", ".join(parts), style="progress.remaining")
+        text = duration_text(task.elapsed or 0) if left is None else f"{duration_text(left)} left"
+        return Text(text, style="progress.remaining")
 
 
 @contextmanager
@@ -103,13 +104,15 @@ def _bar(label: str) -> Iterator[Update]:
     columns = (
         SpinnerColumn(),
         TextColumn("[bold]{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        _Rate(),
-        _Times(),
+        _Rate(table_column=Column(no_wrap=True)),
+        _TimeLeft(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=stderr, transient=True) as bar:
+    with Progress(
+        *columns, console=stderr, transient=True, speed_estimate_period=_RATE_OVER
+    ) as bar:
         task = bar.add_task(label, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:

@@ -1,6 +1,10 @@
-"""Lines of progress where there is no terminal: rates and times as a person says them."""
+"""Lines of progress with a terminal and without: rates and times as a person says them."""
+
+import re
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from lion import console
 
@@ -33,3 +37,16 @@ def test_a_line_has_rate_time_and_note(
     assert capsys.readouterr().err == (
         "tune@1: 30 of 400, 12 a minute, 31 min left, 190 tokens/s, loss 1.234\n"
     )
+
+
+def test_a_bar_labels_its_times_and_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(console, "stderr", terminal)
+    clock = iter(range(0, 100_000, 40))  # seconds: a step takes longer than rich's window of 30
+    monkeypatch.setattr(terminal, "get_time", lambda: float(next(clock)))
+    with console.progress("tune@1") as update:
+        for done in range(1, 5):
+            update(done, 40, "190 tokens/s, loss 1.234")
+    lines = shown.getvalue().split("\r")
+    assert re.search(r"4/40 \d a minute \d+ min left 190 tokens/s, loss 1.234", lines[2]), lines

@@ -80,6 +80,7 @@ def test_seconds_are_those_of_the_stage_or_of_an_iteration_with_the_same_params(
     assert [seconds_of(name) for name in names] == [900.0, 40.0, 40.0, None, None, 8.0, None]
 
 
+@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # in DVC's own use of pygtrie
 def test_the_order_is_that_of_dvc(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a real `dvc repro` went through them; of a finished run all are skipped."""
     monkeypatch.chdir(finished.project.root)
