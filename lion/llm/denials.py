@@ -54,9 +54,10 @@ class DenialCheck:
             denial = batch.last_denial
             if denial is None or batch.is_stopping:  # decided meanwhile
                 return
-            known = self.ledger.answered_request(self.endpoint.base_url, self.endpoint.model)
-            if known is not None:
-                outcome = await self.runner.run(PreparedRequest(*known), batch)
+            address, model = self.endpoint.base_url, self.endpoint.model
+            answered = self.ledger.answered_request(address, model)
+            if answered is not None:
+                outcome = await self.runner.run(PreparedRequest(*answered), batch)
                 if outcome is not None and protocol.is_final(outcome):
                     batch.answered = True
                     batch.last_denial = None
@@ -64,7 +65,7 @@ class DenialCheck:
                     return
             elif request is not None and self._was_denied_before(request, denial, batch):
                 return
-            batch.stop(self.transport.misconfigured(denial, "" if known else _MAY_BE_ALONE))
+            batch.stop(self.transport.misconfigured(denial, "" if answered else _MAY_BE_ALONE))
 
     def _was_denied_before(
         self, request: PreparedRequest, denial: Failure, batch: RequestBatch

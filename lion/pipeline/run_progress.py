@@ -55,8 +55,8 @@ class RunOrder(msgspec.Struct, frozen=True):
             self.stages[place],
             *(name for name in self.stages[place + 1 :] if self._counts(name)),
         ]
-        known = [seconds_of(name) for name in ahead]
-        return None if None in known else sum(filter(None, known))
+        durations = [seconds_of(name) for name in ahead]
+        return None if None in durations else sum(filter(None, durations))
 
     def _counts(self, name: str) -> bool:
         stage = STAGES.get(name.partition("@")[0])

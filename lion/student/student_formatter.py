@@ -45,9 +45,9 @@ def _read(path: Path) -> PaperFormat:
         recorded = jsonl.read_document(path).get("prompt_format")
     except DataError as error:
         raise ModelError(str(error)) from error
-    for known in PAPER_FORMATS:
-        if recorded == known:
-            return known
+    for name in PAPER_FORMATS:
+        if recorded == name:
+            return name
     raise ModelError(
         f"{path}: `prompt_format` is {recorded!r}, expected {' or '.join(PAPER_FORMATS)}. "
         "Rerun the stage that tuned this student, or fetch its folder again."
