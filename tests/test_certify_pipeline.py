@@ -85,9 +85,10 @@ def test_open_answers_are_certified_by_the_exams_referee(
     metrics = project.metrics("1", CertificateMetrics)
     assert (metrics.teacher and metrics.teacher.requests) == len(apart)
     judged = metrics.rows + metrics.other_rows
-    assert (metrics.referee and metrics.referee.requests) == 2 * judged + 2 * sum(
-        metrics.dropped.values()
-    )
+    assert metrics.referee is not None
+    assert not metrics.dropped
+    # where both answers are the same text, both orders are one request
+    assert judged <= metrics.referee.requests <= 2 * judged
     assert metrics.headline.uncertainty_limit is not None or metrics.headline.reason
     assert metrics.open_weights is not None
     project.edit({"certify.agreement": 0.9})
