@@ -89,7 +89,8 @@ def _run_steps(command: Sequence[str], steps: Sequence[_Step], settings: Setting
         if code:
             sys.exit(_stopped_with(started) or code)
         if number < len(steps) and name is not None:
-            halted = halts.halt_sentence(settings, name)
+            with console.error_boundary():
+                halted = halts.halt_sentence(settings, name)
             if halted is not None:
                 return halted
     last = steps[-1][0]
