@@ -187,6 +187,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("It costs $5!", "$5"),
         ("5 apples!", "5"),
         ("5! = 120", "120"),
+        ("The answer is 5! = 120", "120"),
+        ("The answer is 5! = 120.", "120"),
     ],
 }
 
@@ -204,6 +206,8 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("x = 5!", "5"),
         ("5!/3!", "3"),
         ("There are 3!2!", "2"),
+        ("There are 5! ways to arrange them.", "5"),
+        ("The answer is 5! = 120", "5"),
     ],
     "fractions": [
         ("5/2", "1/2"),

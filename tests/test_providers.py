@@ -218,6 +218,11 @@ PATIENCE = {
         429, {"message": "Tokens per minute limit exceeded - too many tokens processed.",
               "type": "too_many_tokens_error", "param": "quota", "code": "token_quota_exceeded"}
     ),
+    "a peak of the day": refuses(429, "Daily peak capacity reached, retry in 1 s"),
+    "traffic of the day": refuses(429, "daily traffic is limited just now"),
+    "a quota that is named beside the limit": refuses(
+        429, "60 requests per minute. Your monthly quota is not affected"
+    ),
     "Groq, flex": answers(498, {"error": {"message": "Flex tier capacity exceeded"}}),
     "TGI": answers(424, {"error": "Request failed during generation", "error_type": "generation"}),
     "Azure, in milliseconds": refuses(
@@ -355,6 +360,21 @@ def test_a_row_that_was_denied_among_replies_does_not_stop_the_next_run(
         with opened(concurrency=1) as client:
             found = client.complete(requests)
         assert [isinstance(outcome, Failure) for outcome in found].index(True) == 5
+
+
+def test_a_row_that_is_denied_beside_imported_replies_is_dropped(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """Before: no call of ours brought these replies, and every run stopped with one sentence."""
+    requests = [ask_for(number) for number in range(6)]
+    chat_server.answer = lambda call: refuses(403, "denied") if call.question == "q1" else says("x")
+    with opened(concurrency=1) as client:
+        client.complete([requests[0], *requests[2:]])
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.transaction() as connection:
+        connection.execute("DELETE FROM calls")
+    with opened(concurrency=1) as client:
+        found = client.complete(requests)
+    assert texts(found) == ["x", "! http_403", *["x"] * 4]
 
 
 def test_a_key_that_is_revoked_meanwhile_stops_the_run(

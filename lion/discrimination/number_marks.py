@@ -27,6 +27,7 @@ _OPERATOR = re.compile(rf"\)?\s?[-+*/{TIMES}]\s?[(]?")
 _EQUATION = re.compile(
     rf"[^,;:(.=]{{0,80}}[-+*/{TIMES}](?:[^,;:(.]|\.(?=[0-9])){{0,120}}[=\u2248]\s{{0,3}}"
 )
+_RESULT_OF = re.compile(r"\s{0,3}[=\u2248]\s{0,3}(?=[-+0-9.$])")  # of 5! = 120
 # A value that stands in an expression, an inequality or a name is none of its own.
 _UNEVALUATED = re.compile(rf"[{SYMBOL}^=<>\u2264\u2265\u00b1+*{TIMES}|0-9]|/(?![A-Za-z])")
 _ASSIGNMENT = re.compile(r"\s*(?:[A-Za-z]\w?\s?[=\u2248]\s?)?")
@@ -226,6 +227,8 @@ def _first(text: str, start: int, kind: Kind) -> Readings | None:
         return None
     if (equation := _EQUATION.match(text, tokens[0].end)) is not None:
         return next((token.readings for token in tokens if token.start >= equation.end()), None)
+    if not tokens[0].readings and (result := _RESULT_OF.match(text, tokens[0].end)) is not None:
+        return next((token.readings for token in tokens if token.start >= result.end()), ())
     return () if len(tokens) > 1 and _is_sum(text, *tokens[:2]) else tokens[0].readings
 
 

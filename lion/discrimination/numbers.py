@@ -104,7 +104,7 @@ _GOES_ON = re.compile(
 _FACTORIAL = re.compile(r"(?<=[0-9])!+")
 # An exclamation ends a sentence with words before its number, as in "That makes 5!"; 5! is none.
 _WORD_BEFORE = re.compile(r"[^\W\d_]{2,}[\s:*_\"'(]{0,4}$")
-_SENTENCE_AFTER = re.compile(r"[\"')*_]{0,4}(?:\s+[^\W\d_]|\s*$)", re.MULTILINE)
+_SENTENCE_AFTER = re.compile(r"[\"')*_]{0,4}(?:\s+[A-Z\u00c0-\u00de]|\s*$)", re.MULTILINE)
 _SYMBOL_BEFORE = re.compile(rf"[{SYMBOL}\u00b1][\s({{]{{0,3}}$")
 
 

@@ -78,12 +78,16 @@ _LONG = re.compile(
             r"\b(RPD|TPD)\b",  # OpenAI, Groq
             r"PerDay|ByDay|per 86400s",  # Gemini's quotaId; GitHub Models
             r"calls / month",  # Cohere's trial keys
-            # Cloudflare, SambaNova
-            r"\b([Dd]aily|[Ww]eekly|[Mm]onthly) (\w+ ){0,2}(allocation|limit|quota|cap)",
         )
     )
 )
 """Limits of a day or a month, which outlast a run."""
+_LONG_IN_PROSE = re.compile(
+    # Cloudflare, SambaNova
+    r"\b(daily|weekly|monthly) (\w+ ){0,2}(allocation|limit|quota|cap)s?\b",
+    re.IGNORECASE,
+)
+"""The same in a sentence, which may name it beside the limit that was reached."""
 _PASSES = re.compile(
     r"per[-_ ]?(minute|second)|\b(RPM|TPM)\b|/ ?minute|(?<!free )allocated quota exceeded",
     re.IGNORECASE,
@@ -105,4 +109,6 @@ def is_account_trouble(status: int, words: str, codes: frozenset[str]) -> bool:
         return True
     if status == 429 and _PASSES.search(words):
         return False
+    if status == 429 and _LONG_IN_PROSE.search(words):
+        return True
     return any(code.lower() in _CODES for code in codes) or _WORDS.search(words) is not None

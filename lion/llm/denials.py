@@ -19,7 +19,7 @@ from lion.prompting.protocol import Failure, Outcome
 
 DENIED = ("http_403", "http_404")
 _IN_A_ROW = 8  # denials since the last reply, after which a known request is asked again
-_MAY_BE_ALONE = " If only this request is refused, run again: it is dropped then."
+_MAY_BE_ALONE = " If the server refuses this request alone, run again: the next run drops its row."
 
 
 @dataclass(slots=True)
@@ -64,6 +64,8 @@ class DenialCheck:
                     batch.consecutive_denials = 0
                     return
             elif request is not None and self._was_denied_before(request, denial, batch):
+                if batch.consecutive_denials == 1:  # of several the key may be the reason
+                    batch.last_denial = None
                 return
             batch.stop(self.transport.misconfigured(denial, "" if answered else _MAY_BE_ALONE))
 

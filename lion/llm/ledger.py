@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from lion import console
 from lion.config.settings import Budget
 from lion.errors import AskError
@@ -360,13 +362,16 @@ class Ledger:
         return int(self._rows(query, (key, reason))[0][0]) >= times
 
     def answered_request(self, endpoint: str, model: str) -> tuple[bytes, bytes, int] | None:
-        """Return key, body and sample of the last request that `model` there has answered."""
+        """Return key, body and sample of the last request that `model` there has answered.
+
+        An imported reply counts, though no call brought it.
+        """
         query = (
-            "SELECT replies.key, request, sample FROM calls JOIN replies ON replies.key = calls.key"
-            " WHERE outcome = ? AND calls.endpoint = ? AND model = ?"
-            " ORDER BY calls.rowid DESC LIMIT 1"
+            "SELECT key, request, sample FROM replies WHERE endpoint = ?"
+            " AND instr(CAST(request AS TEXT), ?) > 0 ORDER BY rowid DESC LIMIT 1"
         )
-        return next(iter(self._rows(query, (ANSWERED, endpoint, model))), None)
+        values = (endpoint, f'"model":{orjson.dumps(model).decode()}')
+        return next(iter(self._rows(query, values)), None)
 
     def _select(self, columns: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _LOOK_UP_CHUNK):

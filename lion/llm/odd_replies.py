@@ -18,13 +18,13 @@ _BYTES_PER_TOKEN = 16  # no text of any language has so many on average
 SENTENCES: Mapping[Oddity, str] = {
     # ollama/ollama#17889: 200 with prompt_tokens 2050 of 7,900; esengine/DeepSeek-Reasonix#10245
     "prompt_cut": (
-        "far fewer prompt tokens are counted than were sent: the server may have cut the prompt to "
-        "its context (Ollama: num_ctx, OLLAMA_CONTEXT_LENGTH)"
+        "the server counts far fewer prompt tokens than the prompt must have: it may have cut the "
+        "prompt to its context (Ollama: num_ctx, OLLAMA_CONTEXT_LENGTH)"
     ),
     # BerriAI/litellm#25825: stop, though max_tokens was hit
     "at_cap": (
-        "exactly as many tokens are counted as the cap allows, though they end as if whole: they "
-        "may be cut off. Raise max_tokens in `request`"
+        "the reply has exactly as many tokens as max_tokens allows, but the server says that it "
+        "is complete: it may be cut off. Raise max_tokens in `request`"
     ),
 }
 

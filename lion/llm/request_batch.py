@@ -1,6 +1,7 @@
 """What the workers of one `complete` call share, and its orderly stop."""
 
 import asyncio
+import math
 import signal
 import threading
 from collections import Counter
@@ -24,7 +25,8 @@ class RequestBatch:
     their turn. `answered` tells whether the endpoint has answered in this run; `failure_reasons`
     counts the calls without a usable reply; `consecutive_denials` those refused as forbidden or not
     found since the last reply, of which `last_denial` is the last; `consecutive_long_waits` those
-    with a Retry-After above `api.max_request_seconds`.
+    with a Retry-After above `api.max_request_seconds`, of which the last one counted came at
+    `last_long_wait` (seconds, monotonic).
     """
 
     queue: Iterator[PreparedRequest]
@@ -37,6 +39,7 @@ class RequestBatch:
     consecutive_denials: int = 0
     last_denial: Failure | None = None
     consecutive_long_waits: int = 0
+    last_long_wait: float = -math.inf
     settled: int = 0
     in_flight: int = 0
     stop_reason: Exception | None = None

@@ -167,7 +167,7 @@ class RequestRunner:
             self.rate_limiter.record_throttled(attempt.started, error.after)
         else:
             self.rate_limiter.record_response()
-        self._note_long_wait(error, batch)
+        self._note_long_wait(error, batch, attempt.started)
         self._note_timeout(error, batch, attempt.started)
         self.usage.wasted += 1
         self.usage.billed += error.billable
@@ -183,10 +183,16 @@ class RequestRunner:
             FailedCall(attempt.request.key, failure.reason, failure.detail, call)
         )
 
-    def _note_long_wait(self, error: CallError, batch: RequestBatch) -> None:
-        """Stop where the server asks again and again for a longer wait than a request may take."""
+    def _note_long_wait(self, error: CallError, batch: RequestBatch, started: float) -> None:
+        """Stop where the server asks again and again for a longer wait than a request may take.
+
+        Refusals of calls that were in flight together count as a single one.
+        """
         after = error.after or 0.0
-        batch.consecutive_long_waits += after > self.api.max_request_seconds
+        if after <= self.api.max_request_seconds or started < batch.last_long_wait:
+            return
+        batch.last_long_wait = time.monotonic()
+        batch.consecutive_long_waits += 1
         if batch.consecutive_long_waits >= _LONG_WAITS:
             batch.stop(self.transport.asks_to_wait(error.failure, after))
 

@@ -61,12 +61,12 @@ class Reservations:
 
     def _announce(self) -> None:
         """Say once that the cap, and not `api.concurrency`, limits the calls in flight."""
-        if not self._announced:
+        if self.estimator.caps_amounts and not self._announced:
             self._announced = True
             console.say(
-                "budget: what is left of it allows fewer calls at once than api.concurrency, since "
-                f"a server may count {BELIEVED:g} times what a request allows. A higher cap is "
-                "faster"
+                f"budget: each call reserves {BELIEVED:g} times the most that its request allows, "
+                "as some servers count more tokens. What is left of the budget is too little for "
+                "api.concurrency calls at a time. With a higher budget the stage is faster"
             )
 
     async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | None:

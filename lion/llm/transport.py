@@ -72,6 +72,7 @@ class EndpointRefusedError(EndpointError):
 
 
 _PROXY_REFUSES = 407
+_WITHOUT_KEY = "the key: none is sent, as api_key_env is null in params.yaml"
 _SHOWN = 300  # characters of a server's words
 _QUOTA = re.compile(r'"quotaId"\s*:\s*"([^"]*)"')  # Gemini: the limit by its span
 _MODEL_IS_GONE = re.compile(
@@ -206,7 +207,7 @@ class Transport:
         look = "base_url, model and request in params.yaml"
         if status in ("401", "403"):
             variable = self.endpoint.api_key_env
-            look = f"the key in ${variable}" if variable else "the key: api_key_env is null"
+            look = f"the key in ${variable}" if variable else _WITHOUT_KEY
         return EndpointRefusedError(
             f"{self.who}: HTTP {status}: {_sentence(failure.detail)} Look at {look}.{advice}",
             failure,
@@ -224,8 +225,8 @@ class Transport:
         """Return the error of a server that wants no call for so many seconds."""
         return EndpointRefusedError(
             f"{self.who}: {_sentence(failure.detail)} The server asks to wait for "
-            f"{console.duration_text(seconds)}, longer than api.max_request_seconds: run again "
-            "then.",
+            f"{console.duration_text(seconds)}, longer than api.max_request_seconds. Run again "
+            "after that time.",
             failure,
         )
 

@@ -107,12 +107,14 @@ def proposed_task(settings: Settings) -> TaskProposal | None:
 
 def undeclared_problems(settings: Settings) -> Iterator[str]:
     """Yield that the shared prompt itself would count as a leaked exam question, in every row."""
-    ngram, proposal = settings.decontaminate.ngram, proposed_task(settings)
+    ngram = settings.decontaminate.ngram
+    proposal = None if ngram is None else proposed_task(settings)
     if ngram is None or proposal is None or (shared := proposal.longest_run()) < ngram:
         return
     yield (
-        f"task: {proposal.rows:,} rows share {shared:,} words, so decontaminate.ngram: {ngram} "
-        "finds each of them in the exam. Declare the task: `lion check` prints it."
+        f"task: {proposal.rows:,} rows share {shared:,} words of a prompt. With "
+        f"decontaminate.ngram: {ngram} these words alone count as a leaked exam question, in every "
+        "row. Declare the task: `lion check` prints the declaration."
     )
 
 
