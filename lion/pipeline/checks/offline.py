@@ -32,7 +32,8 @@ def offline_problems(settings: Settings) -> list[str]:
 def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -> list[str]:
     """Return the problems but for keys: a stage whose replies are in the ledger needs none.
 
-    With `rehearse`, the student's tokenizer is loaded and tried on every row, which takes seconds.
+    With `rehearse`, what takes seconds: the student's tokenizer is loaded and tried on every row,
+    and text that the rows share is looked for.
     """
     looks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         prompt_problems,
@@ -41,7 +42,6 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         inputs.bootstrap_problems,
         inputs.watched_folder_problems,
         inputs.exam_problems,
-        task_declaration.undeclared_problems,
         inputs.certify_file_problems,
         inputs.official_exam_problems,
         inputs.source_problems,
@@ -54,7 +54,9 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         endpoints.budget_problems,
         partial(student.disk_problems, ask_hub=ask_hub),
     )
-    return [problem for look in looks for problem in look(settings)]
+    # the text that rows share takes seconds to find in long prompts: not in every stage
+    shared = (task_declaration.undeclared_problems,) if rehearse else ()
+    return [problem for look in (*looks, *shared) for problem in look(settings)]
 
 
 def _student_problems(settings: Settings, *, ask_hub: bool, rehearse: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ _LEAST_ROWS = 8
 _LEAST_SHARED = 40  # characters
 _SHARES = (1.0, 0.9)  # of the rows that follow the proposal; all, or where that fails most
 _SAMPLE = 200  # rows in which the shared text is looked for; all rows are compared with it
+_SAMPLE_CHARACTERS = 300_000  # of these rows, about a second's work; at least `_LEAST_ROWS` rows
 _NAMED = re.compile(r"(?:^|[^\w])(\w[\w ]{0,30}):?\W*$")
 _Roles = tuple[str, ...]
 
@@ -133,12 +134,19 @@ def propose(rows: Sequence[SourceRow]) -> TaskProposal | None:
     alike = [row for row in rows if _roles(row) == roles]
     if len(alike) < _SHARES[-1] * len(rows):
         return None
-    sample = alike[:: -(-len(alike) // _SAMPLE)]
+    sample = _sample(alike)
     for share in _SHARES:
         proposal = _fitted(rows, _declaration(roles, sample, share))
         if proposal is not None:
             return proposal
     return None
+
+
+def _sample(rows: Sequence[SourceRow]) -> list[SourceRow]:
+    """Return evenly spaced rows, fewer where they are long."""
+    longest = max(sum(len(turn["content"]) for turn in row.messages) for row in rows)
+    size = max(_LEAST_ROWS, min(_SAMPLE, _SAMPLE_CHARACTERS // max(1, longest)))
+    return list(rows[:: -(-len(rows) // size)])
 
 
 def _roles(row: SourceRow) -> _Roles:
