@@ -80,6 +80,17 @@ def test_a_server_of_another_student_is_refused_with_the_command(
         answers(work, folder, "1", 0)
 
 
+def test_a_name_refused_as_one_requests_fault_is_the_servers_other_student(
+    workplace: Workplace, chat_server: ChatServer
+) -> None:
+    """`transformers serve` answers 400 to the name of a student that it does not have."""
+    folder = tiny.folder(workplace.path / "student")
+    chat_server.answer = refuses(400, "Server is pinned to 'student-1-0'; requested another")
+    work = stage.Work("respond", "2", at(workplace, chat_server.url))
+    with pytest.raises(EndpointError, match=r"pinned to.*run `lion serve-student --iteration 1`"):
+        answers(work, folder, "1", 0)
+
+
 def test_an_empty_answer_is_one_and_a_failure_is_not(
     workplace: Workplace, chat_server: ChatServer
 ) -> None:

@@ -52,12 +52,20 @@ def answers(
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
         for row in student_rows(rows, StudentPrompt.read(student))
     ]
+    reasons: list[str] = []
+
+    def no_answer(_: int, outcome: Outcome) -> str | None:
+        reason = _reason_without_answer(outcome)
+        reasons.extend(filter(None, [reason]))
+        return reason
+
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:
-            outcomes = client.complete(requests, DropLimit(0, _no_answer, "a served student"))
-    except TooManyDroppedError as error:
-        raise ModelError(f"the served student has no answer to a row. {error}") from error
-    except EndpointError as error:
+            outcomes = client.complete(requests, DropLimit(0, no_answer, "a served student"))
+    except (TooManyDroppedError, EndpointError) as error:
+        # `transformers serve` refuses the name of another student with 400, as one request's fault
+        if isinstance(error, TooManyDroppedError) and not _refused(reasons):
+            raise ModelError(f"the served student has no answer to a row. {error}") from error
         needs = " that sends log probabilities (exam.certify asks for them)" if scored else ""
         raise EndpointError(
             f"{error} The stage needs {name} at {served.base_url}{needs}: run "
@@ -72,11 +80,16 @@ def _served(settings: Settings) -> Served:
     return settings.student.endpoint
 
 
-def _no_answer(_: int, outcome: Outcome) -> str | None:
+def _reason_without_answer(outcome: Outcome) -> str | None:
     """Return the reason of a failure that is no empty answer."""
     if isinstance(outcome, Failure) and outcome.reason not in _EMPTY:
         return outcome.reason
     return None
+
+
+def _refused(reasons: Sequence[str]) -> bool:
+    """Return whether the server refused requests, rather than answered badly."""
+    return any(reason.startswith("http_") for reason in reasons)
 
 
 def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:
