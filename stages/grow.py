@@ -41,7 +41,7 @@ def main(work: stage.Work) -> str:
         depth=work.depth,
         reject=answer_filter(work.settings.teach, work.settings.exam.scorer),
     )
-    own = weighted_tokens(grown.usages.values(), baseline.completion_price)
+    own = weighted_tokens(grown.usages, baseline.completion_price)
     _write(work, grown, own, spend.total)
     return _sentence(baseline, len(grown.new), own, spend.total)
 

@@ -231,16 +231,30 @@ def replaced(line: IterationMetrics, **changes: Any) -> IterationMetrics:
     return dataclasses.replace(line, **changes)
 
 
+def test_the_plan_estimates_where_a_server_counts_no_tokens(
+    inside: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncounted(*_: object) -> Spend:
+        raise DataError("the server counts no tokens")
+
+    monkeypatch.setattr(plan, "spend_of", uncounted)
+    with Ledger(project.ledger()) as ledger:
+        certain = rehearse(inside, set(), ledger)
+    needs = plan.plan(inside, {"grow@one-way-1"}, certain, Prices({}))
+    assert {need.role for need in needs if need.calls} == {"generator", "teacher"}
+
+
 def test_a_server_without_usage_has_no_equal_spend() -> None:
     silent = RoleUsage(
         requests=4, failed=0, prompt_tokens=0, completion_tokens=0, replies_without_usage=4
     )
     with pytest.raises(DataError, match="counts no tokens"):
-        weighted_tokens([silent], 4.0)
+        weighted_tokens({"referee": silent}, 4.0)
     half = RoleUsage(
         requests=4, failed=0, prompt_tokens=10, completion_tokens=5, replies_without_usage=2
     )
-    assert weighted_tokens([half, None], 4.0) == 60.0
+    assert weighted_tokens({"referee": half}, 4.0) == 60.0
+    assert weighted_tokens({"teacher": half, "embedder": silent}, 4.0) == 60.0
     assert Spend(judging=10, growing=0, rows=0).affordable_rows == 0
 
 

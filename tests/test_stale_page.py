@@ -51,27 +51,27 @@ def test_the_page_leaves_out_what_is_stale_and_says_so(workplace: Workplace) -> 
     lion("report", "--out", "page.html")
     text = Path("page.html").read_text()
     assert "1 stages ran with other params (random_seed): what they wrote is stale" in text
-    assert "Confusion of label, student 1" in text
+    assert "Confusion of label, student 1b" in text
     assert "Confusion of label, student 2" not in text
     stale_lock(teach={"random_seed": 7})
     result = CliRunner().invoke(main, ["report", "2", "--out", "page.html"])
     assert result.exit_code == 2
     assert "data/2/cache_pool.jsonl: 1 stages ran with other params" in result.stderr
     lion("report", "--out", "page.html")
-    assert "Lion: student 1" in Path("page.html").read_text()
+    assert "Lion: student 1b" in Path("page.html").read_text()
 
 
 def test_diff_and_show_call_stale_pools_stale(workplace: Workplace) -> None:
     write_run(workplace)
-    assert "stale" not in lion("diff", "1", "2").output
+    assert "stale" not in lion("diff", "1b", "2").output
     stale_lock(teach={"random_seed": 7}, evaluate={"random_seed": 7})
-    compared = lion("diff", "1", "2")
+    compared = lion("diff", "1b", "2")
     assert "2 (stale)" in compared.stdout
     notice = "stale, made with other params (random_seed): data/2/cache_pool.jsonl"
     assert notice in " ".join(compared.stderr.split())
-    assert json.loads(lion("diff", "1", "2", "--json").stdout)["after"] == "2 (stale)"
+    assert json.loads(lion("diff", "1b", "2", "--json").stdout)["after"] == "2 (stale)"
     assert notice in " ".join(lion("show", "2").stderr.split())
-    assert "stale" not in lion("show", "1").stderr
+    assert "stale" not in lion("show", "1b").stderr
     assert "data/2/exam_responses.jsonl" in lion("show", "2", "--exam").stderr
 
 

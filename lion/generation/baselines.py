@@ -4,7 +4,7 @@ At the spend of the iteration that the baseline is made like: what that paid its
 rows. Writes no file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lion.config.settings import Baseline, Generate, Settings
@@ -54,12 +54,14 @@ class Grown:
     usages: Mapping[str, RoleUsage] = field(default_factory=dict)
 
 
-def weighted_tokens(usages: Iterable[RoleUsage | None], completion_price: float) -> float:
+def weighted_tokens(usages: Mapping[str, RoleUsage], completion_price: float) -> float:
     """Return prompt tokens plus `completion_price` times the completion tokens of all replies.
 
-    Replies without usage count as the mean of the others. Raises DataError where all are.
+    Replies without usage count as the mean of the others. Raises DataError where all are. The
+    embedder is left out: its tokens have a price of their own, and many servers do not count them.
     """
-    return sum(_weighted(usage, completion_price) for usage in usages if usage is not None)
+    chatting = [usage for role, usage in usages.items() if role != "embedder"]
+    return sum(_weighted(usage, completion_price) for usage in chatting)
 
 
 def _weighted(usage: RoleUsage, completion_price: float) -> float:
@@ -78,8 +80,8 @@ def spend_of(
 ) -> Spend:
     """Return what an iteration took, from its metrics. Raises DataError."""
     return Spend(
-        judging=weighted_tokens(review.used.values(), completion_price),
-        growing=weighted_tokens([*generate.used.values(), *teach.used.values()], completion_price),
+        judging=weighted_tokens(review.used, completion_price),
+        growing=weighted_tokens({**generate.used, **teach.used}, completion_price),
         rows=generate.new,
     )
 

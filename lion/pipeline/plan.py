@@ -5,6 +5,7 @@ measured on earlier stages of the role, or estimated from params.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 from lion.config import project
 from lion.config.settings import Baseline, Endpoint, Generate, Mode, Settings
 from lion.discrimination.teacher_trial import TRIAL_ROWS
+from lion.errors import DataError
 from lion.generation.baselines import Spend, spend_of
 from lion.llm.prices import Prices
 from lion.metrics.files import M
@@ -216,7 +218,8 @@ def _spend(settings: Settings, baseline: Baseline, loop: Sequence[_Asking]) -> S
     review, generate = _metrics(like, ReviewMetrics), _metrics(like, GenerateMetrics)
     teach = _metrics(like, TeachMetrics)
     if review is not None and generate is not None and teach is not None:
-        return spend_of(review, generate, teach, price)
+        with suppress(DataError):  # a server that counts no tokens: the estimate stands
+            return spend_of(review, generate, teach, price)
 
     def weighted(*kinds: str) -> float:
         stages = {f"{kind}@{like}" for kind in kinds}
