@@ -9,6 +9,7 @@ from examined import HARM, ROWS, STUDENTS, lion, write_run
 from fixtures import Workplace
 from narrow import NARROW
 from playwright.sync_api import Page, sync_playwright
+from polling import wait_until
 
 CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -39,7 +40,7 @@ def page(opened: tuple[Page, list[str]]) -> Page:
     page, noise = opened
     page.keyboard.press("Escape")
     page.click("#exam-filters button[type=reset]")
-    page.wait_for_function("document.querySelector('#exam-count').textContent.startsWith('6 of 6')")
+    wait_until(lambda: page.inner_text("#exam-count").startswith("6 of 6"), "all rows are shown")
     assert noise == []
     return page
 
@@ -70,19 +71,13 @@ def test_rows_are_chosen_by_student_mark_field_and_category_and_sorted(page: Pag
     assert page.inner_text("#exam-count") == "1 of 6 exam rows of student 2"
     page.select_option("#exam-category", "")
     page.select_option("#exam-student", "1b")
-    page.wait_for_function(
-        "document.querySelector('#exam-count').textContent.endsWith('student 1b')"
-    )
+    wait_until(lambda: page.inner_text("#exam-count").endswith("student 1b"), "student 1b is shown")
     assert page.inner_text("#exam-count") == "5 of 6 exam rows of student 1b"
     page.click("#exam-filters button[type=reset]")
-    page.wait_for_function(
-        "document.querySelector('#exam-count').textContent.endsWith('student 2')"
-    )
+    wait_until(lambda: page.inner_text("#exam-count").endswith("student 2"), "student 2 is shown")
     page.locator("#exam-table .tabulator-col[tabulator-field=expected]").click()
-    page.wait_for_function(
-        "document.querySelector('#exam-table [tabulator-field=expected].tabulator-cell')"
-        ".textContent.includes('cancel')"
-    )
+    first = "#exam-table .tabulator-cell[tabulator-field=expected] >> nth=0"
+    wait_until(lambda: "cancel" in page.inner_text(first), "the rows are sorted")
     assert cells(page, "expected") == sorted(str(row.expected) for row in ROWS)
 
 
