@@ -73,8 +73,8 @@ SUMMARY: Row = {
     "tiles": [],
     "sections": [],
     "about": "Domain",
-    "told": "",
-    "exam": {"told": "", "has_rows": False},
+    "pool_note": "",
+    "exam": {"sentence": "", "has_rows": False},
 }
 
 

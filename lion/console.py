@@ -202,7 +202,7 @@ def error_boundary(advice: str = "", exit_code: int | None = None) -> Iterator[N
 
 
 def _refused(error: Exception) -> tuple[str, str] | None:
-    """Return what the disk refused and what mends it; safetensors tells it in words alone."""
+    """Return what the disk refused and what fixes it; safetensors tells it in words alone."""
     number = error.errno if isinstance(error, OSError) else None
     where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
     match = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None

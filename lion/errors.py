@@ -9,7 +9,7 @@ LionError
 ├── RevisionError       what is named is no file, no iteration and no revision
 ├── ModelError          a student's folder or hub id cannot be used
 ├── AskError            a teacher, referee or generator cannot be asked
-│   ├── EndpointError   the server refused in a way that no retry mends
+│   ├── EndpointError   the server refused in a way that no retry fixes
 │   └── MissingRepliesError  a client that may not send lacks replies
 ├── BudgetError         a cap of params.yaml's `budget` is reached
 ├── BatchesPendingError batches work on what the run needs
@@ -50,7 +50,7 @@ class AskError(LionError):
 
 
 class EndpointError(AskError):
-    """The server refused in a way that no retry mends (no key, no such model, bad request)."""
+    """The server refused in a way that no retry fixes (no key, no such model, bad request)."""
 
 
 class MissingRepliesError(AskError):

@@ -45,5 +45,5 @@ def check_dropped(dropped: Sequence[Dropped], share: float, count: int, paramete
     raise TooManyDroppedError(
         f"{len(dropped)} of {count} rows dropped ({counts}), {parameter} = {share:g} allows "
         f"{allowed}; the first: {dropped[0].id}: {example[:200]}. "
-        f"Mend the cause or raise {parameter}; every reply is kept, so running again is free."
+        f"Fix the cause or raise {parameter}; every reply is kept, so running again is free."
     )

@@ -100,7 +100,7 @@ def macro_accuracy(
 def _effective_rows(counts: Sequence[tuple[int, int]]) -> float:
     """Return how many rows of one category would say as much as (right, count) of several.
 
-    The variance of the mean is reckoned with (right + 1) / (count + 2), which no category makes 0.
+    The variance of the mean is estimated with (right + 1) / (count + 2), which no category makes 0.
     It is never less than Kish's number, which takes the categories for alike.
     """
     kish = len(counts) ** 2 / sum(1 / count for _, count in counts)

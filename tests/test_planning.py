@@ -85,12 +85,12 @@ def test_frugal_judging_is_planned_at_most_then_as_it_was(workplace: Workplace) 
     rules = {"review.limit": 40, "review.second_order_margin": 1.0, "review.same_answer": "skip"}
     settings = workplace.params({**SMALL, **rules})
     need = planned(settings)["review@2", "referee"]
-    assert (need.calls, need.reckoned) == (2 * 40, "at_most")
+    assert (need.calls, need.precision) == (2 * 40, "at_most")
     found = ReviewMetrics(responses=50, judged=40, reviews=30, dropped={}, referee=asked(30))
     files.write_metrics(project.metrics("1", "review"), found)
     need = planned(settings)["review@2", "referee"]
-    assert (need.calls, need.reckoned) == (30, "about")
-    assert planned(workplace.params(SMALL))["review@2", "referee"].reckoned == "exactly"
+    assert (need.calls, need.precision) == (30, "about")
+    assert planned(workplace.params(SMALL))["review@2", "referee"].precision == "exactly"
 
 
 def test_the_second_orders_are_a_batch_of_their_own(workplace: Workplace) -> None:

@@ -287,7 +287,7 @@ def test_the_plan_has_no_call_but_for_audits(workplace: Workplace) -> None:
             {**small, "review.audited_rows": rows, "review.second_order_margin": 1.0}
         )
         needs = plan.plan(settings, {"review@1", "teach@1"}, {}, plan.Prices({}))
-        planned = {need.stage: (need.calls, need.reckoned) for need in needs}
+        planned = {need.stage: (need.calls, need.precision) for need in needs}
         assert planned.get("review@1") == (None if calls is None else (calls, "exactly"))
 
 

@@ -1,4 +1,4 @@
-"""A team shares a remote: what is damaged there is found, named and mended."""
+"""A team shares a remote: what is damaged there is found, named and repaired."""
 
 import json
 import random
@@ -77,9 +77,9 @@ def test_a_damaged_remote_is_found_named_and_mended(shared: Project, tmp_path: P
             assert f"  {use['stage']}:\n" in lock
             assert f"/{use['iteration']}/" in use["path"] or use["iteration"] is None
 
-    code, mended = verified(shared, "--repair")
+    code, repaired = verified(shared, "--repair")
     assert code == 0
-    assert all(one["mended"] for one in mended["damaged"])
+    assert all(one["repaired"] for one in repaired["damaged"])
     assert {path: path.read_bytes() for path in objects(remote)} == before
     assert verified(shared) == (0, healthy)
 
@@ -92,7 +92,7 @@ def test_a_damaged_cache_is_mended_from_the_remote(shared: Project) -> None:
     code, found = verified(shared, "--repair")
     assert code == 0
     (one,) = found["damaged"]
-    assert (one["where"], one["state"], one["mended"]) == ("cache", "truncated", True)
+    assert (one["where"], one["state"], one["repaired"]) == ("cache", "truncated", True)
     assert path.read_bytes() == whole
 
 
@@ -101,7 +101,7 @@ def test_what_is_whole_nowhere_is_said_to_be(shared: Project, tmp_path: Path) ->
         path = next(one for one in objects(root) if one.suffix != ".dir")
         path.unlink()
     code, found = verified(shared, "--repair")
-    assert (code, [one["mended"] for one in found["damaged"]]) == (1, [False])
+    assert (code, [one["repaired"] for one in found["damaged"]]) == (1, [False])
 
 
 def test_without_a_remote_the_way_on_is_told(finished: Finished) -> None:

@@ -127,8 +127,8 @@ def test_a_damaged_object_is_found_and_mended(mine: Project) -> None:
         cut: "truncated",
         gone: "absent",
     }
-    mended = mine.run("lion.cli", "verify-remote", "--json", "--repair")
-    assert (mended.code, all(one["mended"] for one in damaged(mended.output))) == (0, True)
+    repaired = mine.run("lion.cli", "verify-remote", "--json", "--repair")
+    assert (repaired.code, all(one["repaired"] for one in damaged(repaired.output))) == (0, True)
     assert damaged(mine.run("lion.cli", "verify-remote", "--json").output) == []
 
 

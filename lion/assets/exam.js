@@ -106,8 +106,8 @@ function examControls(table, data) {
 }
 
 async function browseExam() {
-  at("exam-told").textContent = summary.exam.told;
-  at("exam-rows").hidden = !summary.exam.told;
+  at("exam-sentence").textContent = summary.exam.sentence;
+  at("exam-rows").hidden = !summary.exam.sentence;
   at("exam-filters").hidden = !summary.exam.has_rows;
   if (!summary.exam.has_rows) return;
   const data = await unpacked("exam-data");

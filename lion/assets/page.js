@@ -78,7 +78,7 @@ function overview() {
     section.append(make("h2", title), holder);
     at("plots").append(section);
   }
-  const exam = summary.exam.told ? [{id: "exam-rows", title: "Exam answers"}] : [];
+  const exam = summary.exam.sentence ? [{id: "exam-rows", title: "Exam answers"}] : [];
   for (const {id, title} of [...summary.sections, ...exam, {id: "instructions", title: "Instructions"}]) {
     const link = make("a", title);
     link.href = `#${id}`;
@@ -228,7 +228,7 @@ const browsing = {
 
 async function browse() {
   const data = await rows();
-  at("told").textContent = summary.told;
+  at("pool-note").textContent = summary.pool_note;
   const table = new Tabulator("#table", {
     data, index: "number", columns: columnsOf(summary.about), placeholder: "No instruction is like that.", ...browsing,
     rowFormatter: row => pressable(row.getElement(), () => show(row.getData())),

@@ -83,8 +83,8 @@ def _noisy_teacher(walk: Walk, evidence: Evidence, promise: Promise) -> str | No
         return None
     return (
         f"the teacher agrees with itself on at most {percent_text(evidence.teacher_self)} when it "
-        f"answers twice, so nobody agrees with it on {percent_text(promise.agreement)}; lower its "
-        "temperature or certify.agreement"
+        f"answers twice, so no student agrees with it on {percent_text(promise.agreement)}; lower "
+        "its temperature or certify.agreement"
     )
 
 

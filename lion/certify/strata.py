@@ -14,7 +14,7 @@ from lion.certify.thresholds import LabelledRow, is_accepted
 from lion.metrics.certificates import Stratum
 
 _MOST = 20
-"""Values of a kind that are told apart; with more, the kind is left out."""
+"""Values of a kind that are kept apart; with more, the kind is left out."""
 _EDGES = (25, 100, 400, 1600)
 _BANDS = ("to 25 words", "to 100 words", "to 400 words", "to 1,600 words", "longer")
 _LABEL = 40  # characters

@@ -51,13 +51,13 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """An object that is not whole in the cache or the remote; `mended` if it was restored."""
+    """An object that is not whole in the cache or the remote; `repaired` if it was restored."""
 
     oid: str
     where: Where
     state: State
     uses: tuple[Use, ...]
-    mended: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def verify_remote_command(
         click.echo(json.dumps(asdict(result), indent=2))
     elif result.damaged:
         console.stdout.print(_table(result))
-    left = [damage for damage in result.damaged if not damage.mended]
+    left = [damage for damage in result.damaged if not damage.repaired]
     console.say(_summary(result, left))
     sys.exit(int(bool(left)))
 
@@ -106,7 +106,7 @@ def _table(result: Verified) -> Table:
     for name in ("where", "state", "iteration", "stage", "file", "object"):
         table.add_column(name, overflow="fold")
     for damage in result.damaged:
-        state = f"{damage.state}, mended" if damage.mended else damage.state
+        state = f"{damage.state}, repaired" if damage.repaired else damage.state
         for use in damage.uses:
             key = use.iteration or DASH
             table.add_row(damage.where, state, key, use.stage, use.path, damage.oid[:12])
@@ -116,14 +116,15 @@ def _table(result: Verified) -> Table:
 def _summary(result: Verified, left: list[Damage]) -> str:
     if not result.damaged:
         return f"{result.objects:,} objects: all is whole"
-    mended = len(result.damaged) - len(left)
+    repaired = len(result.damaged) - len(left)
     summary = (
-        f"{result.objects:,} objects: {len(result.damaged):,} damaged, {mended:,} of them mended"
+        f"{result.objects:,} objects: {len(result.damaged):,} damaged, "
+        f"{repaired:,} of them repaired"
     )
     if not left:
         return summary
     return (
-        f"{summary}. `dvc push` brings what was never pushed; `lion verify-remote --repair` mends "
+        f"{summary}. `dvc push` brings what was never pushed; `lion verify-remote --repair` fixes "
         "what is whole in the cache or in the remote; else rerun the stage."
     )
 
@@ -270,9 +271,9 @@ def _damaged(
         there = states[other[where], oid] == "whole"
         bad, good = places[where], places[other[where]]
         cut = seen == "corrupted" and there and _size(bad, oid) < _size(good, oid)
-        mended = repair and there and _mend(bad, good, oid)
+        repaired = repair and there and _mend(bad, good, oid)
         uses = tuple(sorted(objects[oid].uses, key=lambda use: use.path))
-        yield Damage(oid, where, "truncated" if cut else seen, uses, mended)
+        yield Damage(oid, where, "truncated" if cut else seen, uses, repaired)
 
 
 def _size(odb: "HashFileDB", oid: str) -> int:

@@ -13,7 +13,7 @@ def broken_connection_variable(environment: Mapping[str, str]) -> str | None:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         place = environment.get(name)
         if place and not Path(place).exists():
-            return f"{name} is {place}, which does not exist. Mend it, or unset it."
+            return f"{name} is {place}, which does not exist. Fix it, or unset it."
     for name in (*_PROXIES, *map(str.lower, _PROXIES)):
         address = environment.get(name)
         if address and not _is_proxy(address):

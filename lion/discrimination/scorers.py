@@ -255,7 +255,7 @@ def _function(option: str) -> Callable[[str, str], Mark]:
             result = function(answer, expected)
         except Exception as error:  # the user's code may raise anything; none of it is ours
             raise DataError(
-                f"the scorer {option} raised {type(error).__name__}: {error}; mend the function"
+                f"the scorer {option} raised {type(error).__name__}: {error}; fix the function"
             ) from error
         if not isinstance(result, bool):
             raise DataError(f"the scorer {option} returned {result!r:.60}; True or False is needed")

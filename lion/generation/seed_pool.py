@@ -157,7 +157,7 @@ def usable(
     if pool and not kept:
         raise DataError(
             f"none of {len(pool)} instructions passes `quality`; the first: {dropped[0].reason} "
-            f"({dropped[0].detail}). Mend the files or the section `quality`."
+            f"({dropped[0].detail}). Fix the files or the section `quality`."
         )
     return kept, dropped
 
@@ -222,9 +222,9 @@ def _read(
         lines = [f"  {problem}" for problem in loaded.problems[:_SHOWN]]
         more = len(loaded.problems) - _SHOWN
         lines += [f"  and {more} more"] if more > 0 else []
-        mend = f"Mend them, or set {parameter}: drop." if parameter else "Mend them."
+        advice = f"Fix them, or set {parameter}: drop." if parameter else "Fix them."
         raise DataError(
-            f"{len(loaded.problems)} rows cannot be read:\n" + "\n".join(lines) + f"\n{mend}"
+            f"{len(loaded.problems)} rows cannot be read:\n" + "\n".join(lines) + f"\n{advice}"
         )
     return loaded.rows, [
         Dropped("seed", "bad_row", detail=str(problem)) for problem in loaded.problems

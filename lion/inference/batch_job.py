@@ -4,6 +4,7 @@ A job writes answers, or scores those that exist. Its batches follow from rows a
 killed stage and other processes find the same ones. `batch_inference` runs jobs.
 """
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class AnsweringTask:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchJob(Generic[R]):
+class BatchJob(ABC, Generic[R]):
     """A task with its batches, in the order of the plan, and the files of their rows.
 
     `refused` are the rows that no batch holds.
@@ -101,6 +102,7 @@ class BatchJob(Generic[R]):
         return cls(task, plan, refused, shards, encoder)
 
     @classmethod
+    @abstractmethod
     def _prompts(
         cls,
         encoder: ChatFormatter,
@@ -109,11 +111,10 @@ class BatchJob(Generic[R]):
         context: int | None,
     ) -> tuple[Sequence[Prompt], Mapping[str, R]]:
         """Return the encoded rows, and those refused; `context` is in tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _engine(self) -> Callable[[Sequence[Any]], list[R]]:
         """Return the loaded student. Raises ModelError."""
-        raise NotImplementedError
 
     def missing(self) -> list[int]:
         """Return the positions in `plan` of the batches that have no rows on disk yet."""

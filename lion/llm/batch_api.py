@@ -166,7 +166,7 @@ class BatchRunner:
         return [
             EndpointError(
                 f"{self.transport.who}: batch {state.batch} of {submission.requests:,} requests "
-                f"failed before it began: {code}: {words} Nothing of it is billed. Mend the cause "
+                f"failed before it began: {code}: {words} Nothing of it is billed. Fix the cause "
                 "and run again, or set api.mode of this role to live."
             )
         ]

@@ -182,7 +182,9 @@ class Transport:
             return  # files of batches are large, and read piece by piece
         packed = response.headers.get("content-encoding", "identity").lower()
         if packed not in (*_ENCODINGS, "identity"):
-            raise _UnreadableError(f"the reply is packed as {packed[:40]}, unasked")
+            raise _UnreadableError(
+                f"the reply is packed as {packed[:40]}, which no header asked for"
+            )
         pieces = response.aiter_bytes
 
         async def bounded(chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:

@@ -49,7 +49,7 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     FILE: ClassVar[str]
     EMPTY: ClassVar[tuple[str, ...]] = ()
     NEXT: ClassVar[str] = (
-        "Another version of Lion wrote it, or somebody edited it. `dvc repro` writes it anew, with "
+        "Another version of Lion wrote it, or it was edited. `dvc repro` writes it again, with "
         "`--force` and the stage's name where DVC takes the stage to be up to date; replies come "
         "from the ledger. One of an older revision is read by the version that wrote it."
     )

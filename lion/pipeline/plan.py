@@ -41,7 +41,7 @@ _WORD = 2  # tokens of a reply of one word
 _DAY = 86_400.0  # seconds that a batch may take
 
 Basis = Literal["measured", "estimated", "ledger"]
-Reckoned = Literal["exactly", "about", "at_most"]
+Precision = Literal["exactly", "about", "at_most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Need:
 
     `calls` are still to be paid; `in_ledger` are free. `basis` of the tokens: `measured` on earlier
     stages of the role, `estimated` from params alone, or `ledger` where it has every reply.
-    `reckoned`: how the calls follow from params; `about` if they follow from earlier iterations.
+    `precision`: how the calls follow from params; `about` if they follow from earlier iterations.
     `seconds` of batches are an upper bound: a day each, one after the other; of live calls, `pace`
     is where they come from.
     """
@@ -58,7 +58,7 @@ class Need:
     stage: str
     role: str
     calls: int
-    reckoned: Reckoned
+    precision: Precision
     in_ledger: int
     prompt_tokens: int
     completion_tokens: int
@@ -284,7 +284,7 @@ def _full(settings: Settings) -> bool:
     return settings.review.second_order_margin is None and settings.review.same_answer == "ask"
 
 
-def _reckoned(settings: Settings, stage: str) -> Reckoned:
+def _precision(settings: Settings, stage: str) -> Precision:
     if stage.startswith(("bootstrap@", "generate@", "grow@")):
         return "about"
     if stage.startswith("calibrate@"):
@@ -312,11 +312,11 @@ def _need(
 ) -> Need:
     endpoint = _endpoint(settings, stage, role)
     in_ledger, calls = (exact.in_ledger, exact.missing) if exact else (0, estimated)
-    reckoned = _reckoned(settings, stage)
-    if exact is not None and exact.missing and reckoned != "exactly":
+    precision = _precision(settings, stage)
+    if exact is not None and exact.missing and precision != "exactly":
         calls = max(exact.missing, estimated - exact.in_ledger)  # plus later rounds
     elif exact is not None:
-        reckoned = "exactly"
+        precision = "exactly"
     prompt, completion, basis = _tokens(settings, stage, role, endpoint)
     usage = Usage(round(calls * prompt), round(calls * completion))
     rounds = _rounds(settings, stage, calls)
@@ -328,7 +328,7 @@ def _need(
         stage=stage,
         role=role,
         calls=calls,
-        reckoned=reckoned,
+        precision=precision,
         in_ledger=in_ledger,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,

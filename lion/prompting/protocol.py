@@ -217,7 +217,7 @@ def _content(choice: dict[str, Any]) -> Any:
 
 
 def _event_stream(raw: bytes) -> Failure:
-    """Return the failure of a server that streams unasked, or that broke off."""
+    """Return the failure of a server that streams without being asked to, or that broke off."""
     words = replies.words_of_body(raw.decode("utf-8", "replace"))
     if words is not None:
         return Failure("broken_off", words)

@@ -178,4 +178,4 @@ def _compare(path: Path, used: set[str], given: set[str], surplus: str) -> None:
     if unused:
         problems.append(f"does not use {unused}")
     if problems:
-        raise DataError(f"{path}: the prompt {' and '.join(problems)}; mend the file")
+        raise DataError(f"{path}: the prompt {' and '.join(problems)}; fix the file")

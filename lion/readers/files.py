@@ -270,7 +270,7 @@ def _fault(error: Exception) -> str:
 
 def _broken_array(path: Path, line: int, what: str) -> DataError:
     return DataError(
-        f"{path}:{line}: broken JSON: {what}; the rows from here on cannot be told apart: mend the "
+        f"{path}:{line}: broken JSON: {what}; the rows from here on cannot be separated: fix the "
         "file, or write one object per line (JSONL)"
     )
 
@@ -302,8 +302,8 @@ def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, An
                 yield line, row
     except csv.Error as error:
         raise DataError(
-            f"{path}:{last_line + 1}: broken CSV: {error}; the rows from here on cannot be told "
-            "apart: mend the file"
+            f"{path}:{last_line + 1}: broken CSV: {error}; the rows from here on cannot be "
+            "separated: fix the file"
         ) from error
 
 

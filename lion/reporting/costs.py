@@ -52,7 +52,7 @@ def plan_table(
         table.add_row(
             need.stage,
             need.role if need.mode == "live" else f"{need.role}, batch",
-            f"{_SIGNS[need.reckoned]}{need.calls:,}",
+            f"{_SIGNS[need.precision]}{need.calls:,}",
             f"{need.in_ledger:,}" if need.in_ledger else DASH,
             f"{tokens:,}",
             dollars(need.nanodollars),
@@ -80,7 +80,7 @@ def plan_table(
         "estimated: from the prompts' length (4 bytes a token) and half of each token cap. "
         "measured: from the tokens of earlier stages. ~: about. <=: at most, since a second order "
         "is asked only where the first gap is near tau. Replies in the ledger are free; behind a "
-        "student that is tuned anew they are counted as unpaid, though it may be the same. min: "
+        "student that is tuned again they are counted as unpaid, though it may be the same. min: "
         "minutes of the calls (of batches the longest wait), without the student's own minutes. "
         f"{_pace_sentence(needs)}",
         style="dim",

@@ -80,7 +80,7 @@ def write_page(place: Place, out: Path) -> Written:
     run = snapshot.read_run(place.tree, iteration, snapshot.judged_pool(place))
     footer = f"{place.tree.name}, iteration {iteration}. Made by lion {__version__}."
     exam, sentence = exam_answers(run)
-    summary = {**overview(run), "exam": {"told": sentence, "has_rows": exam is not None}}
+    summary = {**overview(run), "exam": {"sentence": sentence, "has_rows": exam is not None}}
     if isinstance(place.tree, revisions.CurrentWorkspace):
         summary["stale"] = place.tree.stale.sentence()
     text = render(summary, run.rows, exam, footer).encode()
@@ -112,7 +112,7 @@ def overview(run: Run) -> Row:
             if cards
         ],
         "about": "Domain" if run.has_domains else "Category",
-        "told": (
+        "pool_note": (
             f"The Cache Pool of iteration {run.iteration}: each row with its latest verdict, and "
             "the student's answer that it judged. Texts are cut at 400 characters."
         ),

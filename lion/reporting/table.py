@@ -83,7 +83,7 @@ def headline(lines: Sequence[IterationMetrics]) -> Text:
         if line.accuracy_share is not None or line.quality_percent is not None
     ]
     if not examined:
-        return Text("No student has sat the exam yet.", style="bold")
+        return Text("No student has taken the exam yet.", style="bold")
     last = examined[-1]
     text = Text(f"Student {last.iteration} on the exam: ", style="bold")
     if last.accuracy_share is not None:

@@ -78,7 +78,7 @@ def requests_in(path: Path, settings: Settings) -> list[Instruction]:
     loaded = readers.read_rows(path, TaskTemplate.declared(settings.task))
     if loaded.problems:
         raise DataError(
-            f"{len(loaded.problems)} rows cannot be read, the first: {loaded.problems[0]}. Mend "
+            f"{len(loaded.problems)} rows cannot be read, the first: {loaded.problems[0]}. Fix "
             "them; nothing was asked."
         )
     return [

@@ -282,7 +282,7 @@ def _refusal_error(refused: Sequence[tuple[Sequence[Message], Refusal]]) -> Data
     more = len(refused) - len(shown)
     listed = "; ".join([*shown, *([f"and {more} more"] if more else [])])
     return DataError(
-        f"the student's chat template refuses {listed}. Mend its turns, or set "
+        f"the student's chat template refuses {listed}. Fix its turns, or set "
         "`student.prompt_format: paper`."
     )
 

@@ -109,7 +109,7 @@ class ChatTemplate:
             if isinstance(error.__cause__, TemplateSyntaxError):
                 raise ModelError(
                     f"the student's chat template is no valid Jinja: line {error.__cause__.lineno}:"
-                    f" {error}. Mend it in the tokenizer's files, or set `student.prompt_format: "
+                    f" {error}. Fix it in the tokenizer's files, or set `student.prompt_format: "
                     "paper`."
                 ) from error
             return None

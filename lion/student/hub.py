@@ -190,10 +190,10 @@ def _advice() -> list[tuple[type[BaseException], str]]:
 
     return [
         (errors.GatedRepoError, "gated on the hub. Accept its terms there and set HF_TOKEN."),
-        (errors.RevisionNotFoundError, "no such revision on the hub. Mend `student.revision`."),
+        (errors.RevisionNotFoundError, "no such revision on the hub. Fix `student.revision`."),
         (
             errors.RepositoryNotFoundError,
-            "not on the hub, or private. Mend `student.model`, or set HF_TOKEN.",
+            "not on the hub, or private. Fix `student.model`, or set HF_TOKEN.",
         ),
         (
             errors.LocalEntryNotFoundError,

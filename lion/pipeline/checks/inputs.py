@@ -244,7 +244,7 @@ def _expected_problems(settings: Settings, place: str, rows: Sequence[SourceRow]
     if failing:
         yield (
             f"{place}, {failing[0]}: {len(failing)} of {len(rows)} expected answers do not pass "
-            f"the scorer `{scorer.kind}` themselves. Mend them, or exam.scorer."
+            f"the scorer `{scorer.kind}` themselves. Fix them, or exam.scorer."
         )
 
 

@@ -97,7 +97,7 @@ def checkpoint_problems(settings: Student, *, ask_hub: bool) -> list[str]:
         return [f"student.model: {settings.model} is no folder. Name the checkpoint's folder."]
     if not hub.may_be_id(settings.model):
         return [
-            f"student.model: there is no folder {settings.model}. Mend the path, or name a "
+            f"student.model: there is no folder {settings.model}. Fix the path, or name a "
             "Hugging Face id such as `Qwen/Qwen3-0.6B`."
         ]
     return _hub_problems(settings.model, settings.revision) if ask_hub else []
@@ -206,7 +206,7 @@ def _value(path: Path, key: str) -> object:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}. Mend it, or save the model again.") from error
+        raise ModelError(f"{path}: not JSON: {error}. Fix it, or save the model again.") from error
     return document.get(key) if isinstance(document, dict) else None
 
 

@@ -183,7 +183,7 @@ def _refused_rows(rehearsal: Rehearsal) -> Iterator[str]:
     if refused:
         yield (
             f"student.prompt_format: {len(refused)} rows cannot be rendered by the student's chat "
-            "template. Mend their turns, remove the rows, or set `paper`, which takes any turns."
+            "template. Fix their turns, remove the rows, or set `paper`, which takes any turns."
         )
 
 
@@ -200,7 +200,7 @@ def _vocabulary_problems(rehearsal: Rehearsal) -> Iterator[str]:
         if embeddings is not None and embeddings != limit:
             yield (
                 f"student.model: {name} embeds {embeddings:,} tokens, its config.json says "
-                f"vocab_size: {limit:,}. Mend the latter, or download both again."
+                f"vocab_size: {limit:,}. Fix the latter, or download both again."
             )
             return
     tokens = {id: token for token, id in rehearsal.tokenizer.get_vocab().items() if id >= limit}
