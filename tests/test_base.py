@@ -94,7 +94,7 @@ def test_bad_rows_stop_with_their_places(configure: Configure, tmp_path: Path) -
     assert lines[0] == "14 rows cannot be read:"
     assert lines[1].strip().startswith(f"{source}:2: ")
     assert lines[-2].strip() == "and 4 more"
-    assert lines[-1] == "Mend them, or set seed.on_bad_row: drop."
+    assert lines[-1] == "Fix them, or set seed.on_bad_row: drop."
 
 
 def test_answers_of_the_file_may_be_kept(configure: Configure, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_folding_keeps_every_text_in_order() -> None:
 
 def test_a_conversation_that_the_template_refuses_is_named() -> None:
     encoder = ChatFormatter(tokenizer(GEMMA), "auto")
-    with pytest.raises(DataError, match=r"Roles must alternate.*second.*Mend its turns"):
+    with pytest.raises(DataError, match=r"Roles must alternate.*second.*Fix its turns"):
         encoder.prompts([[user("fine")], [user("first"), user("second")]])
 
 

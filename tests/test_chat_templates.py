@@ -146,7 +146,7 @@ def test_whatever_a_template_raises_is_a_refusal(template: str) -> None:
     encoder = ChatFormatter(tokenizer(two), "auto")
     assert isinstance(encoder.try_prompts([THREE])[0], Refusal)
     assert not isinstance(encoder.try_prompts([SYSTEM])[0], Refusal)
-    with pytest.raises(DataError, match=r"refuses a conversation.*Mend its turns"):
+    with pytest.raises(DataError, match=r"refuses a conversation.*Fix its turns"):
         encoder.turns(THREE)
 
 
@@ -154,7 +154,7 @@ def test_all_refused_conversations_are_named_at_once() -> None:
     """Before: one row a run."""
     encoder = ChatFormatter(tokenizer(GEMMA), "auto")
     bad = [turns(("user", "first"), ("user", f"second {number}")) for number in range(12)]
-    with pytest.raises(DataError, match=r"'second 0'.*'second 9'; and 2 more\. Mend") as caught:
+    with pytest.raises(DataError, match=r"'second 0'.*'second 9'; and 2 more\. Fix") as caught:
         encoder.prompts([THREE, *bad])
     assert "17 plus" not in str(caught.value)
 

@@ -300,7 +300,7 @@ def test_a_folder_that_is_no_student_is_told(workplace: Workplace) -> None:
     assert all(line.startswith("student.model: student has no ") for line in found)
     found = offline_problems(workplace.params({"student.model": "./nowhere"}))
     assert found == [
-        "student.model: there is no folder ./nowhere. Mend the path, or name a Hugging Face id "
+        "student.model: there is no folder ./nowhere. Fix the path, or name a Hugging Face id "
         "such as `Qwen/Qwen3-0.6B`."
     ]
 

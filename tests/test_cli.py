@@ -129,7 +129,7 @@ def test_the_table_of_nothing_has_dashes(workplace: Workplace) -> None:
     workplace.params({})
     found = lion("table")
     assert found.exit_code == 0
-    assert "No student has sat the exam yet." in found.stdout
+    assert "No student has taken the exam yet." in found.stdout
     rows = [line.split() for line in found.stdout.splitlines() if line.strip()[:1].isdigit()]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
     assert all(set(row[1:]) <= {"-", "0", "free"} for row in rows)

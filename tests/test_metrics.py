@@ -218,7 +218,7 @@ def test_older_names_are_refused_with_the_next_action(tmp_path: Path) -> None:
     jsonl.write_document(path, {**OLDER, "agreement": 1.0, "stopped": None})
     with pytest.raises(DataError) as told:
         files.read_metrics(path, SplitMetrics)
-    for part in (str(path), "mean_gap", "mean_gap_points", "`dvc repro` writes it anew"):
+    for part in (str(path), "mean_gap", "mean_gap_points", "`dvc repro` writes it again"):
         assert part in str(told.value)
 
 

@@ -60,7 +60,7 @@ def test_a_new_project_has_the_code_and_nothing_of_the_runs(
     monkeypatch.chdir(target)
     assert lion("check", "--offline").exit_code == 0
     assert "teach@0" in lion("plan").stdout
-    assert "No student has sat the exam yet." in lion("table").stdout
+    assert "No student has taken the exam yet." in lion("table").stdout
 
 
 REFUSED = {

@@ -215,7 +215,7 @@ def test_a_function_marks(module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("fails", r"row row-1: the scorer .*:fails raised ZeroDivisionError: .*mend the function"),
+        ("fails", r"row row-1: the scorer .*:fails raised ZeroDivisionError: .*fix the function"),
         ("number", r"row row-1: the scorer .*:number returned 1; True or False is needed"),
     ],
 )
