@@ -189,7 +189,9 @@ def untrained() -> dict[str, dict[str, bool]]:
     before = Respondent(Path("data/base"), "0", settings, None)  # type: ignore[arg-type]  # asks nobody
     answers: dict[str, Sequence[Answer]] = {UNTRAINED: before.respond(exam, settings.random_seed)}
     for name in STUDENTS[1:]:
-        answers[name] = jsonl.read(Path("data") / name / "exam_responses.jsonl", Answer)
+        written = Path("data") / name / "exam_responses.jsonl"
+        if written.exists():  # a trial may have fewer iterations, and no baselines
+            answers[name] = jsonl.read(written, Answer)
     return {
         name: {
             row.id: bool(marked.student)
@@ -253,7 +255,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"| accuracy, % | {' | '.join(f'seed {number}' for number in numbers)} | less the base |",
         f"|---|{'---|' * len(numbers)}---|",
     ]
-    for name in STUDENTS:
+    for name in seeds[0]["marks"]:
         shares = [f"{100 * accuracy(seed['marks'][name]):.1f}" for seed in seeds]
         beside = "" if name == "0" else points(seeds, name, "0")
         lines.append(f"| {TITLES[name]} | {' | '.join(shares)} | {beside} |")
@@ -272,10 +274,11 @@ def parts(seconds: Mapping[str, float]) -> dict[str, list[str]]:
     """Return the stages of each part of a run."""
     keys = {"base": ["0"], **{f"iteration {key}": [key] for key in LOOP}}
     keys["baselines"] = [f"{name}-{key}" for name in BASELINES for key in LOOP]
-    return {
+    stages = {
         title: [stage for stage in seconds if stage.partition("@")[2] in names]
         for title, names in keys.items()
     }
+    return {title: names for title, names in stages.items() if names}
 
 
 def with_table(text: str, result: Mapping[str, Any]) -> str:
@@ -287,9 +290,10 @@ def with_table(text: str, result: Mapping[str, Any]) -> str:
 
 def claim(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the last line: the last student's accuracy beside the base's."""
+    last = max(set(result["seeds"][0]["marks"]) & {"0", *LOOP})
     ours, others = (
         100 * fmean(accuracy(seed["marks"][name]) for seed in result["seeds"])
-        for name in (LAST, "0")
+        for name in (last, "0")
     )
     return {
         "name": "pocket",
