@@ -96,8 +96,17 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arms", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--only", nargs="+", choices=ARMS, help="of these groups, these arms alone")
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        choices=GROUPS,
+        default=list(GROUPS),
+        metavar="GROUP",
+        help=", ".join(GROUPS),
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=ARMS, metavar="ARM", help="of these groups, these arms alone"
+    )
     parser.add_argument(
         "--regimes", nargs="+", choices=REGIMES, default=["trained", "undertrained"]
     )

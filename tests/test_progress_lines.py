@@ -32,10 +32,10 @@ def test_a_line_has_rate_time_and_note(
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with console.progress("tune@1") as update:
         update(10, 400, "none")  # done by an earlier run: says nothing of the rate
-        update(30, 400, "190 tokens/s, loss 1.234")
+        update(30, 400, "190 answer tokens/s, loss 1.234")
         update(31, 400, "too early for another line")
     assert capsys.readouterr().err == (
-        "tune@1: 30 of 400, 12 a minute, 31 min left, 190 tokens/s, loss 1.234\n"
+        "tune@1: 30 of 400, 12 a minute, 31 min left, 190 answer tokens/s, loss 1.234\n"
     )
 
 
@@ -47,6 +47,6 @@ def test_a_bar_labels_its_times_and_fits_80_columns(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(terminal, "get_time", lambda: float(next(clock)))
     with console.progress("tune@1") as update:
         for done in range(1, 5):
-            update(done, 40, "190 tokens/s, loss 1.234")
+            update(done, 40, "190 answer tokens/s, loss 1.234")
     lines = shown.getvalue().split("\r")
-    assert re.search(r"4/40 \d a minute \d+ min left 190 tokens/s, loss 1.234", lines[2]), lines
+    assert re.search(r"4/40 \d a minute \d+ min left 190 answer tokens/s, loss 1.234", lines[2]), lines

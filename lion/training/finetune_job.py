@@ -170,7 +170,7 @@ def _shown(update: console.Update) -> Progress:
         now = time.monotonic()
         first = first or (now, tokens)
         seconds, done = now - first[0], tokens - first[1]
-        rate = f"{done / seconds:,.0f} tokens/s, " if done else ""
+        rate = f"{done / seconds:,.0f} answer tokens/s, " if done else ""
         update(step, steps, f"{rate}loss {loss:.3f}")
 
     return progress
