@@ -101,7 +101,7 @@ def build_tiny(folder: Path, rows: int) -> list[str]:
     """Write the embedded student, trained on few steps, to `folder`; return texts to answer."""
     import yaml
 
-    from lion.config.settings import read_settings
+    from lion.config.validation import read_settings
     from lion.records.rows import Instruction
     from lion.simulator import task_families, tiny_student
     from lion.student import chat_format, checkpoint

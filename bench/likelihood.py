@@ -27,7 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lion.config.settings import Answering, Settings, read_settings
+from lion.config.settings import Answering, Settings
+from lion.config.validation import read_settings
 from lion.records.rows import Answer, Instruction
 
 ROOT = Path(__file__).parents[1]

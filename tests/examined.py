@@ -11,7 +11,8 @@ from pooled import instruction, project, verdict
 
 from lion.cli import main
 from lion.config.project import ledger
-from lion.config.settings import Endpoint, Settings, read_settings
+from lion.config.settings import Endpoint, Settings
+from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate
 from lion.evaluation.exam_fields import exam_fields
 from lion.llm.ledger import Call, Entry, Ledger

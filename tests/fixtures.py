@@ -12,7 +12,8 @@ import pytest
 import yaml
 from fake_server import ChatServer
 
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from fixtures import ROOT, override
 
-from lion.config.settings import read_settings
+from lion.config.validation import read_settings
 from lion.pipeline.stage import Work
 from lion.records import output_marks
 

@@ -14,7 +14,8 @@ from running import Changed
 
 from lion import iterations
 from lion.config import project
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.errors import DataError, SettingsError
 from lion.generation.baselines import Spend, weighted_tokens
 from lion.iterations import IterationMetrics

@@ -398,7 +398,8 @@ from pathlib import Path
 import yaml
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Cap, Ledger
-from lion.config.settings import Endpoint, read_settings
+from lion.config.settings import Endpoint
+from lion.config.validation import read_settings
 from lion.prompting.protocol import Request
 root, url, path = sys.argv[1:]
 settings = read_settings(yaml.safe_load(Path(root, "params.yaml").read_text()))

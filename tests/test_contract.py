@@ -347,7 +347,7 @@ INSIDE_FUNCTIONS = {
     ): "torch, after `load_libraries`",
     (
         "lion/config/project.py",
-        "lion/config/settings.py",
+        "lion/config/validation.py",
     ): "pydantic, not needed by `lion show` and `lion diff`",
     (
         "lion/pipeline/stage.py",

@@ -19,7 +19,7 @@ from pipeline import Project
 
 from lion.cli import main
 from lion.config import project
-from lion.config.settings import read_settings
+from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics

@@ -11,7 +11,8 @@ import pytest
 from narrow import NARROW, TINY, narrow_folder, run_stages
 
 from lion.config import project
-from lion.config.settings import TaskSettings, read_settings
+from lion.config.settings import TaskSettings
+from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate
 from lion.metrics import files
 from lion.metrics.pools import GenerateMetrics, SeedMetrics

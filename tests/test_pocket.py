@@ -10,7 +10,7 @@ import pytest
 import yaml
 from fixtures import ROOT
 
-from lion.config.settings import read_settings
+from lion.config.validation import read_settings
 
 
 @pytest.fixture(scope="module")

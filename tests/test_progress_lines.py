@@ -49,4 +49,6 @@ def test_a_bar_labels_its_times_and_fits_80_columns(monkeypatch: pytest.MonkeyPa
         for done in range(1, 5):
             update(done, 40, "190 answer tokens/s, loss 1.234")
     lines = shown.getvalue().split("\r")
-    assert re.search(r"4/40 \d a minute \d+ min left 190 answer tokens/s, loss 1.234", lines[2]), lines
+    assert re.search(r"4/40 \d a minute \d+ min left 190 answer tokens/s, loss 1.234", lines[2]), (
+        lines
+    )

@@ -9,7 +9,8 @@ import yaml
 from fixtures import ROOT, Configure, override
 
 from lion.config.project import load_settings
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.errors import SettingsError
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -63,7 +64,7 @@ def test_each_problem_says_what_is_expected_and_what_was_found(document: dict[st
     told = problems(changed)
     assert any(line.startswith("api.concurrency: ") and line.endswith("found 0") for line in told)
     assert "api.concurency: no such parameter" in told
-    assert "api.timeout: missing; every parameter stands in params.yaml" in told
+    assert "api.timeout: missing; every parameter must be in params.yaml" in told
 
 
 def _leaves(value: Any, prefix: str = "") -> list[str]:
@@ -87,7 +88,7 @@ def test_no_parameter_has_a_default_in_code(document: dict[str, Any]) -> None:
         for section in sections:
             place = place[section]
         del place[key]
-        assert f"{name}: missing; every parameter stands in params.yaml" in problems(changed)
+        assert f"{name}: missing; every parameter must be in params.yaml" in problems(changed)
 
 
 RENAMED = [

@@ -22,7 +22,8 @@ from test_served import at
 
 from lion.cli import main
 from lion.config import project
-from lion.config.settings import TaskSettings, read_settings
+from lion.config.settings import TaskSettings
+from lion.config.validation import read_settings
 from lion.errors import SettingsError
 from lion.inference.batch_job import AnsweringTask, AnswerJob
 from lion.inference.respondent import Respondent

@@ -16,7 +16,7 @@ from rich.console import Console
 from running import Finished
 
 from lion import iterations
-from lion.config.settings import read_settings
+from lion.config.validation import read_settings
 from lion.discrimination import scorers
 from lion.iterations import IterationMetrics
 from lion.metrics.judging import Audited

@@ -11,7 +11,8 @@ from fixtures import Workplace
 from narrow import NARROW
 
 from lion.cli import main
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate, variable_part
 from lion.pipeline.checks.offline import offline_problems
 from lion.pipeline.checks.task_declaration import propose, proposed_task

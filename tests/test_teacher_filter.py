@@ -13,7 +13,8 @@ import yaml
 from fixtures import ROOT, Workplace, override
 
 from lion.config import project
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.llm.ledger import Ledger

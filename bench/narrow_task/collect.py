@@ -9,7 +9,7 @@ import yaml
 from pipeline import ROOT, Project
 
 from lion.config import project as paths
-from lion.config.settings import read_settings
+from lion.config.validation import read_settings
 from lion.metrics.exams import EvaluateMetrics, FieldAccuracy
 from lion.metrics.files import RunRecord, read_if
 from lion.metrics.pools import GrowMetrics

@@ -33,9 +33,7 @@ _MOST_VALUES = 100_000  # of a params.yaml; the whole of the shipped one has som
 
 def load_settings(path: Path = PARAMS) -> "Settings":
     """Read and validate params.yaml. Raises SettingsError."""
-    from lion.config.settings import (
-        read_settings,  # imported lazily: pydantic is slow to import
-    )
+    from lion.config.validation import read_settings  # imported lazily: pydantic is slow to import
 
     try:
         document = yaml_file.read_yaml(path)

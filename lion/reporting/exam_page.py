@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion.config import project, yaml_file
-from lion.config.settings import Settings, read_settings
+from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.errors import LionError
 from lion.escape import clipped, inert
 from lion.pipeline.revisions import Place, Tree
