@@ -5,7 +5,7 @@ pytest-xdist sets one for its workers. Without kept bytecode, every process that
 compiles lion anew, and every worker rewrites the assertions of all files (the Makefile clears the
 variable too). Imports make few cycles, and to look for them takes seconds: the collector is off
 until the tests are collected (running.py). A shell that starts the tests in the background has them
-ignore Ctrl-C, and with them every process that a test interrupts.
+ignore Ctrl-C, and nohup a hangup, and with them every process that a test interrupts.
 """
 
 import gc
@@ -17,5 +17,11 @@ for _name in ("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
 sys.dont_write_bytecode = False
 gc.disable()
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+_INHERITED = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+for _number, _usual in _INHERITED.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
