@@ -154,9 +154,9 @@ def stage_memory(process: int) -> Iterator[tuple[str, int]]:
     """Yield the resident bytes of each stage's process, as (`tune@1`, bytes)."""
     with suppress(psutil.Error):  # one that ends while it is looked at
         for child in psutil.Process(process).children(recursive=True):
-            module, key = child.cmdline()[-2:]
-            if module.startswith("stages."):
-                yield f"{module.removeprefix('stages.')}@{key}", child.memory_info().rss
+            match child.cmdline():  # empty for one that has just ended
+                case [*_, module, key] if module.startswith("stages."):
+                    yield f"{module.removeprefix('stages.')}@{key}", child.memory_info().rss
 
 
 # --- collecting -------------------------------------------------------------------------------
