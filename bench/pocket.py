@@ -97,7 +97,8 @@ def measured(folder: Path, seed: int, edit: Mapping[str, Any]) -> dict[str, Any]
         project = prepared(folder / f"seed-{seed}", seed, edit)
         run(project)
         done.write_text(json.dumps(figures(project, seed)), encoding="utf-8")
-    return jsonl.read_document(done)
+    document: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+    return document
 
 
 def prepared(root: Path, seed: int, edit: Mapping[str, Any]) -> Project:
@@ -152,9 +153,12 @@ def run(project: Project) -> None:
 
 def stage_memory(process: int) -> Iterator[tuple[str, int]]:
     """Yield the resident bytes of each stage's process, as (`tune@1`, bytes)."""
-    with suppress(psutil.Error):  # one that ends while it is looked at
-        for child in psutil.Process(process).children(recursive=True):
-            match child.cmdline():  # empty for one that has just ended
+    children: list[psutil.Process] = []
+    with suppress(psutil.Error):  # dvc has ended
+        children = psutil.Process(process).children(recursive=True)
+    for child in children:
+        with suppress(psutil.Error):  # this one has ended, and dvc has not looked yet
+            match child.cmdline():
                 case [*_, module, key] if module.startswith("stages."):
                     yield f"{module.removeprefix('stages.')}@{key}", child.memory_info().rss
 
