@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +49,27 @@ def test_the_table_has_each_student_beside_the_base(pocket: ModuleType) -> None:
     assert pocket.claim(result(pocket)) == {
         "name": "pocket", "ours": 62.5, "others": 37.5, "ratio": 1.667, "unit": "% accuracy",
     }  # fmt: skip
+
+
+def test_the_memory_of_a_stage_is_read_beside_a_child_that_nobody_waits_for(
+    pocket: ModuleType,
+) -> None:
+    stage = [sys.executable, "-c", "print(flush=True); input()", "stages.tune", "0"]
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # now a zombie
+    with subprocess.Popen(stage, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        sizes = dict(pocket.stage_memory(os.getpid()))
+        process.communicate(b"\n")
+    ended.wait()
+    assert sizes["tune@0"] > 1_000_000
+
+
+def test_a_finished_seed_is_read_and_not_run_again(pocket: ModuleType, tmp_path: Path) -> None:
+    [seed] = result(pocket)["seeds"]
+    (tmp_path / "seed-3.json").write_text(json.dumps(seed), encoding="utf-8")
+    assert pocket.measured(tmp_path, 3, {}) == seed
 
 
 def test_the_table_in_the_docs_is_that_of_the_result(pocket: ModuleType) -> None:
