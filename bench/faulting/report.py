@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 Row = dict[str, Any]
@@ -15,31 +14,11 @@ _HEAD = """\
 
 Written by `python bench/faults.py --report` from the results of `python bench/faults.py`.
 
-A small project with every stage, the optional ones included, is run once without disturbance,
-against a teacher that counts each request. Then, fault by fault: one stage is made as if it had
-never run (its outputs, its entry in dvc.lock, its objects in DVC's cache and the replies that it
-paid for are removed), `dvc repro` is disturbed, and **one `dvc repro`, or what its error names**,
-follows. A fault is survived if every output, every file beside them and every reply in the ledger
-then equals that of the undisturbed run, byte for byte, and no request was paid for twice beyond
-those in flight.
-
-Eight requests are in flight at most, and the teacher takes 30 ms for each. The kills and the
-signals disturb `dvc repro --single-item` of the one stage, for speed. Disks are full on a tmpfs.
-"""
-_FOUND = """\
-## Faults that it showed, now fixed
-
-What failed because of one of these was done again after the fix and counts above as it ended then.
-
-* DVC empties dvc.lock before it writes it again. After a kill in between, every `dvc` command
-  refuses to work; `lion run` restores the last complete one.
-* Half-written files of a killed stage stayed beside its outputs, and in `metrics/` became an input
-  of `report`. The next writer removes them.
-* A `dvc checkout` during a stage could replace new outputs by older ones, which DVC then recorded
-  as this run's: DVC releases its lock while a stage works. A stage now ends holding that lock,
-  after a last look at what it has written, and stops if somebody changed it.
-* A reply of any size was read and kept. Now none above 8 MiB is.
-* A full disk and a folder without write permission ended in a traceback.
+A small project with every stage is run once without disturbance, against a teacher that counts
+each request. Then, fault by fault: one stage is made as if it had never run, `dvc repro` is
+disturbed, and **one `dvc repro`, or what its error names**, follows. A fault is survived if every
+output, every file beside them and every reply in the ledger then equals that of the undisturbed
+run, byte for byte, and no request was paid for twice beyond those in flight (eight at most).
 """
 _NAMED = {
     "kills": "kill -9, at random moments of every stage",
@@ -58,8 +37,7 @@ _NAMED = {
 def write(rows: Sequence[Row], planned: dict[str, int], path: Path) -> None:
     """Write the report; `planned` tells how many faults each family has."""
     parts = [_HEAD, _totals(rows), _families(rows, planned), _kills(rows), _lies(rows)]
-    parts.append(_disks(rows))
-    parts += [_missed(rows), _FOUND]
+    parts.append(_missed(rows))
     path.write_text("\n".join(filter(None, parts)), encoding="utf-8")
 
 
@@ -102,19 +80,28 @@ def _families(rows: Sequence[Row], planned: dict[str, int]) -> str:
                 named,
                 len(done),
                 sum(row["survived"] for row in done),
-                sum(row["lost"] for row in done),
                 f"{sum(row['twice'] for row in done)} of {sum(row['bound'] for row in done)}",
                 left or "-",
             ]
         )
-    head = ["fault", "tried", "survived", "replies lost", "paid twice, of the bound", "not run yet"]
+    head = ["fault", "tried", "survived", "paid twice, of the bound", "not run yet"]
     steps = Counter(str(step) for row in rows for step in row["recovery"] if isinstance(step, str))
     after = (
-        f"\nWhat it took: `dvc repro` {steps['repro']} times, before it waiting for an orphan, as "
-        f"the error says, {steps['busy: waited']} times; `lion run` {steps['lion run']} times, "
-        "where dvc had been killed while it wrote dvc.lock, which it empties first.\n"
+        f"\nIt took `dvc repro` {steps['repro']} times, before it waiting for an orphan, as the "
+        f"error says, {steps['busy: waited']} times; `lion run` {steps['lion run']} times, where "
+        f"dvc had been killed while it wrote dvc.lock. {_stopped(rows)}\n"
     )
     return "## Family by family\n\n" + _table(head, lines) + after
+
+
+def _stopped(rows: Sequence[Row]) -> str:
+    """Return how runs ended on full disks and read-only outputs."""
+    stopped = [row for row in rows if row["family"] in ("disks", "outputs") and row["exit"]]
+    clear = sum(not row["traceback"] for row in stopped)
+    return (
+        f"Full disks and read-only outputs stopped {len(stopped)} runs, {clear} of these with a "
+        "message in place of a traceback."
+    )
 
 
 def _kills(rows: Sequence[Row]) -> str:
@@ -122,67 +109,38 @@ def _kills(rows: Sequence[Row]) -> str:
     if not killed:
         return ""
     found = hits(killed)
+    who = Counter(hit["who"] for hit in found)
     lines = []
     for stage in dict.fromkeys(row["stage"] for row in killed):
-        mine = [hit for hit in found if hit["stage"] == stage]
-        who = Counter(hit["who"] for hit in mine)
         of_stage = [row for row in killed if row["stage"] == stage]
         needed = max(row["needed"] for row in of_stage)
         lines.append(
             [
                 stage,
-                len(mine),
-                *(who[name] for name in ("stage", "dvc", "both")),
-                needed or "-",
+                sum(hit["stage"] == stage for hit in found),
                 sum(row["twice"] for row in of_stage) if needed else "-",
                 sum(row["bound"] for row in of_stage) if needed else "-",
-                f"{median(row['seconds'] for row in of_stage):.0f}",
             ]
         )
-    head = ["stage", "kills", "the stage", "dvc", "both", "requests", "paid twice", "bound", "s"]
     return (
         "## Kills, by stage\n\nSeveral kills in a row, each of another start of `dvc repro`, then "
-        "one `dvc repro`. *s*: median seconds of such a row.\n\n" + _table(head, lines)
+        f"one `dvc repro`. They hit the stage alone {who['stage']} times, dvc alone {who['dvc']}, "
+        f"both {who['both']}.\n\n" + _table(["stage", "kills", "paid twice", "bound"], lines)
     )
 
 
 def _lies(rows: Sequence[Row]) -> str:
-    told = [row for row in rows if row["family"] == "lies"]
-    if not told:
+    lies = [row for row in rows if row["family"] == "lies"]
+    if not lies:
         return ""
-    lines = []
-    for name in dict.fromkeys(row["fault"].rpartition(", ")[0] for row in told):
-        cells: list[object] = [name]
-        for often in ("now and then", "always"):
-            one = next((row for row in told if row["fault"] == f"{name}, {often}"), None)
-            cells.append("not run" if one is None else "survived" if one["survived"] else "MISSED")
-        said = [row for row in told if row["fault"].startswith(f"{name},")]
-        cells.append(sum(row.get("lies", 0) for row in said))
-        cells.append(max(row.get("megabytes", 0) for row in said))
-        lines.append(cells)
-    head = [
-        "the teacher sends",
-        "to some calls",
-        "to every call",
-        "lies",
-        "MB of the stage, at most",
-    ]
+    names = dict.fromkeys(row["fault"].rpartition(", ")[0] for row in lies)
+    most = max(row.get("megabytes", 0) for row in lies)
     return (
-        "## A teacher that lies\n\nTo some calls: the same run ends as if undisturbed. To every "
-        "call: the stage stops within its deadlines and keeps nothing of it, and the next "
-        "`dvc repro` ends well.\n\n" + _table(head, lines)
+        "## A teacher that lies\n\nSent to some calls, the same run ends as if undisturbed. "
+        "Sent to every call, the stage stops within its deadlines and keeps nothing of it, and "
+        f"the next `dvc repro` ends well. No stage took more than {most} MB. What was sent: "
+        f"{'; '.join(names)}.\n"
     )
-
-
-def _disks(rows: Sequence[Row]) -> str:
-    lines = []
-    for family in ("disks", "outputs"):
-        done = [row for row in rows if row["family"] == family]
-        stopped = [row for row in done if row["exit"]]
-        told = sum(not row["traceback"] for row in stopped)
-        lines.append([_NAMED[family], len(done), len(stopped), told])
-    head = ["", "tried", "runs that it stopped", "with a message in place of a traceback"]
-    return "## Disks and rights\n\n" + _table(head, lines)
 
 
 def _missed(rows: Sequence[Row]) -> str:
