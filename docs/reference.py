@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 COMMANDS = """# Command line
 
-Written by `python docs/reference.py` from the code, not by hand.
+Written by `python docs/reference.py` from the code, not by hand. Each command has `--help`, too.
 """
 PARAMETERS = """# Parameters
 
@@ -72,17 +72,20 @@ def commands(command: click.Command, name: str) -> Iterator[str]:
             assert found is not None  # it was listed
             yield from commands(found, f"{name} {one}")
         return
-    context = click.Context(command, info_name=name, terminal_width=88, max_content_width=88)
+    context = click.Context(
+        command, info_name=name, terminal_width=88, max_content_width=88, help_option_names=[]
+    )
     yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
 def parameters() -> Iterator[str]:
-    """Yield a table of the parameters in `FIRST`, then one of all."""
+    """Yield a table of the parameters in `FIRST`, then one of the others."""
     written = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     schema = Settings.model_json_schema()
     rows = {path: row(schema, path, value, meaning) for path, value, meaning in leaves(written)}
-    yield from ("## The fifteen that matter first\n", HEADER, *(rows[path] for path in FIRST), "")
-    yield from ("## All\n", HEADER, *rows.values())
+    first = [rows.pop(path) for path in FIRST]
+    yield from ("## The fifteen that matter first\n", HEADER, *first, "")
+    yield from ("## The others\n", HEADER, *rows.values())
 
 
 def row(schema: dict[str, Any], path: str, value: object, meaning: str) -> str:

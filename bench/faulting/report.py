@@ -110,22 +110,12 @@ def _kills(rows: Sequence[Row]) -> str:
         return ""
     found = hits(killed)
     who = Counter(hit["who"] for hit in found)
-    lines = []
-    for stage in dict.fromkeys(row["stage"] for row in killed):
-        of_stage = [row for row in killed if row["stage"] == stage]
-        needed = max(row["needed"] for row in of_stage)
-        lines.append(
-            [
-                stage,
-                sum(hit["stage"] == stage for hit in found),
-                sum(row["twice"] for row in of_stage) if needed else "-",
-                sum(row["bound"] for row in of_stage) if needed else "-",
-            ]
-        )
+    stages = Counter(hit["stage"] for hit in found).most_common()
+    counts = ", ".join(f"{name} {count}" for name, count in stages)
     return (
         "## Kills, by stage\n\nSeveral kills in a row, each of another start of `dvc repro`, then "
         f"one `dvc repro`. They hit the stage alone {who['stage']} times, dvc alone {who['dvc']}, "
-        f"both {who['both']}.\n\n" + _table(["stage", "kills", "paid twice", "bound"], lines)
+        f"both {who['both']}; by stage: {counts}.\n"
     )
 
 
