@@ -31,7 +31,8 @@ Written by `python docs/reference.py` from the code, not by hand. Each command h
 PARAMETERS = """# Parameters
 
 Written by `python docs/reference.py` from the code, not by hand. Each parameter is in `params.yaml`
-once; the value here is that of the profile `default`. Unknown keys are refused.
+once; the value here is that of the profile `default`. Unknown keys are refused. `referee` and
+`generator` have the keys of `teacher`; of these, only those that differ are listed.
 """
 # the ones that nearly every project sets, in the order in which a new user meets them
 FIRST = (
@@ -82,16 +83,38 @@ def parameters() -> Iterator[str]:
     """Yield a table of the parameters in `FIRST`, then one of the others."""
     written = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     schema = Settings.model_json_schema()
-    rows = {path: row(schema, path, value, meaning) for path, value, meaning in leaves(written)}
+    found = list(leaves(written))
+    values = {path: value for path, value, _ in found}
+    rows = {
+        path: row(schema, path, value, meaning)
+        for path, value, meaning in found
+        if meaning or not same_as_teacher(path, values)
+    }
     first = [rows.pop(path) for path in FIRST]
     yield from ("## The fifteen that matter first\n", HEADER, *first, "")
     yield from ("## The others\n", HEADER, *rows.values())
 
 
+def same_as_teacher(path: str, values: dict[str, object]) -> bool:
+    """Return whether a key of referee or generator has the value of the teacher's."""
+    role, _, key = path.partition(".")
+    return role in ("referee", "generator") and values[path] == values.get(f"teacher.{key}")
+
+
 def row(schema: dict[str, Any], path: str, value: object, meaning: str) -> str:
     """Return the line of one parameter in a table."""
-    cells = (f"`{path}`", typed(schema, schema, path.split(".")), f"`{shown(value)}`", meaning)
+    kind = brief(typed(schema, schema, path.split(".")), meaning)
+    cells = (f"`{path}`", kind, f"`{shown(value)}`", meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def brief(kind: str, meaning: str) -> str:
+    """Return a type that does not list the choices which its meaning lists, too."""
+    kinds = kind.split(", ")
+    choices = [name for name in kinds if name.startswith("`")]
+    if not choices or any(name.strip("`") not in meaning for name in choices):
+        return kind
+    return ", ".join(["choice", *(name for name in kinds if name not in choices)])
 
 
 def leaves(written: CommentedMap, above: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -38,7 +38,7 @@ COMMANDS = {
     ),
     "diff": LazyCommand("diff:diff_command", "Compare two pools: iterations, revisions, files."),
     "show": LazyCommand("show:show_command", "Browse a pool: filter, sort, search."),
-    "trace": LazyCommand("trace:trace_command", "Follow one instruction through its life."),
+    "trace": LazyCommand("trace:trace_command", "Follow one instruction from seed to verdicts."),
     "report": LazyCommand("report:report_command", "Write the report page, one HTML file."),
     "ask": LazyCommand("ask:ask_command", "What a student may answer itself, by its certificate."),
     "chat": LazyCommand("student:chat_command", "Talk to a student."),

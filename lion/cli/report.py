@@ -26,7 +26,7 @@ def report_command(place: str, out: Path, opening: bool) -> None:
     lion report 2              as far as iteration 2
     lion report v1 --out v1.html
 
-    One file, which needs no network and no server: open it with a double click, send it by mail.
+    One file, which needs no network and no server.
     """
     with console.error_boundary(), revisions.open_trees() as trees:
         written = page.write_page(trees.place(place), out)

@@ -12,7 +12,7 @@ from lion.reporting import trace
 @click.option("--at", "place", default="workspace:", metavar="PLACE", help="As far as here.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def trace_command(identity: str, place: str, as_json: bool) -> None:
-    """Follow the instruction ID through its life.
+    """Follow the instruction ID from its seed to its verdicts.
 
     Its seed, the generator's prompt and reply, the teacher's answer; then, by iteration, the
     student's answer, reviews and verdict, and whether that student was tuned on it.

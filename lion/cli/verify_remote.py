@@ -87,8 +87,8 @@ def verify_remote_command(
     lion verify-remote --remote team --rev v1 --rev v2 --json
 
     Reads all of it: what the remote bills for reading is billed. Missing, truncated and corrupted
-    objects are named by file and iteration. DVC itself notices none that is merely damaged: a pull
-    of it ends with 0. Exit codes: 0 all is whole (or was repaired), 1 something is not.
+    objects are named by file and iteration. DVC itself does not notice a damaged one. Exit codes:
+    0 all is whole (or was repaired), 1 something is not.
     """
     with console.error_boundary():
         result = verify_objects(remote, revisions, repair=repair)
