@@ -119,10 +119,10 @@ def _lies(rows: Sequence[Row]) -> str:
     names = dict.fromkeys(row["fault"].rpartition(", ")[0] for row in lies)
     most = max(row.get("megabytes", 0) for row in lies)
     return (
-        "## A teacher that lies\n\nSent to some calls, the same run ends as if undisturbed. "
-        "Sent to every call, the stage stops within its deadlines and keeps nothing of it, and "
-        f"the next `dvc repro` ends well. No stage took more than {most} MB. What was sent: "
-        f"{'; '.join(names)}.\n"
+        "## A teacher that lies\n\nSent to some calls, the same run has to end as if "
+        "undisturbed. Sent to every call, the stage has to stop within its deadlines and keep "
+        f"nothing of it, and the next `dvc repro` has to end well. No stage took more "
+        f"than {most} MB. What was sent: {'; '.join(names)}.\n"
     )
 
 
