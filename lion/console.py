@@ -165,8 +165,7 @@ def say(sentence: str) -> None:
     """Write a sentence to stderr, without markup and control characters.
 
     A model may have written it. A terminal gets it wrapped between words, a file or a pipe as one
-    line. A closed stderr is
-    ignored, so that it never ends a run.
+    line. A closed stderr is ignored, so that it never ends a run.
     """
     with suppress(OSError):
         stderr.print(inert(sentence), markup=False, soft_wrap=not stderr.is_terminal)

@@ -77,11 +77,18 @@ def closing(
 
 def headline(lines: Sequence[IterationMetrics]) -> Text:
     """Return student against teacher on the exam, and the money spent so far."""
-    examined = [
-        line
-        for line in lines
-        if line.accuracy_share is not None or line.quality_percent is not None
-    ]
+    text = result(lines)
+    has_figures = any(_is_examined(line) for line in lines)
+    return text.append(f" Spent: {spent(lines)}.") if has_figures else text
+
+
+def _is_examined(line: IterationMetrics) -> bool:
+    return line.accuracy_share is not None or line.quality_percent is not None
+
+
+def result(lines: Sequence[IterationMetrics]) -> Text:
+    """Return the last student against its teacher on the exam."""
+    examined = [line for line in lines if _is_examined(line)]
     if not examined:
         return Text("No student has taken the exam yet.", style="bold")
     last = examined[-1]
@@ -93,13 +100,17 @@ def headline(lines: Sequence[IterationMetrics]) -> Text:
     if last.quality_percent is not None:
         text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
         text.append_text(_quality(last))
-    text.append(f". Spent: {spent(lines)}.")
-    return text
+    return text.append(".")
+
+
+def is_coin(line: IterationMetrics) -> bool:
+    """Return whether half of the quality's verdicts change with the order, as a coin's would."""
+    return (line.quality_flip_share or 0) >= _COIN
 
 
 def _quality(line: IterationMetrics) -> Text:
     """Return the quality with its interval, or why it says nothing."""
-    if (line.quality_flip_share or 0) >= _COIN:
+    if is_coin(line):
         return Text(
             f"not known, since {share(line.quality_flip_share)} of the referee's verdicts change "
             "with the order of the two answers"
@@ -337,9 +348,26 @@ def _table(lines: Sequence[IterationMetrics]) -> Table:
     return table
 
 
-def cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's columns and rows as texts, for the report page."""
-    return list(_COLUMNS), [_cells(line) for line in lines]
+def page_cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows for the report page: what a narrow screen shows comes first."""
+    columns = ("student", "right on the exam", "quality", "hard", "kept", "new rows", "all rows")
+    rows = [
+        [
+            line.iteration,
+            share(line.accuracy_share),
+            percent(line.quality_percent),
+            share(line.hard_share),
+            share(_kept_share(line)),
+            count(line.train_pool),
+            count(line.cache_pool),
+        ]
+        for line in lines
+    ]
+    return list(columns), rows
+
+
+def _kept_share(line: IterationMetrics) -> float | None:
+    return line.kept / line.asked if line.asked and line.kept is not None else None
 
 
 def _cells(line: IterationMetrics) -> list[str]:
@@ -348,7 +376,7 @@ def _cells(line: IterationMetrics) -> list[str]:
         count(line.train_pool),
         count(line.cache_pool),
         share(line.hard_share),
-        share(line.kept / line.asked if line.asked and line.kept is not None else None),
+        share(_kept_share(line)),
         share(line.accuracy_share),
         percent(line.quality_percent),
         count(line.calls),
