@@ -19,7 +19,7 @@ from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, Calibration
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import EstimateMetrics
 from lion.records.rows import Row
-from lion.reporting import numbers, plots, snapshot
+from lion.reporting import column_words, numbers, plots, snapshot
 from lion.reporting import table as tables
 from lion.reporting.snapshot import Run
 
@@ -50,7 +50,7 @@ def progress_cards(run: Run) -> Iterator[Card | None]:
     yield _accuracy(run)
     yield _quality(run)
     yield _loss(run)
-    columns, rows = tables.page_cells(run.lines)
+    columns, rows = column_words.page_cells(run.lines)
     yield card(
         "The iterations",
         "hard: of the answers compared, those clearly worse than the teacher's; kept: of the "

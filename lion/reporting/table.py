@@ -39,24 +39,20 @@ _COLUMNS = (
 N = TypeVar("N", int, float)
 
 
-_TOKENS = (
-    "tokens: of the replies that each iteration used. `lion costs` counts a reply once, also if "
-    "several iterations used it"
-)
-
-
 def closing(
     lines: Sequence[IterationMetrics],
     certificates: Iterable[str] = (),
     worth: Sequence[str] = (),
+    explained: Sequence[RenderableType] = (),
 ) -> RenderableType:
     """Return the headline, the sentences of certificates, the table, and what was dropped.
 
-    `worth` says what the loop was worth; its last sentence, the advice, ends the text.
+    `explained` says what its columns mean, and why figures rose or fell. `worth` says what the loop
+    was worth; its last sentence, the advice, ends the text.
     """
     parts: list[RenderableType] = [headline(lines)]
     parts += [Text(text, style="bold") for text in certificates]
-    parts.append(_table(lines))
+    parts += [_table(lines), *explained]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
         Text(text, style="dim")
@@ -69,7 +65,6 @@ def closing(
             *trusted(lines),
         )
     ]
-    parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in run_warnings(lines)]
     parts += [Text(text) for text in worth[:-1]] + [Text(text, "bold") for text in worth[-1:]]
     return Group(*parts)
@@ -348,35 +343,13 @@ def _table(lines: Sequence[IterationMetrics]) -> Table:
     return table
 
 
-def page_cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows for the report page: what a narrow screen shows comes first."""
-    columns = ("student", "right on the exam", "quality", "hard", "kept", "new rows", "all rows")
-    rows = [
-        [
-            line.iteration,
-            share(line.accuracy_share),
-            percent(line.quality_percent),
-            share(line.hard_share),
-            share(_kept_share(line)),
-            count(line.train_pool),
-            count(line.cache_pool),
-        ]
-        for line in lines
-    ]
-    return list(columns), rows
-
-
-def _kept_share(line: IterationMetrics) -> float | None:
-    return line.kept / line.asked if line.asked and line.kept is not None else None
-
-
 def _cells(line: IterationMetrics) -> list[str]:
     return [
         line.iteration,
         count(line.train_pool),
         count(line.cache_pool),
         share(line.hard_share),
-        share(_kept_share(line)),
+        share(line.kept_share),
         share(line.accuracy_share),
         percent(line.quality_percent),
         count(line.calls),
