@@ -227,7 +227,10 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
     low, high = exam.quality_interval.bounds
     assert figures["Quality"] == [
         f"{exam.quality_percent:.1f} %",
-        page_heading.verdict((low - 100, high - 100), ("Below its teacher", "", "Not told")),
+        page_heading.verdict_words(
+            (low - 100, high - 100),
+            ("Below its teacher", "", "No clear difference from its teacher"),
+        ),
         f"{low:.1f} to {high:.1f} %; of the teacher's points, by the referee",
     ]
     hard = [f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"]
@@ -237,9 +240,9 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
 def test_an_interval_has_one_verdict() -> None:
     words = ("worse", "better", "not told")
     intervals = [(-3.0, -1.0), (1.0, 3.0), (-1.0, 3.0), (0.0, 3.0)]
-    verdicts = [page_heading.verdict(interval, words) for interval in intervals]
+    verdicts = [page_heading.verdict_words(interval, words) for interval in intervals]
     assert verdicts == ["worse", "better", "not told", "not told"]
-    assert page_heading.verdict(None, words) == ""
+    assert page_heading.verdict_words(None, words) == ""
 
 
 def test_figures_come_first_then_exam_answers_then_plots(shared: Watched) -> None:

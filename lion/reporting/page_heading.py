@@ -102,9 +102,13 @@ def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Ite
         "Right on the exam",
         numbers.share(last.accuracy_share),
         _range(_scaled(last.accuracy_share_interval, 100), teacher),
-        verdict(
+        verdict_words(
             last.accuracy_share_difference_interval,
-            ("Worse than its teacher", "Better than its teacher", "Not told from its teacher"),
+            (
+                "Worse than its teacher",
+                "Better than its teacher",
+                "No clear difference from its teacher",
+            ),
         ),
     )
     if last.quality_percent is not None:
@@ -114,7 +118,7 @@ def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Ite
 
 
 def _gain_tile(gain: PairedDifference) -> Row:
-    words = ("The iteration lost", "The iteration gained", "Not told from chance")
+    words = ("The iteration lost", "The iteration gained", "May be chance")
     low, high = gain.difference.low, gain.difference.high
     between = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}; "
     return _tile(
@@ -134,14 +138,14 @@ def _quality_tile(last: IterationMetrics) -> Row:
         "Quality",
         numbers.percent(last.quality_percent),
         _range(relative, "of the teacher's points, by the referee"),
-        verdict(
+        verdict_words(
             None if relative is None else (relative[0] - 100, relative[1] - 100),
-            ("Below its teacher", "Above its teacher", "Not told from its teacher"),
+            ("Below its teacher", "Above its teacher", "No clear difference from its teacher"),
         ),
     )
 
 
-def verdict(difference: Bounds | None, words: tuple[str, str, str]) -> str:
+def verdict_words(difference: Bounds | None, words: tuple[str, str, str]) -> str:
     """Return the word for an interval below 0, above 0, or around it; empty without interval."""
     if difference is None:
         return ""
