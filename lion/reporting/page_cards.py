@@ -54,7 +54,7 @@ def progress_cards(run: Run) -> Iterator[Card | None]:
     yield card(
         "The iterations",
         "hard: of the answers compared, those clearly worse than the teacher's; kept: of the "
-        "instructions that the generator wrote, those that passed the filters",
+        "instructions that the generator wrote, those that were used",
         table={"columns": columns, "rows": rows},
         wide=True,
     )
