@@ -162,16 +162,18 @@ def waiting(sentence: str | Callable[[], str]) -> Iterator[None]:
 
 
 def say(sentence: str) -> None:
-    """Write one line to stderr, without markup and control characters: a model may have written it.
+    """Write a sentence to stderr, without markup and control characters.
 
-    A closed stderr is ignored, so that it never ends a run.
+    A model may have written it. A terminal gets it wrapped between words, a file or a pipe as one
+    line. A closed stderr is ignored, so that it never ends a run.
     """
     with suppress(OSError):
-        stderr.print(inert(sentence), markup=False, soft_wrap=True)
+        stderr.print(inert(sentence), markup=False, soft_wrap=not stderr.is_terminal)
 
 
 def _explain(message: str, advice: str) -> None:
-    stderr.print(Text("error: ", style="bold red") + Text(inert(message)), soft_wrap=True)
+    text = Text("error: ", style="bold red") + Text(inert(message))
+    stderr.print(text, soft_wrap=not stderr.is_terminal)
     if advice:
         say(advice)
 

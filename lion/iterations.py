@@ -139,6 +139,11 @@ class IterationMetrics:
     student_prompt_tokens: float | None = None
     teacher_prompt_tokens: float | None = None
 
+    @property
+    def kept_share(self) -> float | None:
+        """The kept candidates of all that the generator wrote."""
+        return self.kept / self.asked if self.asked and self.kept is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Artifacts:

@@ -62,7 +62,7 @@ def _examined(work: stage.Work, student: Path, tuned: Tuned) -> str:
             teacher=evaluated.teacher,
         )
     )
-    share = "no row could be marked" if correct is None else f"{correct.value:.1%} right"
+    share = "no row could be marked" if correct is None else f"{100 * correct.value:.1f} % right"
     return f"{share} after {tuned.report.steps:,} steps on {tuned.new:,} rows"
 
 

@@ -51,7 +51,7 @@ def _sentence(baseline: Baseline, rows: int, own: float, like: float) -> str:
         return f"the {rows:,} given rows again; nothing is asked"
     if not like:
         return f"no rows: iteration {baseline.like} spent nothing"
-    share = f"at {own / like:.0%} of what iteration {baseline.like} spent"
+    share = f"at {100 * own / like:.0f} % of what iteration {baseline.like} spent"
     return f"{rows:,} rows of {baseline.rows} parents, {share}"
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from shutil import which
+from urllib.parse import unquote
 
 import pytest
 from examined import HARM, ROWS, STUDENTS, lion, write_run
@@ -43,6 +45,25 @@ def page(opened: tuple[Page, list[str]]) -> Page:
     wait_until(lambda: page.inner_text("#exam-count").startswith("6 of 6"), "all rows are shown")
     assert noise == []
     return page
+
+
+def test_the_page_opens_on_the_last_students_wrong_answers(opened: tuple[Page, list[str]]) -> None:
+    page, _ = opened
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.input_value("#exam-mark") == "wrong"
+    assert page.inner_text("#exam-count") == "4 of 6 exam rows of student 2"
+    assert set(cells(page, "fields")) == {"label", "urgency", "no JSON object"}
+
+
+def test_the_heading_names_project_teacher_student_and_advice(page: Page) -> None:
+    folder = Path(unquote(page.url)).parent.name
+    assert page.title() == page.inner_text("h1") == f"{folder}: student 2"
+    facts = page.inner_text("#facts")
+    assert "Teacher oracle-1" in facts and "Student embedded" in facts
+    assert page.inner_text("#advice").startswith("Not known: iteration 2 gained +16.7 points")
+    tile = page.locator("#leading .tile", has_text="Gain over student 1b").inner_text()
+    assert tile.split("\n")[1:3] == ["+16.7 points", "May be chance"]
 
 
 def cells(page: Page, field: str) -> list[str]:

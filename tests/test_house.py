@@ -186,3 +186,29 @@ def test_the_share_of_generic_names_only_falls() -> None:
         f"or at; at most {GENERIC_SHARE} %. Call each by what it holds.\n  {listed}"
     )
     assert share > GENERIC_SHARE - 0.1, f"{share} %. Lower GENERIC_SHARE: it may only fall."
+
+
+_CLOSE_PERCENT = re.compile(r"\d%")
+_PERCENT_FORMAT = re.compile(r"\{[^{}]*:[^{}]*%\}")  # Python's own writes no space
+
+
+def test_per_cent_has_a_space() -> None:
+    """`42.5 %`, in all that a person reads. The page's plots: see test_page."""
+    texts = [
+        ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "params.yaml")
+    ]
+    texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "profiles").rglob("*.yaml")]
+    close = {
+        f"{path.name}: {line.strip()}"
+        for path in texts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if _CLOSE_PERCENT.search(line)
+    }
+    formats = {
+        f"{path.name}: {line.strip()}"
+        for folder in ("lion", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if _PERCENT_FORMAT.search(line)
+    }
+    assert close | formats == set()

@@ -79,7 +79,7 @@ def test_the_block_and_the_line_for_machines(report: ModuleType) -> None:
     assert report.as_markdown(three).splitlines()[0] == "| | whole answers | label |"
     text = " ".join(report.as_markdown(three).split())
     assert "Mean of seeds 0, 1, 2; 360 held-out tickets" in text
-    assert "one-way took 90% of the loop's spend" in text
+    assert "one-way took 90 % of the loop's spend" in text
     assert "with commit c0ffee on a machine, 5 minutes a seed, alone." in text
     assert "| Seed 0; 360" in " ".join(report.as_markdown(result(1, SHARES)).split())
     claim = report.claim(three)

@@ -26,7 +26,7 @@ from lion.metrics.judging import CalibrationMetrics, SplitMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel, Metrics
 from lion.records.rows import Answer, Instruction
-from lion.reporting import page
+from lion.reporting import page, page_heading
 
 CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -214,18 +214,76 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
     exam, split = run.metrics("1", EvaluateMetrics), run.metrics("1", SplitMetrics)
     assert exam.accuracy_share is not None and exam.teacher_accuracy_share is not None
     assert split.hard_share is not None
+    assert exam.accuracy_interval is not None and exam.quality_interval is not None
     tiles = [tile.split("\n") for tile in shared.page.locator(".tile").all_inner_texts()]
-    figures = {"".join(label).lower(): (value, note) for label, value, note in tiles}
-    accuracy = f"{100 * exam.accuracy_share:.1f} %", f"{100 * exam.teacher_accuracy_share:.1f} %"
-    assert figures["student's accuracy"] == (accuracy[0], f"teacher {accuracy[1]}")
-    assert figures["quality"][0] == f"{exam.quality_percent:.1f} %"
-    hard = f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"
-    assert figures["hard"] == hard
+    figures = {label: texts for label, *texts in tiles}
+    low, high = exam.accuracy_interval.bounds
+    teacher = f"teacher: {100 * exam.teacher_accuracy_share:.1f} %"
+    assert figures["Right on the exam"] == [
+        f"{100 * exam.accuracy_share:.1f} %",
+        "Worse than its teacher",
+        f"{100 * low:.1f} to {100 * high:.1f} %; {teacher}",
+    ]
+    low, high = exam.quality_interval.bounds
+    assert figures["Quality"] == [
+        f"{exam.quality_percent:.1f} %",
+        page_heading.verdict_words(
+            (low - 100, high - 100),
+            ("Below its teacher", "", "No clear difference from its teacher"),
+        ),
+        f"{low:.1f} to {high:.1f} %; of the teacher's points, by the referee",
+    ]
+    hard = [f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"]
+    assert figures["Hard"] == hard
+
+
+def test_an_interval_has_one_verdict() -> None:
+    words = ("worse", "better", "not told")
+    intervals = [(-3.0, -1.0), (1.0, 3.0), (-1.0, 3.0), (0.0, 3.0)]
+    verdicts = [page_heading.verdict_words(interval, words) for interval in intervals]
+    assert verdicts == ["worse", "better", "not told", "not told"]
+    assert page_heading.verdict_words(None, words) == ""
+
+
+def test_figures_come_first_then_exam_answers_then_plots(shared: Watched) -> None:
+    heights = [
+        shared.page.evaluate("id => document.getElementById(id).offsetTop", name)
+        for name in ("facts", "figures", "exam-rows", "plots", "instructions")
+        if shared.page.locator(f"#{name}").is_visible()
+    ]
+    assert len(heights) >= 4
+    assert heights == sorted(heights)
+
+
+def test_per_cent_has_one_form_on_the_page(shared: Watched) -> None:
+    """`42.5 %`, with the space, in texts and on the axes."""
+    written = shared.page.evaluate("document.body.innerText")
+    axes = shared.page.locator(".plot svg text").all_text_contents()
+    signs = [sign for text in [written, *axes] for sign in re.findall(r"\S*\s?%", text)]
+    assert "100\u00a0%" in signs
+    assert [sign for sign in signs if re.match(r"[\d.]+%", sign)] == []
+
+
+def test_neighbouring_charts_have_the_same_axes(shared: Watched) -> None:
+    """Accuracy beside quality, hard share beside gaps: nothing to all, ticks at one height."""
+    places = {
+        name: shared.page.locator(
+            f".plot[aria-label^='{name}'] .role-axis-label text"
+        ).evaluate_all(
+            "all => all.filter(one => one.textContent.endsWith('%')).map(one => "
+            "[one.textContent, Math.round(one.getBoundingClientRect().top)])"
+        )
+        for name in ("Student against teacher", "Quality", "Hard share", "Gaps")
+    }
+    labels = [f"{fifth}\u00a0%" for fifth in (0, 20, 40, 60, 80, 100)]
+    assert [[label for label, _ in drawn] for drawn in places.values()] == [labels] * 4
+    assert places["Student against teacher"] == places["Quality"]
+    assert places["Hard share"] == places["Gaps"]
 
 
 def test_the_referees_card_has_what_the_metrics_say(shared: Watched, run: Project) -> None:
     found = run.metrics("1", CalibrationMetrics)
-    flips = re.escape(f"{100 * (found.flip_share or 0.0):.1f}%")
+    flips = re.escape(f"{100 * (found.flip_share or 0.0):.1f} %")
     told = shared.page.locator("article", has_text="Calibration of the referee").inner_text()
     assert re.search(rf"judged in both orders\s+{found.rows}\s+{found.rows}", told)
     assert re.search(rf"depends on the order\s+{flips}\s+{flips}", told)
@@ -388,6 +446,41 @@ def test_the_page_fits_a_phone(browser: Browser, written: Path, pool: list[Instr
         "all => all.map(one => one.offsetHeight)"
     )
     assert min(heights) >= 24  # target size, WCAG 2.2, level AA
+    for name in ("#leading .tile", "#plots .scroll th"):
+        cut = watched.page.locator(name).evaluate_all(
+            "all => all.map(one => one.scrollWidth - one.clientWidth)"
+        )
+        assert max(cut) <= 1, name
+    columns = watched.page.locator("article", has_text="The iterations").locator("th")
+    right = dict(
+        zip(
+            columns.all_inner_texts(),
+            columns.evaluate_all("all => all.map(one => one.getBoundingClientRect().right)"),
+            strict=True,
+        )
+    )
+    assert max(right[name] for name in ("student", "right on the exam", "quality", "hard")) <= 390
+    watched.page.close()
+
+
+@pytest.mark.parametrize("width", [420, 800, 1400])
+def test_no_choice_of_a_control_is_cut(width: int, browser: Browser, written: Path) -> None:
+    """The words of Lion's own choices; names of domains are as long as a user makes them."""
+    watched = opened(browser, written, viewport={"width": width, "height": 900})
+    room = watched.page.locator("#sort, #verdict, #origin").evaluate_all(
+        """all => all.map(one => {
+          const shown = document.createElement("span"), style = getComputedStyle(one);
+          Object.assign(shown.style, {font: style.font, position: "absolute", whiteSpace: "pre"});
+          document.body.append(shown);
+          const widths = [...one.options].map(({text}) => {
+            shown.textContent = text;
+            return shown.getBoundingClientRect().width;
+          });
+          shown.remove();
+          return one.clientWidth - 45 - Math.max(...widths);  // padding and arrow
+        })"""
+    )
+    assert min(room) >= 0
     watched.page.close()
 
 

@@ -18,11 +18,13 @@ from lion.metrics.judging import ReviewMetrics
 from lion.metrics.pools import TeachMetrics
 from lion.metrics.units import RoleUsage
 from lion.pipeline import plan
+from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.plan import Need
 from lion.pipeline.rehearsal import rehearse
 from lion.prompting import protocol, teacher
 from lion.prompting import templates as prompts
 from lion.records import jsonl
+from lion.reporting import costs
 
 
 def asked(requests: int, prompt: int = 0, completion: int = 0) -> RoleUsage:
@@ -206,3 +208,14 @@ def test_the_ledger_is_shown_exported_and_taken_in(workplace: Workplace) -> None
         assert found.exit_code == 0, found.output
     assert "0 new replies, 1 known already" in found.stderr
     assert CliRunner().invoke(main, ["ledger", "prune"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("embedded", "Disk: the embedded students need little room."),
+        ("nobody/there", "Disk: not known, since the size of nobody/there is not known"),
+    ],
+)
+def test_an_unknown_size_is_told_from_a_small_one(model: str, words: str) -> None:
+    assert costs.disk_sentence(DiskNeed(0, 0, 0), model).startswith(words)

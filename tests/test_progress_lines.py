@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from lion import console
+from lion.errors import LionError
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,27 @@ def test_a_bar_labels_its_times_and_fits_80_columns(monkeypatch: pytest.MonkeyPa
     assert re.search(r"4/40 \d a minute \d+ min left 190 answer tokens/s, loss 1.234", lines[2]), (
         lines
     )
+
+
+_SENTENCE = "error words of a sentence that is longer than a terminal " * 4
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_sentence_wraps_between_words_on_a_terminal_alone(
+    width: int, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or a pipe has one line, which a script can look for."""
+    screen = Console(file=StringIO(), force_terminal=terminal, width=width, color_system=None)
+    monkeypatch.setattr(console, "stderr", screen)
+    console.say(_SENTENCE)
+    with pytest.raises(SystemExit), console.error_boundary():
+        raise LionError(_SENTENCE)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [word for line in lines for word in line.split()] == [
+        *_SENTENCE.split(),
+        "error:",
+        *_SENTENCE.split(),
+    ]
+    assert (len(lines) == 2) == (not terminal)
+    assert not terminal or max(map(len, lines)) <= width

@@ -58,7 +58,7 @@ def test_the_page_leaves_out_what_is_stale_and_says_so(workplace: Workplace) -> 
     assert result.exit_code == 2
     assert "data/2/cache_pool.jsonl: 1 stages ran with other params" in result.stderr
     lion("report", "--out", "page.html")
-    assert "Lion: student 1b" in Path("page.html").read_text()
+    assert f"{Path.cwd().name}: student 1b" in Path("page.html").read_text()
 
 
 def test_diff_and_show_call_stale_pools_stale(workplace: Workplace) -> None:

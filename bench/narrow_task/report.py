@@ -86,7 +86,8 @@ def _sentences(result: Result) -> list[str]:
     text = (
         f"{'Mean of seeds' if several else 'Seed'} {names}; 360 held-out tickets of 18 kinds each; "
         "the teacher errs on purpose on the hardest level. The loop less one-way: "
-        f"{_points(result, ONE_WAY)}, where one-way took {_spend(seeds):.0%} of the loop's spend. "
+        f"{_points(result, ONE_WAY)}, where one-way took {100 * _spend(seeds):.0f} % of the loop's "
+        "spend. "
         f"The loop less given rows: {_points(result, GIVEN)}. Intervals resample "
         f"{'seeds and ' if several else ''}paired rows. Measured with commit {commits} on "
         f"{result['machine']}, {minutes:.0f} minutes a seed, {result['load']}."

@@ -30,7 +30,8 @@ const judged = (value, correct) => {
   return shown;
 };
 
-const examColumns = () => [
+// without the columns that no answer has something for
+const examColumns = answers => [
   {title: "Input", field: "input", formatter: onOneLine, widthGrow: 4, minWidth: 220, responsive: 0},
   {title: "Expected", field: "expected", formatter: text, widthGrow: 2, minWidth: 150, responsive: 2},
   {title: "Student", field: "answer", formatter: cell => judged(cell.getValue(), cell.getData().correct), widthGrow: 2, minWidth: 150, responsive: 1},
@@ -39,7 +40,8 @@ const examColumns = () => [
   {title: "Points", field: "behind", formatter: cell => make("span", `${points(cell.getData().points)} / ${points(cell.getData().teacherPoints)}`,
     cell.getValue() == null ? "dim" : ""), width: 105, hozAlign: "right", responsive: 4},
   {title: "Category", field: "category", formatter: plain, width: 130, responsive: 5},
-].map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
+].filter(({field}) => !["fields", "behind", "category"].includes(field) || answers.some(row => row[field] != null))
+  .map(column => ({...column, sorter: byValue, headerHozAlign: column.hozAlign ?? "left"}));
 
 function fieldsOf(value) {
   try {
@@ -102,6 +104,8 @@ function examControls(table, data) {
   at("exam-filters").addEventListener("input", event => event.target.id === "exam-student" ? chosen() : wanted());
   at("exam-filters").addEventListener("reset", () => setTimeout(() => { table.clearSort(); chosen(); }));
   at("exam-filters").addEventListener("submit", event => event.preventDefault());
+  const wrong = [...at("exam-mark").options].find(option => option.value === MARKS.false);
+  if (wrong) wrong.selected = true;  // what is wrong is shown first; Reset shows all
   wanted();
 }
 
@@ -112,8 +116,8 @@ async function browseExam() {
   if (!summary.exam.has_rows) return;
   const data = await unpacked("exam-data");
   const table = new Tabulator("#exam-table", {
-    data: examRows(data, data.students.at(-1)), index: "number", columns: examColumns(), placeholder: "No exam row is like that.",
-    ...browsing, rowFormatter: row => pressable(row.getElement(), () => showExamRow(row.getData())),
+    data: examRows(data, data.students.at(-1)), index: "number", columns: examColumns(data.students.flatMap(name => examRows(data, name))), placeholder: "No exam row is like that.",
+    ...browsing, paginationSize: 10, rowFormatter: row => pressable(row.getElement(), () => showExamRow(row.getData())),
   });
   table.on("rowClick", (event, row) => String(getSelection()) || showExamRow(row.getData()));
   await new Promise(done => table.on("tableBuilt", done));

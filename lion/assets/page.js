@@ -1,5 +1,5 @@
 // The page's glue: JSON in, Vega's plots and Tabulator's table out. Every text of a model is set with
-// textContent, and nothing is fetched. What is shown was decided by lion/page.py.
+// textContent, and nothing is fetched. What is shown was decided by lion/reporting/page.py.
 "use strict";
 
 const at = id => document.getElementById(id);
@@ -43,9 +43,12 @@ const ink = {labelColor: "var(--dim)", titleColor: "var(--dim)", labelFontSize: 
 const config = {
   background: null, font: "system-ui, sans-serif", view: {stroke: null}, range: {category: [...Array(11)].map((_, n) => `var(--c${n + 1})`)},
   axis: {...ink, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)"},
-  legend: {...ink, orient: "top", title: null, symbolType: "circle", labelLimit: 150, symbolOpacity: 1}, header: ink,
+  legend: {...ink, orient: "bottom", title: null, symbolType: "circle", labelLimit: 150, symbolOpacity: 1}, header: ink,
   text: {fill: "var(--fg)"},
 };
+
+// "42.5 %", as everywhere in the project
+const numbers = {decimal: ".", thousands: ",", grouping: [3], currency: ["$", ""], percent: "\u00a0%"};
 
 // as many as are as wide as the longest label
 function legendColumns({data, encoding, layer}, width) {
@@ -57,20 +60,27 @@ function legendColumns({data, encoding, layer}, width) {
 async function draw() {
   for (const [place, plot] of waiting) {
     const legend = {...config.legend, columns: legendColumns(plot, place.clientWidth)};
-    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config: {...config, legend}, tooltip: {disableDefaultStyle: true}};
+    const options = {ast: true, renderer: "svg", actions: false, defaultStyle: false, config: {...config, legend}, formatLocale: numbers, tooltip: {disableDefaultStyle: true}};
     await vegaEmbed(place, plot, options);
     await new Promise(done => setTimeout(done));  // a key pressed meanwhile is answered first
   }
 }
 
 function overview() {
+  for (const {label, value} of summary.facts) {
+    const fact = make("span", `${label} `);
+    fact.append(make("b", value));
+    at("facts").append(fact);
+  }
   at("headline").textContent = summary.headline;
+  at("advice").textContent = summary.advice ?? "";
+  at("advice").hidden = !summary.advice;
   at("stale").textContent = summary.stale ?? "";
   at("stale").hidden = !summary.stale;
-  for (const {label, value, note} of summary.tiles) {
+  for (const name of ["leading", "tiles"]) for (const {label, value, note, verdict} of summary[name]) {
     const tile = make("div", "", "tile");
-    tile.append(make("span", label), make("b", value), make("span", note));
-    at("tiles").append(tile);
+    tile.append(make("span", label), make("b", value), ...verdict ? [make("em", verdict)] : [], make("span", note));
+    at(name).append(tile);
   }
   for (const {id, title, cards} of summary.sections) {
     const section = Object.assign(make("section"), {id}), holder = make("div", "", "cards");
@@ -79,7 +89,7 @@ function overview() {
     at("plots").append(section);
   }
   const exam = summary.exam.sentence ? [{id: "exam-rows", title: "Exam answers"}] : [];
-  for (const {id, title} of [...summary.sections, ...exam, {id: "instructions", title: "Instructions"}]) {
+  for (const {id, title} of [...exam, ...summary.sections, {id: "instructions", title: "Instructions"}]) {
     const link = make("a", title);
     link.href = `#${id}`;
     document.querySelector("nav").append(link);
@@ -200,7 +210,7 @@ function controls(table, data) {
   for (const name of ["verdict", "origin", "iteration", "domain"]) choices(at(name), "all", distinct(name));
   at("about").hidden = at("domain").options.length < 2;
   at("about").firstChild.textContent = `${summary.about} `;
-  const orders = {"as in the pool": "number asc", "largest gap": "gap desc", "smallest gap": "gap asc", "newest": "number desc"};
+  const orders = {"oldest": "number asc", "newest": "number desc", "largest gap": "gap desc", "smallest gap": "gap asc"};
   at("sort").append(...Object.entries(orders).map(([title, order]) => new Option(title, order)));
 
   const search = searching(data);

@@ -35,9 +35,10 @@ def plan_command(as_json: bool) -> None:
             click.echo(costs.plan_as_json(needs))
         else:
             console.stdout.print(costs.plan_table(needs, spent, reserved, settings.budget))
-            for words in student_notices(settings, ask_hub=False) if _tunes(remaining) else ():
-                console.stdout.print(words)
-            console.stdout.print(costs.disk_sentence(student.disk_needed(settings, ask_hub=False)))
+            room = student.disk_needed(settings, ask_hub=False)
+            notices = student_notices(settings, ask_hub=False) if _tunes(remaining) else []
+            for words in (*notices, costs.disk_sentence(room, settings.student.model)):
+                console.stdout.print(words, markup=False)
 
 
 def _tunes(remaining: Collection[str]) -> bool:

@@ -1,11 +1,13 @@
 """`lion table`: the iterations side by side."""
 
 import click
+from rich.console import RenderableType
+from rich.text import Text
 
 from lion import console, iterations
 from lion.config import project
 from lion.pipeline.stale_outputs import StaleOutputs
-from lion.reporting import certificates, table
+from lion.reporting import certificates, column_words, table
 from lion.reporting.worth import MarkedRun, worth_sentences
 
 
@@ -28,6 +30,11 @@ def print_table(as_json: bool) -> None:
     else:
         sentences = certificates.closing_sentences(lines, settings, stale.read_current)
         workspace = MarkedRun(settings, stale.read_current, stale.has_current)
-        console.stdout.print(table.closing(lines, sentences, worth_sentences(lines, workspace)))
+        explained: list[RenderableType] = [
+            column_words.legend(lines),
+            *(Text(reason) for reason in column_words.change_reasons(lines, workspace)),
+        ]
+        worth = worth_sentences(lines, workspace)
+        console.stdout.print(table.closing(lines, sentences, worth, explained))
     if (sentence := stale.sentence()) is not None:
         console.say(sentence)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lion.config import project
-from lion.config.settings import Budget
+from lion.config.settings import EMBEDDED, Budget
 from lion.escape import DASH
 from lion.llm import ledger_maintenance
 from lion.llm.ledger import Amount
@@ -27,12 +27,17 @@ from lion.reporting.numbers import share
 from lion.reporting.table import dollars
 
 _SIGNS = {"exactly": "", "about": "~", "at_most": "<="}
+_SMALL_STUDENTS = "Disk: the embedded students need little room."
+_UNKNOWN_SIZE = (
+    "Disk: not known, since the size of {} is not known on this machine. `lion check` reads it "
+    "from the model hub and compares the run's need with the free disk."
+)
 
 
-def disk_sentence(need: DiskNeed) -> str:
-    """Return the disk that the students need, as a sentence for `lion plan`."""
+def disk_sentence(need: DiskNeed, model: str) -> str:
+    """Return the disk that students of `student.model` need, as a sentence for `lion plan`."""
     if not need.students and not need.states:
-        return "Disk: the students need little room, or their size is not known."
+        return _SMALL_STUDENTS if model == EMBEDDED else _UNKNOWN_SIZE.format(model)
     return (
         f"Disk: {need.students / 1e9:,.1f} GB of full students (workspace and DVC's cache), and "
         f"{need.states / 1e9:,.1f} GB while one is tuned, for the states it could go on from. "

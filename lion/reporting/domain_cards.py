@@ -57,7 +57,7 @@ def _by_iteration(run: Run, rows: pl.DataFrame, order: list[str], about: str) ->
         for rank, name in enumerate(order)
     ]
     note = f"{about} of the rows that each iteration brought"
-    return card("Drift of the pool", note, plot=plots.shares(values, order))
+    return card("Drift of the pool", note, plot=plots.shares(values, order, "of the new rows"))
 
 
 def _among_hard(rows: pl.DataFrame, order: list[str], about: str) -> Card | None:

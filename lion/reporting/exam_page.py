@@ -33,14 +33,15 @@ def exam_answers(run: Run) -> tuple[Columns | None, str]:
     if not names or not run.tree.has(project.EXAM):
         return None, ""
     try:
-        settings = _settings(run.tree)
+        settings = settings_of(run.tree)
         by_student = {name: exam_rows(Place(run.tree, name), settings) for name in names}
     except LionError as error:
         return None, f"The exam's answers cannot be shown: {error}"
     return _columns(by_student), _sentence(by_student)
 
 
-def _settings(tree: Tree) -> Settings:
+def settings_of(tree: Tree) -> Settings:
+    """Return the params of a revision. Raises SettingsError and DataError."""
     path = tree.local(project.PARAMS)
     return read_settings(None if path is None else yaml_file.read_yaml(path))
 

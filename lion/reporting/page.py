@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -22,13 +22,12 @@ import orjson
 import polars as pl
 
 from lion import __version__
-from lion.escape import DASH, clipped, inert
-from lion.iterations import IterationMetrics
+from lion.escape import clipped, inert
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place
 from lion.records import jsonl
 from lion.records.rows import Row
-from lion.reporting import domain_cards, numbers, page_cards, snapshot, table
+from lion.reporting import domain_cards, page_cards, page_heading, snapshot
 from lion.reporting.certificate_cards import certificate_cards
 from lion.reporting.curve_cards import curve_cards
 from lion.reporting.exam_page import Columns, exam_answers
@@ -90,7 +89,7 @@ def write_page(place: Place, out: Path) -> Written:
 
 
 def overview(run: Run) -> Row:
-    """Return the page's summary: title, headline, key figures and sections of cards."""
+    """Return the page's summary: heading, key figures and sections of cards."""
     sections = {
         "Progress": page_cards.progress_cards(run),
         "Hard and easy": page_cards.difficulty_cards(run),
@@ -103,9 +102,7 @@ def overview(run: Run) -> Row:
     }
     cards_by_title = {title: [card for card in cards if card] for title, cards in sections.items()}
     return {
-        "title": f"Lion: student {run.iteration}",
-        "headline": table.headline(run.lines).plain.replace("\n", " "),
-        "tiles": list(_tiles(run)),
+        **page_heading.heading(run),
         "sections": [
             {"id": title.split()[0].lower(), "title": title, "cards": cards}
             for title, cards in cards_by_title.items()
@@ -117,38 +114,6 @@ def overview(run: Run) -> Row:
             "the student's answer that it judged. Texts are cut at 400 characters."
         ),
     }
-
-
-def _tiles(run: Run) -> Iterator[Row]:
-    last = run.lineage[-1]
-    accuracy = f"teacher {numbers.share(last.teacher_accuracy_share)}"
-    yield _tile("Student's accuracy", numbers.share(last.accuracy_share), accuracy)
-    quality = numbers.percent(last.quality_percent)
-    yield _tile("Quality", quality, "of the teacher's scores")
-    yield _tile(
-        "Instructions", f"{run.rows.height:,}", f"{numbers.count(last.train_pool)} of them new"
-    )
-    yield _tile("Hard", numbers.share(last.hard_share), _mean_measure(last))
-    tokens = [line.tokens for line in run.lines if line.tokens is not None]
-    yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
-    yield _tile("Spent", table.spent(run.lines), "by this machine")
-
-
-def _mean_measure(line: IterationMetrics) -> str:
-    """Return the mean of what the verdicts rest on."""
-    if line.mean_gap_points is not None:
-        return f"mean gap {line.mean_gap_points:.2f}"
-    if line.likelihood is None or line.likelihood.mean_nats is None:
-        return DASH
-    return f"the least likely; mean {line.likelihood.mean_nats:.2f} nats a token"
-
-
-def _tile(label: str, value: str, note: str) -> Row:
-    return {"label": label, "value": value, "note": note}
-
-
-def _short(number: int) -> str:
-    return f"{number / 1e6:,.1f} M" if number >= 1_000_000 else f"{number:,}"
 
 
 def render(

@@ -19,7 +19,7 @@ from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, Calibration
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import EstimateMetrics
 from lion.records.rows import Row
-from lion.reporting import numbers, plots, snapshot
+from lion.reporting import column_words, numbers, plots, snapshot
 from lion.reporting import table as tables
 from lion.reporting.snapshot import Run
 
@@ -28,6 +28,7 @@ Figures = Mapping[str, str | None]  # by label, as text
 
 _BANDS = ("0 or less", "to 1", "to 3", "to 6", "above 6")  # of gaps, by their upper edge
 _EDGES = (0.0, 1.0, 3.0, 6.0)
+_QUALITY_NOTE = "the referee's points for the student, in per cent of those for its teacher"
 _NAME = 40  # characters
 
 
@@ -49,10 +50,11 @@ def progress_cards(run: Run) -> Iterator[Card | None]:
     yield _accuracy(run)
     yield _quality(run)
     yield _loss(run)
-    columns, rows = tables.cells(run.lines)
+    columns, rows = column_words.page_cells(run.lines)
     yield card(
         "The iterations",
-        "hard: share of verdicts; kept: share of the generator's candidates",
+        "hard: of the answers compared, those clearly worse than the teacher's; kept: of the "
+        "instructions that the generator wrote, those that were used",
         table={"columns": columns, "rows": rows},
         wide=True,
     )
@@ -68,7 +70,7 @@ def _accuracy(run: Run) -> Card | None:
             values.append(point(line, line.accuracy_share, interval, who="student"))
     if not values:
         return None
-    note = "macro accuracy, with its interval"
+    note = "right answers, each category counting the same; upright lines are intervals"
     return card("Student against teacher on the exam", note, plot=plots.against_teacher(values))
 
 
@@ -80,8 +82,8 @@ def _quality(run: Run) -> Card | None:
     ]
     if not values:
         return None
-    spec = plots.by_iteration(values, "per cent", ".0f")
-    return card("Quality", "the referee's scores of the student over the teacher's", plot=spec)
+    spec = plots.by_iteration(values, "of the teacher's points", plots.PERCENT)
+    return card("Quality", _QUALITY_NOTE, plot=spec)
 
 
 def _loss(run: Run) -> Card | None:
@@ -197,11 +199,13 @@ def cost_cards(run: Run) -> Iterator[Card | None]:
             for rank, (role, amount) in enumerate(line.tokens_by_role.items())
         ]
     if any(row["amount"] for row in tokens):
+        parts = {row["part"] for row in tokens}
+        roles = {role: colour for role, colour in plots.OF_ROLES.items() if role in parts}
         note = (
             "tokens of the replies used, prompt and completion, whoever paid for them; the ledger "
             "counts a reply once that several stages used"
         )
-        yield card("Tokens by role", note, plot=plots.amounts(tokens, "tokens"))
+        yield card("Tokens by role", note, plot=plots.amounts(tokens, "tokens", roles))
     if any(line.calls is not None for line in run.lines):
         rows = [
             [
@@ -223,7 +227,7 @@ def difficulty_cards(run: Run) -> Iterator[Card | None]:
     ]
     if hard:
         note = "share of the verdicts: gaps that reach tau, or the least likely answers"
-        yield card("Hard share", note, plot=plots.by_iteration(hard, "share", ".0%"))
+        yield card("Hard share", note, plot=plots.by_iteration(hard, "hard, of the verdicts"))
     yield _gaps(run)
 
 
@@ -244,7 +248,7 @@ def _gaps(run: Run) -> Card | None:
     if not values:
         return None
     note = "teacher's score less the student's, both orders averaged"
-    return card("Gaps", note, plot=plots.shares(values, _BANDS, graded=True))
+    return card("Gaps", note, plot=plots.shares(values, _BANDS, "of the verdicts", graded=True))
 
 
 def pool_cards(run: Run) -> Iterator[Card | None]:
@@ -266,7 +270,7 @@ def _funnel(run: Run) -> Card | None:
     if not values:
         return None
     note = "what became of each candidate: kept, or dropped and why"
-    return card("Generation", note, plot=plots.amounts(values, "candidates"))
+    return card("Generation", note, plot=plots.amounts(values, "candidates"), wide=True)
 
 
 def referee_cards(run: Run) -> Iterator[Card | None]:
@@ -317,13 +321,13 @@ def _of_reviews(run: Run, iteration: str) -> Figures:
     repeated = None if metrics.repeated is None else metrics.repeated.agreement_share
     return {
         "judged in both orders": f"{metrics.rows:,}",
-        "the better side depends on the order": _shown(metrics.flip_share, "{:.1%}"),
-        "ties": _shown(metrics.tie_share, "{:.1%}"),
+        "the better side depends on the order": _share(metrics.flip_share),
+        "ties": _share(metrics.tie_share),
         "points for standing first": _shown(metrics.position_bias_points, "{:+.2f}"),
         "correlation of gap and length": _shown(metrics.length_correlation, "{:+.2f}"),
         "noise of a gap, points": _shown(metrics.noise_points, "{:.2f}"),
-        "verdicts within the noise": _shown(within, "{:.1%}"),
-        "repeated judgements agree": _shown(repeated, "{:.1%}"),
+        "verdicts within the noise": _share(within),
+        "repeated judgements agree": _share(repeated),
     }
 
 
@@ -336,9 +340,9 @@ def _of_likelihoods(run: Run, iteration: str) -> Figures:
     return {
         "answers": f"{scored.rows:,}",
         "mean nats per token": _shown(scored.mean_nats, "{:.3f}"),
-        "the student's own answer": _shown(scored.same_answer_share, "{:.1%}"),
+        "the student's own answer": _share(scored.same_answer_share),
         "rows that the referee judged": _shown(scored.judged or None, "{:,}"),
-        "area under the curve (AUC)": _estimate(auc, "{:.3f}"),
+        "area under the curve (AUC)": _estimate(auc, "{:.3f}".format),
     }
 
 
@@ -349,12 +353,12 @@ def _against_truth(run: Run, iteration: str) -> Figures:
     anchors, second = metrics.anchors, metrics.against_second
     return {
         "anchors": _shown(anchors.rows or None, "{:,}"),
-        "right answer ahead": _estimate(anchors.accuracy, "{:.1%}"),
-        "its gap reaches tau": _estimate(anchors.hard, "{:.1%}"),
-        "area under the curve (AUC)": _estimate(anchors.auc, "{:.3f}"),
+        "right answer ahead": _estimate(anchors.accuracy, numbers.share),
+        "its gap reaches tau": _estimate(anchors.hard, numbers.share),
+        "area under the curve (AUC)": _estimate(anchors.auc, "{:.3f}".format),
         "judged by a second referee, too": _shown(second.rows or None, "{:,}"),
-        "it agrees on hard and easy": _estimate(second.agreement, "{:.1%}"),
-        "points for the teacher's own answers": _estimate(second.self_preference, "{:+.2f}"),
+        "it agrees on hard and easy": _estimate(second.agreement, numbers.share),
+        "points for the teacher's own answers": _estimate(second.self_preference, "{:+.2f}".format),
     }
 
 
@@ -362,9 +366,13 @@ def _shown(number: float | None, form: str) -> str | None:
     return None if number is None else form.format(number)
 
 
-def _estimate(estimate: EstimateMetrics | None, form: str) -> str | None:
+def _share(number: float | None) -> str | None:
+    return None if number is None else numbers.share(number)
+
+
+def _estimate(estimate: EstimateMetrics | None, text: Callable[[float], str]) -> str | None:
     """Return an estimate with its interval."""
     if estimate is None:
         return None
-    value, low, high = (_shown(number, form) for number in estimate.figures)
+    value, low, high = (None if part is None else text(part) for part in estimate.figures)
     return value if low is None or high is None else f"{value} ({low} to {high})"

@@ -3,7 +3,7 @@
 Colours are CSS variables of the page, so dark mode and print need no second plot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lion.records.rows import Row
@@ -11,10 +11,20 @@ from lion.records.rows import Row
 Spec = dict[str, Any]
 
 _ITERATION = {"field": "iteration", "type": "nominal", "sort": None, "axis": {"labelAngle": 0}}
+_POINTS = {**_ITERATION, "scale": {"type": "point", "padding": 0.5}}  # where bars have their middle
+_FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_SHARE: Spec = {"format": ".0%", "values": list(_FIFTHS)}
+PERCENT: Spec = {
+    "labelExpr": "datum.label + '\\u00a0%'",
+    "values": [round(100 * part) for part in _FIFTHS],
+}
+"""The axis of a figure in per cent; that of a share has the same labels."""
 _STUDENT, _TEACHER = "var(--student)", "var(--teacher)"
+_INTERVAL: Spec = {"type": "rule", "strokeWidth": 4, "opacity": 0.4}
 _BANDS = [f"var(--s{number})" for number in range(1, 6)]
 _SHADES = [f"var(--a{number})" for number in range(1, 6)]
 _HEIGHT, _BAR = 220, 26  # pixels
+OF_ROLES = {"teacher": _TEACHER, "referee": "var(--c4)", "generator": "var(--c3)"}
 SMOOTH = 9  # points of the training curve
 
 
@@ -25,32 +35,45 @@ def against_teacher(values: Sequence[Row]) -> Spec:
         "type": "nominal",
         "scale": {"domain": ["student", "teacher"], "range": [_STUDENT, _TEACHER]},
     }
-    return _layers(values, "macro accuracy", ".0%", colour)
+    return _layers(values, "right answers", _SHARE, colour)
 
 
-def by_iteration(values: Sequence[Row], title: str, format: str) -> Spec:
-    """Return one quantity by iteration, with its interval.
+def by_iteration(values: Sequence[Row], title: str, axis: Spec = _SHARE) -> Spec:
+    """Return one quantity by iteration, with its interval; `axis` is that of its unit.
 
     Values: iteration, value, low, high.
     """
-    return _layers(values, title, format, {"value": _STUDENT})
+    return _layers(values, title, axis, {"value": _STUDENT})
 
 
-def _layers(values: Sequence[Row], title: str, format: str, colour: Spec) -> Spec:
-    axis = {"title": title, "format": format}
-    y = {"field": "value", "type": "quantitative", "axis": axis, "scale": {"zero": True}}
-    shared = {"x": _ITERATION, "color": colour}
+def _layers(values: Sequence[Row], title: str, unit: Spec, colour: Spec) -> Spec:
+    """Return a line over an axis from nothing to all, or further where a value is above all."""
+    whole = unit["values"][-1]
+    top = max([whole, *(row["high"] for row in values)])
+    axis = {"title": title, **unit} if top <= whole else {"title": title, **_unbounded(unit)}
+    y = {
+        "field": "value",
+        "type": "quantitative",
+        "axis": axis,
+        "scale": {"domain": [0, top], "nice": top > whole},
+    }
+    shared = {"x": _POINTS, "color": colour}
     bounds = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     return _spec(
         values,
         layer=[
-            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {**shared, **bounds}},
+            {"mark": {**_INTERVAL}, "encoding": {**shared, **bounds}},
             {
                 "mark": {"type": "line", "point": {"filled": True, "size": 60}, "tooltip": True},
                 "encoding": {**shared, "y": y},
             },
         ],
     )
+
+
+def _unbounded(unit: Spec) -> Spec:
+    """Return an axis that chooses its own ticks."""
+    return {key: value for key, value in unit.items() if key != "values"}
 
 
 def against_coverage(values: Sequence[Row], promises: Sequence[Row]) -> Spec:
@@ -118,7 +141,7 @@ def against_rows(points: Sequence[Row], line: Sequence[Row]) -> Spec:
     return _spec(
         points,
         layer=[
-            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"x": x, **bounds}},
+            {"mark": {**_INTERVAL}, "encoding": {"x": x, **bounds}},
             {
                 "mark": {"type": "point", "filled": True, "size": 60, "tooltip": True},
                 "encoding": {"x": x, "y": y, "color": {"value": _STUDENT}},
@@ -168,10 +191,12 @@ def loss(values: Sequence[Row]) -> Spec:
     )
 
 
-def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False) -> Spec:
-    """Return stacked shares by iteration. Values: iteration, part, rows, rank.
+def shares(
+    values: Sequence[Row], order: Sequence[str], title: str, *, graded: bool = False
+) -> Spec:
+    """Return stacked shares of what `title` names, by iteration. The parts appear in `order`.
 
-    The parts appear in `order`.
+    Values: iteration, part, rows, rank.
     """
     scale: Spec = {"domain": list(order)}
     if graded:
@@ -180,12 +205,12 @@ def shares(values: Sequence[Row], order: Sequence[str], *, graded: bool = False)
         values,
         mark={"type": "bar", "tooltip": True},
         encoding={
-            "x": {**_ITERATION, "scale": {"paddingInner": 0.35, "paddingOuter": 0.3}},
+            "x": {**_ITERATION, "scale": {"paddingInner": 0.35, "paddingOuter": 0.175}},
             "y": {
                 "field": "rows",
                 "type": "quantitative",
                 "stack": "normalize",
-                "axis": {"title": "share", "format": ".0%"},
+                "axis": {"title": title, **_SHARE},
             },
             "color": {"field": "part", "type": "nominal", "sort": None, "scale": scale},
             "order": {"field": "rank", "type": "quantitative"},
@@ -215,9 +240,15 @@ def paired_shares(values: Sequence[Row], order: Sequence[str]) -> Spec:
     )
 
 
-def amounts(values: Sequence[Row], title: str) -> Spec:
-    """Return stacked amounts, one bar per row. Values: row, part, amount, rank."""
+def amounts(values: Sequence[Row], title: str, colours: Mapping[str, str] | None = None) -> Spec:
+    """Return stacked amounts, one bar per row. Values: row, part, amount, rank.
+
+    `colours` are by part, all parts in their order.
+    """
     bars = len({row["row"] for row in values})
+    scale: Spec = {}
+    if colours is not None:
+        scale["scale"] = {"domain": list(colours), "range": list(colours.values())}
     return _spec(
         values,
         height=max(60, _BAR * bars),
@@ -229,7 +260,7 @@ def amounts(values: Sequence[Row], title: str) -> Spec:
                 "type": "quantitative",
                 "axis": {"title": title, "tickCount": 5},
             },
-            "color": {"field": "part", "type": "nominal", "sort": None},
+            "color": {"field": "part", "type": "nominal", "sort": None, **scale},
             "order": {"field": "rank", "type": "quantitative"},
         },
     )

@@ -39,24 +39,20 @@ _COLUMNS = (
 N = TypeVar("N", int, float)
 
 
-_TOKENS = (
-    "tokens: of the replies that each iteration used. `lion costs` counts a reply once, also if "
-    "several iterations used it"
-)
-
-
 def closing(
     lines: Sequence[IterationMetrics],
     certificates: Iterable[str] = (),
     worth: Sequence[str] = (),
+    explained: Sequence[RenderableType] = (),
 ) -> RenderableType:
     """Return the headline, the sentences of certificates, the table, and what was dropped.
 
-    `worth` says what the loop was worth; its last sentence, the advice, ends the text.
+    `explained` says what its columns mean, and why figures rose or fell. `worth` says what the loop
+    was worth; its last sentence, the advice, ends the text.
     """
     parts: list[RenderableType] = [headline(lines)]
     parts += [Text(text, style="bold") for text in certificates]
-    parts.append(_table(lines))
+    parts += [_table(lines), *explained]
     parts += [_dropped(line) for line in lines if line.dropped]
     parts += [
         Text(text, style="dim")
@@ -69,7 +65,6 @@ def closing(
             *trusted(lines),
         )
     ]
-    parts.append(Text(_TOKENS, style="dim"))
     parts += [_note(text) for text in run_warnings(lines)]
     parts += [Text(text) for text in worth[:-1]] + [Text(text, "bold") for text in worth[-1:]]
     return Group(*parts)
@@ -77,11 +72,18 @@ def closing(
 
 def headline(lines: Sequence[IterationMetrics]) -> Text:
     """Return student against teacher on the exam, and the money spent so far."""
-    examined = [
-        line
-        for line in lines
-        if line.accuracy_share is not None or line.quality_percent is not None
-    ]
+    text = result(lines)
+    has_figures = any(_is_examined(line) for line in lines)
+    return text.append(f" Spent: {spent(lines)}.") if has_figures else text
+
+
+def _is_examined(line: IterationMetrics) -> bool:
+    return line.accuracy_share is not None or line.quality_percent is not None
+
+
+def result(lines: Sequence[IterationMetrics]) -> Text:
+    """Return the last student against its teacher on the exam."""
+    examined = [line for line in lines if _is_examined(line)]
     if not examined:
         return Text("No student has taken the exam yet.", style="bold")
     last = examined[-1]
@@ -93,13 +95,17 @@ def headline(lines: Sequence[IterationMetrics]) -> Text:
     if last.quality_percent is not None:
         text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
         text.append_text(_quality(last))
-    text.append(f". Spent: {spent(lines)}.")
-    return text
+    return text.append(".")
+
+
+def is_coin(line: IterationMetrics) -> bool:
+    """Return whether half of the quality's verdicts change with the order, as a coin's would."""
+    return (line.quality_flip_share or 0) >= _COIN
 
 
 def _quality(line: IterationMetrics) -> Text:
     """Return the quality with its interval, or why it says nothing."""
-    if (line.quality_flip_share or 0) >= _COIN:
+    if is_coin(line):
         return Text(
             f"not known, since {share(line.quality_flip_share)} of the referee's verdicts change "
             "with the order of the two answers"
@@ -337,18 +343,13 @@ def _table(lines: Sequence[IterationMetrics]) -> Table:
     return table
 
 
-def cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's columns and rows as texts, for the report page."""
-    return list(_COLUMNS), [_cells(line) for line in lines]
-
-
 def _cells(line: IterationMetrics) -> list[str]:
     return [
         line.iteration,
         count(line.train_pool),
         count(line.cache_pool),
         share(line.hard_share),
-        share(line.kept / line.asked if line.asked and line.kept is not None else None),
+        share(line.kept_share),
         share(line.accuracy_share),
         percent(line.quality_percent),
         count(line.calls),

@@ -1,0 +1,154 @@
+"""The words below the closing table: what columns mean, and why a figure rose or fell."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import Workplace
+from pooled import instruction, verdict
+from rich.console import Console
+
+from lion import iterations
+from lion.config import project
+from lion.iterations import IterationMetrics
+from lion.metrics import files
+from lion.metrics.pools import GenerateMetrics
+from lion.metrics.units import Funnel, RoleUsage
+from lion.records import jsonl
+from lion.reporting import column_words
+from lion.reporting.worth import MarkedRun
+
+PAIR = {"1": "0", "2": "1"}
+USED = RoleUsage(
+    requests=1, failed=0, prompt_tokens=1, completion_tokens=1, replies_without_usage=0
+)
+
+
+@pytest.fixture
+def lines(workplace: Workplace) -> list[IterationMetrics]:
+    """Return iterations without files, to be filled."""
+    assert workplace is not None  # the working folder is a project without outputs
+    return iterations.lines(PAIR)
+
+
+def filled(lines: list[IterationMetrics], **values: tuple[Any, Any, Any]) -> list[IterationMetrics]:
+    """Return the lines with fields set, each by its values in 0, 1 and 2."""
+    return [
+        replace(line, **{name: three[n] for name, three in values.items()})
+        for n, line in enumerate(lines)
+    ]
+
+
+def compared(*, new: float, older: float, rows: int = 100) -> None:
+    """Write verdicts of iteration 2: hard shares of the rows that 1 wrote, and of others."""
+    parts = {name: [instruction(f"{name} {n}") for n in range(rows)] for name in ("new", "older")}
+    hard = {"new": new, "older": older}
+    write("1/train_pool.jsonl", parts["new"])
+    write(
+        "2/verdicts.jsonl",
+        [
+            verdict(row.id, 3.0 if n < hard[name] * rows else 0.0)
+            for name, part in parts.items()
+            for n, row in enumerate(part)
+        ],
+    )
+
+
+def write(name: str, rows: list[Any]) -> None:
+    path = Path("data", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jsonl.write(path, rows)
+
+
+def reasons(lines: list[IterationMetrics], workplace: Workplace) -> list[str]:
+    return column_words.change_reasons(lines, MarkedRun(workplace.params({})))
+
+
+@pytest.mark.parametrize(
+    ("after", "new", "older", "reason"),
+    [
+        (0.4, 0.6, 0.2, "rose from 30.0 % to 40.0 % in 2, since new instructions are harder"),
+        (0.4, 0.35, 0.45, "since the student does worse on older instructions: "),
+        (0.4, 0.45, 0.35, "does worse on older instructions, and new ones are harder: "),
+        (0.2, 0.3, 0.1, "fell from 30.0 % to 20.0 % in 2, since the student does better on older"),
+        (0.2, 0.1, 0.3, "since new instructions are easier than older ones: 10.0 % of the 100 "),
+    ],
+)
+def test_hard_moves_by_new_instructions_or_by_older_ones(
+    after: float,
+    new: float,
+    older: float,
+    reason: str,
+    lines: list[IterationMetrics],
+    workplace: Workplace,
+) -> None:
+    compared(new=new, older=older)
+    [sentence] = reasons(filled(lines, hard_share=(None, 0.3, after)), workplace)
+    assert reason in sentence
+    assert f"{100 * older:.1f} % of the 100 older ones." in sentence
+
+
+def test_no_reason_without_a_change_or_enough_rows(
+    lines: list[IterationMetrics], workplace: Workplace
+) -> None:
+    changed = filled(lines, hard_share=(None, 0.3, 0.4))
+    assert reasons(changed, workplace) == []  # the rows are on another machine
+    compared(new=0.6, older=0.2)
+    assert len(reasons(changed, workplace)) == 1
+    assert reasons(filled(lines, hard_share=(None, 0.3, 0.305)), workplace) == []
+    compared(new=0.6, older=0.2, rows=20)
+    assert reasons(changed, workplace) == []
+
+
+def test_kept_moves_by_the_reason_that_moved_most(
+    lines: list[IterationMetrics], workplace: Workplace
+) -> None:
+    funnels = {
+        "1": Funnel(asked=100, kept=96, duplicate=3, malformed=1),
+        "2": Funnel(asked=200, kept=160, duplicate=38, malformed=2),
+    }
+    for name, funnel in funnels.items():
+        path = project.metrics(name, GenerateMetrics.FILE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nothing = Funnel(asked=0, kept=0)
+        files.write_metrics(path, GenerateMetrics(1, funnel, nothing, {}, (), None, USED))
+    [sentence] = reasons(filled(lines, asked=(None, 100, 200), kept=(None, 96, 160)), workplace)
+    assert (
+        sentence
+        == "kept fell from 96.0 % to 80.0 % in 2: dropped as duplicate were 3.0 %, then 19.0 %."
+    )
+
+
+def test_tokens_and_calls_name_roles_and_the_ledger(
+    lines: list[IterationMetrics], workplace: Workplace
+) -> None:
+    roles = ({"teacher": 100}, {"teacher": 60, "referee": 140}, {"teacher": 60, "referee": 150})
+    changed = filled(
+        lines,
+        tokens=(100, 200, 210),
+        tokens_by_role=roles,
+        requests=(10, 20, 20),
+        calls=(10, 15, None),
+    )
+    assert reasons(changed, workplace) == [
+        "tokens rose from 100 to 200 in 1: teacher -40, referee +140.",
+        "calls: 5 more requests needed none, since the ledger held their replies.",
+    ]
+
+
+def test_columns_without_figures_are_not_explained(lines: list[IterationMetrics]) -> None:
+    shown = Console(file=StringIO(), width=80)
+    shown.print(
+        column_words.legend(filled(lines, train_pool=(4, 4, 4), hard_share=(None, 0.1, 0.2)))
+    )
+    written = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in written.splitlines()] == ["train", "hard"]
+
+
+def test_a_column_takes_one_line_of_80(lines: list[IterationMetrics]) -> None:
+    every = {name: (1, 1, 1) for name, _ in column_words._WORDS.values()}
+    shown = Console(file=StringIO(), width=80)
+    shown.print(column_words.legend(filled(lines, **every)))
+    assert len(shown.file.getvalue().splitlines()) == len(column_words._WORDS)  # type: ignore[attr-defined]
