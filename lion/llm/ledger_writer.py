@@ -51,9 +51,11 @@ class LedgerWriter:
         """Write what is left. Raises AskError where the writer ended before."""
         self._closing = True
         self._arrived.set()
-        if self._task is not None:
-            await self._task
-        self._live.close()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._live.close()
         if self._failure is not None:
             raise self._failure
 
