@@ -64,8 +64,13 @@ def rate_text(rate: float) -> str:
     return f"{60 * rate:,.0f} a minute" if rate >= 1 / 60 else f"{3600 * rate:,.0f} an hour"
 
 
+_YEAR = 365 * 86400.0  # seconds
+
+
 def duration_text(seconds: float) -> str:
-    """Return a time as `41 s`, `41 min` or `1 h 05 min`."""
+    """Return a time as `41 s`, `41 min` or `1 h 05 min`, and `more than a year` as no number."""
+    if seconds > _YEAR:
+        return "more than a year"
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

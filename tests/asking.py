@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +27,46 @@ def texts(outcomes: list[Outcome]) -> list[str]:
     return [one.text if isinstance(one, Reply) else f"! {one.reason}" for one in outcomes]
 
 
+@contextmanager
+def client_of(url: str, folder: Path, random_seed: int = 0, **changes: Any) -> Iterator[LLMClient]:
+    """Open a client of the server at `url`, with changes of endpoint and api, and its ledger."""
+    endpoint = {
+        "base_url": url,
+        "model": "m-1",
+        "api_key_env": None,
+        "send_seed": True,
+        "request": {},
+        "headers": {},
+        "query": {},
+        "thinking": "strip",
+    }
+    api = {
+        "concurrency": 8,
+        "timeout": 60.0,
+        "tries": 3,
+        "max_wait": 0.05,
+        "max_request_seconds": 60.0,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "mode": Modes(teacher="live", referee="live", generator="live"),
+        "batch_least": 1,
+        "batch_tail": 0.0,
+    }
+    cap = changes.pop("cap", Cap())
+    assert set(changes) <= {*endpoint, *api}
+    endpoint |= {key: value for key, value in changes.items() if key in endpoint}
+    api |= {key: value for key, value in changes.items() if key in api}
+    with (
+        Ledger(folder / "ledger.sqlite") as ledger,
+        LLMClient(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as client,
+    ):
+        yield client
+
+
 @pytest.fixture
 def opened(chat_server: ChatServer, tmp_path: Path) -> Open:
     """Return what opens a client of the server, with changes of endpoint and api, on one ledger."""
-
-    @contextmanager
-    def made(random_seed: int = 0, **changes: Any) -> Iterator[LLMClient]:
-        endpoint = {
-            "base_url": chat_server.url,
-            "model": "m-1",
-            "api_key_env": None,
-            "send_seed": True,
-            "request": {},
-            "headers": {},
-            "query": {},
-            "thinking": "strip",
-        }
-        api = {
-            "concurrency": 8,
-            "timeout": 60.0,
-            "tries": 3,
-            "max_wait": 0.05,
-            "max_request_seconds": 60.0,
-            "requests_per_minute": None,
-            "tokens_per_minute": None,
-            "mode": Modes(teacher="live", referee="live", generator="live"),
-            "batch_least": 1,
-            "batch_tail": 0.0,
-        }
-        cap = changes.pop("cap", Cap())
-        assert set(changes) <= {*endpoint, *api}
-        endpoint |= {key: value for key, value in changes.items() if key in endpoint}
-        api |= {key: value for key, value in changes.items() if key in api}
-        with (
-            Ledger(tmp_path / "ledger.sqlite") as ledger,
-            LLMClient(Endpoint(**endpoint), Api(**api), ledger, random_seed, cap=cap) as client,
-        ):
-            yield client
-
-    return made
+    return partial(client_of, chat_server.url, tmp_path)
 
 
 def kept(folder: Path) -> int:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - each row of a data set stands on a line, as in its file
 """Files as the field has them: no text of a row is lost in reading."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -424,7 +425,19 @@ KINDS = {
     "packed.jsonl": (b"\x1f\x8b\x08\x00", "name it .gz"),
     "page.json": (b"\n<!DOCTYPE html><html>Sign in</html>", "a web page"),
     "page.csv": (b"<html><title>404</title>", "a web page"),
+    "words.csv": (b"<html><title>instruction, output</title>", "a web page"),
+    "page.tsv": (b"<!doctype html>\ninstruction\toutput\n", "a web page"),
 }
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.csv.gz"])
+def test_a_table_with_a_column_of_markup_is_no_page(tmp_path: Path, name: str) -> None:
+    delimiter = "\t" if ".tsv" in name else ","
+    header = delimiter.join(("<html>", "instruction", "output"))
+    content = f"{header}\n{delimiter.join(('<p>', 'Sort.', 'a'))}\n".encode()
+    packed = gzip.compress(content) if name.endswith(".gz") else content
+    (tmp_path / name).write_bytes(packed)
+    assert read_rows(tmp_path / name).rows[0].messages[0]["content"] == "Sort."
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -111,6 +111,8 @@ def test_where_all_are_refused_all_wait() -> None:
         ("600", "600", "0s", None),
         ("600", "many", "1s", None),
         ("600", "599", "soon", None),
+        ("600", "599", "1" + "0" * 300, None),
+        ("600", "599", "99999d", None),
     ],
 )
 def test_limits_are_learnt_from_headers(

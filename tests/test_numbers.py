@@ -203,7 +203,8 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("5!", "5"),
         ("\\boxed{5!}", "5"),
         ("The answer is $5!$", "5"),
-        ("x = 5!", "5"),
+        ("x = 5!", "5"),  # a factorial or a cheer: undecidable, so no 5
+        ("2+3 = 5!", "5"),
         ("5!/3!", "3"),
         ("There are 3!2!", "2"),
         ("There are 5! ways to arrange them.", "5"),

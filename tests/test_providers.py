@@ -267,6 +267,17 @@ def test_a_wish_of_days_stops_the_run_and_drops_no_row(
     assert len(chat_server.calls) <= 3 + 3
 
 
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after-ms"])
+@pytest.mark.parametrize("wish", ["1e308", "1" + "0" * 200, "99999999999999"])
+def test_a_wish_of_ages_has_no_number_of_hours(
+    chat_server: ChatServer, opened: Open, name: str, wish: str
+) -> None:
+    chat_server.answer = refuses(429, "busy", headers={name: wish})
+    with opened(concurrency=1) as client, pytest.raises(EndpointError) as caught:
+        client.complete([ask_for(1)])
+    assert "asks to wait for more than a year, longer" in str(caught.value)
+
+
 ODD = {
     "prompt_cut": ("word " * 4000, says("x", usage=(700, 9)), "OLLAMA_CONTEXT_LENGTH"),
     "at_cap": ("short", says("half of an", usage=(20, 50)), "exactly as many tokens"),

@@ -1,19 +1,24 @@
 """The budget: met exactly, by whatever calls, and never exceeded."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import Open, ask_for, kept, texts
-from fake_server import ChatServer, refuses, says
+from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import BELIEVED, CostEstimator
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Cap, Demand, Ledger
+from lion.llm.ledger import Amount, Cap, Demand, Ledger, Shortage
 from lion.llm.ledger_writer import LedgerWriter
+from lion.llm.live_reservations import live_margins
 from lion.llm.reservations import Reservations
 
 
@@ -83,7 +88,7 @@ def test_a_killed_process_leaves_no_more_set_aside_than_its_requests_allow(
             first = await reservations.reserve(b"a" * 200, writer)
             assert first is not None
             assert first.amount.tokens == 1000, "all that is left, below 20 times the bound"
-            assert await writer.reserve(Demand(bound, bound)) is None, "it is this call's"
+            assert await writer.reserve(Demand(bound, bound)) == Shortage(), "it is this call's"
 
     with opened(cap=Cap(tokens=1000), **CAPPED) as client:
         asyncio.run(reserve(client))
@@ -140,3 +145,111 @@ def test_what_a_server_does_not_count_is_charged_as_its_largest_count(
     assert len(chat_server.calls) * 1800 <= 20_000
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.spent()[0].tokens > 20_000 - 2 * 1800
+
+
+# --- several processes on one ledger --------------------------------------------------------------
+
+_COUNTED = 19  # times the bound
+_ASKS = """
+import sys
+from pathlib import Path
+from asking import ask_for, client_of
+from lion.errors import BudgetError
+from lion.llm.ledger import Cap
+url, folder, name, tokens, count = sys.argv[1:]
+cap = Cap(tokens=int(tokens))
+changes = {"request": {"max_tokens": 100}, "concurrency": 8, "cap": cap, "tries": 1}
+with client_of(url, Path(folder), **changes) as client:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        client.complete([ask_for(f"{name}-{number}") for number in range(int(count))])
+    except BudgetError:
+        print("budget", flush=True)
+"""
+
+
+def asking(
+    server: ChatServer, folder: Path, name: str, tokens: int, count: int = 100
+) -> "subprocess.Popen[str]":
+    """Start a process that asks up to `tokens` of the shared budget; it waits for a line."""
+    path = [str(Path(__file__).parent), *sys.path]
+    command = [sys.executable, "-c", _ASKS, server.url, str(folder), name, str(tokens), str(count)]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process
+
+
+def bound_of(call: Call) -> int:
+    return len(call.raw) + 100
+
+
+def counts_much(call: Call) -> Behaviour:
+    return says("x", usage=(_COUNTED * bound_of(call) - 9, 9), delay=0.1)
+
+
+def begin(*processes: "subprocess.Popen[str]") -> None:
+    """Let all ask at the same time."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+@pytest.mark.parametrize("calls", [3.5, 12.5])
+def test_a_cap_holds_for_two_processes_at_a_time(
+    calls: float, chat_server: ChatServer, tmp_path: Path
+) -> None:
+    """The cap leaves room for so many calls at their margin: the margins of all count."""
+    chat_server.answer = counts_much
+    cap = int(calls * BELIEVED * 240)
+    processes = [asking(chat_server, tmp_path, name, cap) for name in ("a", "b")]
+    begin(*processes)
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert outputs == ["budget\n", "budget\n"]
+    counted = sum(_COUNTED * bound_of(call) for call in chat_server.calls)
+    most = _COUNTED * max(map(bound_of, chat_server.calls))
+    assert cap - most < counted <= cap, "neither above it, nor given up early"
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.transaction() as connection:
+        spent, reserved = ledger.spent()
+        assert live_margins(connection, ledger.path) == Amount()
+    assert (spent.tokens, reserved.calls) == (counted, 0)
+    assert list(tmp_path.glob("*-live-*")) == []
+
+
+def test_the_margins_of_a_killed_process_do_not_count(
+    chat_server: ChatServer, opened: Open, tmp_path: Path
+) -> None:
+    """Its bounds stay set aside; a live one's margins are waited for."""
+    came, over = threading.Event(), threading.Event()
+
+    def answers(call: Call) -> Behaviour:
+        came.set()
+        return replace(says("x", usage=(50, 9)), held=over if "qfirst" in call.question else None)
+
+    chat_server.answer = answers
+    killed = asking(chat_server, tmp_path, "first", 6000, count=1)
+    begin(killed)
+    assert came.wait(30)
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger, ledger.transaction() as connection:
+        held = live_margins(connection, path).tokens
+    threading.Timer(0.5, killed.kill).start()
+    with opened(cap=Cap(tokens=6000), **CAPPED) as client:
+        assert len(texts(client.complete([ask_for(1)]))) == 1
+    assert killed.poll() is not None, "waited for"
+    over.set()
+    killed.communicate()
+    with Ledger(path) as ledger, ledger.transaction() as connection:
+        assert ledger.spent()[1].tokens == held / (BELIEVED - 1), "its bound"
+        assert live_margins(connection, path) == Amount()
+    assert list(tmp_path.glob("*-live-*")) == []

@@ -13,6 +13,7 @@ from lion.records.rows import ORDERS
 from lion.simulator import task_families
 from lion.simulator.simulated_llm import reply
 
+NONE, LONE, OUTSIDE, PAIR = "no_scores", "one_score", "out_of_range", (8.0, 9.0)
 PLAIN = "Score of Assistant 1: 8\nScore of Assistant 2: 6"
 
 FIRST_LINE = {
@@ -63,6 +64,84 @@ FIRST_LINE = {
     "another scale": ("4/5 3/5\nThe first.", "out_of_range"),
     "a year and a number": ("In 2023, 2 answers were given.", "no_scores"),
 }
+
+# How judges of the field write their verdicts, and what is read of it as text and as a first line.
+FIELD: dict[str, tuple[str, object, object]] = {
+    # lm-sys/FastChat:fastchat/eval/table/prompt.jsonl; baaivision/JudgeLM:judgelm/llm_judge
+    "Vicuna": ("8 9\nAssistant 2 gives more detail.", NONE, PAIR),
+    "JudgeLM after thoughts": ("<think>3 4</think>\n8 9", NONE, PAIR),
+    "tab": ("8\t9", NONE, PAIR),
+    "semicolon": ("8; 9", NONE, PAIR),
+    "tuple": ("(8, 9)", NONE, PAIR),
+    "list": ("[8, 9]", NONE, PAIR),
+    "bold pair": ("**8 9**", NONE, PAIR),
+    "of ten": ("8/10 and 9/10", NONE, PAIR),
+    "heading": ("Score: 8.5, 9", NONE, (8.5, 9)),
+    "a share or a date": ("8/9", NONE, NONE),
+    "a range": ("8-9", NONE, NONE),
+    "boxed": ("\\boxed{8} \\boxed{9}", NONE, NONE),
+    "words": ("eight nine", NONE, NONE),
+    # lm-sys/FastChat:fastchat/llm_judge/data/judge_prompts.jsonl: one answer's, or a winner's
+    "MT-bench, single": ("Rating: [[8]]", NONE, NONE),
+    "MT-bench, pair": ("Assistant B has more depth.\n\n[[B]]", NONE, NONE),
+    # tatsu-lab/alpaca_eval:src/alpaca_eval/evaluators_configs
+    "AlpacaEval, ranks": ('[{"model": "m", "rank": 1}, {"model": "M", "rank": 2}]', NONE, NONE),
+    "AlpacaEval, winner": ("Output (a)", NONE, NONE),
+    # prometheus-eval/prometheus-eval:libs/prometheus-eval/prometheus_eval/parser.py
+    "Prometheus, absolute": ("Feedback: It is fine. [RESULT] 4", NONE, NONE),
+    "Prometheus, relative": ("Feedback: B has more depth. [RESULT] B", NONE, NONE),
+    # WeOpenML/PandaLM:pandalm/utils/pandalm_inference.py; nlpyang/geval:prompts/summeval
+    "PandaLM": ("1\n\n### Reason: It is right.\n\n### Reference: 8", NONE, NONE),
+    "G-Eval": ("- Coherence: 4", NONE, NONE),
+    # labelled lines: Lion's own form, and how models vary it
+    "labelled": ("Assistant 1: 8\nAssistant 2: 9", PAIR, PAIR),
+    "reversed order": ("Assistant 2: 9\nAssistant 1: 8", PAIR, PAIR),
+    "in a line": ("Score of Assistant 1: 8, Score of Assistant 2: 9", PAIR, PAIR),
+    "labelled, of ten": ("Assistant 1: 8/10\nAssistant 2: 9/10", PAIR, PAIR),
+    "bold names": ("**Assistant 1**: 8\n**Assistant 2**: 9", PAIR, PAIR),
+    "bold with colon": ("**Score of Assistant 1:** 8\n**Score of Assistant 2:** 9", PAIR, PAIR),
+    "headings": ("### Score of Assistant 1: 8\n### Score of Assistant 2: 9", PAIR, PAIR),
+    "table, a row each": (
+        "| Assistant | Score |\n|---|---|\n| Assistant 1 | 8 |\n| Assistant 2 | 9 |",
+        PAIR,
+        PAIR,
+    ),
+    "table without a row of scores": (
+        "| Assistant 1 | Assistant 2 |\n|---|---|\n| 8 | 9 |",
+        NONE,
+        NONE,
+    ),
+    "Chinese": ("\u52a9\u624b1\uff1a8\u5206\n\u52a9\u624b2\uff1a9\u5206", PAIR, PAIR),
+    "JSON": ('{"score_of_assistant_1": 8, "score_of_assistant_2": 9}', PAIR, PAIR),
+    "JSON, fenced": (
+        '```json\n{"score_of_assistant_1": 8, "score_of_assistant_2": 9}\n```',
+        PAIR,
+        PAIR,
+    ),
+    "JSON, other keys": ('{"scores": [8, 9]}', NONE, NONE),
+    "letters": ("Assistant A: 8\nAssistant B: 9", NONE, NONE),
+    "responses": ("Response 1: 8\nResponse 2: 9", NONE, NONE),
+    "a sentence": ("I give Assistant 1 an 8 and Assistant 2 a 9.", NONE, NONE),
+    "a tie in words": ("Both get 8.", NONE, NONE),
+    "XML": ("<score1>8</score1>\n<score2>9</score2>", NONE, NONE),
+    "stars": ("Assistant 1: \u2605\u2605\u2605\nAssistant 2: \u2605\u2605", NONE, NONE),
+    "of a hundred": ("Assistant 1: 80/100\nAssistant 2: 90/100", OUTSIDE, OUTSIDE),
+    "per cent": ("Assistant 1: 80%\nAssistant 2: 90%", OUTSIDE, OUTSIDE),
+    "negative": ("Assistant 1: -8\nAssistant 2: 9", OUTSIDE, OUTSIDE),
+    "a range for a score": ("Assistant 1: 7-8\nAssistant 2: 9", LONE, LONE),
+    "half a point": ("Assistant 1: 7\u00bd\nAssistant 2: 9", LONE, LONE),
+    "not applicable": ("Assistant 1: N/A\nAssistant 2: 9", LONE, LONE),
+}
+
+
+@pytest.mark.parametrize(("text", "as_text", "as_first_line"), FIELD.values(), ids=FIELD)
+def test_verdicts_as_judges_of_the_field_write_them(
+    text: str, as_text: object, as_first_line: object
+) -> None:
+    """Read as both scores, assistant 1's first, or refused: never other numbers than these."""
+    assert judge_parser.from_text(text) == as_text
+    assert judge_parser.from_first_line(text) == as_first_line
+
 
 LANGUAGES = {
     "German": "Bewertung von Assistent 1: 8\nBewertung von Assistent 2: 6",

@@ -286,7 +286,8 @@ def _call(submission: Submission, charge: Charge, reservation: int | None) -> Ca
     usage = charge.usage
     prompt, completion = (usage.prompt, usage.completion) if usage else (None, None)
     who = (submission.endpoint, submission.model, submission.stage)
-    return Call(*who, prompt, completion, charge.nanodollars, reservation=reservation)
+    ratio = charge.ratio or 0.0
+    return Call(*who, prompt, completion, charge.nanodollars, 0.0, reservation, ratio)
 
 
 def _pieces(items: Iterator[PreparedRequest], most: int) -> Iterator[list[PreparedRequest]]:

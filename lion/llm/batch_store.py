@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lion.config.settings import Endpoint
 from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
+from lion.llm.live_reservations import live_margins
 from lion.llm.request_set import PreparedRequest
 
 PREPARED = "prepared"
@@ -71,7 +72,10 @@ class BatchStore:
         """
         token = secrets.token_hex(16)
         with self._ledger.transaction() as connection:
-            numbers = [None] * len(items) if most is None else self._ledger.reserve(most, cap)
+            numbers: list[int | None] = [None] * len(items)
+            if most is not None:
+                margins = live_margins(connection, self._ledger.path)
+                numbers = self._ledger.reserve(most, cap, margins)
             pairs = zip(items, numbers, strict=True)
             rows = [
                 (token, item.key, item.body, item.sample, number)

@@ -93,6 +93,19 @@ _SPEND = (
     "UPDATE spent SET calls = calls + ?, tokens = tokens + ?,"
     " nanodollars = nanodollars + ?, unpriced = unpriced + ?"
 )
+# belongs to no format: it is made with the first count above a bound
+_RATIOS = """
+CREATE TABLE IF NOT EXISTS ratios (
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ratio REAL NOT NULL,
+    PRIMARY KEY (endpoint, model)
+)
+"""
+_LEARN_RATIO = (
+    "INSERT INTO ratios VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET ratio = max(ratio, excluded.ratio)"
+)
 _INTERRUPTED = " WHERE id NOT IN (SELECT reservation FROM batched WHERE reservation IS NOT NULL)"
 # format 2 has no batches; format 1 kept only failed calls, without tokens and money
 _FROM_1 = """
@@ -110,7 +123,8 @@ class Call:
     """One call as it happened: who was asked for which stage, and what it used and cost.
 
     Tokens are None where the server did not count; `nanodollars` None where the price is unknown.
-    `reservation` is what `reserve` returned, to be settled by this call.
+    `reservation` is what `reserve` returned, to be settled by this call. `ratio` is the server's
+    count over the call's upper bound, 0 where it is not known or not believed.
     """
 
     endpoint: str
@@ -121,6 +135,7 @@ class Call:
     nanodollars: int | None = None
     seconds: float = 0.0
     reservation: int | None = None
+    ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +194,9 @@ class Amount:
         return Amount(self.calls, tokens, money, self.unpriced)
 
 
+_NOTHING = Amount()
+
+
 @dataclass(frozen=True, slots=True)
 class Cap:
     """The most that may be spent in all; None where there is no cap of that kind."""
@@ -207,23 +225,32 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a call asks of the cap: `most`, or at least `least` where less is left (None: `most`).
+    """What a call asks of the cap: `most`.
 
     `bound` is what stays set aside where the process is killed: the most that the request allows.
-    The margin above it, for servers that count more, lasts as long as the process.
+    The margin above it, for servers that count more, lasts as long as the process (see
+    `live_reservations`). `alone` has endpoint and model of a call without another one in flight: it
+    may use less than `most`, and at least what the largest count there over its bound makes of it.
     """
 
     bound: Amount
     most: Amount
-    least: Amount | None = None
+    alone: tuple[str, str] | None = None
 
-    def within(self, cap: Cap, total: Amount) -> Amount | None:
+    def within(self, cap: Cap, total: Amount, least: Amount | None) -> Amount | None:
         """Return what `cap` leaves for it beside `total`, or None where that is too little."""
         if cap.allows(total + self.most):
             return self.most
-        if self.least is None or not cap.allows(total + self.least):
+        if least is None or not cap.allows(total + least):
             return None
         return self.most.at_most(cap.minus(total))
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Too little is left of the cap; `elsewhere` where that is for other clients' calls alone."""
+
+    elsewhere: bool = False
 
 
 def budget_cap(budget: Budget) -> Cap:
@@ -436,37 +463,65 @@ class Ledger:
                 [(call.reservation,) for call in calls if call.reservation is not None],
             )
             self._connection.execute(_SPEND, _sums(calls))
+            self._learn_ratios(calls)
 
-    def reserve(self, wanted: Sequence[Amount], cap: Cap) -> list[int | None]:
+    def reserve(
+        self, wanted: Sequence[Amount], cap: Cap, margins: Amount = _NOTHING
+    ) -> list[int | None]:
         """Set aside each of `wanted` in turn; return their numbers, None where `cap` is reached.
 
-        What is spent and what is set aside, by whichever process, never exceeds `cap` together.
-        What a killed process had set aside stays so: its calls may have been billed. Raises
-        AskError.
+        What is spent and what is set aside, by whichever process, and the `margins` of live calls
+        never exceed `cap` together. What a killed process had set aside stays so: its calls may
+        have been billed. Raises AskError.
         """
         demands = [Demand(amount, amount) for amount in wanted]
-        granted = self.grant(demands, cap, Amount())
-        return [None if grant is None else grant[0] for grant in granted]
+        granted = self.grant(demands, cap, margins)
+        return [grant[0] if isinstance(grant, tuple) else None for grant in granted]
 
     def grant(
-        self, demands: Sequence[Demand], cap: Cap, margins: Amount
-    ) -> list[tuple[int, Amount] | None]:
+        self,
+        demands: Sequence[Demand],
+        cap: Cap,
+        margins: Amount,
+        elsewhere: Amount = _NOTHING,
+    ) -> list[tuple[int, Amount] | Shortage]:
         """Set aside the bound of each demand; return its number and what it may use at most.
 
-        None where too little is left of `cap` beside what is spent and set aside, the calls'
-        `margins` above it, and the demands before. Raises AskError.
+        A shortage where too little is left of `cap` beside what is spent and set aside, the
+        `margins` of live calls above that, and the demands before. `elsewhere` is what other
+        clients' calls hold of all this: beside them no call is alone. Raises AskError.
         """
-        granted: list[tuple[int, Amount] | None] = []
+        granted: list[tuple[int, Amount] | Shortage] = []
         with self._writing(), self._transaction():
             total = self._spent() + self._reserved() + margins
             for demand in demands:
-                amount = demand.within(cap, total)
+                least = self._least(demand)
+                amount = demand.within(cap, total, None if elsewhere.calls else least)
                 if amount is None:
-                    granted.append(None)
+                    fits = demand.within(cap, total - elsewhere, least) is not None
+                    granted.append(Shortage(elsewhere=fits))
                     continue
                 granted.append((self._set_aside(demand.bound), amount))
                 total += amount
         return granted
+
+    def _least(self, demand: Demand) -> Amount | None:
+        return demand.alone and demand.bound.times(self.largest_ratio(*demand.alone))
+
+    def largest_ratio(self, endpoint: str, model: str) -> float:
+        """Return the largest count of a reply over its upper bound so far, at least 1."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'ratios'"):
+            return 1.0
+        query = "SELECT ratio FROM ratios WHERE endpoint = ? AND model = ?"
+        ratios: list[float] = [ratio for (ratio,) in self._rows(query, (endpoint, model))]
+        return max([1.0, *ratios])
+
+    def _learn_ratios(self, calls: Sequence[Call]) -> None:
+        """Remember counts above the upper bound, for every later call of every process."""
+        rows = [(call.endpoint, call.model, call.ratio) for call in calls if call.ratio > 1]
+        if rows:
+            self._connection.execute(_RATIOS)
+            self._connection.executemany(_LEARN_RATIO, rows)
 
     def _set_aside(self, amount: Amount) -> int:
         cursor = self._connection.execute(

@@ -1,12 +1,14 @@
 """Group commit: what arrives while one transaction is being synced goes into the next."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from lion.errors import AskError
-from lion.llm.ledger import Amount, Cap, Demand, Entry, FailedCall, Ledger
+from lion.llm.ledger import Amount, Cap, Demand, Entry, FailedCall, Ledger, Shortage
+from lion.llm.live_reservations import InFlight, LiveReservations
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Release:
 
 Item = Entry | FailedCall | Demand | Release
 Result = Any
-"""What `_put` returns for an item: (number, amount) of a reservation, else None."""
+"""What `_put` returns for an item: (number, amount) of a reservation or a shortage, else None."""
+Grant = tuple[int, Amount] | Shortage
 Pending = tuple[Item, "asyncio.Future[Result]"]
 
 
@@ -37,7 +40,7 @@ class LedgerWriter:
         self._closing = False
         self._failure: AskError | None = None
         self._task: asyncio.Task[None] | None = None
-        self._margins: dict[int, Amount] = {}  # of calls in flight, by reservation
+        self._live = LiveReservations(ledger.path)
 
     async def __aenter__(self) -> Self:
         """Start writing."""
@@ -48,8 +51,11 @@ class LedgerWriter:
         """Write what is left. Raises AskError where the writer ended before."""
         self._closing = True
         self._arrived.set()
-        if self._task is not None:
-            await self._task
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._live.close()
         if self._failure is not None:
             raise self._failure
 
@@ -57,13 +63,13 @@ class LedgerWriter:
         """Return once `entry` is durable. Raises AskError."""
         await self._put(entry)
 
-    async def reserve(self, demand: Demand) -> tuple[int, Amount] | None:
+    async def reserve(self, demand: Demand) -> Grant:
         """Set aside what a call asks for; return its number and the amount it may use.
 
-        None where too little of the budget is left. Raises AskError.
+        A shortage where too little of the budget is left. Raises AskError.
         """
-        reserved: tuple[int, Amount] | None = await self._put(demand)
-        return reserved
+        grant: Grant = await self._put(demand)
+        return grant
 
     async def release(self, reservation: int) -> None:
         """Give back what was set aside for a call that was never sent. Raises AskError."""
@@ -121,33 +127,43 @@ class LedgerWriter:
         """Write replies and failures first: they settle reservations."""
         entries = [item for item in items if isinstance(item, Entry | FailedCall)]
         released = [item.reservation for item in items if isinstance(item, Release)]
-        if entries:
-            self._ledger.write(entries)
-            self._forget_margins(entry.call.reservation for entry in entries)
-        if released:
-            self._release(released)
-        granted = iter(self._grant([item for item in items if isinstance(item, Demand)]))
-        return [next(granted) if isinstance(item, Demand) else None for item in items]
+        demands = [item for item in items if isinstance(item, Demand)]
+        numbers = [entry.call.reservation for entry in entries]
+        settled = [*released, *(number for number in numbers if number is not None)]
+        with self._ledger.transaction() as connection:
+            if entries:
+                self._ledger.write(entries)
+            if released:
+                self._ledger.release(released)
+            held = self._live.without(settled)
+            grants = self._grant(demands, held, connection)
+            granted = _in_flight(demands, grants)
+            self._live.publish(connection, held + sum(granted.values(), InFlight()))
+        self._live.record(settled, granted)
+        results = iter(grants)
+        return [next(results) if isinstance(item, Demand) else None for item in items]
 
-    def _grant(self, demands: list[Demand]) -> list[tuple[int, Amount] | None]:
+    def _grant(
+        self, demands: list[Demand], held: InFlight, connection: sqlite3.Connection
+    ) -> list[Grant]:
         if not demands:
             return []
-        margins = sum(self._margins.values(), Amount())
-        granted = self._ledger.grant(demands, self._cap, margins)
-        for demand, grant in zip(demands, granted, strict=True):
-            if grant is not None:
-                number, amount = grant
-                self._margins[number] = amount - demand.bound
-        return granted
+        elsewhere = self._live.elsewhere(connection)
+        margins = held.margins + elsewhere.margins
+        return self._ledger.grant(demands, self._cap, margins, elsewhere.total)
 
     def _release(self, numbers: list[int]) -> None:
-        self._ledger.release(numbers)
-        self._forget_margins(numbers)
+        self._write_all([Release(number) for number in numbers])
 
-    def _forget_margins(self, numbers: Iterable[int | None]) -> None:
-        for number in numbers:
-            if number is not None:
-                self._margins.pop(number, None)
+
+def _in_flight(demands: list[Demand], grants: list[Grant]) -> dict[int, InFlight]:
+    """Return the calls that `grants` let begin, by reservation."""
+    calls = {}
+    for demand, grant in zip(demands, grants, strict=True):
+        if isinstance(grant, tuple):
+            number, amount = grant
+            calls[number] = InFlight(demand.bound, amount - demand.bound)
+    return calls
 
 
 def _numbers(result: Result) -> list[int]:

@@ -25,6 +25,7 @@ _BURST = 0.5
 """Seconds of the rate that may start at once, after a stall of the event loop (a slow disk, a burst
 of replies)."""
 _LONGEST_NAP = 0.25
+_LONGEST_RESET = 366 * 86400.0  # seconds; a longer one is no limit that fills up again
 _ALL_REFUSED = 3  # 429s in a row: all calls wait
 _FEW = 10  # replies within the window: too few to lower the rate after one 429
 
@@ -213,7 +214,7 @@ def _header_rate(headers: Mapping[str, str], kind: str) -> float | None:
         return None
     if not all(map(math.isfinite, (limit, left, seconds))):
         return None
-    if limit <= 0 or seconds <= 0 or not 0 <= left < limit:
+    if limit <= 0 or not 0 < seconds <= _LONGEST_RESET or not 0 <= left < limit:
         return None
     return (limit - left) / seconds
 

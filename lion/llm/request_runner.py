@@ -226,4 +226,5 @@ class RequestRunner:
             charge.nanodollars,
             seconds,
             None if reservation is None else reservation.number,
+            charge.ratio or 0.0,
         )

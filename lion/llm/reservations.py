@@ -4,17 +4,21 @@ A server may count more than the request allows: thoughts beyond the cap, a long
 it may begin to at any time, where a router goes over to another provider. So each call reserves
 `BELIEVED` times its upper bound, whatever was counted before: all calls in flight may be counted
 so. Where too little is left for that, fewer calls are in flight; one alone takes what is left. A
-reply is charged no more than was reserved for it. What exceeds the upper bound is known to this
-process alone: a process that is killed leaves no more set aside than its requests allow.
+reply is charged no more than was reserved for it. What exceeds the upper bound counts while its
+process lives: one that is killed leaves no more set aside than its requests allow.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lion import console
 from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
-from lion.llm.ledger import Amount, Demand, Ledger
+from lion.llm.ledger import Amount, Demand, Ledger, Shortage
 from lion.llm.ledger_writer import LedgerWriter
+
+_POLL = 0.2
+"""Seconds until what other clients hold is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,13 @@ class Reservations:
     _held: int = 0
     _stopped: bool = False
     _announced: bool = False
+    _announced_others: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _last: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """Begin with the largest ratio of all runs on this ledger."""
+        self.learn(self.ledger.largest_ratio(*self._server))
 
     async def reserve(self, body: bytes, writer: LedgerWriter) -> Reservation | None:
         """Reserve what a call may cost; wait for calls in flight while too little is left.
@@ -52,11 +61,14 @@ class Reservations:
         while not self._stopped:
             changed = self._changed
             reservation = await self._try(bound, writer)
-            if reservation is not None:
+            if isinstance(reservation, Reservation):
                 return reservation
             if self._held:  # these give back what they do not use
                 self._announce()
                 await changed.wait()
+            elif reservation.elsewhere:
+                self._announce_others()
+                await _wait_at_most(changed, _POLL)
         return None
 
     def _announce(self) -> None:
@@ -69,37 +81,50 @@ class Reservations:
                 "api.concurrency calls at a time. With a higher budget the stage is faster"
             )
 
-    async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | None:
+    def _announce_others(self) -> None:
+        """Say once that other clients on the ledger hold what is left."""
+        if not self._announced_others:
+            self._announced_others = True
+            console.say(
+                "budget: other processes on this ledger have calls in flight, which hold what is "
+                "left of the budget. This stage goes on as they end"
+            )
+
+    async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | Shortage:
         """Reserve at `BELIEVED` or, where no call is in flight, as much as is left.
 
-        Raises BudgetError where that is less than the call may cost by what was seen so far.
+        Raises BudgetError where that is less than the call may cost by what was seen so far, also
+        when all other clients' calls have ended.
         """
         full = bound.times(BELIEVED)
         reservation = await self._ask(Demand(bound, full), writer)
-        if reservation is not None:
+        if isinstance(reservation, Reservation):
             return reservation
         async with self._last:
             if self._held:
-                return None
-            least = bound.times(self.largest_ratio)
-            reservation = await self._ask(Demand(bound, full, least), writer)
-        if reservation is None and not self._held:
+                return reservation
+            reservation = await self._ask(Demand(bound, full, self._server), writer)
+        if reservation == Shortage() and not self._held:
             raise budget_reached(self.ledger)
         return reservation
 
-    async def _ask(self, demand: Demand, writer: LedgerWriter) -> Reservation | None:
-        """Reserve, or return None where too little is left.
+    async def _ask(self, demand: Demand, writer: LedgerWriter) -> Reservation | Shortage:
+        """Reserve, or return the shortage where too little is left.
 
         It counts as held meanwhile, or another call would take the budget for spent. No waiter is
         woken where it fails: the last call to fail goes on with what is left.
         """
         self._held += 1
-        reserved = None
+        grant: tuple[int, Amount] | Shortage = Shortage()
         try:
-            reserved = await writer.reserve(demand)
+            grant = await writer.reserve(demand)
         finally:
-            self._held -= reserved is None
-        return None if reserved is None else Reservation(*reserved)
+            self._held -= isinstance(grant, Shortage)
+        return grant if isinstance(grant, Shortage) else Reservation(*grant)
+
+    @property
+    def _server(self) -> tuple[str, str]:
+        return self.estimator.endpoint.base_url, self.estimator.endpoint.model
 
     def learn(self, ratio: float | None) -> None:
         """Note a reply's count over its upper bound, None where it has none to be believed."""
@@ -120,3 +145,8 @@ class Reservations:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

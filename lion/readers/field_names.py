@@ -77,6 +77,12 @@ READ = frozenset(
 
 _ALL = READ | {other for others in NAMES.values() for other in others}
 
+
+def is_read(name: str) -> bool:
+    """Return whether a field of this name is read, by its own name or for another."""
+    return name in _ALL
+
+
 ABOUT = frozenset(
     {
         # what says something of a row and is no part of its question

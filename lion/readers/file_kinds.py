@@ -16,17 +16,17 @@ _KINDS: Sequence[tuple[bytes, str]] = (
     (b"\xfd7zXZ", "packed by xz; unpack it"),
     (b"ARROW1", "an Arrow file; save it as Parquet or JSONL"),
     (b"SQLite format 3", "a SQLite database; export its rows as JSONL"),
-    (b"<!doctype html", "a web page, as a sign-in or an error brings it; download the file again"),
-    (b"<html", "a web page, as a sign-in or an error brings it; download the file again"),
 )
-"""The first bytes of a file, in lower case where they are letters of a page, and what it is."""
+"""The first bytes of a file, and what it is."""
+_PAGE = "a web page, as a sign-in or an error brings it; download the file again"
 
 
 def not_rows(content: bytes) -> str | None:
     """Return what a file is whose first bytes are no rows of text, None where they may be."""
-    start = content[:64]
-    page = start.lstrip().lower()
-    for first, what in _KINDS:
-        if start.startswith(first) or (first.startswith(b"<") and page.startswith(first)):
-            return what
-    return None
+    return next((what for first, what in _KINDS if content.startswith(first)), None)
+
+
+def web_page(content: bytes) -> str | None:
+    """Return what a web page in the place of a file is, None for anything else."""
+    start = content[:64].lstrip().lower()
+    return _PAGE if start.startswith((b"<!doctype html", b"<html")) else None

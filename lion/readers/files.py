@@ -29,7 +29,8 @@ import orjson
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.readers import formats
-from lion.readers.file_kinds import not_rows
+from lion.readers.field_names import is_read
+from lion.readers.file_kinds import not_rows, web_page
 from lion.readers.formats import Problem, SourceRow
 from lion.records.rows import Message
 
@@ -122,7 +123,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the line and the value of every object, or a Problem in the value's place."""
     kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     content = _content(path)
-    other = not_rows(content)
+    other = not_rows(content) or (None if _names_columns(content, kind) else web_page(content))
     if other is not None and not (kind == ".parquet" and content.startswith(b"PAR1")):
         raise DataError(f"{path}: this is {other}")
     if kind == ".parquet":
@@ -305,6 +306,14 @@ def _table(path: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, An
             f"{path}:{last_line + 1}: broken CSV: {error}; the rows from here on cannot be "
             "separated: fix the file"
         ) from error
+
+
+def _names_columns(content: bytes, kind: str) -> bool:
+    """Return whether the first line is a table's header with a column that is read."""
+    if kind not in _DELIMITERS:
+        return False
+    line = content.partition(b"\n")[0].decode("utf-8", "replace")
+    return any(is_read(name.strip()) for name in line.split(_DELIMITERS[kind]))
 
 
 def _header(path: Path, names: Sequence[str]) -> list[str]:
