@@ -15,7 +15,7 @@ from fixtures import Configure, Workplace
 from lion.certify.identity import student_identity
 from lion.config.settings import Settings
 from lion.errors import ModelError, SettingsError
-from lion.inference import answer_schema
+from lion.inference import answer_grammar, answer_schema
 from lion.inference.allowed_tokens import AnswerGrammar
 from lion.inference.batch_inference import answer
 from lion.inference.batch_job import AnsweringTask
@@ -132,7 +132,7 @@ def test_without_a_file_the_schema_is_that_of_the_fields(configure: Configure) -
     for wrong in ({"label": "a"}, {"label": [1], "total": 1}, {"label": "a", "total": 1, "x": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
-    assert answer_schema.grammar_problem(json.dumps(schema)) is None
+    assert answer_grammar.grammar_problem(json.dumps(schema)) is None
     assert answer_schema.answer_schema(configure({"exam.scorer": SCORER})) is None
 
 

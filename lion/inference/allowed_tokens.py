@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from lion.errors import ModelError
-from lion.inference import answer_schema
+from lion.inference import answer_grammar
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -27,13 +27,13 @@ class AnswerGrammar:
     """
 
     def __init__(self, schema: str, tokenizer: Any, stops: Sequence[int]) -> None:
-        problem = answer_schema.grammar_problem(schema)
+        problem = answer_grammar.grammar_problem(schema)
         if problem is not None:
             raise ModelError(problem)
         from llguidance import LLMatcher  # an extra
 
-        tokens = answer_schema.grammar_tokens(tokenizer, stops)
-        self._start = LLMatcher(tokens, answer_schema.grammar(schema), log_level=0)
+        tokens = answer_grammar.grammar_tokens(tokenizer, stops)
+        self._start = LLMatcher(tokens, answer_grammar.grammar(schema), log_level=0)
 
     def answers(self, count: int) -> "PartialAnswers":
         """Return so many answers without a token yet."""

@@ -20,7 +20,7 @@ CODE = (
     "conversations.py",
     "inference/allowed_tokens.py",
     "inference/answer_likelihood.py",
-    "inference/answer_schema.py",
+    "inference/answer_grammar.py",
     "inference/backend.py",
     "inference/batch_inference.py",
     "inference/batch_job.py",

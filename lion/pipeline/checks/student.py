@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lion.config.settings import EMBEDDED, Settings, Student, Tune
 from lion.errors import ModelError, SettingsError
-from lion.inference.answer_schema import answer_schema, grammar_problem
+from lion.inference.answer_grammar import grammar_problem
+from lion.inference.answer_schema import answer_schema
 from lion.student import hub
 from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, base_source, resolve
 from lion.student.weights import WeightHeaders, refuse_pointer

@@ -16,7 +16,7 @@ from typing import Any
 from lion.config.settings import EMBEDDED, Settings
 from lion.conversations import TaskTemplate
 from lion.errors import LionError, ModelError
-from lion.inference import answer_schema
+from lion.inference import answer_grammar
 from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
@@ -84,7 +84,7 @@ def _form_problems(rehearsal: Rehearsal) -> Iterator[str]:
     """Yield why answers of this tokenizer cannot keep to a schema; the library is another check."""
     if rehearsal.settings.answering.form == "schema" and find_spec("llguidance") is not None:
         try:
-            answer_schema.grammar_tokens(rehearsal.tokenizer, rehearsal.formatter.stops)
+            answer_grammar.grammar_tokens(rehearsal.tokenizer, rehearsal.formatter.stops)
         except ModelError as error:
             yield str(error)
 
