@@ -103,7 +103,7 @@ class PairedDifference:
         return f"{100 * self.difference.value:+.1f} points{between}"
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class StudentComparison(msgspec.Struct, frozen=True):
     """A student less `other` on `exam_rows`; of a baseline its new rows and share of the spend."""
 
     other: str
@@ -115,7 +115,7 @@ class Comparison(msgspec.Struct, frozen=True):
     spend_share: float | None = None
 
 
-def comparisons(line: IterationMetrics, run: MarkedRun) -> list[Comparison]:
+def comparisons(line: IterationMetrics, run: MarkedRun) -> list[StudentComparison]:
     """Return a student less the one before, less the base, and less each baseline made like it."""
     name, baselines = line.iteration, run.settings.baselines
     if line.previous is None:
@@ -126,12 +126,12 @@ def comparisons(line: IterationMetrics, run: MarkedRun) -> list[Comparison]:
     return [_comparison(pair, run) for pair in pairs if pair is not None]
 
 
-def _comparison(pair: PairedDifference, run: MarkedRun) -> Comparison:
+def _comparison(pair: PairedDifference, run: MarkedRun) -> StudentComparison:
     low, high = pair.difference.low, pair.difference.high
     baseline = run.settings.baselines.get(pair.other)
     grows = baseline is not None and baseline.rows != "given"
     new_rows, spend_share = _grown(pair.other, run) if grows else (None, None)
-    return Comparison(
+    return StudentComparison(
         other=pair.other,
         is_baseline=baseline is not None,
         exam_rows=pair.difference.count,
