@@ -4,13 +4,10 @@ Metrics follow from the inputs; records of runs (`.lion/runs/`) tell what really
 machine, and are absent in a fresh clone.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-
-import msgspec
 
 from lion.config import project
 from lion.metrics import files
@@ -381,8 +378,3 @@ def _happened(records: Sequence[RunRecord], name: str) -> int | None:
     """Return the sum of a figure over roles and stages; None where no stage ran here."""
     usages = [part for record in records for part in record.asked.values()]
     return sum(getattr(part, name) for part in usages) if records else None
-
-
-def as_json(lines: list[IterationMetrics]) -> str:
-    """Return the lines as one JSON array, for scripts."""
-    return json.dumps(msgspec.to_builtins(lines), indent=2)

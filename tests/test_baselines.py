@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fixtures import Configure
 from narrow import BASE, LOOP, TINY, narrow_folder, run_stages
@@ -30,7 +31,7 @@ from lion.pipeline import plan
 from lion.pipeline.rehearsal import rehearse
 from lion.records import jsonl
 from lion.records.rows import Instruction
-from lion.reporting.worth import MarkedRun, PairedDifference, advice, worth_sentences
+from lion.reporting.worth import MarkedRun, PairedDifference, advice, comparisons, worth_sentences
 from lion.statistics import Estimate
 
 LINES: Mapping[str, Any] = {
@@ -149,6 +150,24 @@ def test_the_closing_sentences_compare_with_each_baseline(inside: Settings) -> N
     ]
     assert "of uniform parents, the same steps, " in sentences[2]
     assert sentences[-1].split()[0] in ("Stop:", "Ship", "Go", "Not")
+
+
+def test_comparisons_have_the_figures_of_the_closing_sentences(inside: Settings) -> None:
+    """As `lion table --json` prints them: points, interval, spend."""
+    run = MarkedRun(inside)
+    base, first = (msgspec.to_builtins(comparisons(line, run)) for line in lines_of(inside))
+    assert base == []
+    by_name = {row["other"]: row for row in first}
+    assert list(by_name) == ["0", "given-1", "one-way-1"]
+    assert [row["is_baseline"] for row in by_name.values()] == [False, True, True]
+    assert by_name["given-1"]["new_rows"] is by_name["given-1"]["spend_share"] is None
+    grown, one_way = metrics(GrowMetrics, "one-way-1"), by_name["one-way-1"]
+    assert one_way["new_rows"] == grown.rows
+    assert one_way["spend_share"] == grown.weighted_tokens / grown.like_weighted_tokens
+    sentence = worth_sentences(lines_of(inside), run)[2]
+    low, high = one_way["accuracy_share_difference_interval"]
+    points = f"{100 * one_way['accuracy_share_difference']:+.1f} points"
+    assert f"{points} ({100 * low:+.1f} to {100 * high:+.1f})" in sentence
 
 
 def test_without_a_baseline_its_price_is_said(inside: Settings) -> None:

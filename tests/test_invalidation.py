@@ -21,6 +21,7 @@ DECIDING: Mapping[str, set[str]] = {
     "lion/generation": {"seed", "generate"},
     "lion/generation/teach.py": {"seed", "generate", "teach"},
     "lion/inference": {"respond", "evaluate"},
+    "lion/inference/answer_schema.py": {"respond", "evaluate"},
     "lion/iterations.py": {"report"},
     "lion/pools.py": {
         "seed", "teach", "tune", "evaluate", "respond", "review", "split", "generate"

@@ -72,6 +72,15 @@ def test_the_trial_is_asked_where_answers_are_kept_too(
     assert calls == {"teach@0": taught, "evaluate@0": 0}
 
 
+def test_the_points_of_the_curve_are_planned_without_a_call(workplace: Workplace) -> None:
+    settings = workplace.params({"curve": [5, 10]})
+    needs = plan.plan(settings, {"curve@5", "curve@10"}, {}, Prices({}))
+    assert [(need.stage, need.calls, need.seconds) for need in needs] == [
+        ("curve@5", 0, 0.0),
+        ("curve@10", 0, 0.0),
+    ]
+
+
 def test_only_what_remains_is_told(workplace: Workplace) -> None:
     found = planned(workplace.params(SMALL), {"teach@3", "evaluate@3"})
     assert set(found) == {("teach@3", "teacher"), ("evaluate@3", "referee")}

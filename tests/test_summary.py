@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import msgspec
 import pytest
 from pipeline import Project
 from rich.console import Console
@@ -146,7 +147,7 @@ def test_only_the_iterations_of_params_are_shown(run: Project) -> None:
 
 
 def test_json_has_every_figure(run: Project, lines: list[IterationMetrics]) -> None:
-    rows = json.loads(iterations.as_json(lines))
+    rows = json.loads(msgspec.json.encode(lines))
     assert [row["iteration"] for row in rows] == ["0", "1", "2"]
     assert set(rows[0]) == set(IterationMetrics.__slots__)
     interval = raw(run, "metrics/1/evaluate.json")["accuracy_interval"]

@@ -107,6 +107,19 @@ def test_all_prompts_are_asked_at_once_each_with_its_own_seed(
     assert {tuple(one.stop_token_ids) for one in parameters} == {tuple(encoder.stops)}
 
 
+def test_a_schema_goes_as_structured_outputs(
+    tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As vLLM's documents have it (features/structured_outputs)."""
+    parameters = ModuleType("vllm.sampling_params")
+    parameters.StructuredOutputsParams = SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, parameters.__name__, parameters)
+    answering = tiny.answering_settings(engine="vllm")
+    folder, schema = tiny.folder(tmp_path / "student"), '{"enum": ["yes", "no"]}'
+    answer(ROWS, AnsweringTask(folder, SETTINGS, answering, 3, "me", schema=schema))
+    assert all(one.structured_outputs.json == {"enum": ["yes", "no"]} for _, one, _ in vllm.asked)
+
+
 def test_scores_are_of_the_chosen_tokens_and_the_end(
     tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:

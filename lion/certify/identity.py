@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lion.config.settings import Settings
+from lion.inference.answer_schema import answer_schema
 from lion.metrics.certificates import StudentIdentity
 from lion.student import checkpoint, fingerprint
 
@@ -18,13 +19,16 @@ def student_identity(folder: Path, settings: Settings) -> StudentIdentity:
     student, answering = settings.student, settings.answering
     server = student.endpoint
     prompts = [student.prompt_format, settings.task.model_dump(exclude={"good"})]
-    decoding = {
+    decoding: dict[str, Any] = {
         "temperature": answering.temperature,
         "max_tokens": answering.max_tokens,
         "engine": answering.engine,
         "dtype": student.dtype,
         "endpoint": None if server is None else server.model_dump(exclude={"api_key_env"}),
     }
+    schema = answer_schema(settings)
+    if schema is not None:
+        decoding["schema"] = schema
     return StudentIdentity(
         student_sha256=fingerprint.fingerprint(checkpoint.resolve(folder)),
         prompt_sha256=_hash(prompts),

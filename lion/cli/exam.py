@@ -75,9 +75,13 @@ def open_exam_command(
 
 
 def _checkpoint(work: Work, folder: Path) -> Respondent:
-    """Return the student of a folder, which responds here even if params name a server."""
+    """Return the student of a folder, which responds here even if params name a server.
+
+    Freely: open questions have no answers in the form of the project's exam.
+    """
     student = work.settings.student.model_copy(update={"endpoint": None})
-    settings = work.settings.model_copy(update={"student": student})
+    answering = work.settings.answering.model_copy(update={"form": "text"})
+    settings = work.settings.model_copy(update={"student": student, "answering": answering})
     name = folder.parent.name
     return Respondent(folder, name, settings, work, work.unfinished, work.progress)
 

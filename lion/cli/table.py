@@ -1,6 +1,9 @@
 """`lion table`: the iterations side by side."""
 
+import json
+
 import click
+import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -8,7 +11,7 @@ from lion import console, iterations
 from lion.config import project
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting import certificates, column_words, table
-from lion.reporting.worth import MarkedRun, worth_sentences
+from lion.reporting.worth import MarkedRun, comparisons, worth_sentences
 
 
 @click.command("table")
@@ -25,11 +28,15 @@ def print_table(as_json: bool) -> None:
     stale = StaleOutputs.of_workspace()
     previous = {name: entry.previous for name, entry in settings.iterations.items()}
     lines = iterations.lines(previous, stale.read_current)
+    workspace = MarkedRun(settings, stale.read_current, stale.has_current)
     if as_json:
-        click.echo(iterations.as_json(lines))
+        rows = [
+            {**msgspec.to_builtins(line), "comparisons": comparisons(line, workspace)}
+            for line in lines
+        ]
+        click.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
     else:
         sentences = certificates.closing_sentences(lines, settings, stale.read_current)
-        workspace = MarkedRun(settings, stale.read_current, stale.has_current)
         explained: list[RenderableType] = [
             column_words.legend(lines),
             *(Text(reason) for reason in column_words.change_reasons(lines, workspace)),

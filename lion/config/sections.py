@@ -388,8 +388,12 @@ class Student(Section):
 
 
 class Answering(Section):
-    """How the student writes, in the Cache Pool's examination and in the exam."""
+    """How the student writes, in the Cache Pool's examination and in the exam.
 
+    `form`: freely, or JSON that the schema of `exam.scorer` allows, at each token.
+    """
+
+    form: Literal["text", "schema"] = "text"
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive
     batch_size: Positive

@@ -64,6 +64,7 @@ def read_settings(document: object) -> Settings:
             "curve: its students are not kept, so none can be served; set student.endpoint: null"
         )
     problems += _student_problems(settings) + list(_baseline_problems(settings))
+    problems += _form_problems(settings)
     problems += [] if problems else _prompt_problems(settings)  # overrides can be read
     if problems:
         raise _refusal(problems)
@@ -166,6 +167,19 @@ def _student_problems(settings: Settings) -> list[str]:
             "[teacher, referee], or certify.students: []"
         )
     return problems
+
+
+def _form_problems(settings: Settings) -> Iterator[str]:
+    """Yield what does not go with answers that keep to a schema."""
+    if settings.answering.form == "text":
+        return
+    if settings.exam.scorer.kind not in ("json", "json_schema"):
+        yield "answering.form: schema goes with exam.scorer of kind json or json_schema; set text"
+    served = settings.student.endpoint
+    if served is not None and "response_format" in served.request:
+        yield (
+            "student.endpoint.request.response_format is set by answering.form: schema; remove it"
+        )
 
 
 def _baseline_problems(settings: Settings) -> Iterator[str]:

@@ -33,7 +33,8 @@ _ENCODING_BATCH = 1000  # rows
 class AnsweringTask:
     """Everything that decides the rows of a job, except the instructions.
 
-    Answers that are `scored` bring their tokens' log probabilities.
+    Answers that are `scored` bring their tokens' log probabilities. `schema` is the JSON schema
+    that answers keep to (`answer_schema`), None where they are free.
     """
 
     student: Path
@@ -43,6 +44,7 @@ class AnsweringTask:
     model_name: str
     measure: Measure = "answers"
     scored: bool = False
+    schema: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as values of JSON."""
@@ -54,6 +56,7 @@ class AnsweringTask:
             "model_name": self.model_name,
             "measure": self.measure,
             "scored": self.scored,
+            "schema": self.schema,
         }
 
     @classmethod
@@ -67,6 +70,7 @@ class AnsweringTask:
             row["model_name"],
             row["measure"],
             row["scored"],
+            row["schema"],
         )
 
 
@@ -181,11 +185,17 @@ class AnswerJob(BatchJob[Answer]):
                 task.random_seed,
                 self.encoder,
                 scored=task.scored,
+                schema=task.schema,
             )
         else:
             model = students.load_model(task.student, task.settings)
             engine = _transformers().Decoder(
-                model, self.encoder, task.answering, task.random_seed, scored=task.scored
+                model,
+                self.encoder,
+                task.answering,
+                task.random_seed,
+                scored=task.scored,
+                schema=task.schema,
             )
 
         def answers(batch: Sequence[Any]) -> list[Answer]:

@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from lion.config.settings import Answering
 from lion.errors import ModelError
+from lion.inference.allowed_tokens import AllowedTokens, AnswerGrammar, PartialAnswers
 from lion.inference.backend import Prompt, WrittenAnswer
 from lion.inference.hf_likelihood import AnswerScorer
 from lion.inference.token_scores import token_scores
@@ -41,6 +42,7 @@ class Decoder:
         random_seed: int,
         *,
         scored: bool = False,
+        schema: str | None = None,
     ) -> None:
         self._model = model.to(device())
         # The model's own settings (a repetition penalty, beams, a top-k) would be merged in.
@@ -52,6 +54,9 @@ class Decoder:
         self._filler = encoder.end_of_turn
         self._context = context_length(model.config)
         self._stops = set(encoder.stops)
+        self._grammar = (
+            None if schema is None else AnswerGrammar(schema, encoder.tokenizer, encoder.stops)
+        )
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
         """Return what the student writes for each prompt; a batch too large is halved.
@@ -89,11 +94,12 @@ class Decoder:
         ids, mask = self._padded(prompts, width)
         cache = _cache(self._model.config, width + longest)
         draws = self._draws(prompts, longest)
+        answers = None if self._grammar is None else self._grammar.answers(len(prompts))
         rows = list(range(len(prompts)))
         while rows and len(done[rows[0]]) < longest:
             tokens = min(_ROUND, longest - len(done[rows[0]]))
             recorder = TokenLogprobs() if self._scored else None
-            ids = self._round(ids, mask, cache, tokens, draws, width, recorder)
+            ids = self._round(ids, mask, cache, tokens, draws, width, recorder, answers)
             for row, written in zip(rows, ids[:, width:].tolist(), strict=True):
                 done[row] = written
             if recorder is not None:
@@ -107,6 +113,7 @@ class Decoder:
                 cache.batch_select_indices(chosen)
                 ids, mask = ids[chosen], mask[chosen]
                 draws = None if draws is None else draws[chosen]
+                answers = None if answers is None else answers.select(open_)
                 rows = [rows[index] for index in open_]
             mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
         return done, logs
@@ -120,9 +127,12 @@ class Decoder:
         draws: Tensor | None,
         width: int,
         recorder: "TokenLogprobs | None",
+        answers: PartialAnswers | None,
     ) -> Tensor:
         """Return `ids` with at most `tokens` more columns."""
         sampling = LogitsProcessorList([] if recorder is None else [recorder])
+        if answers is not None:
+            sampling.append(AllowedTokens(answers, width))
         if draws is not None:
             sampling.append(InverseSampling(draws, self._answering.temperature, width))
         generated: Tensor = self._model.generate(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError, TooManyDroppedError
+from lion.inference.answer_schema import answer_schema, response_format
 from lion.inference.token_scores import rounded
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
@@ -41,10 +42,12 @@ def answers(
     """
     served = _served(settings)
     name = served_name(student, iteration)
+    schema = answer_schema(settings)
     sampling = {
         "temperature": settings.answering.temperature,
         "max_tokens": settings.answering.max_tokens,
         **({"logprobs": True} if scored else {}),
+        **({} if schema is None else {"response_format": response_format(schema)}),
     }
     encoder = student_formatter(student, settings.student)
     requests = [

@@ -11,6 +11,7 @@ from statistics import fmean
 
 from lion.config.settings import Settings
 from lion.inference import batch_inference, remote_backend
+from lion.inference.answer_schema import answer_schema
 from lion.inference.batch_job import AnsweringTask, Measure
 from lion.llm.protocols import Clients
 from lion.metrics.exams import PromptLengths
@@ -96,8 +97,16 @@ class Respondent:
     ) -> AnsweringTask:
         checkpoint.load_libraries()  # imports torch, which a stopped loop does not need
         settings, name = self.settings, f"student-{self.iteration}"
+        schema = answer_schema(settings) if measure == "answers" else None
         return AnsweringTask(
-            self.folder, settings.student, settings.answering, random_seed, name, measure, scored
+            self.folder,
+            settings.student,
+            settings.answering,
+            random_seed,
+            name,
+            measure,
+            scored,
+            schema,
         )
 
 

@@ -18,7 +18,9 @@ R = TypeVar("R", Answer, Likelihood)
 
 CODE = (
     "conversations.py",
+    "inference/allowed_tokens.py",
     "inference/answer_likelihood.py",
+    "inference/answer_grammar.py",
     "inference/backend.py",
     "inference/batch_inference.py",
     "inference/batch_job.py",

@@ -34,11 +34,13 @@ class Vllm:
         encoder: ChatFormatter,
         *,
         scored: bool = False,
+        schema: str | None = None,
     ) -> None:
         self._vllm: Any = importlib.import_module("vllm")
         self._answering = answering
         self._random_seed = random_seed
         self._scored = scored
+        self._schema = schema
         self._encoder = encoder
         self._stops = encoder.stops
         source = students.resolve(student)
@@ -111,14 +113,17 @@ class Vllm:
     def _sampling(self, prompt: Prompt) -> Any:
         """Return the sampling parameters of a prompt, with a seed of its own."""
         # of the chosen token alone; vLLM's default mode gives raw ones, before the temperature
-        scored = {"logprobs": 0} if self._scored else {}
+        options: dict[str, Any] = {"logprobs": 0} if self._scored else {}
+        if self._schema is not None:
+            structured = importlib.import_module("vllm.sampling_params").StructuredOutputsParams
+            options["structured_outputs"] = structured(json=json.loads(self._schema))
         return self._vllm.SamplingParams(
             temperature=self._answering.temperature,
             max_tokens=self._answering.max_tokens,
             seed=_seed(self._random_seed, prompt.id),
             stop_token_ids=self._stops,
             skip_special_tokens=True,
-            **scored,
+            **options,
         )
 
 

@@ -113,7 +113,7 @@ def plan(settings: Settings, remaining: set[str], certain: Certain, prices: Pric
     loop = list(_expected_calls(settings, sizes))
     return [
         _need(settings, stage, role, calls, certain.get((stage, role)), prices)
-        for stage, role, calls in (*loop, *_baseline_calls(settings, loop))
+        for stage, role, calls in (*loop, *_baseline_calls(settings, loop), *_curve_calls(settings))
         if stage in remaining
     ]
 
@@ -210,6 +210,11 @@ def _baseline_calls(settings: Settings, loop: Sequence[_Asking]) -> Iterator[_As
         exams = ("evaluate@0", "referee")
         graded = sum(calls for stage, role, calls in loop if (stage, role) == exams)
         yield from ((f"evaluate@{name}", "referee", graded) for name in settings.baselines)
+
+
+def _curve_calls(settings: Settings) -> Iterator[_Asking]:
+    """Yield the points of the curve: their exams use the teacher's answers to the base's exam."""
+    yield from ((f"curve@{rows}", "teacher", 0) for rows in settings.curve)
 
 
 def _spend(settings: Settings, baseline: Baseline, loop: Sequence[_Asking]) -> Spend:

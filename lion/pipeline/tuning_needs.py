@@ -99,12 +99,14 @@ def _size_of(folder: Path) -> StudentSize:
 def tuning_needs(
     settings: Settings, size: StudentSize, rows: int, exam: int, pace: MachinePace | None
 ) -> TuningNeeds:
-    """Return what all trainings and answers of the params need, those of baselines among them.
+    """Return what all trainings and answers of the params need.
 
+    Those of baselines and of the curve's points, which take the base's steps, are among them.
     `rows` are those of the base pool, `exam` those of the exam.
     """
     length = _row_tokens()
-    names = (project.BASE, *settings.iterations, *settings.baselines)
+    curve = [project.BASE] * len(settings.curve)
+    names = (project.BASE, *settings.iterations, *settings.baselines, *curve)
     tunes = [settings.tune_at(name) for name in names]
     trained = [_examples(tune, rows) * min(length, tune.max_length) for tune in tunes]
     answered = round(length * sum(_answered_rows(settings, rows, exam)))
@@ -141,7 +143,7 @@ def _answered_rows(settings: Settings, rows: int, exam: int) -> Iterator[int]:
     """Yield the rows that each student answers here, or whose answers it scores."""
     if settings.student.endpoint is not None:
         return  # its server's work
-    yield exam * (1 + len(settings.baselines))
+    yield exam * (1 + len(settings.baselines) + len(settings.curve))
     cache = rows
     for name in settings.iterations:
         likely = settings.review.judge == "likelihood"

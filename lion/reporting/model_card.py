@@ -15,6 +15,7 @@ from lion.config import project
 from lion.config.settings import EMBEDDED, TICKETS, Endpoint, Settings
 from lion.conversations import TaskTemplate
 from lion.errors import ModelError
+from lion.inference.answer_schema import answer_schema, response_format
 from lion.iterations import IterationMetrics
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
@@ -115,6 +116,9 @@ def _use(settings: Settings, iteration: str) -> str:
         "temperature": settings.answering.temperature,
         "max_tokens": settings.answering.max_tokens,
     }
+    schema = answer_schema(settings)
+    if schema is not None:
+        body["response_format"] = response_format(schema)
     text = json.dumps(body, indent=2, ensure_ascii=False)
     shorter = "" if prompt is None else " Its prompt is shorter than the teacher's."
     return (

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from lion import pools, statistics
 from lion.config import project
 from lion.config.settings import Settings
@@ -101,6 +103,45 @@ class PairedDifference:
         return f"{100 * self.difference.value:+.1f} points{between}"
 
 
+class StudentComparison(msgspec.Struct, frozen=True):
+    """A student less `other` on `exam_rows`; of a baseline its new rows and share of the spend."""
+
+    other: str
+    is_baseline: bool
+    exam_rows: int
+    accuracy_share_difference: float
+    accuracy_share_difference_interval: tuple[float, float] | None
+    new_rows: int | None = None
+    spend_share: float | None = None
+
+
+def comparisons(line: IterationMetrics, run: MarkedRun) -> list[StudentComparison]:
+    """Return a student less the one before, less the base, and less each baseline made like it."""
+    name, baselines = line.iteration, run.settings.baselines
+    if line.previous is None:
+        return []
+    like = [other for other, entry in baselines.items() if entry.like == name]
+    others = dict.fromkeys([line.previous, project.BASE, *like])
+    pairs = (paired_difference(run, name, other) for other in others)
+    return [_comparison(pair, run) for pair in pairs if pair is not None]
+
+
+def _comparison(pair: PairedDifference, run: MarkedRun) -> StudentComparison:
+    low, high = pair.difference.low, pair.difference.high
+    baseline = run.settings.baselines.get(pair.other)
+    grows = baseline is not None and baseline.rows != "given"
+    new_rows, spend_share = _grown(pair.other, run) if grows else (None, None)
+    return StudentComparison(
+        other=pair.other,
+        is_baseline=baseline is not None,
+        exam_rows=pair.difference.count,
+        accuracy_share_difference=pair.difference.value,
+        accuracy_share_difference_interval=None if low is None or high is None else (low, high),
+        new_rows=new_rows,
+        spend_share=spend_share,
+    )
+
+
 def paired_difference(run: MarkedRun, student: str, other: str) -> PairedDifference | None:
     """Return a student less another, paired by row (Newcombe's interval); None without marks."""
     first, second = run.marks(student), run.marks(other)
@@ -154,19 +195,28 @@ def _basis(name: str, run: MarkedRun) -> str:
     settings = run.settings
     if settings.baselines[name].rows == "given":
         return "the given rows alone, the same steps, no call for its rows"
-    parts = [
-        run.read(project.metrics(step, GrowMetrics.FILE), GrowMetrics)
-        for step in settings.lineage(name)
-    ]
-    grown = [part for part in parts if part is not None]
-    total = sum(part.like_weighted_tokens for part in grown)
-    spend = share(sum(part.weighted_tokens for part in grown) / total) if total else "none"
-    rows = sum(part.rows for part in grown)
+    rows, spend_share = _grown(name, run)
+    spend = "none" if spend_share is None else share(spend_share)
     cost = run.spent(settings.lineage(name), "grow", "evaluate")
     return (
         f"{rows:,} new rows of {settings.baselines[name].rows} parents, the same steps, {spend} of "
         f"the loop's spend (here: {cost})"
     )
+
+
+def _grown(name: str, run: MarkedRun) -> tuple[int, float | None]:
+    """Return the new rows of a baseline and those before it, and their share of the loop's spend.
+
+    The share is None where the loop spent nothing.
+    """
+    parts = [
+        run.read(project.metrics(step, GrowMetrics.FILE), GrowMetrics)
+        for step in run.settings.lineage(name)
+    ]
+    grown = [part for part in parts if part is not None]
+    total = sum(part.like_weighted_tokens for part in grown)
+    spent = sum(part.weighted_tokens for part in grown)
+    return sum(part.rows for part in grown), spent / total if total else None
 
 
 def _not_run(last: str, finals: Sequence[PairedDifference], run: MarkedRun) -> Iterator[str]:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TextStreamer
+from transformers import GenerationConfig, LogitsProcessorList, TextStreamer
 
 from lion.config import project
 from lion.config.settings import Settings
 from lion.conversations import TaskTemplate
 from lion.errors import DataError
 from lion.escape import inert
+from lion.inference.allowed_tokens import AllowedTokens, AnswerGrammar
+from lion.inference.answer_schema import answer_schema
 from lion.inference.hf_backend import device
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger, budget_cap
@@ -52,6 +54,8 @@ class Talker:
         self._prompt = StudentPrompt.read(folder)
         self._max_tokens = settings.answering.max_tokens
         self._temperature = temperature
+        schema, stops = answer_schema(settings), self._encoder.stops
+        self._grammar = None if schema is None else AnswerGrammar(schema, self._tokenizer, stops)
 
     def __call__(self, messages: list[Message]) -> str:
         """Stream the response to standard output, and return it. Raises DataError."""
@@ -72,6 +76,7 @@ class Talker:
                     pad_token_id=self._encoder.end_of_turn,
                     **sampled,
                 ),
+                logits_processor=self._processors(prompt.shape[1]),
                 streamer=_Inert(
                     self._tokenizer,
                     skip_prompt=True,
@@ -80,6 +85,11 @@ class Talker:
                 ),
             )
         return self._encoder.decode(output[0, prompt.shape[1] :].tolist())
+
+    def _processors(self, width: int) -> LogitsProcessorList:
+        if self._grammar is None:
+            return LogitsProcessorList()
+        return LogitsProcessorList([AllowedTokens(self._grammar.answers(1), width)])
 
 
 @contextmanager

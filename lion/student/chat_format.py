@@ -89,6 +89,11 @@ class ChatFormatter:
         self.end_of_turn = self._find_end_of_turn()
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """The student's tokenizer."""
+        return self._tokenizer
+
+    @property
     def stops(self) -> list[int]:
         """The ids of the tokens that end an answer: end of turn and end of sequence."""
         eos = self._tokenizer.eos_token_id

@@ -16,7 +16,7 @@ from typing import Any
 from lion.student import checkpoint as students
 
 _PACKAGE = Path(__file__).parents[1]
-_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "vllm")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "vllm", "llguidance")
 _TEMPLATES = "additional_chat_templates"  # where transformers saves all but the default one
 _KEY_LENGTH = 32  # hexadecimal digits
 

@@ -9,12 +9,14 @@ the simulator's student needs no rehearsal.
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lion.config.settings import EMBEDDED, Settings
 from lion.conversations import TaskTemplate
 from lion.errors import LionError, ModelError
+from lion.inference import answer_grammar
 from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
@@ -71,10 +73,20 @@ def rehearsal_problems(settings: Settings) -> Iterator[str]:
             _vocabulary_problems,
             _context_problems,
             _save_problems,
+            _form_problems,
         ):
             yield from look(rehearsal)
     except ModelError as error:
         yield f"student.model: {error}"
+
+
+def _form_problems(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield why answers of this tokenizer cannot keep to a schema; the library is another check."""
+    if rehearsal.settings.answering.form == "schema" and find_spec("llguidance") is not None:
+        try:
+            answer_grammar.grammar_tokens(rehearsal.tokenizer, rehearsal.formatter.stops)
+        except ModelError as error:
+            yield str(error)
 
 
 def _rehearsed(settings: Settings) -> Rehearsal:
