@@ -236,6 +236,7 @@ def ours(options: dict[str, Any]) -> list[str]:
 
     rows = [Instruction.new(_turn(text), origin="seed", iteration="0") for text in options["texts"]]
     settings = Answering(
+        form="text",
         temperature=0.0,
         max_tokens=options["new_tokens"],
         batch_size=options["batch"],

@@ -195,6 +195,7 @@ def answering_settings(**changes: Any) -> Answering:
     """Return the section `answering` with `changes`."""
     values = {
         "temperature": 0.0,
+        "form": "text",
         "max_tokens": 8,
         "batch_size": 3,
         "batch_tokens": None,

@@ -393,7 +393,7 @@ class Answering(Section):
     `form`: freely, or JSON that the schema of `exam.scorer` allows, at each token.
     """
 
-    form: Literal["text", "schema"] = "text"
+    form: Literal["text", "schema"]
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive
     batch_size: Positive
