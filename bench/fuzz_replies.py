@@ -28,8 +28,9 @@ from fake_server import Behaviour, Call, ChatServer  # noqa: E402 - found by the
 
 from lion.config.settings import Api, Endpoint, Modes  # noqa: E402
 from lion.errors import LionError  # noqa: E402
+from lion.llm.caps import Cap  # noqa: E402
 from lion.llm.client import LLMClient  # noqa: E402
-from lion.llm.ledger import Cap, Ledger  # noqa: E402
+from lion.llm.ledger import Ledger  # noqa: E402
 from lion.prompting.protocol import Failure, Outcome, Request  # noqa: E402
 from lion.prompting.replies import incomplete  # noqa: E402
 

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import Ledger
 
 MOST_OPEN, MOST_LOOK_UP = 1.0, 2.0  # seconds
 _BATCH = 20_000

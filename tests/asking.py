@@ -12,8 +12,9 @@ import pytest
 from fake_server import Behaviour, Call, ChatServer
 
 from lion.config.settings import Api, Endpoint, Modes
+from lion.llm.caps import Cap
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.ledger import Ledger
 from lion.prompting.protocol import Outcome, Reply, Request
 
 Open = Callable[..., Any]

@@ -15,7 +15,8 @@ from lion.config.settings import Endpoint, Settings
 from lion.config.validation import read_settings
 from lion.conversations import TaskTemplate
 from lion.evaluation.exam_fields import exam_fields
-from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import Ledger
 from lion.metrics import files
 from lion.metrics.exams import EvaluateMetrics, ExamMarks, ExamQuality
 from lion.metrics.units import RoleUsage

@@ -24,8 +24,9 @@ from lion.generation import seed_pool
 from lion.llm import batch_api, batch_client, ledger_maintenance
 from lion.llm.batch_api import batches_lock
 from lion.llm.batch_store import BatchStore
+from lion.llm.caps import Amount, Cap
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Amount, Cap, Ledger
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Price, Prices
 from lion.pipeline import plan
 from lion.pipeline.checks.endpoint_rehearsal import probe_endpoints
@@ -397,7 +398,8 @@ import sys
 from pathlib import Path
 import yaml
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.caps import Cap
+from lion.llm.ledger import Ledger
 from lion.config.settings import Endpoint
 from lion.config.validation import read_settings
 from lion.prompting.protocol import Request

@@ -16,8 +16,9 @@ from lion.config.settings import EmbeddingEndpoint, NearDuplicates
 from lion.errors import BudgetError, ModelError, SettingsError, TooManyDroppedError
 from lion.generation.filters import near_duplicates
 from lion.generation.filters.near_duplicates import Encoder, EndpointEncoder
+from lion.llm.caps import Cap
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Price, Prices
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Reply

@@ -12,7 +12,8 @@ from rich.console import Console
 from lion.config import project
 from lion.config.settings import ROLES, Budget, Settings
 from lion.conversations import TaskTemplate
-from lion.llm.ledger import Amount, Ledger
+from lion.llm.caps import Amount
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.metrics.files import CallStats, RunRecord, write_metrics
 from lion.pipeline import plan

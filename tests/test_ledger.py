@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from lion.errors import AskError
-from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
+from lion.llm.calls import Call, Entry, FailedCall
+from lion.llm.caps import Amount, Cap
+from lion.llm.ledger import Ledger
 
 
 def key(number: int | str) -> bytes:
@@ -92,7 +94,8 @@ def test_a_copy_tells_what_was_asked_and_of_whom(tmp_path: Path) -> None:
 _WRITER = """
 import hashlib, sys
 from pathlib import Path
-from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import Ledger
 path, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with Ledger(Path(path)) as ledger:
     for number in range(start, stop):

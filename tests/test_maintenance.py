@@ -11,7 +11,9 @@ from fake_server import says
 
 from lion.errors import DataError
 from lion.llm import ledger_maintenance
-from lion.llm.ledger import Amount, Call, Entry, FailedCall, Ledger
+from lion.llm.calls import Call, Entry, FailedCall
+from lion.llm.caps import Amount
+from lion.llm.ledger import Ledger
 from lion.prompting import protocol
 
 URL = "https://api.example.com/v1"

@@ -14,7 +14,8 @@ from fake_server import Behaviour, Call, ChatServer, refuses, says
 from polling import wait_until
 
 from lion.errors import AskError, BudgetError, EndpointError, LionError, TooManyDroppedError
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.caps import Cap
+from lion.llm.ledger import Ledger
 from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure
 

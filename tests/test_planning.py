@@ -11,7 +11,8 @@ from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
 from lion.generation import seed_pool
-from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Price, Prices
 from lion.metrics import files
 from lion.metrics.judging import ReviewMetrics

@@ -12,8 +12,9 @@ from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import BudgetError, EndpointError, TooManyDroppedError
 from lion.llm import stall_report
+from lion.llm.caps import Cap
 from lion.llm.concurrency import ConcurrencyLimiter
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.ledger import Ledger
 from lion.llm.request_set import DropLimit
 from lion.prompting.protocol import Failure
 

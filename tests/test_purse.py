@@ -15,8 +15,9 @@ from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import BELIEVED, CostEstimator
+from lion.llm.caps import Amount, Cap, Demand, Shortage
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Amount, Cap, Demand, Ledger, Shortage
+from lion.llm.ledger import Ledger
 from lion.llm.ledger_writer import LedgerWriter
 from lion.llm.live_reservations import live_margins
 from lion.llm.reservations import Reservations
@@ -155,7 +156,7 @@ import sys
 from pathlib import Path
 from asking import ask_for, client_of
 from lion.errors import BudgetError
-from lion.llm.ledger import Cap
+from lion.llm.caps import Cap
 url, folder, name, tokens, count = sys.argv[1:]
 cap = Cap(tokens=int(tokens))
 changes = {"request": {"max_tokens": 100}, "concurrency": 8, "cap": cap, "tries": 1}

@@ -13,7 +13,8 @@ from pooled import drawn, instruction, project, verdict
 
 from lion.cli import main
 from lion.config.project import ledger, load_settings
-from lion.llm.ledger import Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import Ledger
 from lion.prompting import protocol, teacher, templates
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction

@@ -18,7 +18,8 @@ from asking import Open, ask_for, held_until, kept
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
 from lion.errors import LionError
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.caps import Cap
+from lion.llm.ledger import Ledger
 from lion.llm.request_set import DropLimit
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome, Reply

@@ -10,7 +10,8 @@ from asking import Open, ask_for, kept, texts
 from fake_server import Behaviour, ChatServer, says
 
 from lion.errors import BudgetError
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.caps import Cap
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Price, Prices
 
 OPENAI = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110,

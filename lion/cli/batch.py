@@ -19,7 +19,8 @@ from lion.llm.batch_api import BatchRunner, batches_lock
 from lion.llm.batch_client import BatchClient, BatchState
 from lion.llm.batch_store import BatchStore, Submission
 from lion.llm.budget import CostEstimator
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.caps import Cap
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.llm.transport import Transport
 from lion.reporting.costs import grid

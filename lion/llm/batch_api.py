@@ -21,7 +21,8 @@ from lion.llm.account_troubles import is_account_trouble
 from lion.llm.batch_client import BatchClient, BatchLine, BatchState
 from lion.llm.batch_store import PREPARED, BatchStore, Submission
 from lion.llm.budget import Charge, CostEstimator, budget_reached
-from lion.llm.ledger import Call, Entry, FailedCall, Ledger
+from lion.llm.calls import Call, Entry, FailedCall
+from lion.llm.ledger import Ledger
 from lion.llm.request_set import PreparedRequest
 from lion.llm.transport import Transport
 from lion.llm.usage import UsageStats

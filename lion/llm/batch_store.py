@@ -11,7 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lion.config.settings import Endpoint
-from lion.llm.ledger import Amount, Call, Cap, Entry, FailedCall, Ledger
+from lion.llm.calls import Call, Entry, FailedCall
+from lion.llm.caps import Amount, Cap
+from lion.llm.ledger import Ledger
 from lion.llm.live_reservations import live_margins
 from lion.llm.request_set import PreparedRequest
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lion.config.settings import EMBEDDED, Endpoint
 from lion.errors import BudgetError
-from lion.llm.ledger import Amount, Cap, Ledger
+from lion.llm.caps import Amount, Cap
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.prompting import protocol
 from lion.prompting.protocol import Usage

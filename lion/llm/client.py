@@ -13,7 +13,8 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Api, Endpoint, Mode, Settings
 from lion.errors import MissingRepliesError
-from lion.llm.ledger import Cap, Ledger, budget_cap
+from lion.llm.caps import Cap, budget_cap
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.llm.request_set import NO_LIMIT, DropLimit, PreparedRequest, RequestSet
 from lion.llm.usage import UsageStats

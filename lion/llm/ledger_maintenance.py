@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from lion.errors import AskError, DataError
-from lion.llm.ledger import ANSWERED, Call, Entry, Ledger
+from lion.llm.calls import Call, Entry
+from lion.llm.ledger import ANSWERED, Ledger
 from lion.metrics import files
 from lion.metrics.files import RunRecord
 from lion.prompting import protocol

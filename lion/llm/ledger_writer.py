@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lion.errors import AskError
-from lion.llm.ledger import Amount, Cap, Demand, Entry, FailedCall, Ledger, Shortage
+from lion.llm.calls import Entry, FailedCall
+from lion.llm.caps import Amount, Cap, Demand, Shortage
+from lion.llm.ledger import Ledger
 from lion.llm.live_reservations import InFlight, LiveReservations
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lion.errors import AskError
-from lion.llm.ledger import Amount
+from lion.llm.caps import Amount
 
 # belongs to no format of the ledger: it is made with the first call under a cap, and has no row
 # where no call is in flight

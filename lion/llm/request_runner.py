@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import Charge, CostEstimator
-from lion.llm.ledger import Amount, Call, Entry, FailedCall
+from lion.llm.calls import Call, Entry, FailedCall
+from lion.llm.caps import Amount
 from lion.llm.odd_replies import oddities
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from lion import console
 from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
-from lion.llm.ledger import Amount, Demand, Ledger, Shortage
+from lion.llm.caps import Amount, Demand, Shortage
+from lion.llm.ledger import Ledger
 from lion.llm.ledger_writer import LedgerWriter
 
 _POLL = 0.2

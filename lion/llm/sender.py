@@ -18,9 +18,10 @@ from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import BatchRunner, BuildRequest
 from lion.llm.batch_client import BatchClient
 from lion.llm.budget import CostEstimator
+from lion.llm.caps import Cap
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.denials import DenialCheck
-from lion.llm.ledger import Cap, Ledger
+from lion.llm.ledger import Ledger
 from lion.llm.ledger_writer import LedgerWriter
 from lion.llm.odd_replies import odd_sentences
 from lion.llm.prices import Prices

@@ -17,7 +17,7 @@ from lion.config import project
 from lion.config.settings import EMBEDDED, Budget
 from lion.escape import DASH
 from lion.llm import ledger_maintenance
-from lion.llm.ledger import Amount
+from lion.llm.caps import Amount
 from lion.metrics.pools import GenerateMetrics
 from lion.pipeline.checks.student import DiskNeed
 from lion.pipeline.endpoint_pace import ASSUMED_SECONDS, PaceBasis

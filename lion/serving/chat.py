@@ -19,8 +19,9 @@ from lion.escape import inert
 from lion.inference.allowed_tokens import AllowedTokens, AnswerGrammar
 from lion.inference.answer_schema import answer_schema
 from lion.inference.hf_backend import device
+from lion.llm.caps import budget_cap
 from lion.llm.client import LLMClient
-from lion.llm.ledger import Ledger, budget_cap
+from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.prompting import teacher as teachers
 from lion.prompting import templates as prompts

@@ -16,7 +16,7 @@ from lion.config.settings import (
 from lion.errors import BudgetError
 from lion.generation.filters.near_duplicates import encoder_problems
 from lion.llm.budget import CostEstimator
-from lion.llm.ledger import budget_cap
+from lion.llm.caps import budget_cap
 from lion.llm.prices import Prices
 
 
