@@ -18,8 +18,10 @@ from lion import console
 from lion.config.settings import Api
 from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
+from lion.llm.call_errors import CallError
+from lion.llm.error_replies import error_codes
 from lion.llm.retry import RetryPolicy
-from lion.llm.transport import CallError, Transport, error_codes
+from lion.llm.transport import Transport
 from lion.prompting import replies
 from lion.prompting.protocol import Failure
 from lion.prompting.reply_document import parse_document

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from lion.config.settings import Api
 from lion.errors import BudgetError, EndpointError
 from lion.llm.budget import Charge, CostEstimator
+from lion.llm.call_errors import (
+    CallError,
+    EndpointRefusedError,
+    RefusedError,
+    RetryableError,
+    ThrottledError,
+)
 from lion.llm.calls import Call, Entry, FailedCall
 from lion.llm.caps import Amount
+from lion.llm.error_replies import reports_account_trouble
 from lion.llm.odd_replies import oddities
 from lion.llm.rate_limit import AdaptiveRateLimiter
 from lion.llm.request_batch import RequestBatch
 from lion.llm.request_set import PreparedRequest
 from lion.llm.reservations import Reservation, Reservations
 from lion.llm.retry import RetryPolicy
-from lion.llm.transport import (
-    CallError,
-    EndpointRefusedError,
-    RefusedError,
-    RetryableError,
-    ThrottledError,
-    Transport,
-    reports_account_trouble,
-)
+from lion.llm.transport import Transport
 from lion.llm.usage import UsageStats
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tenacity
 
 from lion.config.settings import Api
-from lion.llm.transport import RetryableError, ThrottledError
+from lion.llm.call_errors import RetryableError, ThrottledError
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from lion.errors import InterruptedRunError, LionError
 from lion.llm.batch_api import BatchRunner, BuildRequest
 from lion.llm.batch_client import BatchClient
 from lion.llm.budget import CostEstimator
+from lion.llm.call_errors import CallError
 from lion.llm.caps import Cap
 from lion.llm.concurrency import ConcurrencyLimiter
 from lion.llm.denials import DenialCheck
@@ -31,7 +32,7 @@ from lion.llm.request_runner import RequestRunner
 from lion.llm.request_set import PreparedRequest, RequestSet
 from lion.llm.reservations import Reservations
 from lion.llm.stall_report import report_stalls
-from lion.llm.transport import RETRYABLE_STATUS, CallError, Transport
+from lion.llm.transport import RETRYABLE_STATUS, Transport
 from lion.llm.usage import UsageStats
 from lion.prompting import protocol
 from lion.prompting.protocol import Failure, Outcome

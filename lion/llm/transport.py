@@ -4,28 +4,24 @@ Keeps nothing and retries nothing (see `request_runner`).
 """
 
 import asyncio
-import math
 import os
 import re
 import ssl
-import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpx2
 import openai
 
-from lion import console, escape
+from lion import console
 from lion.config.connection_variables import broken_connection_variable
 from lion.config.settings import EMBEDDED, Api, Endpoint
 from lion.errors import EndpointError
 from lion.llm.account_troubles import is_account_trouble
-from lion.prompting import replies
+from lion.llm.call_errors import EndpointRefusedError, RefusedError, RetryableError, ThrottledError
+from lion.llm.error_replies import body_codes, retry_after, server_words
 from lion.prompting.protocol import Failure
-from lion.prompting.reply_document import parse_document, valid_text
 from lion.simulator import server
 
 RETRYABLE_STATUS = frozenset({408, 409, 424, 425, 429, 498})
@@ -34,43 +30,6 @@ RETRYABLE_STATUS = frozenset({408, 409, 424, 425, 429, 498})
 _LARGEST = 8 << 20
 """Bytes of a reply, unpacked: far above what any model writes, far below what memory holds."""
 _ENCODINGS = ("gzip", "deflate")  # others unpack megabytes from the first few bytes
-
-
-class CallError(Exception):
-    """A call without a usable reply; `after` is the server's Retry-After in seconds.
-
-    `billable` where the server may have worked, and charged, for it all the same.
-    """
-
-    def __init__(
-        self, failure: Failure, after: float | None = None, *, billable: bool = False
-    ) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-        self.after = after
-        self.billable = billable
-
-
-class RetryableError(CallError):
-    """Another attempt may succeed."""
-
-
-class ThrottledError(RetryableError):
-    """The server asks to wait (429); the request itself is accepted."""
-
-
-class RefusedError(CallError):
-    """The server refuses this request for its content; asking again would not help."""
-
-
-class EndpointRefusedError(EndpointError):
-    """The server refuses whatever it is asked; `failure` is what it said of this request."""
-
-    def __init__(self, message: str, failure: Failure) -> None:
-        super().__init__(message)
-        self.failure = failure
-
-
 _PROXY_REFUSES = 407
 _WITHOUT_KEY = "the key: none is sent, as api_key_env is null in params.yaml"
 _SHOWN = 300  # characters of a server's words
@@ -280,9 +239,9 @@ class Transport:
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         status, words = error.status_code, self._shown(error)
         failure = Failure(f"http_{status}", words)
-        after = _retry_after(error.response.headers)
+        after = retry_after(error.response.headers)
         quotas = " ".join(_QUOTA.findall(error.response.text))
-        if is_account_trouble(status, f"{words} {quotas}", _codes(error.response)):
+        if is_account_trouble(status, f"{words} {quotas}", body_codes(error.response)):
             return self.exhausted(failure)
         if status == _PROXY_REFUSES:
             return self._refused_by_proxy(words)
@@ -298,7 +257,7 @@ class Transport:
 
     def _shown(self, error: BaseException) -> str:
         """Return an error's words, clipped after the key is blotted out."""
-        return self.without_key(_words(error))[:_SHOWN]
+        return self.without_key(server_words(error))[:_SHOWN]
 
     def without_key(self, words: str) -> str:
         """Blot the key out: some servers repeat it, and terminals, rows and ledgers are shared."""
@@ -339,83 +298,6 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
                 f"environment variable {endpoint.headers[name]} to printable ASCII."
             )
     return values
-
-
-def _codes(response: httpx2.Response) -> frozenset[str]:
-    """Return the codes of an error's whole body: the SDK keeps no more of it than `error`."""
-    try:
-        return error_codes(parse_document(response.content))
-    except (ValueError, RecursionError):
-        return frozenset()
-
-
-_CODE_NAMES = ("code", "type", "status", "error_code")
-
-
-def error_codes(document: object) -> frozenset[str]:
-    """Return what an error's body says in `code`, `type` and the like, inside `error` or not."""
-    if isinstance(document, list) and document:  # Google
-        document = document[0]
-    body = document if isinstance(document, dict) else {}
-    inner = body.get("error")
-    parts = [body, inner] if isinstance(inner, dict) else [body]
-    details = parts[-1].get("details")
-    if isinstance(details, dict):  # Anthropic: error.details.error_code
-        parts.append(details)
-    values = [part.get(name) for part in parts for name in _CODE_NAMES]
-    return frozenset(str(value) for value in values if isinstance(value, str | int))
-
-
-def reports_account_trouble(raw: bytes) -> bool:
-    """Tell whether a reply of status 200 is the error of an account that can pay for nothing more.
-
-    OpenRouter sends errors of the provider behind it so, MiniMax all (openrouter.ai/docs, errors).
-    """
-    try:
-        document = parse_document(raw)
-    except (ValueError, RecursionError):
-        return False
-    error = document.get("error") if isinstance(document, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and code >= 400 else 400
-    return is_account_trouble(status, replies.words_of(document) or "", error_codes(document))
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Return the seconds of a Retry-After header (number or date), None where there is none.
-
-    OpenAI and Azure send milliseconds as well. What is not finite is no wish: `inf` would block all
-    calls for ever (openai/openai-agents-python#4021).
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
-    value = headers.get("retry-after")
-    seconds = _number(value)
-    if value is None or seconds is not None:
-        return None if seconds is None else max(0.0, seconds)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _words(error: BaseException) -> str:
-    """Return the server's own words, on one line; whatever the shape of the body."""
-    text = str(error)
-    if isinstance(error, openai.APIStatusError):
-        response = error.response
-        text = replies.words_of_body(response.text) or response.reason_phrase  # never the body
-    clean = escape.inert(valid_text(" ".join(text.split())))
-    return clean or type(error).__name__
 
 
 def _sentence(words: str) -> str:
