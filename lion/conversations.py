@@ -83,7 +83,7 @@ class TaskTemplate:
         return canonical_messages(turns)
 
     @property
-    def is_instruction(self) -> bool:
+    def is_whole_instruction(self) -> bool:
         """Whether all of it is one variable turn: a whole instruction."""
         return len(self.turns) == 1 and self.fields == (ONLY_FIELD,)
 

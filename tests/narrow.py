@@ -43,9 +43,9 @@ def run_stages(changes: Mapping[str, Any], *stages: str) -> dict[str, str]:
     for name in stages:
         stage, _, iteration = name.partition("@")
         stage_main = importlib.import_module(f"stages.{stage}").main
-        output_marks.forget()
+        output_marks.forget_outputs()
         sentences[name] = stage_main(Work(stage, iteration, settings))
-        assert not output_marks.changed(), name
+        assert not output_marks.changed_outputs(), name
     return sentences
 
 

@@ -192,21 +192,21 @@ def test_an_output_that_somebody_changes_meanwhile_stops_the_stage(
 ) -> None:
     """As `dvc checkout` does: another file, or another folder, in the same place."""
     monkeypatch.chdir(tmp_path)
-    output_marks.forget()
+    output_marks.forget_outputs()
     metrics, folder = Path("metrics/1/split.json"), Path("data/1/student")
     jsonl.write_document(metrics, {"new": 1})
     jsonl.write_document(Path(".lion/runs/split@1.json"), {"new": 1})
     with checkpoint.replacing_folder(folder) as temporary:
         (temporary / "config.json").write_text("{}")
     Path(".lion/runs/split@1.json").unlink()
-    assert output_marks.changed() == []
+    assert output_marks.changed_outputs() == []
     older = tmp_path / "older"
     older.write_bytes(metrics.read_bytes())
     older.replace(metrics)
     (folder / "config.json").unlink()
-    assert output_marks.changed() == [metrics, folder]
+    assert output_marks.changed_outputs() == [metrics, folder]
     metrics.unlink()
-    assert output_marks.changed() == [metrics, folder]
+    assert output_marks.changed_outputs() == [metrics, folder]
 
 
 def test_a_change_right_after_the_writing_is_noticed(
@@ -214,7 +214,7 @@ def test_a_change_right_after_the_writing_is_noticed(
 ) -> None:
     """A `dvc checkout` may come as soon as the name is there."""
     monkeypatch.chdir(tmp_path)
-    output_marks.forget()
+    output_marks.forget_outputs()
     rename = Path.replace
 
     def checked_out(path: Path, target: Path) -> Path:
@@ -225,7 +225,7 @@ def test_a_change_right_after_the_writing_is_noticed(
 
     monkeypatch.setattr(Path, "replace", checked_out)
     jsonl.write_document(Path("metrics/1/split.json"), {"new": 1})
-    assert output_marks.changed() == [Path("metrics/1/split.json")]
+    assert output_marks.changed_outputs() == [Path("metrics/1/split.json")]
 
 
 def test_a_stage_waits_for_another_dvc_and_lets_none_begin_before_it_ends(tmp_path: Path) -> None:

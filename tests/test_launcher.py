@@ -33,7 +33,7 @@ def launched(folder: Path, at: Path, hardware: Hardware, **changes: Any) -> Tune
     finetune_job.write_job(
         at / "states" / "job",
         examples(folder),
-        before=folder,
+        student=folder,
         out=at / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(**changes),

@@ -188,7 +188,7 @@ def write_job(folder: Path, at: Path, **changes: Any) -> Path:
     finetune_job.write_job(
         job,
         examples(folder),
-        before=folder,
+        student=folder,
         out=at / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(**changes),

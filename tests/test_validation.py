@@ -139,7 +139,7 @@ def test_a_job_of_several_processes_brings_its_report_back(folder: Path, tmp_pat
         job,
         rows[:3],
         validation=rows[3:],
-        before=folder,
+        student=folder,
         out=tmp_path / "out",
         settings=SETTINGS,
         tune=tiny.tune_settings(steps=4),

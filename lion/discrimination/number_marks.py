@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from lion.discrimination.number_text import SYMBOL, TIMES, marked, plain
+from lion.discrimination.number_text import SYMBOL, TIMES, marked_answers, plain
 from lion.discrimination.numbers import Kind, Readings, Token, Value, range_of, scan
 
 NO_NUMBER = "no number in the expected answer"
@@ -67,7 +67,7 @@ def expected_readings(expected: str) -> Readings | str:
     The value is read from the part marked as the answer (behind `####`, or in a box). Without a
     mark it is read from the last sentence of a worked solution, or else from all of the text.
     """
-    for part in marked(expected):
+    for part in marked_answers(expected):
         if re.search(r"[0-9\u00bc-\u00be]", plain(part)):
             return _single(plain(part), expected)
     text = plain(expected)
@@ -206,7 +206,7 @@ def answer_readings(answer: str, kind: Kind) -> Readings | None:
     The value is read from the part marked as the answer. Without a mark it is the last value: of
     any kind if `kind` is a number, else of that kind.
     """
-    for part in marked(answer):
+    for part in marked_answers(answer):
         text = plain(part)
         start = _LEAD.match(text)
         if start is None:

@@ -144,7 +144,7 @@ _PHRASE = re.compile(
 _EXCLAIMED = re.compile(r"(?<=\d)!+([\s\"')*_]*)$")  # "The answer is 5!" is no factorial
 
 
-def marked(text: str) -> Iterator[str]:
+def marked_answers(text: str) -> Iterator[str]:
     r"""Yield the parts of the raw `text` that it marks as its answer, the last one first.
 
     After `####`, inside `\boxed{}`, after words such as "the answer is"; to the end of the line.

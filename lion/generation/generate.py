@@ -169,4 +169,6 @@ def _candidates(
     draw: Draw[Kind, Instruction], outcome: Outcome, rules: Generate, task: TaskTemplate | None
 ) -> list[str | Dropped]:
     shape = shape_of(draw.source.messages, task)
-    return [generator.candidate(outcome, draw.source.id, rules, fields=not shape.is_instruction)]
+    return [
+        generator.candidate(outcome, draw.source.id, rules, fields=not shape.is_whole_instruction)
+    ]

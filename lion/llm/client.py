@@ -145,7 +145,7 @@ class LLMClient:
         wanted = RequestSet(self.endpoint, self.role, keys, len(indices), [], limit)
         for chunk in _chunks(list(indices)):
             for key, raw in self.ledger.look_up(chunk).items():
-                wanted.add(key, indices.pop(key), self._read(raw))
+                wanted.record_outcome(key, indices.pop(key), self._read(raw))
         wanted.missing = list(indices.values())
         self.usage.needed += wanted.distinct
         self.usage.hits += wanted.stored

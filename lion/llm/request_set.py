@@ -70,7 +70,7 @@ class RequestSet:
         """The count of distinct requests that the ledger answers."""
         return self.distinct - len(self.missing)
 
-    def add(self, key: bytes, index: int, outcome: Outcome) -> None:
+    def record_outcome(self, key: bytes, index: int, outcome: Outcome) -> None:
         """Count an outcome where it is a failure, or where the phase drops it."""
         detail = outcome.detail if isinstance(outcome, Failure) else outcome.text
         if isinstance(outcome, Failure):

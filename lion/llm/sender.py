@@ -177,7 +177,7 @@ class Sender:
             return
         batch.settled += 1
         outcome = protocol.without_thoughts(outcome, self.endpoint.thinking)
-        requests.add(request.key, request.index, outcome)
+        requests.record_outcome(request.key, request.index, outcome)
         await self._denials.record(request, outcome, batch)
         self._answered = self._answered or batch.answered
         batch.stop(self._reason_to_stop(batch, requests))

@@ -180,7 +180,7 @@ def run(stage: str, main: Callable[[Work], str]) -> None:
         name = work.name
         with _alone(name), _recorded(work, project.run_record(name)):
             dvc_project.keep_lock()
-            output_marks.forget()
+            output_marks.forget_outputs()
             refuse_problems(work)
             _say_place(work)
             sentence = main(work)
@@ -219,7 +219,7 @@ def _refuse_changed(name: str) -> None:
             f"{held_by(output_marks.DVC_LOCK)}: `dvc checkout`, `push` or `pull` perhaps"
         )
     )
-    changed = output_marks.changed()
+    changed = output_marks.changed_outputs()
     if changed:
         raise DataError(
             f"{', '.join(map(str, changed))}: changed while {name} ran, by `dvc checkout` perhaps. "

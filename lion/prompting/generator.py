@@ -56,7 +56,7 @@ def input_request(
     if values is None:
         raise DataError("the parent is no conversation of the task")
     shown = shape.shown(values)
-    if shape.is_instruction:
+    if shape.is_whole_instruction:
         return generation_request(shown, kind, prompts, sample)
     task = shape.described()
     question = prompts.render(

@@ -21,22 +21,22 @@ _marks: dict[Path, _Mark] = {}
 _held: dict[Path, int] = {}
 
 
-def forget() -> None:
-    """Forget all marks: a stage starts."""
+def forget_outputs() -> None:
+    """Forget all outputs: a stage starts."""
     _marks.clear()
 
 
-def note(path: Path, written: Path) -> None:
-    """Remember the file or folder `made`, which takes the name `path` next, where outputs lie.
+def remember_output(path: Path, temporary: Path) -> None:
+    """Remember `temporary`, a file or folder that takes the name `path` next, if that is an output.
 
     Before it has that name: from then on it can be changed.
     """
     if path.parts[0] in _OUTPUTS:
-        _marks[path] = _mark(written)
+        _marks[path] = _mark(temporary)
 
 
-def changed() -> list[Path]:
-    """Return what is not as it was noted."""
+def changed_outputs() -> list[Path]:
+    """Return the outputs that are not as they were remembered."""
     return [path for path, mark in _marks.items() if _mark(path) != mark]
 
 

@@ -391,7 +391,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             # Removed with the temporary folder, also after an error.
             folder.rename(Path(name) / "old")
-        output_marks.note(folder, new)
+        output_marks.remember_output(folder, new)
         new.rename(folder)
 
 

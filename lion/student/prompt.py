@@ -70,7 +70,7 @@ class StudentPrompt:
             "student": None if form is None else list(form.turns),
         }
         jsonl.write_document(folder / FILE, document)
-        output_marks.note(folder, folder)
+        output_marks.remember_output(folder, folder)
 
     def render(self, messages: Sequence[Message]) -> list[Message]:
         """Return the student's form of a conversation."""

@@ -85,7 +85,7 @@ def run_tuning(
         job,
         examples,
         validation=validation,
-        before=student,
+        student=student,
         out=out,
         settings=settings.student,
         tune=tune,
@@ -106,7 +106,7 @@ def write_job(
     examples: Sequence[Example],
     *,
     validation: Sequence[Example] = (),
-    before: Path,
+    student: Path,
     out: Path,
     settings: Student,
     tune: Tune,
@@ -122,7 +122,7 @@ def write_job(
         _write_examples(job / _EXAMPLES, examples)
         _write_examples(job / _VALIDATION, validation)
         options = {
-            "student": str(before),
+            "student": str(student),
             "out": str(out),
             "settings": settings.model_dump(),
             "tune": tune.model_dump(),

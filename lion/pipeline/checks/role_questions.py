@@ -101,7 +101,7 @@ def _generating(row: Instruction, settings: Settings, prompts: Prompts) -> tuple
     shape, kind = shape_of(row.messages, task), prompt_of("hard", settings.generate)
 
     def reason(outcome: Outcome) -> str | None:
-        text = generator.candidate(outcome, row.id, rules, fields=not shape.is_instruction)
+        text = generator.candidate(outcome, row.id, rules, fields=not shape.is_whole_instruction)
         if isinstance(text, Dropped):
             return text.reason
         return "malformed" if child_conversation(row.messages, text, task) is None else None
