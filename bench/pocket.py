@@ -264,7 +264,13 @@ def table(result: Mapping[str, Any]) -> str:
         shares = [f"{100 * accuracy(seed['marks'][name]):.1f}" for seed in seeds]
         beside = "" if name == "0" else points(seeds, name, "0")
         lines.append(f"| {TITLES[name]} | {' | '.join(shares)} | {beside} |")
-    lines += ["", "| stages | minutes, fastest run | peak GB |", "|---|---|---|"]
+    lines += [
+        "",
+        *compared(seeds),
+        "",
+        "| stages | minutes, fastest run | peak GB |",
+        "|---|---|---|",
+    ]
     for title, stages in parts(seeds[0]["seconds"]).items():
         minutes = min(sum(seed["seconds"][stage] for stage in stages) for seed in seeds) / 60
         peak = max(seed["peak_bytes"].get(stage, 0) for seed in seeds for stage in stages) / 1e9
@@ -273,6 +279,18 @@ def table(result: Mapping[str, Any]) -> str:
     used = ", ".join(f"{name} {number}" for name, number in sorted(result["versions"].items()))
     lines += ["", f"{result['machine']}; commit {commits}; {used}."]
     return "\n".join(lines) + "\n"
+
+
+def compared(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence with the last student less each baseline, where they have run."""
+    measured_here = seeds[0]["marks"].keys()
+    differences = [
+        f"less {name} {points(seeds, LAST, f'{name}-{LAST}')}"
+        for name in BASELINES
+        if {f"{name}-{LAST}", LAST} <= measured_here
+    ]
+    if differences:
+        yield f"Student {LAST} {', '.join(differences)}: points, paired by row, 95 % intervals."
 
 
 def parts(seconds: Mapping[str, float]) -> dict[str, list[str]]:

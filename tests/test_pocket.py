@@ -44,6 +44,7 @@ def test_the_table_has_each_student_beside_the_base(pocket: ModuleType) -> None:
     assert "| the pretrained model, untouched | 25.0 | -12.5 (" in text
     assert "| base: fine-tuned on the given rows | 37.5 |  |" in text
     assert "| student 2 | 62.5 | +25.0 (" in text
+    assert "Student 2 less given -12.5 (" in text and "less one-way -25.0 (" in text
     assert "| base | 1.5 | 3.4 |" in text
     assert "| baselines | 6.0 | 0.0 |" in text
     assert pocket.claim(result(pocket)) == {
