@@ -4,7 +4,7 @@ A server gets it as `response_format`; here `allowed_tokens` follows it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,31 @@ def response_format(schema: str) -> dict[str, Any]:
     """Return the protocol's parameter that makes a server keep to the schema."""
     named = {"name": "answer", "strict": True, "schema": json.loads(schema)}
     return {"type": "json_schema", "json_schema": named}
+
+
+def keeps_to(schema: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a text is JSON alone that the schema allows.
+
+    It raises SettingsError where a `$ref` points outside the schema: nothing is fetched.
+    """
+    import jsonschema  # slow to import, and few runs need it
+    import referencing
+
+    document = json.loads(schema)
+    kind = jsonschema.validators.validator_for(document, default=jsonschema.Draft202012Validator)
+    validator = kind(document, registry=referencing.Registry())
+
+    def allows(text: str) -> bool:
+        try:
+            return validator.is_valid(json.loads(text))
+        except (ValueError, RecursionError):
+            return False
+        except referencing.exceptions.Unresolvable as error:
+            raise SettingsError(
+                f"exam.scorer.option: $ref {error.ref} is not in the file. Add it there."
+            ) from error
+
+    return allows
 
 
 def _object_of(fields: Mapping[str, FieldRule]) -> dict[str, Any]:
