@@ -71,14 +71,17 @@ def keeps_to(schema: str) -> Callable[[str], bool]:
 def _object_of(fields: Mapping[str, FieldRule]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {name: _value_of(rule) for name, rule in fields.items()},
+        "properties": {name: field_schema(rule) for name, rule in fields.items()},
         "required": list(fields),
         "additionalProperties": False,
     }
 
 
-def _value_of(rule: FieldRule) -> Mapping[str, Any]:
-    """Return the schema of a field; `exact` compares any JSON value."""
+def field_schema(rule: FieldRule) -> Mapping[str, Any]:
+    """Return the schema of a field: values that an answer of its rule usually has.
+
+    A rule compares any JSON value, `exact` allows any; `lion check` names rows with others.
+    """
     if isinstance(rule, NumberRule):
         return {"type": ["number", "string", "null"]}
     return _VALUES[rule]
@@ -87,6 +90,6 @@ def _value_of(rule: FieldRule) -> Mapping[str, Any]:
 _VALUES: Mapping[str, Mapping[str, Any]] = {
     "label": _SCALAR,
     "exact": {},
-    "set": {"type": "array", "items": _SCALAR},
-    "text": {"type": ["string", "null"]},
+    "set": {"type": ["array", "null"]},
+    "text": _SCALAR,
 }
