@@ -114,9 +114,9 @@ def _ignores_schema(name: str, served: Served, text: str) -> EndpointError:
     """Return the error; the ledger's key of a reply has the address, so another one asks anew."""
     return EndpointError(
         f"{name} at {served.base_url} answers {text!r:.100}, which the schema does not allow: the "
-        "server ignores response_format, as `transformers serve` does. Serve the student by vLLM "
-        "at another port, and name it in student.endpoint.base_url (the ledger has this server's "
-        "answers); or set answering.form: text."
+        "server ignores response_format, as `transformers serve` does, or a part of the schema. "
+        "Serve the student by vLLM at another port, and name that in student.endpoint.base_url "
+        "(the ledger has this server's answers); or set answering.form: text."
     )
 
 
