@@ -111,7 +111,7 @@ class _Faults:
 
 
 def _ignores_schema(name: str, served: Served, text: str) -> EndpointError:
-    """Return the error; the ledger's key of a reply has the address, so another one asks anew."""
+    """Return the error; the ledger's key of a reply has the address, so another one asks again."""
     return EndpointError(
         f"{name} at {served.base_url} answers {text!r:.100}, which the schema does not allow: the "
         "server ignores response_format, as `transformers serve` does, or a part of the schema. "

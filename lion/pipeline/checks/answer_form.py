@@ -17,6 +17,7 @@ from lion.inference import backend
 from lion.inference.answer_grammar import grammar_problem, writable_prefix
 from lion.inference.answer_schema import answer_schema, field_schema, keeps_to
 from lion.readers import files
+from lion.readers.formats import SourceRow
 
 
 class ExpectedAnswer(NamedTuple):
@@ -96,7 +97,7 @@ def _forbidden_values(settings: Settings) -> Iterator[str]:
 def _expected_answers(settings: Settings) -> list[ExpectedAnswer]:
     """Return those of exam and certificate; files that cannot be read are reported elsewhere."""
     task = TaskTemplate.declared(settings.task)
-    rows = []
+    rows: list[SourceRow] = []
     for name in _files(settings):
         try:
             rows += files.read_rows(Path(name), task).rows
