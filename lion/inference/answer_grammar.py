@@ -66,7 +66,7 @@ def writable_prefix(schema: str) -> Callable[[str], str | None]:
     start = LLMatcher(LLTokenizer("byte"), grammar(schema), log_level=0)
 
     def prefix(text: str) -> str | None:
-        matcher, content = start.deep_copy(), text.encode()
+        matcher, content = start.deep_copy(), text.encode(errors="replace")
         count = matcher.try_consume_tokens(list(content))
         if count == len(content) and matcher.is_accepting():
             return None
