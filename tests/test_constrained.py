@@ -4,26 +4,30 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 import tiny
-from fake_server import ChatServer
+from fake_server import ChatServer, says
 from fixtures import Configure, Workplace
 
 from lion.certify.identity import student_identity
 from lion.config.settings import Settings
-from lion.errors import ModelError, SettingsError
+from lion.discrimination.scorers import score
+from lion.errors import EndpointError, ModelError, SettingsError
 from lion.inference import answer_grammar, answer_schema
 from lion.inference.allowed_tokens import AnswerGrammar
 from lion.inference.batch_inference import answer
 from lion.inference.batch_job import AnsweringTask
 from lion.inference.respondent import Respondent
 from lion.pipeline import stage
-from lion.pipeline.checks import student as checks
-from lion.pipeline.checks.student import answer_form_problems
+from lion.pipeline.checks import answer_form as checks
+from lion.pipeline.checks import inputs
+from lion.pipeline.checks.answer_form import answer_form_notices, answer_form_problems
 from lion.records.rows import Answer, Instruction
+from lion.serving import server
 from lion.serving.chat import Talker
 from lion.simulator import tiny_student
 from lion.student import checkpoint
@@ -187,16 +191,144 @@ def test_check_names_a_missing_library_and_a_schema_that_it_cannot_follow(
         AnswerGrammar(json.dumps(SCHEMA), None, [1])
 
 
+VALUES = ["a", 42, True, None, [], ["a"], [{"a": 1}], {"a": 1}]
+
+
+def with_exam(workplace: Workplace, expected: Sequence[str], **changes: object) -> Settings:
+    rows = [{"instruction": f"Task {n}", "output": text} for n, text in enumerate(expected)]
+    Path("inputs/exam.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    same = {"exam.file": "inputs/exam.jsonl", "seed.holdout": 0, "answering.form": "schema"}
+    return workplace.params({**same, **changes})
+
+
+@pytest.mark.parametrize("rule", ["label", "exact", "set", "text", {"number": 0.1}])
+def test_an_expected_answer_can_be_written_or_is_named(workplace: Workplace, rule: object) -> None:
+    """An answer that the scorer marks as right, and the grammar forbids, is never right."""
+    scorer = {"kind": "json", "option": None, "fields": {"f": rule}}
+    for value in VALUES:
+        text = json.dumps({"f": value})
+        settings = with_exam(workplace, ['{"f": null}', text], **{"exam.scorer": scorer})
+        assert score(text, text, settings.exam.scorer, "r").correct
+        problems = list(answer_form_problems(settings))
+        schema = answer_schema.answer_schema(settings) or ""
+        written = answer_grammar.writable_prefix(schema)(text) is None
+        assert written == (problems == []), (rule, value)
+        assert all("exam.jsonl, line 2: `f` is" in one for one in problems)
+        assert list(inputs.exam_problems(settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"), [("text", 42), ("text", None), ("set", None), ("set", [{"a": 1}])]
+)
+def test_usual_values_of_a_rule_can_be_written(rule: Any, value: object) -> None:
+    schema = json.dumps(answer_schema.field_schema(rule))
+    assert answer_grammar.writable_prefix(schema)(json.dumps(value)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        ('{"label": "refund", "order": null}', None),
+        ('{"order": null, "label": "refund"}', '{"'),
+        ('{"label": "na\\u00efve", "order": null}', '{"label": "na'),
+        ('{"label": "refund",\n' + 40 * " " + '"order": null}', '"refund",'),
+    ],
+)
+def test_check_says_where_the_student_must_write_otherwise(
+    workplace: Workplace, text: str, prefix: str | None
+) -> None:
+    settings = with_schema(workplace, SCHEMA)
+    scorer = {"exam.scorer": settings.exam.scorer.model_dump()}
+    settings = with_exam(workplace, ['{"label": "refund", "order": "a"}', text], **scorer)
+    assert list(answer_form_problems(settings)) == [], "right in another form"
+    notices = list(answer_form_notices(settings))
+    assert len(notices) == (prefix is not None)
+    for notice in notices:
+        assert "exam.jsonl, line 2: " in notice
+        assert "so with 1 of 2" in notice
+        assert str(prefix) in notice
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpu", "count"), [("auto", False, 1), ("auto", True, 0), ("vllm", False, 0)]
+)
+def test_a_schema_is_tried_unless_vllm_answers(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, engine: str, gpu: bool, count: int
+) -> None:
+    """`auto` takes transformers where vLLM is installed without a GPU."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "vllm" or find(name))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    odd = {"type": "array", "uniqueItems": True}
+    settings = with_schema(workplace, odd, **{"answering.engine": engine})
+    assert len(list(answer_form_problems(settings))) == count
+
+
+def served_by(
+    workplace: Workplace, server: ChatServer, folder: Path, text: str, finish_reason: str = "stop"
+) -> list[Answer]:
+    endpoint = {"base_url": server.url, "api_key_env": None, "send_seed": True, "request": {}}
+    server.answer = says(text, finish_reason=finish_reason)
+    settings = with_schema(workplace, SCHEMA, **{"student.endpoint": endpoint})
+    work = stage.Work("respond", "2", settings)
+    return Respondent(folder, "1", settings, work).respond(ROWS, 0)
+
+
 def test_a_served_student_is_asked_with_the_schema(
     workplace: Workplace, chat_server: ChatServer
 ) -> None:
     folder = tiny.folder(workplace.path / "student")
-    endpoint = {"base_url": chat_server.url, "api_key_env": None, "send_seed": True, "request": {}}
-    settings = with_schema(workplace, SCHEMA, **{"student.endpoint": endpoint})
-    work = stage.Work("respond", "2", settings)
-    Respondent(folder, "1", settings, work).respond(ROWS, 0)
+    served_by(workplace, chat_server, folder, FREE_ANSWER)
     [sent] = {json.dumps(call.body["response_format"]) for call in chat_server.calls}
     assert json.loads(sent)["json_schema"]["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("text", ["It is a refund.", '{"label": "other", "order": null}'])
+def test_a_server_that_ignores_the_schema_is_refused(
+    workplace: Workplace, chat_server: ChatServer, text: str
+) -> None:
+    """`transformers serve` only logs "Ignoring unsupported fields"; the student may write JSON."""
+    folder = tiny.folder(workplace.path / "student")
+    words = r"ignores response_format.*another port.*student\.endpoint\.base_url"
+    for _ in range(2):  # the second time from the ledger
+        with pytest.raises(EndpointError, match=words):
+            served_by(workplace, chat_server, folder, text)
+    with ChatServer.running() as other:
+        assert {one.text for one in served_by(workplace, other, folder, FREE_ANSWER)} == {
+            FREE_ANSWER
+        }
+
+
+def test_an_answer_that_the_cap_cut_off_is_no_sign_of_it(
+    workplace: Workplace, chat_server: ChatServer
+) -> None:
+    folder = tiny.folder(workplace.path / "student")
+    cut = served_by(workplace, chat_server, folder, '{"label"', "length")
+    assert {one.finish_reason for one in cut} == {"length"}
+
+
+@pytest.mark.parametrize(
+    ("form", "engine", "count"),
+    [
+        ("schema", "transformers", 1),
+        ("schema", "vllm", 0),
+        ("text", "transformers", 0),
+    ],
+)
+def test_serving_by_an_engine_without_schemas_is_said(
+    workplace: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+    engine: str,
+    count: int,
+) -> None:
+    folder = tiny.folder(workplace.path / "student")
+    settings = with_schema(workplace, SCHEMA, **{"answering.form": form})
+    monkeypatch.setattr(server, "server_command", lambda *_: [f"/bin/{engine}"])
+    monkeypatch.setattr(server.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    assert server.serve_student(folder, "1", settings, "127.0.0.1", 8098) == 0
+    assert capsys.readouterr().err.count("ignores response_format") == count
 
 
 def test_a_chat_and_a_certificate_keep_to_it(workplace: Workplace) -> None:

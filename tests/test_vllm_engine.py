@@ -120,6 +120,22 @@ def test_a_schema_goes_as_structured_outputs(
     assert all(one.structured_outputs.json == {"enum": ["yes", "no"]} for _, one, _ in vllm.asked)
 
 
+def test_a_schema_that_vllm_refuses_is_an_error_of_the_student(
+    tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(*_: Any, **__: Any) -> None:
+        raise ValueError("The provided JSON schema contains features not supported by xgrammar.")
+
+    monkeypatch.setattr(vllm, "generate", generate)
+    parameters = ModuleType("vllm.sampling_params")
+    parameters.StructuredOutputsParams = SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, parameters.__name__, parameters)
+    answering = tiny.answering_settings(engine="vllm")
+    task = AnsweringTask(tiny.folder(tmp_path / "me"), SETTINGS, answering, 3, "me", schema="{}")
+    with pytest.raises(ModelError, match=r"not supported by xgrammar.*answering\.form: text"):
+        answer(ROWS, task)
+
+
 def test_scores_are_of_the_chosen_tokens_and_the_end(
     tmp_path: Path, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:

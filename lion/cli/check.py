@@ -6,6 +6,7 @@ from lion import console
 from lion.config import project
 from lion.config.settings import Settings
 from lion.pipeline.checks import endpoint_rehearsal, task_declaration
+from lion.pipeline.checks.answer_form import answer_form_notices
 from lion.pipeline.checks.offline import offline_problems, refuse
 from lion.pipeline.checks.removed_students import removed_student_notices
 from lion.pipeline.checks.repository import repository_problems
@@ -48,8 +49,11 @@ def checked_settings(offline: bool) -> Settings:
     if not problems and not offline:
         problems = endpoint_rehearsal.probe_endpoints(settings)
     if not problems:
-        removed = removed_student_notices(settings)
-        for words in (*student_notices(settings, ask_hub=True), *removed):
+        for words in (
+            *student_notices(settings, ask_hub=True),
+            *removed_student_notices(settings),
+            *answer_form_notices(settings),
+        ):
             console.say(f"notice: {words}")
     refuse(problems, "\nNothing was spent or removed.")
     return settings

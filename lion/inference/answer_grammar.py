@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lion.errors import ModelError
@@ -22,7 +22,10 @@ _OPTIONS = {
     "whitespace_pattern": f"{_BLANKS}{{0,{_BLANK_RUN}}}",
     "json_allow_general_unicode_escapes": True,
 }
-"""Options of llguidance: any JSON that Python writes is allowed, with its escapes and indents."""
+"""Options of llguidance: texts may be escaped as Python escapes them, and JSON indented.
+
+Names and enum values of the schema must stand as they are: llguidance 1.9 allows no escape there.
+"""
 
 
 def grammar(schema: str) -> str:
@@ -51,6 +54,25 @@ def grammar_problem(schema: str) -> str | None:
         f"answering.form: llguidance cannot follow the schema ({problem:.300}). Change "
         "exam.scorer.option, or set answering.form: text."
     )
+
+
+def writable_prefix(schema: str) -> Callable[[str], str | None]:
+    """Return a function: the part of a text that answers can begin with; None for a whole answer.
+
+    The schema is one of which `grammar_problem` returns None.
+    """
+    from llguidance import LLMatcher, LLTokenizer  # an extra
+
+    start = LLMatcher(LLTokenizer("byte"), grammar(schema), log_level=0)
+
+    def prefix(text: str) -> str | None:
+        matcher, content = start.deep_copy(), text.encode(errors="replace")
+        count = matcher.try_consume_tokens(list(content))
+        if count == len(content) and matcher.is_accepting():
+            return None
+        return content[:count].decode(errors="ignore")
+
+    return prefix
 
 
 def grammar_tokens(tokenizer: Any, stops: Sequence[int]) -> "LLTokenizer":

@@ -4,7 +4,7 @@ A server gets it as `response_format`; here `allowed_tokens` follows it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +43,45 @@ def response_format(schema: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": named}
 
 
+def keeps_to(schema: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a text is JSON alone that the schema allows.
+
+    It raises SettingsError where a `$ref` points outside the schema: nothing is fetched.
+    """
+    import jsonschema  # slow to import, and few runs need it
+    import referencing
+
+    document = json.loads(schema)
+    kind = jsonschema.validators.validator_for(document, default=jsonschema.Draft202012Validator)
+    validator = kind(document, registry=referencing.Registry())
+
+    def allows(text: str) -> bool:
+        try:
+            return validator.is_valid(json.loads(text))
+        except (ValueError, RecursionError):
+            return False
+        except referencing.exceptions.Unresolvable as error:
+            raise SettingsError(
+                f"exam.scorer.option: $ref {error.ref} is not in the file. Add it there."
+            ) from error
+
+    return allows
+
+
 def _object_of(fields: Mapping[str, FieldRule]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {name: _value_of(rule) for name, rule in fields.items()},
+        "properties": {name: field_schema(rule) for name, rule in fields.items()},
         "required": list(fields),
         "additionalProperties": False,
     }
 
 
-def _value_of(rule: FieldRule) -> Mapping[str, Any]:
-    """Return the schema of a field; `exact` compares any JSON value."""
+def field_schema(rule: FieldRule) -> Mapping[str, Any]:
+    """Return the schema of a field: values that an answer of its rule usually has.
+
+    A rule compares any JSON value, `exact` allows any; `lion check` names rows with others.
+    """
     if isinstance(rule, NumberRule):
         return {"type": ["number", "string", "null"]}
     return _VALUES[rule]
@@ -62,6 +90,6 @@ def _value_of(rule: FieldRule) -> Mapping[str, Any]:
 _VALUES: Mapping[str, Mapping[str, Any]] = {
     "label": _SCALAR,
     "exact": {},
-    "set": {"type": "array", "items": _SCALAR},
-    "text": {"type": ["string", "null"]},
+    "set": {"type": ["array", "null"]},
+    "text": _SCALAR,
 }

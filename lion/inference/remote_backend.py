@@ -4,12 +4,13 @@ The model's name contains a hash of the student's bytes: a server that still has
 refuses, and the ledger never returns the replies of another student.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lion.config.settings import Served, Settings
 from lion.errors import EndpointError, ModelError, TooManyDroppedError
-from lion.inference.answer_schema import answer_schema, response_format
+from lion.inference.answer_schema import answer_schema, keeps_to, response_format
 from lion.inference.token_scores import rounded
 from lion.llm.protocols import Clients
 from lion.llm.request_set import DropLimit
@@ -37,8 +38,8 @@ def answers(
 
     `scored` answers have the log probabilities of their tokens, where the server sends them.
 
-    Raises EndpointError where the server does not have this student, ModelError where an answer
-    fails.
+    Raises EndpointError where the server does not have this student or ignores the schema of
+    `answering.form`, ModelError where an answer fails.
     """
     served = _served(settings)
     name = served_name(student, iteration)
@@ -55,19 +56,15 @@ def answers(
         Request(tuple(encoder.turns(row.messages)), sample=int(row.id[:8], 16) + random_seed)
         for row in student_rows(rows, StudentPrompt.read(student))
     ]
-    reasons: list[str] = []
-
-    def no_answer(_: int, outcome: Outcome) -> str | None:
-        reason = _reason_without_answer(outcome)
-        reasons.extend(filter(None, [reason]))
-        return reason
-
+    faults = _Faults(None if schema is None else keeps_to(schema))
     try:
         with clients.open("student", served.endpoint(name, sampling)) as client:
-            outcomes = client.complete(requests, DropLimit(0, no_answer, "a served student"))
+            outcomes = client.complete(requests, DropLimit(0, faults.reason, "a served student"))
     except (TooManyDroppedError, EndpointError) as error:
+        if faults.off_schema is not None:
+            raise _ignores_schema(name, served, faults.off_schema) from error
         # `transformers serve` refuses the name of another student with 400, as one request's fault
-        if isinstance(error, TooManyDroppedError) and not _refused(reasons):
+        if isinstance(error, TooManyDroppedError) and not faults.refused:
             raise ModelError(f"the served student has no answer to a row. {error}") from error
         needs = " that sends log probabilities (exam.certify asks for them)" if scored else ""
         raise EndpointError(
@@ -83,16 +80,44 @@ def _served(settings: Settings) -> Served:
     return settings.student.endpoint
 
 
-def _reason_without_answer(outcome: Outcome) -> str | None:
-    """Return the reason of a failure that is no empty answer."""
-    if isinstance(outcome, Failure) and outcome.reason not in _EMPTY:
-        return outcome.reason
-    return None
+@dataclass(slots=True)
+class _Faults:
+    """What is wrong with outcomes, as they come.
+
+    `keeps` tells whether the schema allows a text. `off_schema` is the last answer that the student
+    ended itself and the schema does not allow: no server that keeps to it sends any.
+    """
+
+    keeps: Callable[[str], bool] | None
+    reasons: list[str] = field(default_factory=list)
+    off_schema: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused requests, rather than answered badly."""
+        return any(reason.startswith("http_") for reason in self.reasons)
+
+    def reason(self, _: int, outcome: Outcome) -> str | None:
+        """Return why an outcome is no answer; an empty one of `_EMPTY` is."""
+        if isinstance(outcome, Failure):
+            if outcome.reason in _EMPTY:
+                return None
+            self.reasons.append(outcome.reason)
+            return outcome.reason
+        if self.keeps is None or outcome.ending != "whole" or self.keeps(outcome.text):
+            return None
+        self.off_schema = outcome.text
+        return "off_schema"
 
 
-def _refused(reasons: Sequence[str]) -> bool:
-    """Return whether the server refused requests, rather than answered badly."""
-    return any(reason.startswith("http_") for reason in reasons)
+def _ignores_schema(name: str, served: Served, text: str) -> EndpointError:
+    """Return the error; the ledger's key of a reply has the address, so another one asks again."""
+    return EndpointError(
+        f"{name} at {served.base_url} answers {text!r:.100}, which the schema does not allow: the "
+        "server ignores response_format, as `transformers serve` does, or a part of the schema. "
+        "Serve the student by vLLM at another port, and name that in student.endpoint.base_url "
+        "(the ledger has this server's answers); or set answering.form: text."
+    )
 
 
 def _answer(row: Instruction, outcome: Outcome, name: str) -> Answer:

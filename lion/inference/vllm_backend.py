@@ -68,12 +68,7 @@ class Vllm:
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[WrittenAnswer]:
         """Return what the student writes for each prompt."""
-        answered = self._model.generate(
-            [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts],
-            [self._sampling(prompt) for prompt in prompts],
-            use_tqdm=False,
-            **self._options,
-        )
+        answered = self._generate(prompts, [self._sampling(prompt) for prompt in prompts])
         firsts = [request.outputs[0] for request in answered]
         return [
             WrittenAnswer(
@@ -89,16 +84,30 @@ class Vllm:
 
         vLLM always writes a token, which is left out.
         """
-        scored = self._model.generate(
-            [{"prompt_token_ids": list(answer.tokens)} for answer in answers],
-            self._vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0),
-            use_tqdm=False,
-            **self._options,
-        )
+        sampling = self._vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        scored = self._generate(answers, sampling)
         return [
             _likelihood(answer, request.prompt_logprobs)
             for answer, request in zip(answers, scored, strict=True)
         ]
+
+    def _generate(self, prompts: Sequence[Prompt], sampling: Any) -> Any:
+        """Return vLLM's outputs. Raises ModelError where it refuses, as a schema it cannot follow.
+
+        Its `generate` raises ValueError for structured outputs that its grammars do not support.
+        """
+        try:
+            return self._model.generate(
+                [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts],
+                sampling,
+                use_tqdm=False,
+                **self._options,
+            )
+        except (ValueError, RuntimeError) as error:
+            free = "" if self._schema is None else ", or `answering.form: text`"
+            raise ModelError(
+                f"vLLM cannot answer: {error!s:.400}. Set `answering.engine: transformers`{free}."
+            ) from error
 
     def _scores(self, output: Any) -> TokenScores | None:
         """Return the scores of an output's tokens, of which a stop token is the last."""

@@ -29,6 +29,11 @@ def serve_student(student: Path, iteration: str, settings: Settings, host: str, 
     environment = guarded(host, Path(words[0]).name, os.environ)
     folder = prepared(student, name, settings)
     console.say(f"{name} at http://{host}:{port}/v1, by {Path(words[0]).name}")
+    if settings.answering.form == "schema" and Path(words[0]).name != "vllm":
+        console.say(
+            "answering.form: schema is not kept to here: `transformers serve` ignores "
+            "response_format. `pip install vllm`, whose server keeps to it."
+        )
     done = subprocess.run(words, cwd=folder.parent, env=environment, check=False)  # noqa: S603  # our own words
     return done.returncode
 

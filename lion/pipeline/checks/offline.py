@@ -11,6 +11,7 @@ from lion.config.settings import Settings
 from lion.errors import LionError, SettingsError
 from lion.pipeline import dvc_project
 from lion.pipeline.checks import (
+    answer_form,
     endpoints,
     inputs,
     student,
@@ -50,7 +51,7 @@ def without_keys(settings: Settings, *, ask_hub: bool, rehearse: bool = False) -
         inputs.calibrate_problems,
         partial(_student_problems, ask_hub=ask_hub, rehearse=rehearse),
         student.tune_problems,
-        student.answer_form_problems,
+        answer_form.answer_form_problems,
         student.random_seed_problems,
         endpoints.budget_problems,
         partial(student.disk_problems, ask_hub=ask_hub),

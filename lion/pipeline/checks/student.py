@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lion.config.settings import EMBEDDED, Settings, Student, Tune
-from lion.errors import ModelError, SettingsError
-from lion.inference.answer_grammar import grammar_problem
-from lion.inference.answer_schema import answer_schema
+from lion.errors import ModelError
 from lion.student import hub
 from lion.student.checkpoint import ADAPTER_CONFIG, CONFIG, POINTER, base_source, resolve
 from lion.student.weights import WeightHeaders, refuse_pointer
@@ -66,22 +64,6 @@ def _has_accelerator() -> bool:
     """Return whether torch sees a GPU, asked in a process: importing torch takes seconds."""
     look = "import sys, torch; sys.exit(not torch.accelerator.is_available())"
     return subprocess.run([sys.executable, "-c", look], check=False).returncode == 0  # noqa: S603 - our own words
-
-
-def answer_form_problems(settings: Settings) -> Iterator[str]:
-    """Yield why the student here cannot keep to the schema; vLLM and a server do so themselves."""
-    vllm = (
-        settings.answering.engine != "transformers" and importlib.util.find_spec("vllm") is not None
-    )
-    try:
-        schema = answer_schema(settings)
-    except SettingsError:
-        return  # the scorer's checks say what is wrong with its file
-    if schema is None or vllm or settings.student.endpoint is not None:
-        return
-    problem = grammar_problem(schema)
-    if problem is not None:
-        yield problem
 
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "spiece.model")
