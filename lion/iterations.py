@@ -90,12 +90,12 @@ class Likelihoods:
 class IterationMetrics:
     """One iteration's figures; None where there is none (yet).
 
-    `wasted` of the `calls` brought nothing: `throttled` were refused (429), `billed` may have been
-    charged all the same. `tokens_by_role` are of the replies that this iteration's stages used,
-    whoever paid for them and when; `tokens` is their sum. `field_accuracy_share` and `valid_share`
-    are of JSON answers, None with other scorers. `student_prompt_tokens` and
-    `teacher_prompt_tokens` are the means of a request (`PromptLengths`), None where the student has
-    the teacher's prompt.
+    `hits` replies came from the ledger, without a call. `wasted` of the `calls` brought nothing:
+    `throttled` were refused (429), `billed` may have been charged all the same. `tokens_by_role`
+    are of the replies that this iteration's stages used, whoever paid for them and when; `tokens`
+    is their sum. `field_accuracy_share` and `valid_share` are of JSON answers, None with other
+    scorers. `student_prompt_tokens` and `teacher_prompt_tokens` are the means of a request
+    (`PromptLengths`), None where the student has the teacher's prompt.
     """
 
     iteration: str
@@ -135,11 +135,19 @@ class IterationMetrics:
     valid_share: float | None = None
     student_prompt_tokens: float | None = None
     teacher_prompt_tokens: float | None = None
+    hits: int | None = None
 
     @property
     def kept_share(self) -> float | None:
         """The kept candidates of all that the generator wrote."""
         return self.kept / self.asked if self.asked and self.kept is not None else None
+
+    @property
+    def accuracy_gap_share(self) -> float | None:
+        """The accuracy less the teacher's, both means over categories; over rows it may differ."""
+        if self.accuracy_share is None or self.teacher_accuracy_share is None:
+            return None
+        return self.accuracy_share - self.teacher_accuracy_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +251,7 @@ def _line(name: str, previous: str | None, read: Read) -> IterationMetrics:
         reviews=_reviews(artifacts),
         judge=_judge(artifacts),
         likelihood=_likelihood(artifacts),
+        hits=_happened(records, "hits"),
         wasted=_happened(records, "wasted"),
         throttled=_happened(records, "throttled"),
         billed=_happened(records, "billed"),

@@ -151,6 +151,34 @@ def difference(
     )
 
 
+def group_difference(
+    first: Sequence[tuple[bool, float]], second: Sequence[tuple[bool, float]], confidence: float
+) -> Estimate | None:
+    """Return the share of `first` less that of `second`, -1 to 1, from (mark, weight) rows.
+
+    The groups are of different rows; None where one is empty. The interval is Agresti and Caffo's
+    (2000, The American Statistician 54:280), at Kish's effective numbers of rows.
+    """
+    from scipy.special import ndtri  # slow to import
+
+    if not first or not second:
+        return None
+    (value, middle, variance), (other, other_middle, other_variance) = map(_padded, (first, second))
+    half = float(ndtri(0.5 + 0.5 * confidence)) * math.sqrt(variance + other_variance)
+    centre = middle - other_middle
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return Estimate(value - other, low, high, len(first) + len(second))
+
+
+def _padded(group: Sequence[tuple[bool, float]]) -> tuple[float, float, float]:
+    """Return a weighted share; it and its variance with one right and one wrong row added."""
+    total = sum(weight for _, weight in group)
+    share = sum(weight for mark, weight in group if mark) / total
+    rows = total**2 / sum(weight**2 for _, weight in group)
+    padded = (share * rows + 1) / (rows + 2)
+    return share, padded, padded * (1 - padded) / (rows + 2)
+
+
 def _joined(lower: Estimate, upper: Estimate, correlation: float) -> float:
     """Return how far the difference may lie: `lower`'s share below its value, `upper`'s above."""
     assert lower.low is not None and upper.high is not None

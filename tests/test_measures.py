@@ -21,6 +21,7 @@ from lion.statistics import (
     accuracy,
     accuracy_by_category,
     difference,
+    group_difference,
     macro_accuracy,
     mean,
     quality,
@@ -179,6 +180,19 @@ def test_what_is_no_score_is_refused(score: float) -> None:
     for pair in ((score, 9.0), (9.0, score)):
         with pytest.raises(DataError, match="score above 0"):
             quality([(8.0, 9.0), pair], 0.95)
+
+
+def test_the_difference_of_two_groups_is_agresti_and_caffos() -> None:
+    """By hand for 56 of 70 and 48 of 80: 57/72 - 49/82 = 0.1941, give or take 1.96 x 0.0723."""
+    first = [(number < 56, 1.0) for number in range(70)]
+    second = [(number < 48, 1.0) for number in range(80)]
+    estimate = group_difference(first, second, 0.95)
+    assert estimate is not None
+    assert estimate.value == pytest.approx(0.2)
+    assert (estimate.low, estimate.high) == pytest.approx((0.0524, 0.3358), abs=1e-4)
+    heavy = group_difference([(mark, 3.0) for mark, _ in first], second, 0.95)
+    assert heavy is not None and heavy.low == pytest.approx(estimate.low)
+    assert group_difference([], second, 0.95) is None
 
 
 def test_the_difference_is_paired() -> None:

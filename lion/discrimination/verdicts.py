@@ -231,12 +231,13 @@ def measures(verdicts: Sequence[Verdict]) -> Counted:
         hard=counts["hard"],
         easy=counts["easy"],
         undecided=counts["undecided"],
-        hard_share=_hard_share(verdicts),
+        hard_share=hard_share(verdicts),
         mean_gap_points=fmean(gaps, weights) if gaps else None,
     )
 
 
-def _hard_share(verdicts: Sequence[Verdict]) -> float | None:
+def hard_share(verdicts: Sequence[Verdict]) -> float | None:
+    """Return the hard ones of the decided verdicts, 0 to 1, by weight; None where there is none."""
     decided = [row for row in verdicts if row.difficulty != "undecided"]
     if not decided:
         return None
@@ -250,7 +251,7 @@ def stop_reason(
 
     `tau` is the one that they were found with, where it is not that of `settings`.
     """
-    share = _hard_share(verdicts)
+    share = hard_share(verdicts)
     if share is None:
         return "no instruction was judged"
     if share == 0 and verdicts[0].signal is not msgspec.UNSET:

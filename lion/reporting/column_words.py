@@ -4,12 +4,14 @@ A reason is read from the run's files, and given only where these show it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 
 from rich.table import Table
 
+from lion import statistics
 from lion.config import project
+from lion.discrimination.verdicts import hard_share
 from lion.iterations import IterationMetrics
+from lion.metrics.judging import AgreementMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
 from lion.records import jsonl
@@ -17,8 +19,8 @@ from lion.records.rows import Instruction, Verdict
 from lion.reporting.numbers import count, percent, share
 from lion.reporting.worth import MarkedRun
 
-_HARD = "of the answers compared with the teacher's, those that are clearly worse"
-_UNLIKELY = "of the teacher's answers, those that the student finds least likely"
+_HARD = "of the previous student's answers, those clearly below the teacher's"
+_UNLIKELY = "of the teacher's answers, those least likely for the previous student"
 _WORDS = {  # column: the field that it shows, and its meaning
     "train": ("train_pool", "new instructions of the iteration; in row 0 the first pool"),
     "cache": ("cache_pool", "all instructions so far"),
@@ -26,30 +28,40 @@ _WORDS = {  # column: the field that it shows, and its meaning
     "kept": ("kept", "of the instructions that the generator wrote, those that were used"),
     "student": ("accuracy_share", "right answers on the exam; each category counts the same"),
     "quality": ("quality_percent", "the referee's points for the student, in % of its teacher's"),
-    "calls": ("calls", "requests sent from here; what the ledger holds needs none"),
+    "calls": ("calls", "requests sent from here; a reply in the ledger needs none"),
     "tokens": ("tokens", "of the replies used; `lion costs` counts a reply of two stages once"),
     "cost": ("calls", "paid from here; `unknown` where a price is missing"),
     "sec": ("seconds", "seconds that the stages took here"),
 }
 _LEAST_CHANGE = 0.01  # of a share: one point
 _LEAST_RISE = 0.25  # of tokens, in parts of those before
-_LEAST_ROWS = 30  # of either part of the compared answers
+_LEAST_ROWS = 30  # of either part of the compared answers, and of those before
+_LEAST_PART = 1 / 3  # of a change, from which a part of the rows is named
 
 
 def legend(lines: Sequence[IterationMetrics]) -> Table:
     """Return a line for each column of the table that has figures."""
-    ranked = any(line.likelihood is not None for line in lines)
-    words = {**_WORDS, "hard": ("hard_share", _UNLIKELY)} if ranked else _WORDS
     table = Table.grid(padding=(0, 1))
-    for name, (field, meaning) in words.items():
+    for name, (field, meaning) in _words(lines).items():
         if any(getattr(line, field) is not None for line in lines):
             table.add_row(name, meaning, style="dim")
     return table
 
 
+def _words(lines: Sequence[IterationMetrics]) -> Mapping[str, tuple[str, str]]:
+    ranked = any(line.likelihood is not None for line in lines)
+    return {**_WORDS, "hard": ("hard_share", _UNLIKELY)} if ranked else _WORDS
+
+
+def page_note(lines: Sequence[IterationMetrics]) -> str:
+    """Return what the page's columns "hard" and "kept" mean."""
+    words = _words(lines)
+    return "; ".join(f"{name}: {words[name][1]}" for name in ("hard", "kept"))
+
+
 def page_cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows for the report page: what a narrow screen shows comes first."""
-    columns = ["student", "right on the exam", "quality", "hard", "kept", "new rows", "all rows"]
+    columns = ["iteration", "right on the exam", "quality", "hard", "kept", "new rows", "all rows"]
     rows = [
         [
             line.iteration,
@@ -83,55 +95,89 @@ def change_reasons(lines: Sequence[IterationMetrics], run: MarkedRun) -> list[st
 
 
 def _hard(before: IterationMetrics, line: IterationMetrics, run: MarkedRun) -> str | None:
-    """Return whether the new instructions or the older ones made the difference."""
-    if before.hard_share is None or line.hard_share is None or line.likelihood is not None:
+    """Return on which instructions the change lies: on new ones, older ones or both."""
+    if before.hard_share is None or line.hard_share is None:
         return None
-    if abs(line.hard_share - before.hard_share) < _LEAST_CHANGE:
+    change = line.hard_share - before.hard_share
+    if abs(change) < _LEAST_CHANGE or not _judged_alike(before, line, run):
         return None
-    parts = _compared(before.iteration, line.iteration, run)
-    if min(map(len, parts)) < _LEAST_ROWS:
+    earlier, parts = _compared(before.iteration, run), _compared_parts(before, line, run)
+    if min(map(len, (earlier, *parts.values()))) < _LEAST_ROWS:
         return None
-    new, older = (_hard_share(part) for part in parts)
+    names = _parts_of_change(change, parts, earlier, run.settings.evaluate.confidence)
+    if not names:
+        return None
+    new, older = parts.values()
     return (
-        f"hard {_moved(before.hard_share, line.hard_share)} in {line.iteration}, since "
-        f"{_hard_reason(before, line, new, older)}: {share(new)} of the {len(parts[0]):,} compared "
-        f"that iteration {before.iteration} wrote are hard, and {share(older)} of the "
-        f"{len(parts[1]):,} older ones."
+        f"hard {_moved(before.hard_share, line.hard_share)} in iteration {line.iteration}, "
+        f"{'mostly ' if len(names) == 1 else ''}on {' and '.join(names)} instructions: "
+        f"{share(hard_share(new))} of the {len(new):,} compared instructions that iteration "
+        f"{before.iteration} wrote are hard, {share(hard_share(older))} of the {len(older):,} "
+        "older ones."
     )
 
 
-def _hard_reason(before: IterationMetrics, line: IterationMetrics, new: float, older: float) -> str:
-    """Return what moved: older instructions are those of which `before.hard_share` were hard."""
-    assert before.hard_share is not None and line.hard_share is not None
-    if line.hard_share > before.hard_share:
-        if older <= before.hard_share:
-            return "new instructions are harder than older ones"
-        return "the student does worse on older instructions" + (
-            ", and new ones are harder" if new > older else ""
-        )
-    if older < before.hard_share:
-        return "the student does better on older instructions"
-    return "new instructions are easier than older ones"
+def _judged_alike(before: IterationMetrics, line: IterationMetrics, run: MarkedRun) -> bool:
+    """Return whether "hard" meant the same: by gaps from one tau on, in both iterations."""
+    paths = [
+        project.metrics(name, AgreementMetrics.FILE) for name in (before.iteration, line.iteration)
+    ]
+    agreements = [run.read(path, AgreementMetrics) for path in paths]
+    taus = {None if metrics is None else metrics.noise.tau_points for metrics in agreements}
+    return len(taus) == 1 and before.likelihood is None and line.likelihood is None
 
 
-def _compared(before: str, name: str, run: MarkedRun) -> tuple[list[Verdict], list[Verdict]]:
-    """Return the decided verdicts of an iteration: of rows that `before` wrote, and of older ones.
+def _parts_of_change(
+    change: float,
+    parts: Mapping[str, Sequence[Verdict]],
+    earlier: Sequence[Verdict],
+    confidence: float,
+) -> list[str]:
+    """Return the parts that bring a third of the change or more.
+
+    Empty where one of them differs from the `earlier` verdicts by no more than chance may do.
+    """
+    total = sum(row.weight for part in parts.values() for row in part)
+    names = []
+    for name, part in parts.items():
+        difference = statistics.group_difference(_marks(part), _marks(earlier), confidence)
+        assert difference is not None and difference.low is not None and difference.high is not None
+        weight = sum(row.weight for row in part) / total
+        if weight * difference.value / change < _LEAST_PART:
+            continue
+        if difference.low <= 0 <= difference.high:
+            return []
+        names.append(name)
+    return names
+
+
+def _marks(verdicts: Sequence[Verdict]) -> list[tuple[bool, float]]:
+    return [(row.difficulty == "hard", row.weight) for row in verdicts]
+
+
+def _compared_parts(
+    before: IterationMetrics, line: IterationMetrics, run: MarkedRun
+) -> dict[str, list[Verdict]]:
+    """Return the decided verdicts of rows that the iteration before wrote, and of older ones.
 
     Both are empty where the rows are not on this machine, or stale.
     """
-    verdicts, written = (
-        project.data(name, "verdicts.jsonl"),
-        project.data(before, "train_pool.jsonl"),
-    )
-    if not run.has(verdicts) or not run.has(written):
-        return [], []
+    written = project.data(before.iteration, "train_pool.jsonl")
+    if not run.has(written):
+        return {"new": [], "older": []}
     new = {row.id for row in jsonl.read(written, Instruction)}
-    decided = [row for row in jsonl.read(verdicts, Verdict) if row.difficulty != "undecided"]
-    return [row for row in decided if row.id in new], [row for row in decided if row.id not in new]
+    verdicts = _compared(line.iteration, run)
+    return {
+        "new": [row for row in verdicts if row.id in new],
+        "older": [row for row in verdicts if row.id not in new],
+    }
 
 
-def _hard_share(verdicts: Sequence[Verdict]) -> float:
-    return fmean([row.difficulty == "hard" for row in verdicts], [row.weight for row in verdicts])
+def _compared(name: str, run: MarkedRun) -> list[Verdict]:
+    """Return the decided verdicts of an iteration; none where they are not here, or stale."""
+    path = project.data(name, "verdicts.jsonl")
+    rows = jsonl.read(path, Verdict) if run.has(path) else []
+    return [row for row in rows if row.difficulty != "undecided"]
 
 
 def _moved(before: float, after: float) -> str:
@@ -157,8 +203,10 @@ def _kept(before: IterationMetrics, line: IterationMetrics, run: MarkedRun) -> s
         return None
     reason = min(moved, key=lambda name: moved[name] * (1 if change > 0 else -1))
     return (
-        f"kept {_moved(before.kept_share, line.kept_share)} in {line.iteration}: dropped as "
-        f"{reason} were {share(earlier.get(reason, 0.0))}, then {share(later.get(reason, 0.0))}."
+        f"kept {_moved(before.kept_share, line.kept_share)} in iteration {line.iteration}: most of "
+        f"all by the reason `{reason}` (docs/concepts/pools.md), which dropped "
+        f"{share(earlier.get(reason, 0.0))} of the candidates, then "
+        f"{share(later.get(reason, 0.0))}."
     )
 
 
@@ -185,14 +233,11 @@ def _tokens(before: IterationMetrics, line: IterationMetrics) -> str | None:
     }
     parts = ", ".join(f"{role} {change:+,}" for role, change in changes.items() if change)
     word = "rose" if line.tokens > before.tokens else "fell"
-    return f"tokens {word} from {before.tokens:,} to {line.tokens:,} in {line.iteration}: {parts}."
+    change = f"{word} from {before.tokens:,} to {line.tokens:,}"
+    return f"tokens {change} in iteration {line.iteration}: {parts}."
 
 
 def _calls(lines: Sequence[IterationMetrics]) -> Iterator[str]:
-    saved = sum(
-        max(0, line.requests - line.calls)
-        for line in lines
-        if line.requests is not None and line.calls is not None
-    )
-    if saved:
-        yield f"calls: {saved:,} more requests needed none, since the ledger held their replies."
+    hits = sum(line.hits or 0 for line in lines)
+    if hits:
+        yield f"calls: {hits:,} replies came from the ledger, without a call."

@@ -53,8 +53,7 @@ def progress_cards(run: Run) -> Iterator[Card | None]:
     columns, rows = column_words.page_cells(run.lines)
     yield card(
         "The iterations",
-        "hard: of the answers compared, those clearly worse than the teacher's; kept: of the "
-        "instructions that the generator wrote, those that were used",
+        column_words.page_note(run.lines),
         table={"columns": columns, "rows": rows},
         wide=True,
     )
