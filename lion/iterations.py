@@ -32,6 +32,8 @@ from lion.metrics.pools import (
 from lion.metrics.units import IntervalMetrics, RoleUsage
 from lion.stage_table import STAGES, Role
 
+_ROUNDING = 1e-9  # of a share
+
 
 class Read(Protocol):
     """What reads the file at a path as one of the structs; None where there is none."""
@@ -143,11 +145,13 @@ class IterationMetrics:
         return self.kept / self.asked if self.asked and self.kept is not None else None
 
     @property
-    def accuracy_gap_share(self) -> float | None:
-        """The accuracy less the teacher's, both means over categories; over rows it may differ."""
-        if self.accuracy_share is None or self.teacher_accuracy_share is None:
+    def category_difference(self) -> float | None:
+        """The accuracy less the teacher's, over categories; None where it is that over rows."""
+        by_rows = self.accuracy_share_difference
+        if self.accuracy_share is None or self.teacher_accuracy_share is None or by_rows is None:
             return None
-        return self.accuracy_share - self.teacher_accuracy_share
+        difference = self.accuracy_share - self.teacher_accuracy_share
+        return None if abs(difference - by_rows) < _ROUNDING else difference
 
 
 @dataclass(frozen=True, slots=True)

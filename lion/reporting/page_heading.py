@@ -70,6 +70,7 @@ def _facts(run: Run, settings: Settings | None) -> Iterator[Row]:
     if settings is not None:
         yield _fact("Teacher", _endpoint_text(settings.teacher))
         yield _fact("Student", _student_text(settings.student.model))
+        yield _fact("Intervals", f"{100 * settings.evaluate.confidence:g} %")
     yield _fact("Iterations", f"{len(run.lineage) - 1:,} after the base student")
 
 
@@ -101,15 +102,8 @@ def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Ite
     yield _tile(
         "Right on the exam",
         numbers.share(last.accuracy_share),
-        _range(_scaled(last.accuracy_share_interval, 100), teacher),
-        verdict_words(
-            last.accuracy_share_difference_interval,
-            (
-                "Worse than its teacher",
-                "Better than its teacher",
-                "No clear difference from its teacher",
-            ),
-        ),
+        _range(last.accuracy_share_interval, 100, teacher),
+        _teacher_verdict(last),
     )
     if last.quality_percent is not None:
         yield _quality_tile(last)
@@ -117,15 +111,34 @@ def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Ite
         yield _gain_tile(gain)
 
 
+def _teacher_verdict(last: IterationMetrics) -> str:
+    """Return the verdict, which is over rows, in words.
+
+    Empty where the accuracies, which are over categories, point to the other side.
+    """
+    verdict = verdict_words(
+        last.accuracy_share_difference_interval,
+        (
+            "Worse than its teacher",
+            "Better than its teacher",
+            "No clear difference from its teacher",
+        ),
+    )
+    difference = last.category_difference
+    if difference is None or last.accuracy_share_difference is None or not verdict:
+        return verdict
+    return f"{verdict}, row by row" if difference * last.accuracy_share_difference >= 0 else ""
+
+
 def _gain_tile(gain: PairedDifference) -> Row:
-    words = ("The iteration lost", "The iteration gained", "May be chance")
-    low, high = gain.difference.low, gain.difference.high
-    between = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}; "
+    words = (f"Worse than student {gain.other}", f"Better than student {gain.other}")
+    between = numbers.interval(gain.bounds, 100, "+")
+    rows = f"{gain.difference.count:,} exam rows of both, each counting the same"
     return _tile(
         f"Gain over student {gain.other}",
         f"{100 * gain.difference.value:+.1f} points",
-        f"{between}{gain.difference.count:,} exam rows of both",
-        words[0] if gain.is_loss else words[1] if gain.is_gain else words[2],
+        f"{between}; {rows}" if between else rows,
+        verdict_words(gain.bounds, (*words, "May be chance")),
     )
 
 
@@ -133,11 +146,11 @@ def _quality_tile(last: IterationMetrics) -> Row:
     if table.is_coin(last):
         flips = f"{numbers.share(last.quality_flip_share)} of its verdicts change with the order"
         return _tile("Quality", "not known", flips, "The referee cannot tell the answers apart")
-    relative = _scaled(last.quality_percent_interval, 1)
+    relative = last.quality_percent_interval
     return _tile(
         "Quality",
         numbers.percent(last.quality_percent),
-        _range(relative, "of the teacher's points, by the referee"),
+        _range(relative, 1, "of the teacher's points, by the referee"),
         verdict_words(
             None if relative is None else (relative[0] - 100, relative[1] - 100),
             ("Below its teacher", "Above its teacher", "No clear difference from its teacher"),
@@ -153,21 +166,21 @@ def verdict_words(difference: Bounds | None, words: tuple[str, str, str]) -> str
     return words[0] if high < 0 else words[1] if low > 0 else words[2]
 
 
-def _scaled(interval: Bounds | None, scale: float) -> Bounds | None:
-    return None if interval is None else (scale * interval[0], scale * interval[1])
-
-
-def _range(interval: Bounds | None, note: str) -> str:
-    return note if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f} %; {note}"
+def _range(interval: Bounds | None, scale: float, note: str) -> str:
+    return note if interval is None else f"{numbers.interval(interval, scale)} %; {note}"
 
 
 def _further_tiles(run: Run) -> Iterator[Row]:
     last = run.lineage[-1]
     new = f"{numbers.count(last.train_pool)} of them new"
     yield _tile("Instructions", f"{run.rows.height:,}", new)
-    yield _tile("Hard", numbers.share(last.hard_share), _mean_measure(last))
+    if last.previous is not None:
+        hard = numbers.share(last.hard_share)
+        yield _tile(f"Hard for student {last.previous}", hard, _mean_measure(last))
     tokens = [line.tokens for line in run.lines if line.tokens is not None]
-    yield _tile("Tokens", _short(sum(tokens)) if tokens else DASH, "asked of all three roles")
+    yield _tile(
+        "Tokens", _short(sum(tokens)) if tokens else DASH, "of prompts and replies, all roles"
+    )
     yield _tile("Spent", table.spent(run.lines), "by this machine")
 
 

@@ -17,6 +17,7 @@ from lion.discrimination import verdicts
 from lion.escape import DASH
 from lion.iterations import IterationMetrics, Judge, Likelihoods
 from lion.llm.prices import NANO
+from lion.reporting import numbers
 from lion.reporting.numbers import count, percent, share
 from lion.statistics import Estimate
 
@@ -116,10 +117,7 @@ def _quality(line: IterationMetrics) -> Text:
 
 def _between(interval: tuple[float, float] | None, scale: float) -> str:
     """Return an interval in brackets, in per cent, or an empty text."""
-    if interval is None:
-        return ""
-    low, high = interval
-    return f" ({scale * low:.1f} to {scale * high:.1f})"
+    return "" if interval is None else f" ({numbers.interval(interval, scale)})"
 
 
 def run_warnings(lines: Sequence[IterationMetrics]) -> list[str]:

@@ -4,7 +4,7 @@ The advice is for a person: no stage reads it, and no decision of the pipeline r
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +22,7 @@ from lion.metrics.pools import GenerateMetrics, GrowMetrics, TeachMetrics
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.records import jsonl
 from lion.records.rows import Answer, Instruction
+from lion.reporting import numbers
 from lion.reporting.numbers import share
 from lion.reporting.table import dollars
 from lion.statistics import Estimate
@@ -37,6 +38,7 @@ class MarkedRun:
     settings: Settings
     read: Read = files.read_if
     has: Callable[[Path], bool] = Path.exists
+    _marks: dict[str, Marks] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of_workspace(cls) -> Self:
@@ -45,7 +47,15 @@ class MarkedRun:
         return cls(project.load_settings(), stale.read_current, stale.has_current)
 
     def marks(self, name: str) -> Marks:
-        """Return the marks of a student on the exam by row; empty where nothing can be marked."""
+        """Return the marks of a student on the exam by row; empty where nothing can be marked.
+
+        Read and marked once.
+        """
+        if name not in self._marks:
+            self._marks[name] = self._marked(name)
+        return self._marks[name]
+
+    def _marked(self, name: str) -> Marks:
         path, scorer = project.data(name, "exam_responses.jsonl"), self.settings.exam.scorer
         if scorer.kind == "referee" or not self.has(path) or not self.has(project.EXAM):
             return {}
@@ -77,14 +87,20 @@ class PairedDifference:
     difference: Estimate
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The interval; None where there is none."""
+        low, high = self.difference.low, self.difference.high
+        return None if low is None or high is None else (low, high)
+
+    @property
     def is_gain(self) -> bool:
         """Whether the interval is above 0."""
-        return self.difference.low is not None and self.difference.low > 0
+        return self.bounds is not None and self.bounds[0] > 0
 
     @property
     def is_loss(self) -> bool:
         """Whether the interval is below 0."""
-        return self.difference.high is not None and self.difference.high < 0
+        return self.bounds is not None and self.bounds[1] < 0
 
     @property
     def is_too_small(self) -> bool:
@@ -98,8 +114,7 @@ class PairedDifference:
     @property
     def points(self) -> str:
         """The difference in points of per cent, with its interval."""
-        low, high = self.difference.low, self.difference.high
-        between = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+        between = "" if self.bounds is None else f" ({numbers.interval(self.bounds, 100, '+')})"
         return f"{100 * self.difference.value:+.1f} points{between}"
 
 
@@ -127,7 +142,6 @@ def comparisons(line: IterationMetrics, run: MarkedRun) -> list[StudentCompariso
 
 
 def _comparison(pair: PairedDifference, run: MarkedRun) -> StudentComparison:
-    low, high = pair.difference.low, pair.difference.high
     baseline = run.settings.baselines.get(pair.other)
     grows = baseline is not None and baseline.rows != "given"
     new_rows, spend_share = _grown(pair.other, run) if grows else (None, None)
@@ -136,7 +150,7 @@ def _comparison(pair: PairedDifference, run: MarkedRun) -> StudentComparison:
         is_baseline=baseline is not None,
         exam_rows=pair.difference.count,
         accuracy_share_difference=pair.difference.value,
-        accuracy_share_difference_interval=None if low is None or high is None else (low, high),
+        accuracy_share_difference_interval=pair.bounds,
         new_rows=new_rows,
         spend_share=spend_share,
     )
@@ -252,13 +266,18 @@ def advice(
     """Return one sentence: ship, stop or go on, and why; `price` is that of one more iteration."""
     name, interval = last.iteration, last.accuracy_share_difference_interval
     if interval is not None and interval[0] > -_MARGIN:
-        if interval[0] > 0:
-            return f"Ship student {name}: it is better than its teacher."
-        behind = 100 * max(0.0, -interval[0])
-        return f"Ship student {name}: it is at most {behind:.1f} points behind its teacher."
+        behind = f"at most {100 * max(0.0, -interval[0]):.1f} points behind"
+        standing = "better than" if interval[0] > 0 else behind
+        return f"Ship student {name}: it is {standing} its teacher{_by_category(last)}."
     decided = (_against_advice(comparison, settings) for comparison in finals)
     sentence = next((text for text in decided if text is not None), None)
     return sentence or _undecided(finals, settings) or _gain_advice(name, gain, price)
+
+
+def _by_category(line: IterationMetrics) -> str:
+    """Return the difference over categories, as the table's accuracies, where it is another one."""
+    difference = line.category_difference
+    return "" if difference is None else f" by row, {100 * difference:+.1f} points by category"
 
 
 def _against_advice(comparison: PairedDifference, settings: Settings) -> str | None:

@@ -1,0 +1,78 @@
+"""The top of the report page: each figure under the right student, each verdict of its figures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examined import write_run
+from fixtures import Workplace
+from narrow import NARROW
+
+from lion.iterations import Likelihoods
+from lion.pipeline import revisions
+from lion.pipeline.revisions import Place, Workspace
+from lion.records.rows import Row
+from lion.reporting import page_cards, page_heading, snapshot
+from lion.reporting.snapshot import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a finished run of the students 0, 1b and 2."""
+    monkeypatch.chdir(tmp_path)
+    write_run(Workplace(tmp_path, NARROW))
+    place = revisions.current_place(Place(Workspace(), "2"))
+    return snapshot.read_run(place.tree, "2", snapshot.judged_pool(place))
+
+
+def with_last(run: Run, **changes: Any) -> Run:
+    lineage = [*run.lineage[:-1], replace(run.lineage[-1], **changes)]
+    return replace(run, lines=lineage, lineage=lineage)
+
+
+def tile(run: Run, label: str) -> Row:
+    heading = page_heading.heading(run)
+    [found] = [row for row in heading["leading"] + heading["tiles"] if row["label"] == label]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "by_rows", "verdict"),
+    [
+        (0.85, (-0.1, -0.04), ""),  # 80 and 90 % of 900 and 100 rows, the teacher 90 and 70 %
+        (0.85, (0.03, 0.09), "Better than its teacher, row by row"),
+        (0.85, (-0.02, 0.06), "No clear difference from its teacher, row by row"),
+        (0.75, (-0.08, -0.02), "Worse than its teacher"),  # categories of one size
+    ],
+)
+def test_a_verdict_over_rows_is_not_one_over_categories(
+    accuracy: float, by_rows: tuple[float, float], verdict: str, run: Run
+) -> None:
+    changed = with_last(
+        run,
+        accuracy_share=accuracy,
+        teacher_accuracy_share=0.8,
+        accuracy_share_difference=sum(by_rows) / 2,
+        accuracy_share_difference_interval=by_rows,
+    )
+    assert tile(changed, "Right on the exam")["verdict"] == verdict
+
+
+def test_hard_is_of_the_student_whose_answers_were_judged(run: Run) -> None:
+    assert tile(run, "Hard for student 1b")["value"] == "-"
+    *_, table = (card for card in page_cards.progress_cards(run) if card)
+    assert table["table"]["columns"][0] == "iteration"
+    assert "hard: of the previous student's answers" in table["note"]
+    ranked = with_last(run, likelihood=Likelihoods(9, 1.0, None, 0, None, None))
+    *_, table = (card for card in page_cards.progress_cards(ranked) if card)
+    assert "hard: of the teacher's answers, those least likely" in table["note"]
+
+
+def test_the_heading_names_the_level_of_intervals_and_what_tokens_are(run: Run) -> None:
+    facts = {fact["label"]: fact["value"] for fact in page_heading.heading(run)["facts"]}
+    assert facts["Intervals"] == "95 %"
+    assert tile(run, "Tokens")["note"] == "of prompts and replies, all roles"
+    gain = tile(run, "Gain over student 1b")
+    assert gain["verdict"] == "May be chance"
+    assert gain["note"].endswith("; 6 exam rows of both, each counting the same")
