@@ -13,6 +13,9 @@ from narrow import NARROW
 from playwright.sync_api import Page, sync_playwright
 from polling import wait_until
 
+from lion.records import jsonl
+from lion.records.rows import Answer
+
 CHROMIUM = which("chromium") or which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -25,6 +28,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, lis
         patch.chdir(root)
         write_run(Workplace(root, NARROW))
         lion("report", "--out", "page.html")
+        right = [Answer(row.id, str(row.expected), "stop", "s") for row in ROWS]
+        jsonl.write(Path("data/2/exam_responses.jsonl"), right)
+        lion("report", "--out", "right.html")
     noise: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -54,6 +60,19 @@ def test_the_page_opens_on_the_last_students_wrong_answers(opened: tuple[Page, l
     assert page.input_value("#exam-mark") == "wrong"
     assert page.inner_text("#exam-count") == "4 of 6 exam rows of student 2"
     assert set(cells(page, "fields")) == {"label", "urgency", "no JSON object"}
+
+
+def test_the_page_opens_on_all_rows_of_a_student_without_a_wrong_answer(
+    opened: tuple[Page, list[str]],
+) -> None:
+    """A student before it has some."""
+    browser = opened[0].context.browser
+    assert browser is not None
+    page = browser.new_page()
+    page.goto(opened[0].url.replace("page.html", "right.html"))
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.inner_text("#exam-count") == "6 of 6 exam rows of student 2"
+    page.close()
 
 
 def test_the_heading_names_project_teacher_student_and_advice(page: Page) -> None:

@@ -234,7 +234,7 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
         f"{low:.1f} to {high:.1f} %; of the teacher's points, by the referee",
     ]
     hard = [f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"]
-    assert figures["Hard"] == hard
+    assert figures["Hard for student 1"] == hard
 
 
 def test_an_interval_has_one_verdict() -> None:
@@ -459,7 +459,7 @@ def test_the_page_fits_a_phone(browser: Browser, written: Path, pool: list[Instr
             strict=True,
         )
     )
-    assert max(right[name] for name in ("student", "right on the exam", "quality", "hard")) <= 390
+    assert max(right[name] for name in ("iteration", "right on the exam", "quality", "hard")) <= 390
     watched.page.close()
 
 

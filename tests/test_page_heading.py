@@ -5,16 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examined import write_run
+from examined import lion, write_run
 from fixtures import Workplace
 from narrow import NARROW
 
 from lion.iterations import Likelihoods
+from lion.metrics import files
+from lion.metrics.judging import SplitMetrics
 from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Workspace
+from lion.records import jsonl
 from lion.records.rows import Row
 from lion.reporting import page_cards, page_heading, snapshot
+from lion.reporting.exam_page import settings_of
 from lion.reporting.snapshot import Run
+from lion.reporting.worth import MarkedRun, PairedDifference, advice
+from lion.statistics import Estimate
 
 
 @pytest.fixture
@@ -59,6 +65,23 @@ def test_a_verdict_over_rows_is_not_one_over_categories(
     assert tile(changed, "Right on the exam")["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [
+        (0.75, "better than its teacher by row, -5.0 points by category."),
+        (0.87, "better than its teacher."),
+    ],
+)
+def test_an_advice_by_row_has_the_points_by_category(accuracy: float, words: str, run: Run) -> None:
+    changes = {"accuracy_share": accuracy, "teacher_accuracy_share": 0.8}
+    changes |= {"accuracy_share_difference": 0.87 - 0.8}
+    bounds = {"accuracy_share_difference_interval": (0.02, 0.12)}
+    last = with_last(run, **changes, **bounds).lineage[-1]
+    gain = PairedDifference("2", "1b", Estimate(0.1, 0.0, 0.2, 6))
+    said = advice(last, gain, [], settings_of(run.tree), "free")
+    assert said == f"Ship student 2: it is {words}"
+
+
 def test_hard_is_of_the_student_whose_answers_were_judged(run: Run) -> None:
     assert tile(run, "Hard for student 1b")["value"] == "-"
     *_, table = (card for card in page_cards.progress_cards(run) if card)
@@ -76,3 +99,27 @@ def test_the_heading_names_the_level_of_intervals_and_what_tokens_are(run: Run) 
     gain = tile(run, "Gain over student 1b")
     assert gain["verdict"] == "May be chance"
     assert gain["note"].endswith("; 6 exam rows of both, each counting the same")
+
+
+def test_a_students_answers_are_marked_once(run: Run) -> None:
+    """Advice, comparisons and tiles compare the same students many times."""
+    looked_up: list[Path] = []
+    marked = MarkedRun(
+        settings_of(run.tree), has=lambda path: not looked_up.append(path) and path.exists()
+    )
+    assert marked.marks("2") == marked.marks("2") != {}
+    assert len(looked_up) == len(set(looked_up))
+
+
+@pytest.mark.parametrize("name", ["data/2/verdicts.jsonl", "data/2/exam_responses.jsonl"])
+def test_a_damaged_file_of_rows_does_not_take_the_table(name: str, run: Run) -> None:
+    """The run has succeeded: the figures are printed, and the file is named."""
+    assert run.lineage[-1].iteration == "2"
+    for key, share in (("1b", 0.4), ("2", 0.3)):
+        split = SplitMetrics(1, 2, 0, share, 0.5, agreement_share=None, stopped=None)
+        files.write_metrics(Path(f"metrics/{key}/split.json"), split)
+    jsonl.write(Path("data/1b/train_pool.jsonl"), [])
+    Path(name).write_text('{"format": 1', encoding="utf-8")
+    printed = " ".join(lion("table").stdout.split())
+    assert "Student 2 on the exam: 50.0 %" in printed
+    assert f"is left out: {name}, line 1" in printed

@@ -105,7 +105,7 @@ function examControls(table, data) {
   at("exam-filters").addEventListener("reset", () => setTimeout(() => { table.clearSort(); chosen(); }));
   at("exam-filters").addEventListener("submit", event => event.preventDefault());
   const wrong = [...at("exam-mark").options].find(option => option.value === MARKS.false);
-  if (wrong) wrong.selected = true;  // what is wrong is shown first; Reset shows all
+  if (wrong && data.answers[last].some(answer => answer?.[1] === false)) wrong.selected = true;  // Reset shows all
   wanted();
 }
 

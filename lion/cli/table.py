@@ -1,6 +1,7 @@
 """`lion table`: the iterations side by side."""
 
 import json
+from collections.abc import Callable, Sequence
 
 import click
 import msgspec
@@ -9,6 +10,8 @@ from rich.text import Text
 
 from lion import console, iterations
 from lion.config import project
+from lion.errors import LionError
+from lion.iterations import IterationMetrics
 from lion.pipeline.stale_outputs import StaleOutputs
 from lion.reporting import certificates, column_words, table
 from lion.reporting.worth import MarkedRun, comparisons, worth_sentences
@@ -39,9 +42,21 @@ def print_table(as_json: bool) -> None:
         sentences = certificates.closing_sentences(lines, settings, stale.read_current)
         explained: list[RenderableType] = [
             column_words.legend(lines),
-            *(Text(reason) for reason in column_words.change_reasons(lines, workspace)),
+            *map(Text, _readable(column_words.change_reasons, lines, workspace)),
         ]
-        worth = worth_sentences(lines, workspace)
+        worth = _readable(worth_sentences, lines, workspace)
         console.stdout.print(table.closing(lines, sentences, worth, explained))
     if (sentence := stale.sentence()) is not None:
         console.say(sentence)
+
+
+def _readable(
+    sentences: Callable[[Sequence[IterationMetrics], MarkedRun], list[str]],
+    lines: Sequence[IterationMetrics],
+    run: MarkedRun,
+) -> list[str]:
+    """Return the sentences, or why their rows cannot be read: the figures above need no rows."""
+    try:
+        return sentences(lines, run)
+    except LionError as error:
+        return [f"Rows cannot be read, so what they explain is left out: {error}"]

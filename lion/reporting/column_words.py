@@ -1,6 +1,6 @@
-"""What the columns of the closing table mean, and why a figure rose or fell.
+"""What the columns of the closing table mean, and where a change lies.
 
-A reason is read from the run's files, and given only where these show it.
+That is read from the run's files, and said only where these show it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ def page_cells(lines: Sequence[IterationMetrics]) -> tuple[list[str], list[list[
 
 
 def change_reasons(lines: Sequence[IterationMetrics], run: MarkedRun) -> list[str]:
-    """Return why figures of an iteration differ from those of the one before, a sentence each.
+    """Return where figures of an iteration differ from those of the one before, a sentence each.
 
     Raises DataError where rows of the run cannot be read.
     """

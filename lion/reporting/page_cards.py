@@ -225,7 +225,7 @@ def difficulty_cards(run: Run) -> Iterator[Card | None]:
         point(line, line.hard_share, None) for line in run.lineage if line.hard_share is not None
     ]
     if hard:
-        note = "share of the verdicts: gaps that reach tau, or the least likely answers"
+        note = "of the verdicts on the previous student: gaps that reach tau, or the least likely"
         yield card("Hard share", note, plot=plots.by_iteration(hard, "hard, of the verdicts"))
     yield _gaps(run)
 
@@ -246,7 +246,7 @@ def _gaps(run: Run) -> Card | None:
         ]
     if not values:
         return None
-    note = "teacher's score less the student's, both orders averaged"
+    note = "teacher's score less the previous student's, both orders averaged"
     return card("Gaps", note, plot=plots.shares(values, _BANDS, "of the verdicts", graded=True))
 
 
