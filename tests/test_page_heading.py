@@ -94,7 +94,7 @@ def test_hard_is_of_the_student_whose_answers_were_judged(run: Run) -> None:
 
 def test_the_heading_names_the_level_of_intervals_and_what_tokens_are(run: Run) -> None:
     facts = {fact["label"]: fact["value"] for fact in page_heading.heading(run)["facts"]}
-    assert facts["Intervals"] == "95 %"
+    assert facts["Intervals"] == "95 % confidence"
     assert tile(run, "Tokens")["note"] == "of prompts and replies, all roles"
     gain = tile(run, "Gain over student 1b")
     assert gain["verdict"] == "May be chance"

@@ -70,7 +70,7 @@ def _facts(run: Run, settings: Settings | None) -> Iterator[Row]:
     if settings is not None:
         yield _fact("Teacher", _endpoint_text(settings.teacher))
         yield _fact("Student", _student_text(settings.student.model))
-        yield _fact("Intervals", f"{100 * settings.evaluate.confidence:g} %")
+        yield _fact("Intervals", f"{100 * settings.evaluate.confidence:g} % confidence")
     yield _fact("Iterations", f"{len(run.lineage) - 1:,} after the base student")
 
 
