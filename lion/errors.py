@@ -15,7 +15,7 @@ LionError
 ├── BatchesPendingError batches work on what the run needs
 ├── InterruptedRunError somebody asked the run to stop
 ├── TooManyDroppedError more rows failed than the stage allows
-└── BusyError           another process runs this stage
+└── BusyError           another process runs this stage, or holds what it needs
 """
 
 
@@ -84,4 +84,4 @@ class TooManyDroppedError(LionError):
 
 
 class BusyError(LionError):
-    """Another process runs this stage."""
+    """Another process runs this stage, or holds what it needs."""

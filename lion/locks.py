@@ -25,10 +25,10 @@ def held_by(*paths: Path) -> str:
     Known on Linux, from /proc/locks, of the processes that this user may look at.
     """
     for pid in holders(*paths):
-        command = (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        )
-        return f", held by process {pid} ({command.strip()[:_SHOWN]})"
+        with suppress(OSError):  # it has just ended
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            words = command.decode(errors="replace").split()  # `python -c` has line breaks
+            return f", held by process {pid} ({' '.join(words)[:_SHOWN]})"
     return ""
 
 

@@ -1,10 +1,12 @@
 """Batches over a real socket: half the price, a day later, and nothing asked twice."""
 
+import asyncio
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +26,11 @@ from lion.generation import seed_pool
 from lion.llm import batch_api, batch_client, ledger_maintenance
 from lion.llm.batch_api import batches_lock
 from lion.llm.batch_store import BatchStore
-from lion.llm.caps import Amount, Cap
+from lion.llm.budget import BELIEVED
+from lion.llm.caps import Amount, Cap, Demand
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
+from lion.llm.ledger_writer import LedgerWriter
 from lion.llm.prices import Price, Prices
 from lion.pipeline import plan
 from lion.pipeline.checks.endpoint_rehearsal import probe_endpoints
@@ -526,6 +530,76 @@ def test_money_is_set_aside_at_the_price_of_a_batch(server: BatchServer, opened:
     with opened(cap=Cap(nanodollars=10**9)) as client:
         client.complete(questions(2))
         assert client.ledger.spent()[1] == Amount()
+
+
+TOKENS = Cap(tokens=20_000)
+
+
+@contextmanager
+def held_elsewhere(path: Path, tokens: int, seconds: float) -> Iterator[None]:
+    """Let another client have a call in flight, so long at most; `tokens` are its margin."""
+    begun, over = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        with Ledger(path) as ledger:
+            async with LedgerWriter(ledger, TOKENS) as writer:
+                grant = await writer.reserve(Demand(Amount(1, 10), Amount(1, 10 + tokens)))
+                assert isinstance(grant, tuple)
+                begun.set()
+                await asyncio.to_thread(over.wait, seconds)
+                await writer.release(grant[0])
+
+    thread = threading.Thread(target=asyncio.run, args=(hold(),))
+    thread.start()
+    assert begun.wait(10)
+    yield
+    over.set()
+    thread.join()
+
+
+def test_a_batch_waits_for_the_margins_of_calls_in_flight(
+    server: BatchServer, opened: Open, tmp_path: Path
+) -> None:
+    """Ten requests fit, though not beside the margin: none is left out for a day."""
+    with held_elsewhere(tmp_path / "ledger.sqlite", 19_500, 0.3):
+        assert "10 requests wait" in submit(opened, questions(10), cap=TOKENS)
+    assert len(server.asked("batch_1")) == 10
+
+
+def test_a_batch_names_the_process_that_it_waited_for_in_vain(
+    server: BatchServer, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_api, "_PATIENCE", 0.0)
+    with (
+        held_elsewhere(tmp_path / "ledger.sqlite", 19_500, 60.0),
+        opened(cap=TOKENS) as client,
+        pytest.raises(BusyError, match="calls in flight of other processes"),
+    ):
+        client.complete(questions(10))
+    assert server.batches == {}
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.spent() == (Amount(), Amount()), "nothing is left set aside"
+
+
+def test_a_batch_is_charged_what_was_counted(server: BatchServer, opened: Open) -> None:
+    """It reserved its most once; a count above is spent all the same, a missing one as the largest.
+
+    A count that is not believed is a missing one.
+    """
+    usages = {"q0": (1990, 10), "q1": (10**9, 1), "q2": None, "q3": (5, 3)}
+    server.answer = lambda call: says("x", usage=usages[call.question])
+    submit(opened, questions(1), cap=TOKENS)
+    server.end()
+    with opened(cap=TOKENS) as client:
+        client.complete(questions(1))
+        assert client.ledger.spent()[0].tokens == 2000
+        ratio = client.ledger.largest_ratio(server.url, "m-1")
+        assert 2 < ratio < BELIEVED
+    submit(opened, questions(3, 1), cap=TOKENS)
+    server.end()
+    with opened(cap=TOKENS) as client:
+        client.complete(questions(3, 1))
+        assert client.ledger.spent()[0].tokens == pytest.approx(2000 + 2000 + 2000 + 8, abs=2)
 
 
 # --- what a person sees ----------------------------------------------------------------------

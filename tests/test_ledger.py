@@ -17,7 +17,7 @@ import pytest
 
 from lion.errors import AskError
 from lion.llm.calls import Call, Entry, FailedCall
-from lion.llm.caps import Amount, Cap
+from lion.llm.caps import Amount, Cap, Demand
 from lion.llm.ledger import Ledger
 
 
@@ -27,6 +27,12 @@ def key(number: int | str) -> bytes:
 
 def entry(number: int | str, reply: bytes = b"reply") -> Entry:
     return Entry(key(number), b"{}", 0, reply, Call("http://one/v1"))
+
+
+def reserve(ledger: Ledger, amounts: list[Amount], cap: Cap) -> list[int | None]:
+    """Return the numbers of what is set aside, None where the cap is reached."""
+    grants = ledger.grant([Demand(amount, amount) for amount in amounts], cap)
+    return [grant[0] if isinstance(grant, tuple) else None for grant in grants]
 
 
 @pytest.fixture
@@ -229,32 +235,32 @@ def test_what_calls_used_is_summed_failed_ones_too(ledger: Ledger) -> None:
 
 
 def test_a_cap_is_never_exceeded_by_what_is_set_aside(ledger: Ledger) -> None:
-    numbers = ledger.reserve([Amount(1, 40)] * 3, Cap(tokens=100))
+    numbers = reserve(ledger, [Amount(1, 40)] * 3, Cap(tokens=100))
     assert [number is None for number in numbers] == [False, False, True]
-    assert ledger.reserve([Amount(1, 20)], Cap(tokens=100)) != [None]
-    assert ledger.reserve([Amount(1, 1)], Cap(tokens=100)) == [None]
+    assert reserve(ledger, [Amount(1, 20)], Cap(tokens=100)) != [None]
+    assert reserve(ledger, [Amount(1, 1)], Cap(tokens=100)) == [None]
 
 
 def test_a_reply_settles_what_was_set_aside_for_it(ledger: Ledger) -> None:
-    (number,) = ledger.reserve([Amount(1, 100)], Cap(tokens=100))
+    (number,) = reserve(ledger, [Amount(1, 100)], Cap(tokens=100))
     ledger.write(
         [Entry(key(1), b"{}", 0, b"r", Call("e", prompt=10, completion=5, reservation=number))]
     )
     assert ledger.spent() == (Amount(1, 15, 0, 1), Amount())
-    assert ledger.reserve([Amount(1, 85)], Cap(tokens=100)) != [None]
+    assert reserve(ledger, [Amount(1, 85)], Cap(tokens=100)) != [None]
 
 
 def test_what_a_killed_process_had_set_aside_stays_so(tmp_path: Path) -> None:
     """Its calls may have been billed."""
     with Ledger(tmp_path / "l.sqlite") as first:
-        first.reserve([Amount(1, 60)], Cap(tokens=100))
+        reserve(first, [Amount(1, 60)], Cap(tokens=100))
     with Ledger(tmp_path / "l.sqlite") as second:
-        assert second.reserve([Amount(1, 60)], Cap(tokens=100)) == [None]
+        assert reserve(second, [Amount(1, 60)], Cap(tokens=100)) == [None]
 
 
 def test_a_cap_of_nothing_allows_nothing(ledger: Ledger) -> None:
     for cap in (Cap(calls=0), Cap(tokens=0), Cap(nanodollars=0)):
-        assert ledger.reserve([Amount(1, 1, 1)], cap) == [None]
+        assert reserve(ledger, [Amount(1, 1, 1)], cap) == [None]
 
 
 _FORMAT_1 = """
@@ -303,7 +309,7 @@ def test_a_ledger_of_format_2_is_taken_over(tmp_path: Path) -> None:
 def test_what_is_written_together_is_there_together_or_not_at_all(ledger: Ledger) -> None:
     with pytest.raises(ZeroDivisionError), ledger.transaction():
         ledger.write([entry(1)])
-        ledger.reserve([Amount(1, 5)], Cap(calls=9))
+        reserve(ledger, [Amount(1, 5)], Cap(calls=9))
         _ = 1 // 0
     assert (ledger.count(), ledger.spent()) == (0, (Amount(), Amount()))
     with ledger.transaction():

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,13 +14,15 @@ import pytest
 from asking import Open, ask_for, kept, texts
 from fake_server import Behaviour, Call, ChatServer, refuses, says
 
+from lion import console
 from lion.errors import BudgetError, EndpointError
+from lion.llm import stall_report
 from lion.llm.budget import BELIEVED, CostEstimator
-from lion.llm.caps import Amount, Cap, Demand, Shortage
+from lion.llm.caps import Cap, Demand, Shortage
 from lion.llm.client import LLMClient
 from lion.llm.ledger import Ledger
 from lion.llm.ledger_writer import LedgerWriter
-from lion.llm.live_reservations import live_margins
+from lion.llm.live_reservations import InFlight, clients_in_flight
 from lion.llm.reservations import Reservations
 
 
@@ -125,7 +128,7 @@ def test_the_count_of_a_reply_without_an_answer_is_learnt_from(
     )
     with opened(cap=Cap(tokens=50_000), **CAPPED) as client:
         client.complete([ask_for(number) for number in range(40)])
-        assert client._sender._reservations.largest_ratio > BELIEVED / 4
+        assert client._sender._reservations.largest_ratio() > BELIEVED / 4
 
 
 @pytest.mark.parametrize("trouble", ["no count", "slow", "broken off"])
@@ -222,15 +225,19 @@ def test_a_cap_holds_for_two_processes_at_a_time(
     assert cap - most < counted <= cap, "neither above it, nor given up early"
     with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.transaction() as connection:
         spent, reserved = ledger.spent()
-        assert live_margins(connection, ledger.path) == Amount()
+        assert clients_in_flight(connection, ledger.path) == {}
     assert (spent.tokens, reserved.calls) == (counted, 0)
     assert list(tmp_path.glob("*-live-*")) == []
 
 
 def test_the_margins_of_a_killed_process_do_not_count(
-    chat_server: ChatServer, opened: Open, tmp_path: Path
+    chat_server: ChatServer,
+    opened: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its bounds stay set aside; a live one's margins are waited for."""
+    """Its bounds stay set aside; a live one's margins are waited for, with its name."""
+    monkeypatch.setattr(stall_report, "STALL_SECONDS", 0.2)
     came, over = threading.Event(), threading.Event()
 
     def answers(call: Call) -> Behaviour:
@@ -243,14 +250,23 @@ def test_the_margins_of_a_killed_process_do_not_count(
     assert came.wait(30)
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger, ledger.transaction() as connection:
-        held = live_margins(connection, path).tokens
-    threading.Timer(0.5, killed.kill).start()
+        held = sum(clients_in_flight(connection, path).values(), InFlight()).bounds.tokens
+    said: list[str] = []
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        if sentence.startswith("no reply for"):
+            killed.kill()
+
+    monkeypatch.setattr(console, "say", say)
     with opened(cap=Cap(tokens=6000), **CAPPED) as client:
         assert len(texts(client.complete([ask_for(1)]))) == 1
     assert killed.poll() is not None, "waited for"
+    advice = rf"reserved .* held by process {killed.pid} .* raise `budget`"
+    assert all(re.search(advice, sentence) for sentence in said[:2]), "at once, and after some time"
     over.set()
     killed.communicate()
     with Ledger(path) as ledger, ledger.transaction() as connection:
-        assert ledger.spent()[1].tokens == held / (BELIEVED - 1), "its bound"
-        assert live_margins(connection, path) == Amount()
+        assert ledger.spent()[1].tokens == held, "its bound"
+        assert clients_in_flight(connection, path) == {}
     assert list(tmp_path.glob("*-live-*")) == []

@@ -5,6 +5,8 @@ BatchesPendingError; a later one keeps what came back in the same ledger, under 
 it had been asked live. What is left over, and too little to wait another day for, is asked live.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +35,8 @@ from lion.prompting.protocol import Failure
 _TIMES = 2
 """Batches that a request is put into: a third day would say the same as the second."""
 _LINES = 500  # settled in one transaction
-_PATIENCE = 600.0  # seconds that another process may take to submit
+_PATIENCE = 600.0  # seconds that another process may take to submit, or for calls in flight
+_POLL = 0.2  # seconds until calls in flight are looked at again
 
 BuildRequest = Callable[[bytes], PreparedRequest]
 
@@ -64,7 +67,8 @@ class BatchRunner:
 
         Returns where none is at work on them: what is still missing is to be asked live. `build`
         returns a key's request; `distinct` is the count that the stage asks for. Raises
-        BatchesPendingError, and BudgetError where nothing more may be asked.
+        BatchesPendingError, BudgetError where nothing more may be asked, and BusyError where other
+        processes hold what is left of the budget.
         """
         with batches_lock(self.ledger):
             at_work = await self.fetch()
@@ -138,7 +142,7 @@ class BatchRunner:
         most = batch_client.MOST_REQUESTS if refused is None else max(1, refused // 2)
         created: list[BatchState] = []
         for piece in _pieces((build(key) for key in keys), most):
-            count = self._prepare(piece)
+            count = await self._prepare(piece)
             created += [
                 await self._create(submission, look_first=False)
                 for submission in self._store.open(self.estimator.endpoint)
@@ -148,11 +152,24 @@ class BatchRunner:
                 break
         return created
 
-    def _prepare(self, piece: Sequence[PreparedRequest]) -> int:
+    async def _prepare(self, piece: Sequence[PreparedRequest]) -> int:
+        """Write down what the budget allows; wait for calls in flight. Raises BusyError."""
         estimator, bounds = self.estimator, None
         if estimator.is_capped:
             bounds = [estimator.upper_bound(item.body) for item in piece]
-        return self._store.prepare(estimator.endpoint, self.stage, piece, bounds, estimator.cap)
+        deadline, announced = time.monotonic() + _PATIENCE, False
+        while True:
+            try:
+                return self._store.prepare(
+                    estimator.endpoint, self.stage, piece, bounds, estimator.cap
+                )
+            except BusyError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not announced:
+                    console.say(f"waiting, {_PATIENCE:.0f} s at most: {error}")
+                    announced = True
+            await asyncio.sleep(_POLL)
 
     def _undo(self, submission: Submission, state: BatchState) -> list[EndpointError]:
         """Take back a batch that failed as a whole; a full queue is no error, but a wait."""
@@ -232,11 +249,15 @@ class BatchRunner:
             call = _call(submission, Charge(None, 0), reservation)
             return FailedCall(item.key, failure.reason, detail, call)
         usage, outcome = protocol.usage(line.reply), protocol.parse(line.reply)
-        charge = self.estimator.charge_reply(item.body, usage, None)
+        charge = self.estimator.charge_reply(item.body, usage, None, self._largest_ratio)
         call = _call(submission, charge, reservation)
         if isinstance(outcome, Failure) and not protocol.is_final(outcome):
             return FailedCall(item.key, outcome.reason, outcome.detail, call)
         return Entry(item.key, item.body, item.sample, line.reply, call)
+
+    def _largest_ratio(self) -> float:
+        endpoint = self.estimator.endpoint
+        return self.ledger.largest_ratio(endpoint.base_url, endpoint.model)
 
     def _count(self, entry: Entry | FailedCall) -> None:
         """Count a call, without its seconds: a batch waits in a queue."""

@@ -9,13 +9,17 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lion.config.settings import Endpoint
+from lion.errors import BusyError
 from lion.llm.calls import Call, Entry, FailedCall
-from lion.llm.caps import Amount, Cap
+from lion.llm.caps import Amount, Cap, Demand, Shortage
 from lion.llm.ledger import Ledger
-from lion.llm.live_reservations import live_margins
+from lion.llm.live_reservations import InFlight, clients_in_flight
 from lion.llm.request_set import PreparedRequest
+from lion.llm.turns import QueuePlace
+from lion.locks import held_by
 
 PREPARED = "prepared"
 """Written down, and perhaps uploaded; whether the provider made a batch of it is not known."""
@@ -59,6 +63,7 @@ class BatchStore:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._turn = QueuePlace()
 
     def prepare(
         self,
@@ -70,29 +75,56 @@ class BatchStore:
     ) -> int:
         """Write down a batch of `items` and set aside `most` of each, in one transaction.
 
-        Returns how many of them the budget allows: the others are left out.
+        Returns how many of them the budget allows: the others are left out. Raises BusyError, and
+        sets nothing aside, where it may allow more once calls in flight have ended. Their clients
+        begin no further one for a while.
         """
         token = secrets.token_hex(16)
+        numbers: list[int | None] = [None] * len(items)
+        holders: tuple[Path, ...] = ()
         with self._ledger.transaction() as connection:
-            numbers: list[int | None] = [None] * len(items)
             if most is not None:
-                margins = live_margins(connection, self._ledger.path)
-                numbers = self._ledger.reserve(most, cap, margins)
+                numbers, holders = self._reserve(connection, most, cap)
             pairs = zip(items, numbers, strict=True)
             rows = [
                 (token, item.key, item.body, item.sample, number)
                 for item, number in pairs
-                if most is None or number is not None
+                if not holders and (most is None or number is not None)
             ]
-            if not rows:
-                return 0
-            connection.execute(
-                "INSERT INTO batches (token, endpoint, model, api_key_env, stage, requests, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (token, who.base_url, who.model, who.api_key_env, stage, len(rows), PREPARED),
+            if rows:
+                connection.execute(
+                    "INSERT INTO batches"
+                    " (token, endpoint, model, api_key_env, stage, requests, status)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (token, who.base_url, who.model, who.api_key_env, stage, len(rows), PREPARED),
+                )
+                connection.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?)", rows)
+        if holders:
+            raise BusyError(
+                "budget: what is left for a batch is reserved for calls in flight of other "
+                f"processes on this ledger{held_by(*holders)}. Run again after that process, end "
+                "it if it hangs, or raise `budget`."
             )
-            connection.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?)", rows)
         return len(rows)
+
+    def _reserve(
+        self, connection: sqlite3.Connection, most: Sequence[Amount], cap: Cap
+    ) -> tuple[list[int | None], tuple[Path, ...]]:
+        """Set aside `most` of each; return the numbers, None where the cap is reached.
+
+        Nothing where calls in flight are to be waited for: the lock files of their clients are
+        returned then.
+        """
+        live = clients_in_flight(connection, self._ledger.path)
+        held = sum(live.values(), InFlight())
+        demands = [Demand(amount, amount) for amount in most]
+        grants = self._ledger.grant(demands, cap, held.margins, held.total)
+        numbers = [grant[0] if isinstance(grant, tuple) else None for grant in grants]
+        waits = Shortage(elsewhere=True) in grants
+        self._turn.note(connection, waits=waits)
+        if waits:
+            self._ledger.release(number for number in numbers if number is not None)
+        return numbers, tuple(live) if waits else ()
 
     def open(self, who: Endpoint | None = None) -> list[Submission]:
         """Return what has not come back, the oldest first; of one endpoint and model, or of all."""

@@ -3,6 +3,7 @@
 What is set aside for calls in flight is `reservations`'.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lion.config.settings import EMBEDDED, Endpoint
@@ -77,32 +78,39 @@ class CostEstimator:
         return Amount(1, len(body) + completion, cost or 0)
 
     def charge_reply(
-        self, body: bytes, usage: Usage | None, reserved: Amount | None, largest: float = 1.0
+        self,
+        body: bytes,
+        usage: Usage | None,
+        reserved: Amount | None,
+        largest_ratio: Callable[[], float],
     ) -> Charge:
         """Return what a reply is charged, never more than was `reserved` for it.
 
-        A count that is missing, or more than `BELIEVED` times the upper bound, is charged `largest`
-        times the upper bound, as the server's largest count was; else the cap would never hold.
+        A count that is missing, or more than `BELIEVED` times the upper bound, is charged as the
+        server's largest count was, `largest_ratio` times the upper bound; else the cap would never
+        hold. Where `reserved` is None, as in a batch, every count that is believed is charged.
         """
         cost = self.price(usage)
         if not self.caps_amounts:
             return Charge(usage, cost)
         bound = self.upper_bound(body)
-        reserved = reserved or bound
-        left = Cap(tokens=reserved.tokens, nanodollars=reserved.nanodollars)
-        uncounted = _charged(bound.times(largest).at_most(left), None)
-        if usage is None:
-            return uncounted
-        tokens = usage.prompt + usage.completion
+        reserved = reserved or bound.times(BELIEVED)
+        tokens = usage.prompt + usage.completion if usage else 0
         ratio = max(_ratio(tokens, bound.tokens), _ratio(cost or 0, bound.nanodollars))
-        if ratio > BELIEVED:
-            return uncounted
+        if usage is None or ratio > BELIEVED:
+            left = Cap(tokens=reserved.tokens, nanodollars=reserved.nanodollars)
+            return _charged(bound.times(largest_ratio()).at_most(left), None)
         if tokens > reserved.tokens or (cost or 0) > reserved.nanodollars:
             return _charged(reserved, ratio)
         return Charge(usage, cost, ratio)
 
     def charge_failure(
-        self, body: bytes, reserved: Amount | None, largest: float = 1.0, *, billable: bool
+        self,
+        body: bytes,
+        reserved: Amount | None,
+        largest_ratio: Callable[[], float],
+        *,
+        billable: bool,
     ) -> Charge:
         """Return what a failed call is charged: as a reply without a count, where it is `billable`.
 
@@ -112,7 +120,7 @@ class CostEstimator:
             return Charge(None, 0)
         if not self.caps_amounts:
             return Charge(None, None)
-        return self.charge_reply(body, None, reserved, largest)
+        return self.charge_reply(body, None, reserved, largest_ratio)
 
     def price(self, usage: Usage | None) -> int | None:
         """Return the price of a reply in nanodollars, or None where it is unknown."""

@@ -93,7 +93,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Too little is left of the cap; `elsewhere` where that is for other clients' calls alone."""
+    """Too little is left of the cap; `elsewhere` where that is for other clients alone."""
 
     elsewhere: bool = False
 

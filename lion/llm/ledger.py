@@ -125,7 +125,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # SQLite follows links as well; what lies beside the file is beside the target
+        self.path = path.resolve()
         self._joined = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -324,31 +325,22 @@ class Ledger:
             self._connection.execute(_SPEND, _sums(calls))
             self._learn_ratios(calls)
 
-    def reserve(
-        self, wanted: Sequence[Amount], cap: Cap, margins: Amount = _NOTHING
-    ) -> list[int | None]:
-        """Set aside each of `wanted` in turn; return their numbers, None where `cap` is reached.
-
-        What is spent and what is set aside, by whichever process, and the `margins` of live calls
-        never exceed `cap` together. What a killed process had set aside stays so: its calls may
-        have been billed. Raises AskError.
-        """
-        demands = [Demand(amount, amount) for amount in wanted]
-        granted = self.grant(demands, cap, margins)
-        return [grant[0] if isinstance(grant, tuple) else None for grant in granted]
-
     def grant(
         self,
         demands: Sequence[Demand],
         cap: Cap,
-        margins: Amount,
+        margins: Amount = _NOTHING,
         elsewhere: Amount = _NOTHING,
+        *,
+        turn: bool = True,
     ) -> list[tuple[int, Amount] | Shortage]:
         """Set aside the bound of each demand; return its number and what it may use at most.
 
         A shortage where too little is left of `cap` beside what is spent and set aside, the
         `margins` of live calls above that, and the demands before. `elsewhere` is what other
-        clients' calls hold of all this: beside them no call is alone. Raises AskError.
+        clients' calls hold of all this: beside them no call is alone. Without a `turn` another
+        client comes first, and nothing is set aside. What a killed process had set aside stays so:
+        its calls may have been billed. Raises AskError.
         """
         granted: list[tuple[int, Amount] | Shortage] = []
         with self._writing(), self._transaction():
@@ -356,7 +348,7 @@ class Ledger:
             for demand in demands:
                 least = self._least(demand)
                 amount = demand.within(cap, total, None if elsewhere.calls else least)
-                if amount is None:
+                if amount is None or not turn:
                     fits = demand.within(cap, total - elsewhere, least) is not None
                     granted.append(Shortage(elsewhere=fits))
                     continue

@@ -4,13 +4,15 @@ import asyncio
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from lion.errors import AskError
 from lion.llm.calls import Entry, FailedCall
 from lion.llm.caps import Amount, Cap, Demand, Shortage
 from lion.llm.ledger import Ledger
-from lion.llm.live_reservations import InFlight, LiveReservations
+from lion.llm.live_reservations import InFlight, LiveReservations, LockError
+from lion.llm.turns import QueuePlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class LedgerWriter:
         self._failure: AskError | None = None
         self._task: asyncio.Task[None] | None = None
         self._live = LiveReservations(ledger.path)
+        self._turn = QueuePlace()
 
     async def __aenter__(self) -> Self:
         """Start writing."""
@@ -72,6 +75,11 @@ class LedgerWriter:
         """
         grant: Grant = await self._put(demand)
         return grant
+
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """Lock files of the other clients with calls in flight, at the last demand."""
+        return self._live.others
 
     async def release(self, reservation: int) -> None:
         """Give back what was set aside for a call that was never sent. Raises AskError."""
@@ -118,11 +126,11 @@ class LedgerWriter:
         """
         try:
             return [*self._write_all(items)]
-        except AskError as error:  # the disk or the file: no item is at fault
-            return [error] * len(items)
         except Exception as error:  # translated, and raised where the item is waited for
-            if len(items) == 1:
-                return [_refused(error)]
+            # the disk or the file: no item is at fault. A lock concerns demands alone
+            of_all = isinstance(error, AskError) and not isinstance(error, LockError)
+            if of_all or len(items) == 1:
+                return [_refused(error)] * len(items)
             return [result for item in items for result in self._results([item])]
 
     def _write_all(self, items: list[Item]) -> Iterable[Result]:
@@ -152,7 +160,11 @@ class LedgerWriter:
             return []
         elsewhere = self._live.elsewhere(connection)
         margins = held.margins + elsewhere.margins
-        return self._ledger.grant(demands, self._cap, margins, elsewhere.total)
+        turn = self._turn.has_come(connection)
+        grants = self._ledger.grant(demands, self._cap, margins, elsewhere.total, turn=turn)
+        idle = not held.bounds.calls and not any(isinstance(grant, tuple) for grant in grants)
+        self._turn.note(connection, waits=idle and Shortage(elsewhere=True) in grants)
+        return grants
 
     def _release(self, numbers: list[int]) -> None:
         self._write_all([Release(number) for number in numbers])

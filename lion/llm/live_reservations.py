@@ -7,11 +7,12 @@ that ends; a process id would be used again, and is another one in a container.
 """
 
 import fcntl
+import glob
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,10 @@ CREATE TABLE IF NOT EXISTS live (
     margin_nanodollars INTEGER NOT NULL
 )
 """
+
+
+class LockError(AskError):
+    """The lock of a client cannot be taken or looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ class LiveReservations:
         self._ledger = ledger
         self._client = secrets.token_hex(8)
         self._lock: int | None = None  # a descriptor
+        self._closed = False
+        self.others: tuple[Path, ...] = ()
+        """Lock files of the other live clients with calls in flight, at the last look."""
         self._calls: dict[int, InFlight] = {}
         self._sum = InFlight()
 
@@ -72,17 +80,23 @@ class LiveReservations:
         return self._sum - sum(calls, InFlight())
 
     def elsewhere(self, connection: sqlite3.Connection) -> InFlight:
-        """Return the sums of the other live clients' calls. Deletes the rows of dead clients."""
-        return _live(connection, self._ledger, self._client)
+        """Return the sums of the other live clients' calls. Raises LockError."""
+        live = clients_in_flight(connection, self._ledger, but=self._client)
+        self.others = tuple(live)
+        return sum(live.values(), InFlight())
 
     def publish(self, connection: sqlite3.Connection, held: InFlight) -> None:
-        """Write this client's sums for the others, where they have changed. Raises AskError."""
-        if held == self._sum:
+        """Write this client's sums for the others, where they have changed. Raises LockError.
+
+        Nothing after `close`: an abandoned thread may still be at work, and sends nothing.
+        """
+        if self._closed or held == self._sum:
             return
         if not held.bounds.calls:
             connection.execute("DELETE FROM live WHERE client = ?", (self._client,))
             return
         if self._lock is None:
+            _remove_unlocked(self._ledger)
             self._lock = _lock(_lock_file(self._ledger, self._client))
         bounds, margins = held.bounds, held.margins
         connection.execute(
@@ -106,33 +120,31 @@ class LiveReservations:
 
     def close(self) -> None:
         """Give up the lock: of calls that are not settled, the bounds alone count from here on."""
+        self._closed = True
         if self._lock is not None:
             _lock_file(self._ledger, self._client).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
 
 
-def live_margins(connection: sqlite3.Connection, ledger: Path) -> Amount:
-    """Return what the calls in flight of all clients may use above what the ledger has of them.
+def clients_in_flight(
+    connection: sqlite3.Connection, ledger: Path, but: str = ""
+) -> dict[Path, InFlight]:
+    """Return the sums of all live clients' calls `but` one's, by lock file. Raises LockError.
 
-    To be called within a transaction of the ledger.
+    Deletes the rows of dead clients. To be called within a transaction of the ledger.
     """
-    return _live(connection, ledger, "").margins
-
-
-def _live(connection: sqlite3.Connection, ledger: Path, but: str) -> InFlight:
     connection.execute(_TABLE)
-    live = InFlight()
-    for client, *numbers in connection.execute("SELECT * FROM live").fetchall():
-        if client == but:
-            continue
+    live = {}
+    rows = connection.execute("SELECT * FROM live WHERE client != ?", (but,)).fetchall()
+    for client, *numbers in rows:
         file = _lock_file(ledger, client)
         if _is_locked(file):
             calls, tokens, nanodollars, *margins = numbers
-            live += InFlight(Amount(calls, tokens, nanodollars), Amount(0, *margins))
+            live[file] = InFlight(Amount(calls, tokens, nanodollars), Amount(0, *margins))
         else:
             connection.execute("DELETE FROM live WHERE client = ?", (client,))
-            file.unlink(missing_ok=True)
+            _remove(file)
     return live
 
 
@@ -140,24 +152,38 @@ def _lock_file(ledger: Path, client: str) -> Path:
     return ledger.with_name(f"{ledger.name}-live-{client}")
 
 
+def _remove_unlocked(ledger: Path) -> None:
+    """Remove lock files that have no row: their clients were killed with no call in flight.
+
+    No client is between the making of its file and its lock: both lie in one transaction.
+    """
+    for file in ledger.parent.glob(f"{glob.escape(ledger.name)}-live-*"):
+        with suppress(LockError):  # of another user: it does no harm
+            if not _is_locked(file):
+                _remove(file)
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # of another user: it does no harm
+        file.unlink(missing_ok=True)
+
+
 def _lock(path: Path) -> int:
-    """Return a descriptor of a new file that holds its lock. Raises AskError."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)  # others only look at it
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        path.unlink()
-        raise AskError(
-            f"{path}: the file cannot be locked: {error}. A budget needs the ledger on a disk with "
-            "locks."
-        ) from error
+    """Return a descriptor of a new file that holds its lock. Raises LockError."""
+    with _translated(path):
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)  # others only look at it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            path.unlink()
+            raise
     return descriptor
 
 
 def _is_locked(path: Path) -> bool:
-    """Return whether some process, this one included, holds the lock."""
-    with suppress(FileNotFoundError):  # its client has ended
+    """Return whether some process, this one included, holds the lock. Raises LockError."""
+    with _translated(path), suppress(FileNotFoundError):  # its client has ended
         descriptor = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -166,3 +192,15 @@ def _is_locked(path: Path) -> bool:
         finally:
             os.close(descriptor)
     return False
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LockError(
+            f"{path}: the lock cannot be used: {error.strerror}. A budget needs the ledger on a "
+            "disk with locks, and files that this user may read: move the ledger to a local disk, "
+            "or run as the user of the other process."
+        ) from error

@@ -11,12 +11,14 @@ process lives: one that is killed leaves no more set aside than its requests all
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lion import console
 from lion.llm.budget import BELIEVED, CostEstimator, budget_reached
 from lion.llm.caps import Amount, Demand, Shortage
 from lion.llm.ledger import Ledger
 from lion.llm.ledger_writer import LedgerWriter
+from lion.locks import held_by
 
 _POLL = 0.2
 """Seconds until what other clients hold is looked at again."""
@@ -32,24 +34,18 @@ class Reservation:
 
 @dataclass(slots=True)
 class Reservations:
-    """The reservations of one client's calls. Raises BudgetError where the budget is reached.
-
-    `largest_ratio`: the largest count of a reply over its upper bound so far, at least 1.
-    """
+    """The reservations of one client's calls. Raises BudgetError where the budget is reached."""
 
     estimator: CostEstimator
     ledger: Ledger
-    largest_ratio: float = 1.0
+    _largest_ratio: float = 1.0
     _held: int = 0
     _stopped: bool = False
     _announced: bool = False
     _announced_others: bool = False
+    _others: tuple[Path, ...] | None = None  # lock files of those waited for, None where no one is
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _last: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def __post_init__(self) -> None:
-        """Begin with the largest ratio of all runs on this ledger."""
-        self.learn(self.ledger.largest_ratio(*self._server))
 
     async def reserve(self, body: bytes, writer: LedgerWriter) -> Reservation | None:
         """Reserve what a call may cost; wait for calls in flight while too little is left.
@@ -63,11 +59,13 @@ class Reservations:
             changed = self._changed
             reservation = await self._try(bound, writer)
             if isinstance(reservation, Reservation):
+                self._go_on()
                 return reservation
             if self._held:  # these give back what they do not use
                 self._announce()
                 await changed.wait()
             elif reservation.elsewhere:
+                self._others = writer.others
                 self._announce_others()
                 await _wait_at_most(changed, _POLL)
         return None
@@ -86,10 +84,23 @@ class Reservations:
         """Say once that other clients on the ledger hold what is left."""
         if not self._announced_others:
             self._announced_others = True
-            console.say(
-                "budget: other processes on this ledger have calls in flight, which hold what is "
-                "left of the budget. This stage goes on as they end"
-            )
+            console.say(f"{self.obstacle()}. This stage goes on as those calls end")
+
+    def obstacle(self) -> str:
+        """Return what of the budget keeps every call from being sent, "" where nothing does."""
+        if self._others is None:
+            return ""
+        return (
+            "budget: what is left is reserved for other processes on this ledger"
+            f"{held_by(*self._others)}; raise `budget` and run again, or end that process if it "
+            "hangs"
+        )
+
+    def _go_on(self) -> None:
+        """Let the calls that wait behind the first one try as well, once it has its turn."""
+        if self._others is not None:
+            self._others = None
+            self._wake()
 
     async def _try(self, bound: Amount, writer: LedgerWriter) -> Reservation | Shortage:
         """Reserve at `BELIEVED` or, where no call is in flight, as much as is left.
@@ -130,7 +141,14 @@ class Reservations:
     def learn(self, ratio: float | None) -> None:
         """Note a reply's count over its upper bound, None where it has none to be believed."""
         if ratio is not None:
-            self.largest_ratio = max(self.largest_ratio, ratio)
+            self._largest_ratio = max(self._largest_ratio, ratio)
+
+    def largest_ratio(self) -> float:
+        """Return the largest count of a reply over its upper bound so far, at least 1.
+
+        Of all clients: another process on the ledger may have had it a moment ago.
+        """
+        return max(self._largest_ratio, self.ledger.largest_ratio(*self._server))
 
     def settle(self, reservation: Reservation | None) -> None:
         """Note that a call ended and was recorded."""

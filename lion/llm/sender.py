@@ -123,7 +123,7 @@ class Sender:
             interrupt = partial(self._interrupt, batch)
             with _infrequent_gc(), handle_signals(work, interrupt, self.api.timeout):
                 try:
-                    async with report_stalls(batch, self.api):
+                    async with report_stalls(batch, self.api, self._reservations.obstacle):
                         await work
                 except asyncio.CancelledError:
                     if not batch.is_stopping:

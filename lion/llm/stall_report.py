@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from lion import console
@@ -21,9 +21,14 @@ _ADVICE = {
 
 
 @asynccontextmanager
-async def report_stalls(batch: RequestBatch, api: Api) -> AsyncIterator[None]:
-    """Say from time to time why no reply comes, until the block ends."""
-    watch = asyncio.create_task(_watch(batch, api))
+async def report_stalls(
+    batch: RequestBatch, api: Api, obstacle: Callable[[], str]
+) -> AsyncIterator[None]:
+    """Say from time to time why no reply comes, until the block ends.
+
+    `obstacle` returns what of the budget keeps every call from being sent, or "".
+    """
+    watch = asyncio.create_task(_watch(batch, api, obstacle))
     try:
         yield
     finally:
@@ -32,7 +37,7 @@ async def report_stalls(batch: RequestBatch, api: Api) -> AsyncIterator[None]:
             await watch
 
 
-async def _watch(batch: RequestBatch, api: Api) -> None:
+async def _watch(batch: RequestBatch, api: Api, obstacle: Callable[[], str]) -> None:
     interval, waited = STALL_SECONDS, 0.0
     settled, before = batch.settled, Counter[str]()
     while True:
@@ -42,13 +47,18 @@ async def _watch(batch: RequestBatch, api: Api) -> None:
             settled, before = batch.settled, Counter(batch.failure_reasons)
             interval, waited = STALL_SECONDS, 0.0
         elif waited >= interval:
-            console.say(stall_sentence(batch, api, waited, batch.failure_reasons - before))
+            failures = batch.failure_reasons - before
+            console.say(stall_sentence(batch, api, waited, failures, obstacle()))
             interval *= 2
 
 
-def stall_sentence(batch: RequestBatch, api: Api, waited: float, failures: Counter[str]) -> str:
+def stall_sentence(
+    batch: RequestBatch, api: Api, waited: float, failures: Counter[str], obstacle: str
+) -> str:
     """Return the sentence after `waited` seconds without a reply; `failures` since then."""
     start = f"no reply for {waited / 60:.0f} min, {batch.in_flight:,} calls in flight"
+    if obstacle and not batch.in_flight:
+        return f"{start}: {obstacle}"
     if not batch.in_flight and not failures:
         return f"{start}: the limits allow no call now (requests or tokens per minute, or a day)"
     if not failures:
