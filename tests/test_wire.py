@@ -369,7 +369,7 @@ def test_what_providers_send_is_an_answer_or_a_reason(
         if isinstance(outcome, Reply) and replies.incomplete(outcome.finish_reason) is None:
             assert not inner
             assert not outer
-            assert {replies.ending(word) for word in (own, native) if word} <= {
+            assert {replies.ending(str(word)) for word in (own, native) if word} <= {
                 "whole", "unknown", "tool_call"
             }  # fmt: skip
             assert outcome.text.strip()

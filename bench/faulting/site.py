@@ -254,7 +254,7 @@ class Site:
         root = self.project.root
         lock = self.lock()
         lock["stages"].pop(stage.name, None)  # it is not there where an orphan kept dvc from it
-        others = {out["md5"] for body in lock["stages"].values() for out in body["outs"]}
+        others = {out["md5"] for body in lock["stages"].values() for out in body.get("outs", [])}
         for out in self.pristine_lock()["stages"][stage.name]["outs"]:
             _remove(root / out["path"])
             if out["md5"] not in others:
