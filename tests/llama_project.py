@@ -46,7 +46,7 @@ TINY: Mapping[str, Any] = {
 
 def served(url: str, form: str) -> dict[str, Any]:
     """Return the changes of params that name the server, and the referee's form."""
-    caps = {"teacher": 96, "referee": 512, "generator": 96}
+    caps = {"teacher": 320, "referee": 512, "generator": 128}
     temperature = {"teacher": 0.7, "referee": 0.2, "generator": 1.0}
     changes: dict[str, Any] = {"referee.form": form}
     for role in ROLES:

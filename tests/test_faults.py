@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from asking import Open, ask_for, kept, texts
-from dvc.lock import Lock, LockError
+from dvc.lock import Lock, LockError, make_lock
 from fake_server import Behaviour, Call, ChatServer, says
 from fake_server.lies import LIES
 from fixtures import ROOT
@@ -290,6 +290,22 @@ def test_a_lock_that_is_cut_off_is_put_back(length: int) -> None:
     assert dvc_project.mend_lock()
     assert dvc_project.PATH.read_bytes() == LOCK
     assert not dvc_project.mend_lock()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"write": {"data', b"\xff"])
+@pytest.mark.usefixtures("elsewhere")
+def test_a_list_of_paths_in_use_that_is_cut_off_is_removed(content: bytes) -> None:
+    path = Path(".dvc/tmp/rwlock")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"write": {}, "read": {}}')
+    assert not dvc_project.remove_cut_off_rwlock()
+    path.write_bytes(content)
+    with make_lock(f"{path}.lock", tmp_dir=".dvc/tmp"):  # a dvc at work may be about to write it
+        assert not dvc_project.remove_cut_off_rwlock()
+    assert path.exists()
+    assert dvc_project.remove_cut_off_rwlock()
+    assert not path.exists()
+    assert not dvc_project.remove_cut_off_rwlock()
 
 
 @pytest.mark.usefixtures("elsewhere")

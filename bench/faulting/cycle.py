@@ -72,8 +72,8 @@ def recover(cycle: Cycle) -> list[str]:
         if code == 0:
             cycle.wait_for_orphans()
             return [*steps, "repro"]
-        if CUT_OFF in output:  # dvc was killed while it wrote dvc.lock
-            steps.append("dvc.lock cut off")
+        if any(words in output for words in CUT_OFF):  # dvc was killed while it wrote one of these
+            steps.append("dvc's lock cut off")
             if cycle.site.mend():
                 return [*steps, "lion run"]
         if BUSY in output:

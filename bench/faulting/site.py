@@ -27,7 +27,7 @@ from polling import wait_until
 
 IN_FLIGHT = 8
 BUSY = "runs already in another process"
-CUT_OFF = "'./dvc.lock' validation failed"
+CUT_OFF = ("'./dvc.lock' validation failed", "Unable to read RWLock-file")
 _POLL = 0.02  # seconds
 _LONGEST = 600.0  # seconds that the stages before one may take
 _OUTPUTS = ("data", "metrics", "report")
@@ -187,16 +187,19 @@ class Site:
         (self.project.root / "dvc.lock").write_text(text, encoding="utf-8")
 
     def is_cut_off(self) -> bool:
-        """Tell whether a killed dvc left a dvc.lock that cannot be read."""
+        """Tell whether a killed dvc left a dvc.lock or a list of paths that cannot be read."""
+        in_use = self.project.root / ".dvc" / "tmp" / "rwlock"
         try:
+            json.loads(in_use.read_bytes() if in_use.exists() else b"{}")
             return "stages" not in self.lock()
-        except (TypeError, yaml.YAMLError):
+        except (TypeError, ValueError, yaml.YAMLError):
             return True
 
     def mend_lock(self) -> None:
         """Do what `lion run` begins with, and no more."""
         environment = self.project.environment()
-        code = "from lion.pipeline import dvc_project; dvc_project.mend_lock()"
+        code = "from lion.pipeline import dvc_project; dvc_project.mend_lock(); "
+        code += "dvc_project.remove_cut_off_rwlock()"
         subprocess.run(
             [sys.executable, "-c", code], cwd=self.project.root, env=environment, check=True
         )

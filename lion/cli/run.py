@@ -48,6 +48,8 @@ def run_command(
     with console.error_boundary():
         if dvc_project.mend_lock():
             console.say("dvc.lock was cut off, as a killed dvc leaves it: repaired")
+        if dvc_project.remove_cut_off_rwlock():
+            console.say(".dvc/tmp/rwlock was cut off, as a killed dvc leaves it: removed")
         settings = checked_settings(offline=False)
         if until is not None or stop_on_validation:
             offline.refuse(list(_target_problems(dvc_arguments)))

@@ -2,9 +2,10 @@
 
 DVC 3.67 empties and rewrites dvc.lock after every stage. Killed in between, it leaves nothing
 or a part, and then refuses every command. So each stage keeps a copy of the last whole file when it
-starts, and `lion run` puts it back.
+starts, and `lion run` puts it back. `.dvc/tmp/rwlock`, its list of paths in use, breaks likewise.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def _refuse_root_above(root: Path) -> None:
 
 
 PATH = Path("dvc.lock")
+_IN_USE = Path(".dvc/tmp/rwlock")
 _CONFLICT = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
 
 
@@ -132,6 +134,26 @@ def mend_lock() -> bool:
         with jsonl.replacing(PATH) as temporary:
             temporary.write_bytes(_kept().read_bytes())
     return True
+
+
+def remove_cut_off_rwlock() -> bool:
+    """Delete DVC's list of paths in use where a killed dvc has cut it off; return whether it did.
+
+    What it named is free then: DVC itself passes over processes that are gone.
+    """
+    if not _IN_USE.exists():
+        return False
+    from dvc.lock import LockError, make_lock
+
+    try:
+        with make_lock(f"{_IN_USE}.lock", tmp_dir=str(_IN_USE.parent)):  # as DVC while it writes
+            json.loads(_IN_USE.read_bytes())
+    except (LockError, FileNotFoundError):
+        return False
+    except ValueError:
+        _IN_USE.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def absent_outputs(folder: Path) -> list[Path]:
