@@ -56,6 +56,8 @@ def served(url: str, form: str) -> dict[str, Any]:
             f"{role}.api_key_env": None,
             f"{role}.request": {"temperature": temperature[role], "max_tokens": caps[role]},
         }
+    # a model of this size repeats itself to the cap, inside the schema's text as well
+    changes["referee.request"]["frequency_penalty"] = 0.5
     return changes
 
 
