@@ -110,13 +110,13 @@ def test_the_turn_of_a_stopped_process_passes(path: Path, monkeypatch: pytest.Mo
     stopped, second, third = turns.QueuePlace(), turns.QueuePlace(), turns.QueuePlace()
     with Ledger(path) as ledger, ledger.transaction() as connection:
         assert second.has_come(connection)
-        stopped.note(connection, waits=True)
+        stopped.keep_or_leave(connection, waits=True)
         now += 1
-        second.note(connection, waits=True)
+        second.keep_or_leave(connection, waits=True)
         assert [turn.has_come(connection) for turn in (stopped, second, third)] == [True, 0, 0]
         now += 1.5
         assert [turn.has_come(connection) for turn in (second, third)] == [True, False]
-        second.note(connection, waits=False)
+        second.keep_or_leave(connection, waits=False)
         assert third.has_come(connection)
 
 
@@ -129,7 +129,7 @@ def test_a_turn_that_never_comes_to_anything_passes(
     large, small = turns.QueuePlace(), turns.QueuePlace()
     with Ledger(path) as ledger, ledger.transaction() as connection:
         for _ in range(1000):
-            large.note(connection, waits=True)
+            large.keep_or_leave(connection, waits=True)
             now += 1
         assert small.has_come(connection)
 

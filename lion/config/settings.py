@@ -23,35 +23,32 @@ from lion.config.endpoint_settings import (
     Served,
     Thinking,
 )
-from lion.config.sections import (
-    TICKET_FIELDS,
-    TICKETS,
-    Answering,
-    BootstrapSettings,
+from lion.config.judging_sections import (
     Calibrate,
     Certify,
-    Decontaminate,
     Evaluate,
     Exam,
     Exams,
     FieldRule,
-    Generate,
     HalfJudged,
-    Hardware,
-    Launcher,
-    NearDuplicates,
     NumberRule,
-    Quality,
-    Respond,
     ReviewSettings,
     Scorer,
-    Seed,
     Split,
-    Student,
+)
+from lion.config.pool_sections import (
+    TICKET_FIELDS,
+    TICKETS,
+    BootstrapSettings,
+    Decontaminate,
+    Generate,
+    NearDuplicates,
+    Quality,
+    Seed,
     TaskSettings,
     Teach,
-    Tune,
 )
+from lion.config.student_sections import Answering, Hardware, Launcher, Respond, Student, Tune
 
 __all__ = [
     "EMBEDDED",

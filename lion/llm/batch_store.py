@@ -121,7 +121,7 @@ class BatchStore:
         grants = self._ledger.grant(demands, cap, held.margins, held.total)
         numbers = [grant[0] if isinstance(grant, tuple) else None for grant in grants]
         waits = Shortage(elsewhere=True) in grants
-        self._turn.note(connection, waits=waits)
+        self._turn.keep_or_leave(connection, waits=waits)
         if waits:
             self._ledger.release(number for number in numbers if number is not None)
         return numbers, tuple(live) if waits else ()

@@ -163,7 +163,7 @@ class LedgerWriter:
         turn = self._turn.has_come(connection)
         grants = self._ledger.grant(demands, self._cap, margins, elsewhere.total, turn=turn)
         idle = not held.bounds.calls and not any(isinstance(grant, tuple) for grant in grants)
-        self._turn.note(connection, waits=idle and Shortage(elsewhere=True) in grants)
+        self._turn.keep_or_leave(connection, waits=idle and Shortage(elsewhere=True) in grants)
         return grants
 
     def _release(self, numbers: list[int]) -> None:

@@ -45,7 +45,7 @@ class QueuePlace:
         first = connection.execute(query, (now - _PRIORITY,)).fetchone()
         return first in (None, (self._client,))
 
-    def note(self, connection: sqlite3.Connection, *, waits: bool) -> None:
+    def keep_or_leave(self, connection: sqlite3.Connection, *, waits: bool) -> None:
         """Keep this client's place where it `waits`, or give it up."""
         connection.execute(_TABLE)
         if waits:

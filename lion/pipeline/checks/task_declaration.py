@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from lion.config.sections import Turn
+from lion.config.pool_sections import Turn
 from lion.config.settings import Settings, TaskSettings
 from lion.conversations import ONLY_FIELD, TaskTemplate
 from lion.errors import LionError
