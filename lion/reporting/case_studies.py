@@ -7,13 +7,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lion.config.settings import Settings
-from lion.escape import DASH, clipped, inert
 from lion.pipeline.revisions import Place
 from lion.records.rows import Row
-from lion.reporting.exam_rows import exam_rows
-
-_CLIP = 400  # characters of a text, unless whole
-_MARKS = {True: ("right", "green"), False: ("wrong", "red"), None: ("not marked", "yellow")}
+from lion.reporting.exam_rows import RIGHT_OR_WRONG, exam_rows, labelled_text, row_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +76,14 @@ def case_studies_as_text(cases: Sequence[CaseStudy], whole: bool) -> RenderableT
 
 
 def _shown(case: CaseStudy, whole: bool) -> Iterator[RenderableType]:
-    head = Text(case.id, style="bold")
-    head.append(f"  {inert(case.category)}" if case.category else "", style="dim")
-    yield head
-    yield _line("", case.question, whole)
+    yield row_head(case.id, case.category)
+    yield labelled_text("", case.question, whole)
     if case.expected is not None:
-        yield _line("expected: ", case.expected, whole)
+        yield labelled_text("expected: ", case.expected, whole)
     answers = {"teacher": case.teacher, **{f"student {n}": a for n, a in case.students.items()}}
     for who, answer in answers.items():
-        word, style = _MARKS[None if answer is None else answer.correct]
-        text = _line(f"{who}, ", DASH if answer is None else answer.text, whole, (word, style))
+        word, style = RIGHT_OR_WRONG[None if answer is None else answer.correct]
+        text = labelled_text(f"{who}, {word}: ", None if answer is None else answer.text, whole)
+        text.stylize(style, start := len(f"  {who}, "), start + len(word))
         yield text
     yield Text()
-
-
-def _line(label: str, text: str, whole: bool, mark: tuple[str, str] | None = None) -> Text:
-    line = Text(f"  {label}", style="dim")
-    if mark is not None:
-        line.append(mark[0], style=mark[1]).append(": ")
-    return line.append(inert(text if whole else clipped(text, _CLIP)), style="default")

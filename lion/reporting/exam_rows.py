@@ -34,7 +34,8 @@ R = TypeVar("R")
 K = TypeVar("K", Answer, Instruction)
 ANSWERS = "exam_responses.jsonl"
 _CLIP = 400  # characters of a text, unless whole
-_MARKS = {True: ("right", "green"), False: ("wrong", "red"), None: ("not marked", "yellow")}
+RIGHT_OR_WRONG = {True: ("right", "green"), False: ("wrong", "red"), None: ("not marked", "yellow")}
+"""Word and colour of a mark; None where nothing marks the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +239,22 @@ def exam_rows_as_text(rows: Sequence[ExamRow], whole: bool) -> RenderableType:
     return Group(*(part for row in rows for part in _shown(row, whole)))
 
 
+def row_head(row_id: str, category: str | None) -> Text:
+    """Return the first line of a row: its id, and its category where it has one."""
+    head = Text(row_id, style="bold")
+    return head.append(f"  {inert(category)}" if category else "", style="dim")
+
+
+def labelled_text(label: str, text: str | None, whole: bool) -> Text:
+    """Return a text of a row behind its label, clipped unless `whole`; a dash for None."""
+    body = DASH if text is None else text if whole else clipped(text, _CLIP)
+    return Text(f"  {label}", style="dim").append(inert(body), style="default")
+
+
 def _shown(row: ExamRow, whole: bool) -> Iterator[RenderableType]:
-    head = Text(row.id, style="bold")
-    head.append(f"  {inert(row.category)}" if row.category else "", style="dim")
+    head = row_head(row.id, row.category)
     for who, correct in (("student", row.student_correct), ("teacher", row.teacher_correct)):
-        word, style = _MARKS[correct]
+        word, style = RIGHT_OR_WRONG[correct]
         head.append(f"  {who} ", style="dim").append(word, style=style)
     yield head
     referee = None
@@ -260,6 +272,5 @@ def _shown(row: ExamRow, whole: bool) -> Iterator[RenderableType]:
     }
     for label, text in texts.items():
         if text is not None or label == "teacher: ":
-            body = DASH if text is None else text if whole else clipped(text, _CLIP)
-            yield Text(f"  {label}", style="dim").append(inert(body), style="default")
+            yield labelled_text(label, text, whole)
     yield Text()
