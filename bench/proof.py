@@ -71,11 +71,17 @@ def run(options: argparse.Namespace) -> None:
 
 
 def head() -> str:
-    """Return the commit whose code runs, with `+` where files of it are changed."""
-    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    """Return the commit whose code runs, with `+` where it is changed; reports are not code."""
+    commit = git("rev-parse", "--short=10", "HEAD")
+    return commit + (
+        "+" if git("status", "--porcelain", "--", "lion", "bench/*.py", "prompts") else ""
+    )
+
+
+def git(*arguments: str) -> str:
+    """Return what git says in this repository."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, loop.Place]]:  # noqa: F821

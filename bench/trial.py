@@ -1,7 +1,7 @@
 """Tries sizes and rates of the loop on the tuning seeds, in one process, as bench/proof.py runs it.
 
     python bench/trial.py --seeds 901 902 --arms likelihood one-way \
-        --pool 6000 --base-steps 1200 --steps 500 --later-rate 0.4
+        --pool 6000 --base-steps 1200 --steps 500 --later-rate 0.4 --set tune.replay=2
 
 Needs no extra; set OMP_NUM_THREADS=1. For settings of profiles and of the next registration: the
 seeds that are reported are refused. An arm is one JSON line: macro accuracy of the base and after
@@ -15,9 +15,12 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -41,6 +44,7 @@ def main() -> None:
         options.later_rate,
     )
     loop.REGIMES["trial"] = sizes
+    loop.SETTINGS = changed(registered.SETTINGS, options.set)
     with tempfile.TemporaryDirectory() as folder:
         for seed in options.seeds:
             place = loop.Place("trial", options.skew, seed, Path(folder))
@@ -50,6 +54,16 @@ def main() -> None:
                 arm = replace(registered.ARMS[name], measured=False, iterations=options.iterations)
                 finished[name] = loop.prove(arm, place, finished.__getitem__)
                 print(json.dumps(shown(finished[name], time.process_time() - began)), flush=True)
+
+
+def changed(settings: Mapping[str, Mapping[str, Any]], lines: list[str]) -> dict[str, Any]:
+    """Return the registered settings with those of `lines`, as `tune.replay=2`."""
+    trial: dict[str, Any] = {section: {**values} for section, values in settings.items()}
+    for line in lines:
+        name, value = line.split("=", 1)
+        section, key = name.split(".", 1)
+        trial[section][key] = yaml.safe_load(value)
+    return trial
 
 
 def shown(row: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -84,6 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--judged", type=int, default=1_000)
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--later-rate", type=float, default=1.0)
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE")
     return parser.parse_args()
 
 
