@@ -134,7 +134,9 @@ def test_differences_are_paired_and_have_students_interval(
         [100 * 4 / 300, 100 * expected.low, 100 * expected.high], abs=0.06
     )
     assert (line["ours"], line["seeds"]) == (pytest.approx(1.33), 3)
-    assert "equal spend: undecided: +1.3" in text.split("![")[0], "the first screen answers"
+    assert "equal spend: not clearly ahead or behind: +1.3" in text.split("![")[0], (
+        "the first screen answers"
+    )
 
 
 def test_the_average_by_pool_weighs_families_as_the_base_pool_does() -> None:

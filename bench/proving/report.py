@@ -55,26 +55,32 @@ def _opening(results: Results) -> str:
 
 def _sentence(results: Results, skew: float) -> str:
     """Say how the primary arm stands to the plain ones at equal spend, base trained."""
+    where = f"* {_WHERE[skew]} (skew {skew:g})"
     parts = []
     for compared in PRIMARY_COMPARISONS:
         known = difference(results, compared, "trained", skew)
         if known is not None:
             parts.append(f"{known} points against {compared.others.plain} ({known.seeds} seeds)")
     if not parts:
-        return f"* Trained base, skew {skew:g}: the primary comparisons have not run."
+        return f"{where}: the primary comparisons have not run."
     decided = {
         known.side
         for compared in PRIMARY_COMPARISONS
         if (known := difference(results, compared, "trained", skew)) is not None
     }
     verdict = _VERDICTS.get(frozenset(decided), "it depends on what it is compared with")
-    return f"* Trained base, skew {skew:g}, equal spend: {verdict}: " + ", ".join(parts) + "."
+    return f"{where}, trained base, equal spend: {verdict}: " + ", ".join(parts) + "."
 
 
+_WHERE = {
+    1.3: "Where some kinds of task are rare",
+    0.0: "Where all kinds are equally common",
+    0.65: "Where some kinds are less common",
+}
 _VERDICTS = {
-    frozenset({"ahead"}): "the free signal pays",
-    frozenset({"behind"}): "the free signal loses",
-    frozenset({"undecided"}): "undecided",
+    frozenset({"ahead"}): "the student's own likelihood, a free signal, pays",
+    frozenset({"behind"}): "the student's own likelihood, a free signal, loses",
+    frozenset({"undecided"}): "not clearly ahead or behind",
 }
 
 
