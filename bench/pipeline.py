@@ -10,6 +10,8 @@ Each claim prints a table with both sides, and as its last line one JSON object:
 is 0 all the same, for a measurement is no test. Claims:
 
 gain        macro accuracy of the last student above the base student's, and the seconds of a run
+free        profile `default` alone: calls and last student, beside those of the settings before it,
+            with a referee that judges each row, paired by seed
 noop        a second `dvc repro`: its seconds, and the replies that it adds (none)
 identical   two clones: the outputs whose MD5 differ (none)
 fourth      one line more in params.yaml: the stages that run (its own seven, and the report)
@@ -25,7 +27,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -46,6 +48,14 @@ LEAST_ITERATIONS = 3  # the claims on single iterations speak of 1, 2 and 3
 MOST_SECONDS = 300.0
 MOST_SECONDS_OF_NOTHING = 3.0
 LEAST_GAIN = {"default": 10.0, "lab": 12.0, "ci": 0.0}  # points
+LEAST_SAVED = 3_500  # calls
+PAID_REVIEWS = {
+    # the profile `default` up to commit d39b187
+    "review.judge": "referee",
+    "tune.steps": 220,
+    "tune.replay": 1.0,
+    "base.tune": {"steps": 220},
+}
 KILLS = (
     ("teach@1", "stages.teach"),
     ("review@2", "stages.review"),
@@ -63,10 +73,12 @@ class Bench:
     _finished: dict[tuple[int, int], tuple[Project, Run]] = field(default_factory=dict)
     _made: int = 0
 
-    def fresh(self, seed: int, iterations: int = 0) -> Project:
+    def fresh(
+        self, seed: int, iterations: int = 0, changes: Mapping[str, object] | None = None
+    ) -> Project:
         """Return a project that was not run, with at least so many iterations."""
         project = Project.of_working_tree(self._next(), self.profile, threads=None)
-        project.edit({"random_seed": seed})
+        project.edit({"random_seed": seed, **(changes or {})})
         names = list(project.settings()["iterations"])
         for number in range(len(names) + 1, iterations + 1):
             project.append_iteration(str(number), str(number - 1))
@@ -156,6 +168,39 @@ def gain(bench: Bench) -> None:
     if bench.profile == "default":  # the only one that promises a time
         took = statistics.fmean(seconds)
         verdict("seconds", round(took, 1), MOST_SECONDS, "s", held=max(seconds) < MOST_SECONDS)
+
+
+def free(bench: Bench) -> None:
+    """Print, per seed, what free reviews cost and bring beside paid ones."""
+    if bench.profile != "default":
+        print("free: of the profile default alone")
+        return
+    rows, saved, ahead = [], [], []
+    for seed in bench.seeds:
+        project, run = bench.finished(seed)
+        other = bench.fresh(seed, changes=PAID_REVIEWS)
+        paid = finish(other)
+        calls = project.replies(), other.replies()
+        ours, theirs = (accuracies(side) for side in (project, other))
+        for name, took, made, curve in (
+            ("free", run.seconds, calls[0], ours),
+            ("paid", paid.seconds, calls[1], theirs),
+        ):
+            rows.append([seed, name, made, f"{took:.0f}", *(f"{value:.1f}" for value in curve)])
+        saved.append(calls[1] - calls[0])
+        ahead.append(ours[-1] - theirs[-1])
+    keys = bench.first.settings()["iterations"]
+    table(["seed", "reviews", "calls", "seconds", "base %", *(f"{key} %" for key in keys)], rows)
+    print(f"points ahead at the end: {', '.join(f'{value:+.1f}' for value in ahead)}")
+    held = min(saved) >= LEAST_SAVED and statistics.fmean(ahead) >= 0
+    verdict("fewer calls", min(saved), LEAST_SAVED, "calls", held=held)
+
+
+def accuracies(project: Project) -> list[float]:
+    """Return the macro accuracy in per cent of the base and of each iteration's student."""
+    keys = ["0", *project.settings()["iterations"]]
+    exams = [project.metrics(key, EvaluateMetrics) for key in keys]
+    return [100 * (exam.accuracy_share or 0.0) for exam in exams]
 
 
 def noop(bench: Bench) -> None:
@@ -268,6 +313,7 @@ def differences(one: Project, other: Project) -> list[str]:
 
 CLAIMS: dict[str, Callable[[Bench], None]] = {
     "gain": gain,
+    "free": free,
     "noop": noop,
     "identical": identical,
     "fourth": fourth,
