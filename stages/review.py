@@ -7,7 +7,7 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 from lion.discrimination.review import Reviewed, review, review_by_likelihood
 from lion.metrics.judging import ReviewMetrics
 from lion.pipeline import stage
-from lion.records.rows import Answer, Instruction, Likelihood, Verdict, reasons
+from lion.records.rows import Answer, Instruction, Likelihood, Tally, Verdict, reasons
 
 
 def main(work: stage.Work) -> str:
@@ -17,7 +17,8 @@ def main(work: stage.Work) -> str:
     """
     files = work.files
     reviewed = _reviewed(work)
-    files.write(work.data("reviews.jsonl"), reviewed.reviews)
+    # a closing row where there is none: DVC warns of empty files
+    files.write(work.data("reviews.jsonl"), reviewed.reviews or [Tally("review", 0)])
     files.write(work.data("selection.jsonl"), reviewed.selections)
     unscored = reviewed.responses if reviewed.likelihood else 0
     work.write_dropped(reviewed.dropped, len(reviewed.reviews) + unscored)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lion.errors import DataError
 from lion.records import jsonl
-from lion.records.rows import Answer, Instruction
+from lion.records.rows import Answer, Instruction, Tally
 
 
 def rows(count: int) -> list[Instruction]:
@@ -44,6 +44,17 @@ def test_any_text_survives_a_file(tmp_path_factory: pytest.TempPathFactory, text
 def test_no_rows_are_a_file_too(tmp_path: Path) -> None:
     jsonl.write(tmp_path / "none.jsonl", [])
     assert jsonl.read(tmp_path / "none.jsonl", Answer) == []
+
+
+def test_a_closing_row_alone_is_no_row_of_another_kind(tmp_path: Path) -> None:
+    """It keeps a file without rows from being empty, of which DVC warns."""
+    path = tmp_path / "reviews.jsonl"
+    jsonl.write(path, [Tally("review", 0)])
+    assert jsonl.read(path, Answer) == []
+    assert jsonl.read(path, Tally) == [Tally("review", 0)]
+    jsonl.write(path, [Tally("review", 0), Answer("a", "text", "stop", None)])
+    with pytest.raises(DataError, match=r"reviews\.jsonl, line 1"):
+        jsonl.read(path, Answer)
 
 
 def test_a_row_edited_by_hand_is_refused_with_file_and_line(tmp_path: Path) -> None:

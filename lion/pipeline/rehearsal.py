@@ -45,7 +45,9 @@ class Memory(Disk):
 
     def read(self, path: Path, kind: type[R]) -> list[R]:
         """Return the rows of a file. Raises DataError."""
-        return list(self.written[path]) if path in self.written else Disk.read(self, path, kind)
+        if path not in self.written:
+            return Disk.read(self, path, kind)
+        return [row for row in self.written[path] if isinstance(row, kind)]  # no closing row
 
     def write(self, path: Path, rows: Sequence[Record]) -> None:
         """Keep rows."""

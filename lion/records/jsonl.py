@@ -7,7 +7,7 @@ import glob
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
@@ -18,12 +18,13 @@ import orjson
 
 from lion.errors import DataError
 from lion.records import output_marks
-from lion.records.rows import FORMAT, Record, Row
+from lion.records.rows import FORMAT, Record, Row, Tally
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 _TOGETHER = 1000  # rows that are encoded at a time: by one call, and in little memory
+_LONGEST_TALLY = 200  # bytes
 _RANDOM_PART = "[0-9a-z_]" * 8  # of a name that `tempfile` makes
 
 
@@ -66,9 +67,22 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 
 def read(path: Path, kind: type[R]) -> list[R]:
-    """Read a file that `write` wrote. Raises DataError with the file, the line and the field."""
+    """Read a file that `write` wrote. Raises DataError with the file, the line and the field.
+
+    A file of a closing row alone has no rows of another kind.
+    """
+    if kind is not Tally and _only_closing(path):
+        return []
     decode = msgspec.json.Decoder(kind).decode
     return _read(path, lambda line: decode(line).checked(), kind)
+
+
+def _only_closing(path: Path) -> bool:
+    """Return whether the file has one row, a `Tally`, which no row of another kind is."""
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), path.open("rb") as file:
+        first = file.readline(_LONGEST_TALLY)
+        return bool(first) and not file.read(1) and bool(msgspec.json.decode(first, type=Tally))
+    return False
 
 
 def read_objects(path: Path) -> list[Row]:
