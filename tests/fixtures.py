@@ -44,9 +44,12 @@ def chat_server() -> Iterator[ChatServer]:
 
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:
-    """Return the repository's params.yaml, parsed; read only (see `override`)."""
+    """Return the repository's params.yaml, parsed, with a referee as judge; read only.
+
+    The referee is the paper's judge and the one that asks; `override` sets another.
+    """
     found: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return found
+    return override(found, {"review.judge": "referee"})
 
 
 def override(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

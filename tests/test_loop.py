@@ -142,7 +142,7 @@ def test_new_instructions_are_asked_taught_and_tuned_on(
     assert texts == ["Write verse 0 about lions", "Write verse 7 about lions"]
     assert [row.answer.text for row in after.cache[-2:] if row.answer] == ["roar", "roar"]
     assert len(script.asked["teacher"]) == 2
-    assert (iteration.tuned.new, len(iteration.tuned.replayed)) == (2, 2)
+    assert (iteration.tuned.new, len(iteration.tuned.replayed)) == (2, 2 * 4), "tune.replay: 4"
     assert after.student == workplace.path / "student-1"
 
 
