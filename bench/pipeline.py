@@ -10,8 +10,8 @@ Each claim prints a table with both sides, and as its last line one JSON object:
 is 0 all the same, for a measurement is no test. Claims:
 
 gain        macro accuracy of the last student above the base student's, and the seconds of a run
-free        profile `default` alone: calls and last student, beside those of the settings before it,
-            with a referee that judges each row, paired by seed
+before      profile `default` alone: calls and accuracies beside those of the settings before, which
+            had fewer steps, less replay and a referee as judge, paired by seed
 noop        a second `dvc repro`: its seconds, and the replies that it adds (none)
 identical   two clones: the outputs whose MD5 differ (none)
 fourth      one line more in params.yaml: the stages that run (its own seven, and the report)
@@ -49,7 +49,7 @@ MOST_SECONDS = 300.0
 MOST_SECONDS_OF_NOTHING = 3.0
 LEAST_GAIN = {"default": 10.0, "lab": 12.0, "ci": 0.0}  # points
 LEAST_SAVED = 3_500  # calls
-PAID_REVIEWS = {
+BEFORE = {
     # the profile `default` up to commit d39b187
     "review.judge": "referee",
     "tune.steps": 220,
@@ -84,6 +84,11 @@ class Bench:
             project.append_iteration(str(number), str(number - 1))
         project.commit()
         return project
+
+    def run(self, seed: int, changes: Mapping[str, object]) -> tuple[Project, Run]:
+        """Return a project with changed params, and its finished run."""
+        project = self.fresh(seed, changes=changes)
+        return project, finish(project)
 
     def finished(self, seed: int, iterations: int = 0) -> tuple[Project, Run]:
         """Return a finished run of the profile, or of its loop made so many iterations longer."""
@@ -153,10 +158,8 @@ def gain(bench: Bench) -> None:
     rows, gains, seconds = [], [], []
     for seed in bench.seeds:
         project, run = bench.finished(seed)
-        keys = ["0", *project.settings()["iterations"]]
-        exams = [project.metrics(key, EvaluateMetrics) for key in keys]
-        base, last = (100 * (exams[at].accuracy_share or 0.0) for at in (0, -1))
-        quality = [exam.quality_percent or 0.0 for exam in exams]
+        base, *_, last = accuracies(project)
+        quality = [exam.quality_percent or 0.0 for exam in examined(project)]
         rises = "".join("+" if b > a else "-" for a, b in pairwise(quality))
         figures = [f"{base:.1f}", f"{last:.1f}", f"{last - base:+.1f}", rises]
         rows.append([seed, *figures, f"{run.seconds:.0f}", project.replies()])
@@ -170,27 +173,22 @@ def gain(bench: Bench) -> None:
         verdict("seconds", round(took, 1), MOST_SECONDS, "s", held=max(seconds) < MOST_SECONDS)
 
 
-def free(bench: Bench) -> None:
-    """Print, per seed, what free reviews cost and bring beside paid ones."""
-    if bench.profile != "default":
-        print("free: of the profile default alone")
-        return
+def before(bench: Bench) -> None:
+    """Print, per seed, calls and accuracies, and those of the settings before with their referee.
+
+    Steps and replay differ, too: it compares two profiles, not two judges.
+    """
     rows, saved, ahead = [], [], []
     for seed in bench.seeds:
-        project, run = bench.finished(seed)
-        other = bench.fresh(seed, changes=PAID_REVIEWS)
-        paid = finish(other)
-        calls = project.replies(), other.replies()
-        ours, theirs = (accuracies(side) for side in (project, other))
-        for name, took, made, curve in (
-            ("free", run.seconds, calls[0], ours),
-            ("paid", paid.seconds, calls[1], theirs),
-        ):
-            rows.append([seed, name, made, f"{took:.0f}", *(f"{value:.1f}" for value in curve)])
-        saved.append(calls[1] - calls[0])
-        ahead.append(ours[-1] - theirs[-1])
+        sides = {"now": bench.finished(seed), "before": bench.run(seed, BEFORE)}
+        for name, (project, run) in sides.items():
+            curve = [f"{value:.1f}" for value in accuracies(project)]
+            rows.append([seed, name, project.replies(), f"{run.seconds:.0f}", *curve])
+        (ours, _), (others, _) = sides.values()
+        saved.append(others.replies() - ours.replies())
+        ahead.append(accuracies(ours)[-1] - accuracies(others)[-1])
     keys = bench.first.settings()["iterations"]
-    table(["seed", "reviews", "calls", "seconds", "base %", *(f"{key} %" for key in keys)], rows)
+    table(["seed", "settings", "calls", "seconds", "base %", *(f"{key} %" for key in keys)], rows)
     print(f"points ahead at the end: {', '.join(f'{value:+.1f}' for value in ahead)}")
     held = min(saved) >= LEAST_SAVED and statistics.fmean(ahead) >= 0
     verdict("fewer calls", min(saved), LEAST_SAVED, "calls", held=held)
@@ -198,9 +196,13 @@ def free(bench: Bench) -> None:
 
 def accuracies(project: Project) -> list[float]:
     """Return the macro accuracy in per cent of the base and of each iteration's student."""
+    return [100 * (exam.accuracy_share or 0.0) for exam in examined(project)]
+
+
+def examined(project: Project) -> list[EvaluateMetrics]:
+    """Return the exam's metrics of the base and of each iteration's student."""
     keys = ["0", *project.settings()["iterations"]]
-    exams = [project.metrics(key, EvaluateMetrics) for key in keys]
-    return [100 * (exam.accuracy_share or 0.0) for exam in exams]
+    return [project.metrics(key, EvaluateMetrics) for key in keys]
 
 
 def noop(bench: Bench) -> None:
@@ -313,7 +315,7 @@ def differences(one: Project, other: Project) -> list[str]:
 
 CLAIMS: dict[str, Callable[[Bench], None]] = {
     "gain": gain,
-    "free": free,
+    "before": before,
     "noop": noop,
     "identical": identical,
     "fourth": fourth,
@@ -344,9 +346,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=numbers, default=(11, 12, 13), help="of `gain`; the first of all others"
     )
-    parser.add_argument("--claims", type=claims, default=tuple(CLAIMS), help=",".join(CLAIMS))
+    parser.add_argument(
+        "--claims", type=claims, help=f"{','.join(CLAIMS)}; none: all of the profile"
+    )
     parser.add_argument("--keep", type=Path, help="an empty folder for the clones, kept")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    fitting = [name for name in CLAIMS if name != "before" or asked.profile == "default"]
+    asked.claims = asked.claims or fitting
+    if not set(asked.claims) <= set(fitting):
+        parser.error("the claim `before` is of the profile default alone")
+    return asked
 
 
 def numbers(text: str) -> tuple[int, ...]:
