@@ -2,14 +2,16 @@
 
     python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
     python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
+    python bench/narrow.py --seeds 901 --folder trial --edit '{"review.judge": "scorer"}'
 
 Needs the extra `test`.
 
 Each seed is a project of its own under --folder, with its own pools, exam and students; a killed
 run goes on from there, and a finished seed is not run again. The baselines are given rows and
 uniform parents, each at the loop's optimiser steps, the second at its spend. The result is
-bench/narrow.json: commit, seeds, machine, versions, and the mark of every student on every row.
-The last line is one JSON object: the loop's accuracy over that of one-way, at equal spend.
+bench/narrow.json: commit, seeds, machine, versions, and the mark of every student on every row;
+what `--edit` gives is only printed. The last line is one JSON object: the loop's accuracy over that
+of one-way, at equal spend.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +41,23 @@ LOOP = ("1", "2")
 def main() -> None:
     """Run what is missing, then report."""
     options = arguments()
-    if not options.report:
-        documents = [measured(options.folder, seed) for seed in options.seeds]
+    if options.report:
+        result = json.loads(RESULT.read_text(encoding="utf-8"))
+    else:
+        documents = [measured(options.folder, seed, options.edit) for seed in options.seeds]
         result = {**collected(documents), "load": options.load}
+    if not options.edit:
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
+        report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
     print(report.as_text(result))
     print(json.dumps(report.claim(result)))
 
 
-def measured(folder: Path, seed: int) -> dict[str, Any]:
+def measured(folder: Path, seed: int, edit: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a seed; run its pipeline as far as it has not run."""
     done = folder / f"seed-{seed}.json"
     if not done.exists():
-        project = prepared(folder / f"seed-{seed}", seed)
+        project = prepared(folder / f"seed-{seed}", seed, edit)
         run = project.repro()
         if run.code:
             sys.exit(f"seed {seed}: dvc repro ended with {run.code}\n{run.output[-4000:]}")
@@ -62,12 +67,12 @@ def measured(folder: Path, seed: int) -> dict[str, Any]:
     return document
 
 
-def prepared(root: Path, seed: int) -> Project:
+def prepared(root: Path, seed: int, edit: Mapping[str, Any]) -> Project:
     """Return the project of a seed: the profile `narrow` with both baselines."""
     if root.exists():
         return Project(root, threads=1)
     project = Project.of_working_tree(root, "narrow")
-    project.edit({"random_seed": seed, "baselines": baselines()})
+    project.edit({"random_seed": seed, "baselines": baselines(), **edit})
     (root / "COMMIT").write_text(git("describe", "--always", "--dirty"), encoding="utf-8")
     project.commit()
     return project
@@ -119,6 +124,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "narrow")
+    parser.add_argument("--edit", type=json.loads, default={}, help="params, by dotted name")
     parser.add_argument("--load", default="alone on the machine", help="what ran beside it")
     parser.add_argument("--report", action="store_true", help="run nothing")
     return parser.parse_args()
