@@ -1,6 +1,6 @@
 """Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
-    python bench/narrow.py --seeds 0 1 2     # runs what is missing, then the result and the table
+    python bench/narrow.py                  # runs what is missing, then the result and the table
     python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
     python bench/narrow.py --seeds 901 --folder trial --edit '{"review.judge": "scorer"}'
 
@@ -122,7 +122,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[41, 42, 43])
     parser.add_argument("--folder", type=Path, default=ROOT / ".lion" / "narrow")
     parser.add_argument("--edit", type=json.loads, default={}, help="params, by dotted name")
     parser.add_argument("--load", default="alone on the machine", help="what ran beside it")
