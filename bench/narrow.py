@@ -1,6 +1,6 @@
 """Measures what the loop is worth on the narrow profile: seeds, iterations, both baselines.
 
-    python bench/narrow.py                  # runs what is missing, then the result and the table
+    python bench/narrow.py                   # runs what is missing, then the result and the table
     python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
     python bench/narrow.py --seeds 901 --folder trial --edit '{"review.judge": "scorer"}'
 

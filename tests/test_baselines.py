@@ -38,7 +38,8 @@ LINES: Mapping[str, Any] = {
     "given-1": {"previous": "0", "like": "1", "rows": "given"},
     "one-way-1": {"previous": "0", "like": "1", "rows": "uniform"},
 }
-SMALL = {**TINY, "baselines": LINES, "generate.requests_per_round": 64}
+PAID = {"review.judge": "referee"}  # so that one-way has reviews to spend
+SMALL = {**TINY, **PAID, "baselines": LINES, "generate.requests_per_round": 64}
 GROWN = ("grow", "tune", "evaluate")
 
 
@@ -276,6 +277,7 @@ def test_a_server_without_usage_has_no_equal_spend() -> None:
     assert weighted_tokens({"referee": half}, 4.0) == 60.0
     assert weighted_tokens({"teacher": half, "embedder": silent}, 4.0) == 60.0
     assert Spend(judging=10, growing=0, rows=0).affordable_rows == 0
+    assert Spend(judging=0, growing=70, rows=7).affordable_rows == 7  # free signals
 
 
 @pytest.mark.parametrize(
