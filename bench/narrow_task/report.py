@@ -88,11 +88,17 @@ def _sentences(result: Result) -> list[str]:
         "the teacher errs on purpose on the hardest level. The loop less one-way: "
         f"{_points(result, ONE_WAY)}, where one-way took {100 * _spend(seeds):.0f} % of the loop's "
         "spend. "
-        f"The loop less given rows: {_points(result, GIVEN)}. Intervals resample "
+        f"The loop less given rows: {_points(result, GIVEN)}. {_by_seed(seeds)}Intervals resample "
         f"{'seeds and ' if several else ''}paired rows. Measured with commit {commits} on "
         f"{result['machine']}, {minutes:.0f} minutes a seed, {result['load']}."
     )
     return textwrap.wrap(text, 128, break_on_hyphens=False)
+
+
+def _by_seed(seeds: Sequence[Mapping[str, Any]]) -> str:
+    """Return the last student's accuracy of each seed, as a sentence, where there are several."""
+    shares = [f"{100 * seed['students'][LOOP]['accuracy_share']:.1f}" for seed in seeds]
+    return f"Iteration {LOOP} by seed: {', '.join(shares)} %. " if len(seeds) > 1 else ""
 
 
 def _points(result: Result, other: str) -> str:
