@@ -16,7 +16,7 @@ from lion.records.rows import KINDS, Instruction, Verdict
 
 
 def main(work: stage.Work) -> str:
-    """Write train_pool.jsonl: the new rows only; empty where the loop has stopped."""
+    """Write train_pool.jsonl: the new rows only, none where the loop has stopped."""
     stop = work.files.read_metrics(work.data("stop.json"), Stop)
     rules = work.settings.generate_at(work.iteration)
     roles: tuple[PromptRole, ...] = ("generator", "safety") if rules.safety else ("generator",)
@@ -30,7 +30,7 @@ def main(work: stage.Work) -> str:
         depth=work.depth,
         stopped=stop.stop,
     )
-    work.files.write(work.data("train_pool.jsonl"), generated.kept)
+    work.write_rows("train_pool.jsonl", generated.kept)
     work.write_dropped(generated.dropped, len(generated.kept) + len(generated.dropped))
     work.write_metrics(
         GenerateMetrics(

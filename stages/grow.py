@@ -74,7 +74,7 @@ def _exams(work: stage.Work) -> list[Instruction]:
 
 
 def _write(work: stage.Work, grown: Grown, own: float, like: float) -> None:
-    work.files.write(work.data("train_pool.jsonl"), grown.new)
+    work.write_rows("train_pool.jsonl", grown.new)
     work.files.write(work.data("cache_pool.jsonl"), grown.cache)
     generated, taught = grown.generated, grown.taught
     dropped = [

@@ -13,11 +13,11 @@ from lion.student import checkpoint
 
 
 def main(work: stage.Work) -> str:
-    """Write responses.jsonl; empty where the loop has stopped before."""
+    """Write responses.jsonl; without responses where the loop has stopped before."""
     folder = work.before("student")
     stopped = checkpoint.stopped(folder)
     if stopped is not None:
-        work.files.write(work.data("responses.jsonl"), [])
+        work.write_rows("responses.jsonl", [])
         return f"no responses: {stopped}"
     cache = work.files.read(work.before("cache_pool.jsonl"), Instruction)
     respondent = Respondent(
@@ -26,13 +26,13 @@ def main(work: stage.Work) -> str:
     if work.settings.review.judge == "likelihood":
         return _score(work, cache, respondent)
     responses = respond(cache, respondent, work.settings, depth=work.depth)
-    work.files.write(work.data("responses.jsonl"), responses)
+    work.write_rows("responses.jsonl", responses)
     return f"{len(responses):,} responses to {len(cache):,} instructions in cache"
 
 
 def _score(work: stage.Work, cache: Sequence[Instruction], respondent: Respondent) -> str:
     rows = score_answers(cache, respondent, work.settings, depth=work.depth)
-    work.files.write(work.data("responses.jsonl"), rows)
+    work.write_rows("responses.jsonl", rows)
     scored = sum(row.nll_nats is not None for row in rows)
     return f"likelihood of {scored:,} of {len(rows):,} answers of the teacher; none was written"
 

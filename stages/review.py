@@ -7,7 +7,7 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 from lion.discrimination.review import Reviewed, review, review_by_likelihood
 from lion.metrics.judging import ReviewMetrics
 from lion.pipeline import stage
-from lion.records.rows import Answer, Instruction, Likelihood, Tally, Verdict, reasons
+from lion.records.rows import Answer, Instruction, Likelihood, Verdict, reasons
 
 
 def main(work: stage.Work) -> str:
@@ -15,11 +15,9 @@ def main(work: stage.Work) -> str:
 
     And what the reviews tell of their referee.
     """
-    files = work.files
     reviewed = _reviewed(work)
-    # a closing row where there is none: DVC warns of empty files
-    files.write(work.data("reviews.jsonl"), reviewed.reviews or [Tally("review", 0)])
-    files.write(work.data("selection.jsonl"), reviewed.selections)
+    work.write_rows("reviews.jsonl", reviewed.reviews)
+    work.write_rows("selection.jsonl", reviewed.selections)
     unscored = reviewed.responses if reviewed.likelihood else 0
     work.write_dropped(reviewed.dropped, len(reviewed.reviews) + unscored)
     work.write_metrics(

@@ -34,7 +34,7 @@ def main(work: stage.Work) -> str:
         depth=work.depth,
     )
     reason = divided.stop_reason
-    files.write(work.data("verdicts.jsonl"), divided.verdicts)
+    work.write_rows("verdicts.jsonl", divided.verdicts)
     files.write_metrics(work.data("stop.json"), Stop(stop=reason is not None, reason=reason))
     counts = _write_metrics(work, divided)
     counted = f"{counts.hard:,} hard, {counts.easy:,} easy, {counts.undecided:,} undecided"

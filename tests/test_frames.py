@@ -1,17 +1,19 @@
 """Pools as tables: every text as the row by row reader has it, and broken rows by their line."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from pooled import instruction
+from pooled import instruction, verdict
 
 from lion.errors import DataError
 from lion.records import jsonl
-from lion.records.rows import Instruction, TeacherAnswer
+from lion.records.rows import Answer, Instruction, Record, Tally, TeacherAnswer
 from lion.reporting import snapshot
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -64,3 +66,23 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, broken: str) -> None:
     path.write_text(f"{whole}\n{cut}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"pool\.jsonl, line 2: "):
         snapshot.pool_frame(path)
+
+
+@pytest.mark.parametrize("rows", [[], [Tally("split", 0)]], ids=["older Lion", "closing row"])
+@pytest.mark.parametrize(
+    ("read", "row"),
+    [
+        (snapshot.pool_frame, instruction("one")),
+        (snapshot.verdicts_frame, verdict(instruction("one").id, 2.0)),
+        (snapshot.answers_frame, Answer("0123456789abcdef", "two", "stop", "0")),
+    ],
+)
+def test_a_file_without_rows_is_an_empty_table_of_the_same_columns(
+    read: Callable[[Path], pl.DataFrame], row: Record, rows: list[Tally], tmp_path: Path
+) -> None:
+    """Where the loop has stopped: a closing row alone, since DVC warns of empty files."""
+    path, full = tmp_path / "rows.jsonl", tmp_path / "full.jsonl"
+    jsonl.write(path, rows)
+    jsonl.write(full, [row])
+    assert read(path).is_empty()
+    assert read(path).columns == read(full).columns

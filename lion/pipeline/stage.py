@@ -136,10 +136,17 @@ class Work:
         """Note that a student was certified on its rows; return how many students were so far."""
         return looks.count_look(certificate)
 
+    def write_rows(self, name: str, rows: Sequence[Record]) -> None:
+        """Write the rows of an artifact of this iteration; a closing row alone where there is none.
+
+        DVC warns of empty files.
+        """
+        self.files.write(self.data(name), rows or [Tally(self.stage, 0)])
+
     def write_dropped(self, dropped: Sequence[Dropped], count: int) -> None:
         """Write the dropped rows, of `count` rows or calls, with their reasons, and their number.
 
-        The number is a row of its own, so that no file is empty: DVC warns of empty files.
+        The number is a row of its own, so that no file is empty, as in `write_rows`.
         """
         path = self.data(f"dropped.{self.stage}.jsonl")
         self.files.write(path, [*dropped, Tally(self.stage, len(dropped))])

@@ -71,14 +71,14 @@ def read(path: Path, kind: type[R]) -> list[R]:
 
     A file of a closing row alone has no rows of another kind.
     """
-    if kind is not Tally and _only_closing(path):
+    if kind is not Tally and only_closing(path):
         return []
     decode = msgspec.json.Decoder(kind).decode
     return _read(path, lambda line: decode(line).checked(), kind)
 
 
-def _only_closing(path: Path) -> bool:
-    """Return whether the file has one row, a `Tally`, which no row of another kind is."""
+def only_closing(path: Path) -> bool:
+    """Tell whether the file has one row, a `Tally`, which no row of another kind is."""
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), path.open("rb") as file:
         first = file.readline(_LONGEST_TALLY)
         return bool(first) and not file.read(1) and bool(msgspec.json.decode(first, type=Tally))

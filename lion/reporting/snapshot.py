@@ -93,7 +93,8 @@ def answers_frame(path: Path) -> pl.DataFrame:
 
 
 def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
-    if path.stat().st_size == 0:  # an iteration after the loop had stopped
+    # an iteration after the loop had stopped; that of an older Lion is empty
+    if path.stat().st_size == 0 or jsonl.only_closing(path):
         return pl.DataFrame(schema=schema).drop("format")
     # `read_ndjson` takes four times as long for nested rows.
     row = pl.col("row").str.json_decode(pl.Struct(dict(schema)))
