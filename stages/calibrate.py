@@ -18,7 +18,7 @@ from lion.metrics.judging import (
 )
 from lion.metrics.units import ShareEstimate
 from lion.pipeline import stage
-from lion.records.rows import Answer, Instruction, Tally, Verdict, reasons
+from lion.records.rows import Answer, Instruction, Verdict, reasons
 from lion.statistics import Bootstrap
 
 
@@ -40,10 +40,8 @@ def main(work: stage.Work) -> str:
     anchors = _anchors(work) if verdicts else []  # no requests once the loop has stopped
     templates = work.prompts("referee", good=work.settings.task.good)["referee"]
     calibrated = calibrate(anchors, compared, settings, work, templates)
-    # a closing row: DVC warns of empty files
-    closing = Tally("calibrate", 0)
-    files.write(work.data("anchor_reviews.jsonl"), [*calibrated.anchors, closing])
-    files.write(work.data("second_reviews.jsonl"), [*calibrated.second, closing])
+    work.write_rows("anchor_reviews.jsonl", calibrated.anchors)
+    work.write_rows("second_reviews.jsonl", calibrated.second)
     work.write_dropped(calibrated.dropped, len(calibrated.anchors) + len(calibrated.second))
     return _write_metrics(work, calibrated, verdicts)
 

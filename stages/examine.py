@@ -4,8 +4,6 @@ from lion import console
 from lion.evaluation import multiple_choice
 from lion.metrics.exams import ExamineMetrics, ReasoningMetrics
 from lion.pipeline import stage
-from lion.records import jsonl
-from lion.records.rows import Record, Tally
 from lion.statistics import Bootstrap
 
 
@@ -28,9 +26,9 @@ def main(work: stage.Work) -> str:
     accuracies = multiple_choice.exam_accuracies(
         taken.choices, Bootstrap(evaluate.confidence, evaluate.resamples, settings.random_seed)
     )
-    # the closing row keeps the file from being empty where letters were scored
-    written: list[Record] = [*(taken.answers or []), Tally("examine", 0)]
-    jsonl.write(work.data("examine_responses.jsonl"), written)
+    work.write_rows(
+        "examine_responses.jsonl", taken.answers or []
+    )  # none where letters were scored
     work.write_metrics(ExamineMetrics(scoring=settings.exams.scoring, exams=accuracies))
     work.write_metrics(ReasoningMetrics.of(accuracies))
     return "; ".join(

@@ -223,7 +223,8 @@ class Project:
         """Return the rows of a JSONL file under data/."""
         # not splitlines: U+2028 and its kind stand in texts as they are
         lines = (self.root / "data" / name).read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        rows = [json.loads(line) for line in lines if line]
+        return [] if rows and rows[0].get("rows") == 0 else rows  # `NoRows`
 
     def metrics(self, key: str, kind: type[M]) -> M:
         """Return metrics of an iteration."""

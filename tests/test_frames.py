@@ -13,7 +13,7 @@ from pooled import instruction, verdict
 
 from lion.errors import DataError
 from lion.records import jsonl
-from lion.records.rows import Answer, Instruction, Record, Tally, TeacherAnswer
+from lion.records.rows import Answer, Instruction, NoRows, Record, TeacherAnswer
 from lion.reporting import snapshot
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -68,7 +68,7 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, broken: str) -> None:
         snapshot.pool_frame(path)
 
 
-@pytest.mark.parametrize("rows", [[], [Tally("split", 0)]], ids=["older Lion", "closing row"])
+@pytest.mark.parametrize("rows", [[], [NoRows("split", 0)]], ids=["older Lion", "NoRows"])
 @pytest.mark.parametrize(
     ("read", "row"),
     [
@@ -78,9 +78,9 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path, broken: str) -> None:
     ],
 )
 def test_a_file_without_rows_is_an_empty_table_of_the_same_columns(
-    read: Callable[[Path], pl.DataFrame], row: Record, rows: list[Tally], tmp_path: Path
+    read: Callable[[Path], pl.DataFrame], row: Record, rows: list[NoRows], tmp_path: Path
 ) -> None:
-    """Where the loop has stopped: a closing row alone, since DVC warns of empty files."""
+    """Where the loop has stopped."""
     path, full = tmp_path / "rows.jsonl", tmp_path / "full.jsonl"
     jsonl.write(path, rows)
     jsonl.write(full, [row])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lion.errors import DataError
 from lion.records import jsonl
-from lion.records.rows import Answer, Instruction, Tally
+from lion.records.rows import Answer, Instruction, NoRows, Record, Tally
 
 
 def rows(count: int) -> list[Instruction]:
@@ -46,13 +46,18 @@ def test_no_rows_are_a_file_too(tmp_path: Path) -> None:
     assert jsonl.read(tmp_path / "none.jsonl", Answer) == []
 
 
-def test_a_closing_row_alone_is_no_row_of_another_kind(tmp_path: Path) -> None:
-    """It keeps a file without rows from being empty, of which DVC warns."""
+def test_a_file_that_says_it_has_no_rows_has_none_of_any_kind(tmp_path: Path) -> None:
+    """It is not empty, since DVC warns of empty files."""
     path = tmp_path / "reviews.jsonl"
-    jsonl.write(path, [Tally("review", 0)])
+    jsonl.write(path, [NoRows("review", 0)])
     assert jsonl.read(path, Answer) == []
-    assert jsonl.read(path, Tally) == [Tally("review", 0)]
-    jsonl.write(path, [Tally("review", 0), Answer("a", "text", "stop", None)])
+    assert jsonl.read(path, Tally) == []
+
+
+@pytest.mark.parametrize("first", [NoRows("review", 0), Tally("review", 0)])
+def test_a_row_of_another_kind_before_the_rows_is_refused(tmp_path: Path, first: Record) -> None:
+    path = tmp_path / "reviews.jsonl"
+    jsonl.write(path, [first, Answer("a", "text", "stop", None)])
     with pytest.raises(DataError, match=r"reviews\.jsonl, line 1"):
         jsonl.read(path, Answer)
 

@@ -22,6 +22,7 @@ from lion.records.rows import (
     Dropped,
     Instruction,
     Message,
+    NoRows,
     Order,
     Origin,
     Record,
@@ -145,6 +146,7 @@ RECORDS: dict[type[Record], st.SearchStrategy[Record]] = {
     ),
     Dropped: st.builds(Dropped, TEXT, TEXT, *[st.none() | TEXT] * 3),
     Tally: st.builds(Tally, TEXT, st.integers(0, 10**9)),
+    NoRows: st.builds(NoRows, TEXT, st.just(0)),
     BootstrappedTask: st.builds(
         lambda made, *more: BootstrappedTask(made.id, made.messages, *more),
         *(instructions(), st.booleans(), st.lists(TEXT).map(tuple)),
@@ -203,6 +205,7 @@ def test_what_is_written_is_read_again(
             '"stage":"seed","reason":"bad_row","detail":"x.jsonl:3"',
         ),
         (Tally("teach", 0), '"stage":"teach","dropped":0'),
+        (NoRows("split", 0), '"stage":"split","rows":0'),
     ],
     ids=lambda record: type(record).__name__,
 )

@@ -33,7 +33,7 @@ from lion.pipeline.run_progress import RunOrder, recorded_seconds
 from lion.prompting import templates
 from lion.prompting.templates import PromptRole, Prompts
 from lion.records import jsonl, output_marks
-from lion.records.rows import Dropped, Record, Row, Tally
+from lion.records.rows import Dropped, NoRows, Record, Row, Tally
 from lion.stage_table import STAGES, Role
 
 if TYPE_CHECKING:
@@ -137,11 +137,8 @@ class Work:
         return looks.count_look(certificate)
 
     def write_rows(self, name: str, rows: Sequence[Record]) -> None:
-        """Write the rows of an artifact of this iteration; a closing row alone where there is none.
-
-        DVC warns of empty files.
-        """
-        self.files.write(self.data(name), rows or [Tally(self.stage, 0)])
+        """Write the rows of an artifact of this iteration; `NoRows` where there are none."""
+        self.files.write(self.data(name), rows or [NoRows(self.stage, 0)])
 
     def write_dropped(self, dropped: Sequence[Dropped], count: int) -> None:
         """Write the dropped rows, of `count` rows or calls, with their reasons, and their number.

@@ -18,13 +18,13 @@ import orjson
 
 from lion.errors import DataError
 from lion.records import output_marks
-from lion.records.rows import FORMAT, Record, Row, Tally
+from lion.records.rows import FORMAT, NoRows, Record, Row
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 _TOGETHER = 1000  # rows that are encoded at a time: by one call, and in little memory
-_LONGEST_TALLY = 200  # bytes
+_LONGEST_NO_ROWS = 200  # bytes
 _RANDOM_PART = "[0-9a-z_]" * 8  # of a name that `tempfile` makes
 
 
@@ -69,19 +69,19 @@ def write(path: Path, records: Iterable[Record]) -> None:
 def read(path: Path, kind: type[R]) -> list[R]:
     """Read a file that `write` wrote. Raises DataError with the file, the line and the field.
 
-    A file of a closing row alone has no rows of another kind.
+    A file that `NoRows` stands in has none.
     """
-    if kind is not Tally and only_closing(path):
+    if kind is not NoRows and has_no_rows(path):
         return []
     decode = msgspec.json.Decoder(kind).decode
     return _read(path, lambda line: decode(line).checked(), kind)
 
 
-def only_closing(path: Path) -> bool:
-    """Tell whether the file has one row, a `Tally`, which no row of another kind is."""
+def has_no_rows(path: Path) -> bool:
+    """Tell whether the file has one line, `NoRows`, which no row of another kind is."""
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), path.open("rb") as file:
-        first = file.readline(_LONGEST_TALLY)
-        return bool(first) and not file.read(1) and bool(msgspec.json.decode(first, type=Tally))
+        first = file.readline(_LONGEST_NO_ROWS)
+        return bool(first) and not file.read(1) and bool(msgspec.json.decode(first, type=NoRows))
     return False
 
 

@@ -312,6 +312,13 @@ class Tally(Record, frozen=True):
     dropped: int
 
 
+class NoRows(Record, frozen=True):
+    """What a file without rows has instead, since DVC warns of empty files."""
+
+    stage: str
+    rows: Literal[0]
+
+
 def reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
     """Return how many rows were dropped for each reason, reasons in alphabetical order."""
     return dict(sorted(Counter(row.reason for row in dropped).items()))

@@ -94,7 +94,7 @@ def answers_frame(path: Path) -> pl.DataFrame:
 
 def _read(path: Path, schema: Mapping[str, Any], kind: type[Record]) -> pl.DataFrame:
     # an iteration after the loop had stopped; that of an older Lion is empty
-    if path.stat().st_size == 0 or jsonl.only_closing(path):
+    if path.stat().st_size == 0 or jsonl.has_no_rows(path):
         return pl.DataFrame(schema=schema).drop("format")
     # `read_ndjson` takes four times as long for nested rows.
     row = pl.col("row").str.json_decode(pl.Struct(dict(schema)))
