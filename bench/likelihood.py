@@ -1,6 +1,6 @@
 """Measures likelihoods: a bare forward pass over the same rows, and ours.
 
-    python bench/likelihood.py                     # both claims, about two minutes on two cores
+    python bench/likelihood.py                     # rate and tiny, about two minutes on two cores
     python bench/likelihood.py tiny
     python bench/likelihood.py rate --size 135m --rows 24
     python bench/likelihood.py pretrained --rows 2000 --threads 2 --times 1

