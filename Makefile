@@ -34,7 +34,7 @@ lint: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs   ## the pages of docs/ as site/index.html, which opens without a network
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
-proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/evidence/mechanism.md
+proof: $(VENV)/.installed-proof   ## the mechanism test on this CPU, some hours, resumable; writes docs/evidence/results.md
 	python bench/proof.py
 
 $(VENV)/bin/python:

@@ -2,7 +2,7 @@
 
     make proof                                            # all of it, some twelve hours of one core
     python bench/proof.py --arms first --regimes trained --skews 1.3
-    python bench/proof.py --report     # docs/evidence/mechanism.md from what is done
+    python bench/proof.py --report     # docs/evidence/results.md from what is done
 
 Every arm starts from the base student of its regime, seed and skew, and sits the same frozen exam
 (bench/frozen.json; a changed laboratory is refused). Arms and comparisons are those of
@@ -44,7 +44,7 @@ def main() -> None:
     if set(options.seeds) <= set(registered.SEEDS):
         done = results.ResultFile(options.results).results()
         plots.write(done, EVIDENCE / "plots")
-        print(json.dumps(report.write(done, EVIDENCE / "mechanism.md")))
+        print(json.dumps(report.write(done, EVIDENCE / "results.md")))
 
 
 def run(options: argparse.Namespace) -> None:

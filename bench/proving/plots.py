@@ -1,4 +1,4 @@
-"""The plots of docs/evidence/mechanism.md: paired differences, and money."""
+"""The plots of docs/evidence/results.md: paired differences, and money."""
 
 from collections.abc import Sequence
 from pathlib import Path

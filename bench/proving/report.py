@@ -1,6 +1,7 @@
-"""docs/evidence/mechanism.md from the results of the arms: means, spreads, paired differences."""
+"""docs/evidence/results.md from the results of the arms: means, spreads, paired differences."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -8,12 +9,22 @@ from typing import Any
 
 from proving import differences, frozen, money, registered
 from proving.differences import Difference, difference
-from proving.registered import ARMS, COMPARISONS, PRIMARY, PRIMARY_COMPARISONS, REGIMES, SKEWS
+from proving.registered import (
+    ARMS,
+    BALANCED,
+    COMPARISONS,
+    GROUPS,
+    LONG,
+    PRIMARY,
+    PRIMARY_COMPARISONS,
+    REGIMES,
+    SKEWS,
+)
 from proving.results import Results
 
 PLOTS = {
-    "mechanism-differences.svg": "Paired differences with their intervals",
-    "mechanism-money.svg": "Accuracy against cents spent, a curve an arm",
+    "differences.svg": "Paired differences with their intervals",
+    "money.svg": "Accuracy against cents spent, a curve an arm",
 }
 """Files of plots/ beside the report (see `plots`), and what they show."""
 _FILE = Path(registered.__file__)
@@ -28,6 +39,7 @@ def write(results: Results, path: Path) -> dict[str, Any]:
     for regime, skew in panels(results):
         parts += [f"## {regime.capitalize()} base, skew {skew:g}\n", _arms(results, regime, skew)]
         parts += [_differences(results, regime, skew), _areas(results, regime, skew)]
+        parts.append(_long(results, regime, skew))
     parts.append(_missing(results))
     path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
     return _line(results)
@@ -49,7 +61,7 @@ def commit() -> str:
 
 
 def _opening(results: Results) -> str:
-    lines = [_sentence(results, skew) for skew in SKEWS]
+    lines = [_sentence(results, skew) for skew in SKEWS] + _other_signals(results)
     return "# When does an adversary pay, which, and by how much?\n\n" + "\n".join(lines) + "\n"
 
 
@@ -57,7 +69,7 @@ def _sentence(results: Results, skew: float) -> str:
     """Say how the primary arm stands to the plain ones at equal spend, base trained."""
     where = f"* {_WHERE[skew]} (skew {skew:g})"
     parts = []
-    for compared in PRIMARY_COMPARISONS:
+    for compared in (*PRIMARY_COMPARISONS, *_BALANCED):
         known = difference(results, compared, "trained", skew)
         if known is not None:
             parts.append(f"{known} points against {compared.others.plain} ({known.seeds} seeds)")
@@ -72,6 +84,37 @@ def _sentence(results: Results, skew: float) -> str:
     return f"{where}, trained base, equal spend: {verdict}: " + ", ".join(parts) + "."
 
 
+def _other_signals(results: Results) -> list[str]:
+    """Say how the other signals stand to the primary arm, base trained, largest skew."""
+    skew = max(SKEWS)
+    known = {
+        compared.ours.name: found
+        for compared in COMPARISONS
+        if compared.others == PRIMARY
+        and (found := difference(results, compared, "trained", skew)) is not None
+    }
+    if not known:
+        return []
+    told = ", ".join(f"{_SIGNALS[name]} {_counted(found)}" for name, found in known.items())
+    return [f"* Other signals less {PRIMARY.name}, equal steps, skew {skew:g}: {told}."]
+
+
+def _counted(found: Difference) -> str:
+    return str(found) if found.seeds < 2 else f"{found} ({found.seeds} seeds)"
+
+
+_SIGNALS = {
+    "frugal": "a paid, noisy referee (*frugal*)",
+    "scorer": "the exam's scorer",
+    "likelihood progress": "learning progress with replay by forgetting",
+}
+
+
+_BALANCED = [
+    compared
+    for compared in COMPARISONS
+    if compared.ours == PRIMARY and compared.others == BALANCED.at_spend(PRIMARY)
+]
 _WHERE = {
     1.3: "Where some kinds of task are rare",
     0.0: "Where all kinds are equally common",
@@ -103,11 +146,20 @@ Laboratory `{frozen.check()}`. Seeds {seeds[0]} to {seeds[-1]}. The primary arm 
 (`review.judge: likelihood`, no call for discrimination). Bases: {regimes}.
 
 Accuracy is the macro average over twenty families, {frozen.EXAM_SIZE} held-out items, in per cent;
-*by pool* weighs a family as the base pool does. Differences are paired by seed, in points, with
+*by pool* weighs a family as the base pool does. Giving each family's commonest answer would be
+right on {100 * chance():.1f} %. Differences are paired by seed, in points, with
 Student's {percent:.0f} % interval. Money: {prices}, in every role; *long* counts each of the
 teacher's answers as {money.LONG_WORDS} words. The referee of *frugal* is the noisy one. The base
 pool's answers, the same for all arms, are left out.
 """
+
+
+def chance() -> float:
+    """Return the macro accuracy on the frozen exam of each family's commonest answer."""
+    answers: dict[str, Counter[str]] = {}
+    for task in frozen.exam():
+        answers.setdefault(task.family, Counter())[task.answer] += 1
+    return fmean(max(counts.values()) / counts.total() for counts in answers.values())
 
 
 def _arms(results: Results, regime: str, skew: float) -> str:
@@ -115,9 +167,9 @@ def _arms(results: Results, regime: str, skew: float) -> str:
         "| arm | seeds | base | 1 | 2 | 3 | by pool | new rows | steps | calls | cents | long |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in ARMS:
+    for name, arm in ARMS.items():
         rows = list(results.get((regime, skew, name), {}).values())
-        if rows:
+        if rows and arm not in LONG:
             lines.append(f"| {' | '.join([name, str(len(rows)), *_cells(rows)])} |")
     return "\n".join(lines) + "\n"
 
@@ -178,6 +230,41 @@ def _areas(results: Results, regime: str, skew: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _long(results: Results, regime: str, skew: float) -> str:
+    """Return the table of twelve iterations: accuracy, and what goes to families never learnt."""
+    lines = [
+        "Twelve iterations. *Never learnt*: share of the new rows in families of which the student "
+        f"gets less than {100 * _LEARNT:.0f} % right at the base and at the end.\n",
+        "| arm | seeds | base | 3 | 6 | 9 | 12 | never learnt, iterations 1 to 3 | 10 to 12 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm in LONG:
+        rows = list(results.get((regime, skew, arm.name), {}).values())
+        if rows:
+            lines.append(f"| {' | '.join([arm.name, str(len(rows)), *_long_cells(rows)])} |")
+    return "\n".join(lines) + "\n" if len(lines) > 3 else ""
+
+
+def _long_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield _spread([row["base"]["accuracy"] for row in rows])
+    for number in (3, 6, 9, 12):
+        yield _spread([row["iterations"][number - 1]["accuracy"] for row in rows])
+    for part in (slice(0, 3), slice(9, 12)):
+        yield f"{100 * fmean(_never_learnt(row, part) for row in rows):.1f} %"
+
+
+_LEARNT = 0.1  # share of right answers, from which a family counts as learnt
+
+
+def _never_learnt(row: Mapping[str, Any], part: slice) -> float:
+    """Return the share of the new rows of some iterations in families that are never learnt."""
+    ends = (row["base"]["families"], row["iterations"][-1]["families"])
+    lost = [name for name in ends[0] if all(end[name] < _LEARNT for end in ends)]
+    new = [point["new_by_family"] for point in row["iterations"][part]]
+    all_rows = sum(sum(counts.values()) for counts in new)
+    return sum(counts.get(name, 0) for counts in new for name in lost) / all_rows
+
+
 def _mean_area(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
@@ -190,9 +277,18 @@ def _missing(results: Results) -> str:
     lines = []
     for regime in reversed(REGIMES):
         for skew in SKEWS:
-            counts = {name: len(results.get((regime, skew, name), {})) for name in ARMS}
-            wanted = len(registered.SEEDS)
-            short = [f"{name} ({n} of {wanted})" for name, n in counts.items() if 0 < n < wanted]
+            wanted = {
+                arm.name: seeds
+                for group, arms in GROUPS.items()
+                for arm in arms
+                if (seeds := _wanted(group, regime, skew))
+            }
+            counts = {name: len(results.get((regime, skew, name), {})) for name in wanted}
+            short = [
+                f"{name} ({n} of {wanted[name]})"
+                for name, n in counts.items()
+                if 0 < n < wanted[name]
+            ]
             none = [name for name, count in counts.items() if not count]
             if len(none) == len(counts):
                 lines.append(f"* {regime}, skew {skew:g}: nothing")
@@ -202,6 +298,18 @@ def _missing(results: Results) -> str:
             if none:
                 lines.append(f"* {regime}, skew {skew:g}, not run: {'; '.join(none)}")
     return "\n".join(["## Not finished\n", *lines]) + "\n" if lines else ""
+
+
+def _wanted(group: str, regime: str, skew: float) -> int:
+    """Return how many seeds of a group's arms are wanted: at skew 0.65 of the first group alone."""
+    seeds = len(registered.SEEDS)
+    if group == "first":
+        return seeds
+    if skew not in (0.0, 1.3):
+        return 0
+    if group in ("tau", "long") and (regime, skew) != ("trained", 1.3):
+        return 0
+    return 2 if group == "long" else seeds
 
 
 def _line(results: Results) -> dict[str, Any]:
