@@ -17,7 +17,6 @@ NARROW: dict[str, Any] = yaml.safe_load((ROOT / "profiles/narrow.yaml").read_tex
 TINY: Mapping[str, Any] = {
     "seed.size": 120,
     "exam.size": 36,
-    "respond.limit": 20,
     "generate.hard": 6,
     "generate.easy": 4,
     "generate.requests_per_round": 8,

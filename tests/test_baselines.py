@@ -38,7 +38,7 @@ LINES: Mapping[str, Any] = {
     "given-1": {"previous": "0", "like": "1", "rows": "given"},
     "one-way-1": {"previous": "0", "like": "1", "rows": "uniform"},
 }
-PAID = {"review.judge": "referee"}  # so that one-way has reviews to spend
+PAID = {"review.judge": "referee", "respond.limit": 20}  # so that one-way has reviews to spend
 SMALL = {**TINY, **PAID, "baselines": LINES, "generate.requests_per_round": 64}
 GROWN = ("grow", "tune", "evaluate")
 

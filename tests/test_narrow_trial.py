@@ -29,7 +29,8 @@ OWN = {
     "generate.novelty": 0.7,  # the paper's
     "generate.hard": 8,
     "generate.easy": 0,
-    "split.tau": -20.0,  # every row is hard, whatever the student says
+    "split.hard_share": 1.0,  # every row is hard, whatever the student says
+    "split.uniform_share": 0.0,
 }
 TASK = read_settings(NARROW).task
 BASE_STAGES = ("seed@0", "teach@0", "tune@0", "evaluate@0")

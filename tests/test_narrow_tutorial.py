@@ -56,8 +56,8 @@ def test_the_tutorial_of_a_narrow_task_is_walked_from_top_to_bottom(tmp_path: Pa
                 "seed.source": ["inputs/tickets.jsonl"],
                 "exam.file": "inputs/exam.jsonl",
                 "student.model": str(here.root / "data/base"),
-                "respond.limit": None,
-                "split.tau": -20.0,  # each row is hard
+                "split.hard_share": 1.0,  # each row is hard
+                "split.uniform_share": 0.0,
                 "generate.easy": 0,
             }
         )
