@@ -233,7 +233,7 @@ def test_a_changed_grader_that_scores_reruns_all_that_it_grades(optional: Projec
     run = project.repro()
     assert run.code == 0, run.output
     graded = {"base-evaluate", "evaluate@1", "baseline-evaluate@given-1", "certify@1"}
-    assert set(run.stages) == graded | {"report"}
+    assert set(run.stages) == graded, "the embedded referee replies the same: no new report"
 
 
 @pytest.mark.slow
