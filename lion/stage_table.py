@@ -82,6 +82,7 @@ _TUNED = (
 _EVALUATED = (
     "data/{key}/exam_responses.jsonl",
     "data/{key}/evaluated.json",
+    "data/{key}/exam_basis.json",
     "metrics/{key}/evaluate.json",
     "metrics/{key}/exam.json",
 )
@@ -256,8 +257,8 @@ _STAGES = (
         reads=(
             "data/exam.jsonl",
             "data/{key}/exam_responses.jsonl",
+            "data/{key}/exam_basis.json",
             "data/{key}/student",
-            "metrics/{key}/evaluate.json",
         ),
         writes=("metrics/{key}/certificate.json", "metrics/{key}/certified.json"),
         metrics=CertificateMetrics,
@@ -303,7 +304,7 @@ _STAGES = (
         "baseline",
         asks=("teacher", "referee", "student"),
         asked_in_base=("teacher",),
-        reads=("data/exam.jsonl", "data/{key}/student"),
+        reads=("data/exam.jsonl", "data/0/exam_basis.json", "data/{key}/student"),
         writes=_EVALUATED,
         optional=True,
     ),

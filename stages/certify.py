@@ -1,6 +1,7 @@
 """certify: what the student of this iteration may answer alone, with a guarantee.
 
-Reads the exam's answers; sends new requests to the roles in `certify.ask` alone.
+Reads the exam's answers and the teacher's tokens; sends new requests to the roles in
+`certify.ask` alone.
 """
 
 from lion.certify import looks
@@ -8,7 +9,6 @@ from lion.certify.certificate import certify
 from lion.certify.identity import student_identity
 from lion.config import project
 from lion.metrics.certificates import CertifiedMetrics, TeacherTokens
-from lion.metrics.exams import EvaluateMetrics
 from lion.pipeline import stage
 from lion.records.rows import ExamAnswer, Instruction
 from lion.reporting.certificates import certificate_sentence
@@ -17,7 +17,7 @@ from lion.reporting.certificates import certificate_sentence
 def main(work: stage.Work) -> str:
     """Write the certificate, its headline, and the rows that it could not use."""
     settings = work.settings
-    usage = work.metrics(EvaluateMetrics).teacher
+    basis = work.files.read_document(work.data("exam_basis.json"))
     exam = work.files.read(project.EXAM, Instruction)
     certified = certify(
         exam,
@@ -27,7 +27,7 @@ def main(work: stage.Work) -> str:
         work.prompts("teacher", "referee", good=settings.task.good),
         iteration=work.iteration,
         identity=student_identity(work.data("student"), settings),
-        tokens=TeacherTokens(usage.requests, usage.prompt_tokens, usage.completion_tokens),
+        tokens=TeacherTokens(**basis["teacher"]),
     )
     work.write_dropped(certified.dropped, len(exam))
     work.write_metrics(certified.metrics)

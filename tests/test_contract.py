@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lion import stage_table
+from lion.config.settings import Evaluate
 from lion.stage_table import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,9 @@ SECTION_OF = {
     "bootstrap_filters": "generate",
     "exam_referee": "referee",
 }
+UNGRADED = {"baseline-evaluate", "certify", "curve"}
+"""No referee grades these but where it is the exam's scorer; exam_basis.json says so, no param."""
+GRADING = {"quality", "referee", "samples"}
 ORDER = tuple(stage.name for stage in stage_table.of_loop() if not stage.optional)
 
 
@@ -169,9 +173,33 @@ def test_declared_params_are_those_that_the_stage_reads(stage: str) -> None:
     read |= {"inputs"} if stage in ("seed", "bootstrap") else set()
     asks = STAGES[kind(stage)].asks
     read |= {"random_seed"} if asks else set()
+    read -= {"referee"} if stage in UNGRADED else set()
     declared = {param.split(".")[0] for param in stages()[stage]["params"]} - {"base"}
     overrides = OVERRIDES.get(stage, set())
     assert declared - overrides == read
+
+
+def evaluate_keys(path: Path) -> set[str]:
+    """Return the keys of the section `evaluate` that a file reads by its name."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).rpartition(".")[2] in ("evaluate", "exam_referee")
+    } & set(Evaluate.model_fields)
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_declared_keys_of_evaluate_are_those_that_the_stage_reads(stage: str) -> None:
+    """A share of failures stops a stage, or does not: `max_dropped` may be declared or not."""
+    names = {param for param in stages()[stage]["params"] if param.startswith("evaluate.")}
+    if not names:
+        return  # the whole section, or none of it
+    files = closure(STAGE_FILES[kind(stage)])
+    read = {key for file in files for key in evaluate_keys(ROOT / file)}
+    read -= GRADING if stage in UNGRADED else set()
+    declared = {name.partition(".")[2] for name in names}
+    assert declared - {"max_dropped"} == read - {"max_dropped"}
 
 
 def filled_params() -> Any:
