@@ -37,7 +37,8 @@ from lion.readers.official_exams import OFFICIAL
 RUNS = {"ci": None, "default": {"1": {"previous": "0", "generate": {}, "tune": {}}}}
 OUTPUTS = ("data", "metrics", "report")
 _INTERVAL = ("low", "high")
-ADDED = {"evaluated.json", "replayed.json"}  # orders stages; ids that were recomputed before
+# ids that were recomputed before; what orders stages or keeps them apart
+ADDED = {"evaluated.json", "exam_basis.json", "replayed.json"}
 REVALUED = {
     # fields of metrics whose method changed on purpose; rows, answers and students did not
     "evaluate.json": (
