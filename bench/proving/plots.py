@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from proving import differences, report
 from proving.arms import Comparison
-from proving.registered import COMPARISONS
+from proving.registered import COMPARISONS, LONG
 from proving.report import PLOTS, Panel
 from proving.results import Results
 
@@ -86,13 +86,16 @@ def _differences(results: Results, panels: Sequence[Panel]) -> Figure:
     compared = [
         comparison
         for comparison in COMPARISONS
-        if any(differences.difference(results, comparison, *panel) for panel in panels)
+        if comparison.ours not in LONG  # far to the right of all others: in the table alone
+        and any(differences.difference(results, comparison, *panel) for panel in panels)
     ]
     names = [_name(comparison) for comparison in compared]
     size = (3.6 + 2.6 * max(1, len(panels)), 0.9 + 0.28 * len(names))
     figure = Figure(figsize=size, layout="constrained")
+    first = None
     for place, (regime, skew) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), place)
+        axes = figure.add_subplot(1, len(panels), place, sharex=first)
+        first = first or axes
         for row, comparison in enumerate(compared):
             _interval(axes, row, differences.difference(results, comparison, regime, skew))
         axes.axvline(0, color="#111827", linewidth=0.8)
