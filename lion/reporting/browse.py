@@ -67,8 +67,8 @@ def _choices(rows: pl.DataFrame, name: str) -> str:
     """Return the values that the rows have in a column of few values, in brackets."""
     if name not in _EQUAL or rows.is_empty():
         return ""
-    found = rows.get_column(name).drop_nulls().unique()
-    values = sorted(set(map(domain_name, found)) if name == "domain" else found)
+    own = rows.get_column(name).drop_nulls().unique()
+    values = sorted(set(map(domain_name, own)) if name == "domain" else own)
     shown = ", ".join(values[:_NAMED]) or "none"
     return f" (theirs: {shown}{', ...' if len(values) > _NAMED else ''})"
 

@@ -92,7 +92,7 @@ def open_table(metrics: OpenExamMetrics) -> RenderableType:
     without = [f"without scores: {reason} {n}" for reason, n in metrics.dropped.items()]
     table = _readings({"the referee's scores": metrics.figures})
     table.add_section()
-    for model, percent in paper_figures.quality(metrics.setting).items():
+    for model, percent in paper_figures.reported_quality(metrics.setting).items():
         table.add_row(f"{model} in the paper, quality %", f"{percent:.2f}")
     source = f"the paper: setting {metrics.setting}, the 80 Vicuna questions, against ChatGPT"
     return Group(table, source, *without)

@@ -74,6 +74,6 @@ def of_task(exam: str, task: str) -> dict[str, float | None]:
     return dict(zip(MODELS, values or [None] * len(MODELS), strict=True))
 
 
-def quality(setting: int) -> dict[str, float]:
+def reported_quality(setting: int) -> dict[str, float]:
     """Return each model's quality in setting 1 or 2."""
     return {model: values[setting - 1] for model, values in QUALITY.items()}

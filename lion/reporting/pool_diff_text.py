@@ -168,14 +168,14 @@ def _by_domain(groups: Sequence[Counted]) -> list[Counted]:
     sums: dict[str | None, Counted] = {}
     for group in groups:
         name = domain_name(group.name) if group.name else group.name
-        known = sums.get(name)
-        sums[name] = replace(group, name=name) if known is None else _sum(known, group)
+        so_far = sums.get(name)
+        sums[name] = replace(group, name=name) if so_far is None else _sum(so_far, group)
     return sorted(sums.values(), key=lambda group: (-group.after, -group.before, str(group.name)))
 
 
-def _sum(one: Counted, other: Counted) -> Counted:
+def _sum(first: Counted, second: Counted) -> Counted:
     counts = ("before", "after", "added", "removed")
-    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in counts})
+    return replace(first, **{name: getattr(first, name) + getattr(second, name) for name in counts})
 
 
 def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:
