@@ -1,21 +1,32 @@
 """A label says what is asked for and of what, or else in which script."""
 
+import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pooled import instruction, project, verdict
 
+import stages.generate
+from lion.cli import main
 from lion.generation import topic_labels
 from lion.generation.topic_labels import domain
+from lion.metrics.pools import GenerateMetrics
+from lion.metrics.units import Funnel
 from lion.readers import files
+from lion.records.rows import Instruction
 from lion.reporting import domains
 from lion.reporting.domain_cards import domain_cards
-from lion.reporting.domains import domain_name
-from lion.reporting.snapshot import Run
+from lion.reporting.domains import domain_name, shown_label
+from lion.reporting.snapshot import Run, described
+from lion.simulator import task_families
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
 
@@ -64,6 +75,7 @@ def test_every_label_has_a_domain_that_can_be_read() -> None:
     names |= {domain_name(script) for script in (*topic_labels._SCRIPTS, "none", "other")}
     assert 5 <= len(names) <= 15
     assert not names & {*topic_labels._SCRIPTS, "none", "other"}
+    assert {domain_name(name) for name in names} == names
 
 
 @pytest.mark.parametrize(
@@ -85,12 +97,12 @@ def test_a_card_shows_the_domains_of_the_pool_against_those_of_the_hard_rows() -
     labels = ["write poem", "compose song", "sort letters", "Latin"]
     rows = pl.DataFrame(
         {
-            "about": labels,
             "domain": labels,
             "iteration": ["0", "0", "1", "1"],
             "difficulty": ["hard", "easy", "hard", None],
         }
     )
+    rows = described(rows)
     run = Run(cast("Any", None), "1", [], [], rows)
     drift, hard = domain_cards(run)
     assert drift is not None and hard is not None
@@ -107,3 +119,150 @@ def test_a_card_shows_the_domains_of_the_pool_against_those_of_the_hard_rows() -
     }
     drift, nothing = domain_cards(replace(run, rows=rows.with_columns(difficulty=pl.lit(None))))
     assert nothing is None, "where nothing was judged there is no such figure"
+
+
+SCRIPTS = {*topic_labels._SCRIPTS, "none", "other"}
+OF_PEOPLE = {
+    "Write a short poem about the sea.": "writing",
+    "Compose a song of two lines.": "writing",
+    "Write a letter to a landlord.": "writing",
+    "What is the capital of Peru?": "questions",
+    "Sort these words: b a c": "ordering",
+    "There is a lion in the garden": "other requests",
+    "2 + 2 = ?": "other requests",
+    "写一首关于海的诗": "other scripts",
+    "Напиши стихотворение": "other scripts",
+}
+
+
+def simulated() -> list[Instruction]:
+    """Return a base pool of the simulator, with the labels that the stage `seed` gives."""
+    tasks = task_families.pool(200, random_seed=1, skew=1.3)
+    return [topic_labels.labelled(instruction(task.instruction)) for task in tasks]
+
+
+def of_people() -> list[Instruction]:
+    return [topic_labels.labelled(instruction(text)) for text in OF_PEOPLE]
+
+
+POOLS = pytest.mark.parametrize("rows", [simulated(), of_people()], ids=["simulator", "people"])
+
+
+def lion(*arguments: str) -> str:
+    found = CliRunner().invoke(main, list(arguments), env={"COLUMNS": "80"})
+    assert found.exit_code == 0, found.stderr
+    return found.stdout
+
+
+def written(folder: Path, rows: list[Instruction], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write two iterations: half of the pool, then all of it, each row judged."""
+    for key, part in (("1", rows[: len(rows) // 2]), ("2", rows)):
+        project(folder, key, part, [verdict(row.id, 3.0) for row in part])
+    monkeypatch.chdir(folder)
+
+
+@POOLS
+def test_show_finds_a_domain_by_its_name_and_by_a_rows_own_label(
+    rows: list[Instruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that it prints as JSON keep the labels by which parents are drawn."""
+    written(tmp_path, rows, monkeypatch)
+    by_name: dict[str, list[str]] = {}
+    for row in rows:
+        assert row.domain is not None
+        for name in {row.domain, domain_name(row.domain)}:
+            by_name.setdefault(name.upper(), []).append(row.id)
+    assert {"WRITING", "OTHER REQUESTS", "LATIN"} <= by_name.keys()
+    labels = {row.id: row.domain for row in rows}
+    for name, ids in by_name.items():
+        found = lion("show", "2", "--domain", name, "--json", "-n", "0").splitlines()
+        shown = [json.loads(line) for line in found]
+        assert [row["id"] for row in shown] == ids, name
+        assert [row["domain"] for row in shown] == [labels[one] for one in ids]
+
+
+def test_domains_of_a_pool_of_people_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, of_people(), monkeypatch)
+    for name in set(OF_PEOPLE.values()):
+        found = lion("show", "2", "--domain", name, "--json").splitlines()
+        texts = [json.loads(line)["instruction"] for line in found]
+        assert texts == [text for text, about in OF_PEOPLE.items() if about == name]
+    nothing = CliRunner().invoke(main, ["show", "2", "--domain", "Law"])
+    told = " ".join(nothing.stderr.split())
+    assert "(theirs: ordering, other requests, other scripts, questions, writing)" in told
+
+
+@POOLS
+def test_no_name_of_a_script_is_printed_for_people(
+    rows: list[Instruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, rows, monkeypatch)
+    heads = [line for line in lion("show", "2", "-n", "0").splitlines() if ", iteration " in line]
+    labels = [shown_label(row.domain or "") for row in rows]
+    assert not SCRIPTS & set(labels)
+    assert [head.split("  ")[1] for head in heads] == [
+        f"seed, iteration 0, {label}" for label in labels
+    ]
+    for row, label in list(zip(rows, labels, strict=True))[:9]:
+        told = lion("trace", row.id, "--at", "2").splitlines()
+        assert told[:2] == [row.id, f"seed, iteration 0, {label}"]
+
+
+@POOLS
+@pytest.mark.parametrize("option", ["--samples=0", "--md"])
+def test_a_comparison_counts_rows_by_domains_that_can_be_read(
+    rows: list[Instruction], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, rows, monkeypatch)
+    names = [domain_name(row.domain or "") for row in rows]
+    after, before = Counter(names), Counter(names[: len(rows) // 2])
+    lines = [
+        line.replace("|", " ").replace("`", "").split()
+        for line in lion("diff", "1", "2", option).splitlines()
+    ]
+    for name, count in after.items():
+        added = count - before[name]
+        assert [*name.split(), *map(str, (before[name], count, added, 0))] in lines
+    assert not any(script in line[:1] for line in lines for script in topic_labels._SCRIPTS)
+    groups = json.loads(lion("diff", "1", "2", "--json"))["groups"]
+    assert {one["name"] for one in groups if one["by"] == "domain"} == {r.domain for r in rows}
+
+
+def test_what_resists_is_written_as_people_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name once: two scripts have one name."""
+    generated = SimpleNamespace(
+        kept=[],
+        dropped=[],
+        funnels={"hard": Funnel(kept=0), "easy": Funnel(kept=0)},
+        short={"hard": 0, "easy": 0},
+        resisting=["Latin", "write poem", "Han", "none", "Thai"],
+        usage=SimpleNamespace(generator=None, embedder=None, safety=None),
+    )
+    monkeypatch.setattr(stages.generate, "generate", lambda *_, **__: generated)
+    rules = SimpleNamespace(safety=False, choice="uniform")
+    settings = SimpleNamespace(
+        generate_at=lambda _: rules,
+        model_copy=lambda **_: None,
+        task=SimpleNamespace(good=None),
+    )
+    metrics: list[GenerateMetrics] = []
+    work = SimpleNamespace(
+        settings=settings,
+        iteration="1",
+        depth=1,
+        data=Path,
+        before=Path,
+        files=SimpleNamespace(
+            read=lambda *_: [],
+            read_document=lambda *_: {"items": []},
+            read_metrics=lambda *_: SimpleNamespace(stop=False, reason=None),
+        ),
+        prompts=lambda *_, **__: {},
+        write_rows=lambda *_: None,
+        write_dropped=lambda *_: None,
+        write_metrics=metrics.append,
+    )
+    stages.generate.main(cast("Any", work))
+    assert metrics[0].resisting == ("other requests", "write poem", "other scripts")

@@ -4,15 +4,19 @@ import json
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fixtures import ROOT
+from rich.console import Console
 
 from lion.errors import DataError
 from lion.evaluation import multiple_choice
+from lion.metrics.exams import ExamAccuracy, ExamineMetrics, OpenEnded, OpenExamMetrics
 from lion.readers import official_exams
 from lion.readers.official_exams import OFFICIAL, Item
-from lion.reporting import paper_figures
+from lion.reporting import exam_tables, page_cards, paper_figures
 from lion.statistics import Bootstrap
 
 SHARED = ROOT / "../shared/data"
@@ -207,3 +211,76 @@ def test_the_papers_values_by_task_have_its_averages(exam: str) -> None:
     for place, model in enumerate(paper_figures.MODELS):
         mean = fmean(values[place] for values in tasks.values())
         assert mean == pytest.approx(multiple_choice.PAPER[exam][model], abs=0.051)
+
+
+def of_all_tasks(exam: str) -> ExamAccuracy:
+    """Return the figures of a student with one right answer of two in each task."""
+    found = [
+        Item(exam, task, number, "q", ("0", "1"), answer, answer)
+        for task in OFFICIAL[exam]
+        for number, answer in enumerate("AB")
+    ]
+    choices = multiple_choice.choose(found, ["A"] * len(found), "first_letter")
+    return multiple_choice.exam_accuracies(choices, BOOTSTRAP)[exam]
+
+
+def printed(shown: Any) -> list[str]:
+    console = Console(width=80)
+    with console.capture() as caught:
+        console.print(shown)
+    return caught.get().splitlines()
+
+
+@pytest.mark.parametrize("exam", sorted(OFFICIAL))
+def test_the_page_has_the_papers_value_of_each_task(exam: str) -> None:
+    metrics = ExamineMetrics("first_letter", {exam: of_all_tasks(exam)})
+    run = SimpleNamespace(
+        lineage=[SimpleNamespace(iteration="1")],
+        metrics=lambda _, kind: metrics if kind is ExamineMetrics else None,
+    )
+    (card,) = page_cards.exam_cards(cast("Any", run))
+    assert card is not None
+    columns, (average, *rows) = card["table"]["columns"], card["table"]["rows"]
+    models = [f"{model} (paper)" for model in paper_figures.MODELS]
+    assert columns == ["task", "student 1", "chance", *models]
+    assert average[3:] == [f"{multiple_choice.PAPER[exam][m]:.1f}" for m in paper_figures.MODELS]
+    assert {row[0]: row[3:] for row in rows} == {
+        task: [f"{value:.1f}" for value in values]
+        for task, values in paper_figures.TASKS[exam].items()
+    }
+
+
+@pytest.mark.parametrize("exam", sorted(OFFICIAL))
+def test_a_terminal_of_80_columns_has_every_model_of_the_paper_by_task(exam: str) -> None:
+    lines = printed(exam_tables.reasoning_table(exam, of_all_tasks(exam)))
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines]
+    for task, values in paper_figures.TASKS[exam].items():
+        assert [task, "50.0", *(f"{value:.1f}" for value in values)] in rows
+    averages = [f"{multiple_choice.PAPER[exam][model]:.1f}" for model in paper_figures.MODELS]
+    assert ["macro", "average", "50.0", *averages] in rows
+    assert ["Lion", "Vicuna", "Lion", "Vicuna"] in rows
+    assert ["task", "ours", "7B", "7B", "13B", "13B", "ChatGPT"] in rows
+
+
+def test_open_questions_stand_beside_the_papers_of_the_same_setting() -> None:
+    """Settings, averages and exams of each model are those that docs/concepts/method.md lists."""
+    lines = (ROOT / "docs/concepts/method.md").read_text(encoding="utf-8").splitlines()
+    listed = {
+        cells[0].replace("*", "").strip(): list(map(float, cells[1:]))
+        for cells in (line.strip("|").split("|") for line in lines if line.count("|") == 7)
+        if cells[1].strip().replace(".", "").isdigit()
+    }
+    assert {"ChatGPT", *paper_figures.QUALITY} == listed.keys()
+    for model, (one, two) in paper_figures.QUALITY.items():
+        exams = [multiple_choice.PAPER[exam][model] for exam in ("agieval", "bbh")]
+        assert listed[model][:2] == [one, two] and listed[model][3:] == exams
+        assert listed[model][2] == pytest.approx((one + two) / 2, abs=0.0051)
+    figures = OpenEnded(80, 600.0, 640.0, None, None, None, 20, 20, 40, {})
+    for setting in (1, 2):
+        metrics = OpenExamMetrics(setting, figures, {}, cast("Any", None))
+        shown = [line.split() for line in printed(exam_tables.open_table(metrics))]
+        for model, values in paper_figures.QUALITY.items():
+            wanted = f"{model} in the paper, quality % {values[setting - 1]:.2f}"
+            assert wanted.split() in shown
+        assert f"the paper: setting {setting},".split() == shown[-1][:4]

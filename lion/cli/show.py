@@ -24,7 +24,7 @@ from lion.reporting import browse, case_studies, exam_rows, snapshot
 )
 @click.option("--origin", type=click.Choice(["seed", "hard", "easy"]), help="How it was made.")
 @click.option("--iteration", help="The iteration that brought it.")
-@click.option("--domain", help="What it is about.")
+@click.option("--domain", help="What it is about: `writing`, or a row's own label.")
 @click.option("--category", help="Its task, where the file said so.")
 @click.option("--parent", metavar="ID", help="Made from this one; the first digits do.")
 @click.option("--id", "identity", metavar="ID", help="This one, whole; the first digits do.")

@@ -12,8 +12,10 @@ from rich.text import Text
 from lion.errors import SettingsError
 from lion.escape import DASH, clipped, inert
 from lion.records.rows import Row
+from lion.reporting.domains import domain_name, is_about, shown_label
 
 CLIP = 400  # characters of a text, unless --whole
+_NAMED = 15  # values of a column that a sentence lists
 MEASURE = pl.coalesce("gap", "nats")
 """What a verdict rests on: the gap, or the nats per token where the likelihood judged."""
 ORDERS = ("pool", "gap", "-gap", "length", "-length")
@@ -23,7 +25,10 @@ _STYLES = {"hard": "red", "easy": "green", "undecided": "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Conditions on rows, all of which must hold; None sets no condition."""
+    """Conditions on rows, all of which must hold; None sets no condition.
+
+    `domain` is a label or the name of a domain (`reporting.domains`), in upper case or lower.
+    """
 
     difficulty: str | None = None
     origin: str | None = None
@@ -62,9 +67,10 @@ def _choices(rows: pl.DataFrame, name: str) -> str:
     """Return the values that the rows have in a column of few values, in brackets."""
     if name not in _EQUAL or rows.is_empty():
         return ""
-    values = rows.get_column(name).drop_nulls().unique().sort().to_list()
-    shown = ", ".join(values[:8]) or "none"
-    return f" (theirs: {shown}{', ...' if len(values) > 8 else ''})"
+    own = rows.get_column(name).drop_nulls().unique()
+    values = sorted(set(map(domain_name, own)) if name == "domain" else own)
+    shown = ", ".join(values[:_NAMED]) or "none"
+    return f" (theirs: {shown}{', ...' if len(values) > _NAMED else ''})"
 
 
 _EQUAL = ("difficulty", "origin", "iteration", "domain", "category")
@@ -75,7 +81,7 @@ def _conditions(criteria: RowFilter) -> Iterator[tuple[str, pl.Expr]]:
     for name in _EQUAL:
         value = getattr(criteria, name)
         if value is not None:
-            yield name, pl.col(name) == value
+            yield name, _about(value) if name == "domain" else pl.col(name) == value
     for name in ("id", "parent"):
         value = getattr(criteria, name)
         if value is not None:
@@ -88,6 +94,13 @@ def _conditions(criteria: RowFilter) -> Iterator[tuple[str, pl.Expr]]:
             for name in ("text", "answer", "response")
         ]
         yield "search", pl.any_horizontal(contains)
+
+
+def _about(wanted: str) -> pl.Expr:
+    """Return the condition that a row's label, or its domain, is `wanted`."""
+    return pl.col("domain").map_elements(
+        lambda label: is_about(label, wanted), return_dtype=pl.Boolean
+    )
 
 
 def _ordered(rows: pl.DataFrame, order: str) -> pl.DataFrame:
@@ -123,7 +136,7 @@ def rows_as_text(rows: pl.DataFrame, whole: bool) -> RenderableType:
 def _row(row: Row, whole: bool) -> Iterator[RenderableType]:
     head = Text(row["id"], style="bold")
     head.append(f"  {row['origin']}, iteration {row['iteration']}", style="dim")
-    about = row["domain"] or row["category"]
+    about = shown_label(row["domain"]) if row["domain"] else row["category"]
     if about:
         head.append(f", {inert(about)}", style="dim")
     if row["difficulty"] is not None:

@@ -7,7 +7,6 @@ import polars as pl
 
 from lion.escape import line as one_line
 from lion.reporting import plots
-from lion.reporting.domains import domain_name
 from lion.reporting.page_cards import Card, card
 from lion.reporting.snapshot import Run
 
@@ -35,10 +34,7 @@ def domain_cards(run: Run) -> Iterator[Card | None]:
 def _named(run: Run) -> pl.DataFrame:
     """Return the rows that are about something, with its name as `part`."""
     rows = run.rows.drop_nulls("about")
-    names = {
-        label: domain_name(label) if run.has_domains else one_line(label, _NAME)
-        for label in rows.get_column("about").unique()
-    }
+    names = {name: one_line(name, _NAME) for name in rows.get_column("about").unique()}
     return rows.with_columns(part=pl.col("about").replace_strict(names, return_dtype=pl.String))
 
 

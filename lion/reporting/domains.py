@@ -1,13 +1,15 @@
 """Domains that a reader can take in: at most fifteen names over the many labels of a pool.
 
 A label (`generation.topic_labels`) is a verb or a question word with its object, else the name of a
-script. A domain is a kind of verb; what has no label of its own is `other requests`. Pure.
+script. A domain is a kind of verb; what has no label of its own is `other requests`. A label that
+`topic_labels` does not make names itself. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 OTHER = "other requests"
+OTHER_SCRIPTS = "other scripts"
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
         "questions": "how what when where which who whom whose why answer ask respond reply guess",
@@ -36,12 +38,31 @@ _KINDS: Mapping[str, str] = MappingProxyType(
     }
 )
 _KIND = {word: kind for kind, listed in _KINDS.items() for word in listed.split()}
-_LATIN = ("Latin", "none", "other")
+_SCRIPTS: Mapping[str, str] = MappingProxyType(
+    {
+        OTHER: "Latin none other",
+        OTHER_SCRIPTS: "Cyrillic Greek Arabic Hebrew Devanagari Bengali Tamil Telugu Thai Hangul "
+        "Hiragana Katakana Han Georgian Armenian Ethiopic Khmer Lao Myanmar",
+    }
+)
+_OF_SCRIPT = {script: name for name, listed in _SCRIPTS.items() for script in listed.split()}
 
 
 def domain_name(label: str) -> str:
     """Return the domain of a label."""
-    kind = _KIND.get(label.split(" ", maxsplit=1)[0])
-    if kind is not None:
-        return kind
-    return OTHER if label in _LATIN else "other scripts"
+    return _KIND.get(label.split(" ", maxsplit=1)[0]) or shown_label(label)
+
+
+def shown_label(label: str) -> str:
+    """Return a label as people see it: a domain in the place of the name of a script."""
+    return _OF_SCRIPT.get(label, label)
+
+
+def shown_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return labels as people see them, each once, in order."""
+    return tuple(dict.fromkeys(map(shown_label, labels)))
+
+
+def is_about(label: str, wanted: str) -> bool:
+    """Return whether `wanted` is the label, or its domain, in upper case or lower."""
+    return wanted.casefold() in (label.casefold(), domain_name(label).casefold())

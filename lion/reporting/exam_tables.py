@@ -18,6 +18,7 @@ from lion.metrics.exams import (
 from lion.metrics.units import PercentEstimate
 from lion.prompting import judge_parser
 from lion.reporting import paper_figures
+from lion.reporting.numbers import decimal
 from lion.statistics import Bootstrap
 
 DASH = "-"
@@ -87,9 +88,14 @@ def reviews_table(reviews: ReviewsRead) -> RenderableType:
 
 
 def open_table(metrics: OpenExamMetrics) -> RenderableType:
-    """Return an exam's figures, and counts of the reviews without scores."""
+    """Return an exam's figures beside the paper's, and counts of the reviews without scores."""
     without = [f"without scores: {reason} {n}" for reason, n in metrics.dropped.items()]
-    return Group(_readings({"the referee's scores": metrics.figures}), *without)
+    table = _readings({"the referee's scores": metrics.figures})
+    table.add_section()
+    for model, percent in paper_figures.reported_quality(metrics.setting).items():
+        table.add_row(f"{model} in the paper, quality %", f"{percent:.2f}")
+    source = f"the paper: setting {metrics.setting}, the 80 Vicuna questions, against ChatGPT"
+    return Group(table, source, *without)
 
 
 def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
@@ -110,26 +116,49 @@ def _readings(readings: Mapping[str, OpenEnded | None]) -> Table:
 
 
 def reasoning_table(exam: str, accuracy: ExamAccuracy) -> RenderableType:
-    """Return an exam's tasks beside chance and the paper's, and the averages of the paper."""
-    title = f"{exam}: {accuracy.items:,} of {accuracy.official_items:,} official items"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("task", "items", "accuracy %", "chance %", "unread %", "", *paper_figures.SHOWN):
-        table.add_column(name, justify="left" if name in ("task", "") else "right")
-    for name, task in accuracy.tasks.items():
-        marks = _marks(task, task.accuracy_percent)
-        table.add_row(name, str(task.items), *marks, *paper_figures.beside(exam, name))
-    table.add_section()
-    table.add_row(
-        "macro average", f"{accuracy.items:,}", *_marks(accuracy, accuracy.average_percent)
-    )
-    for model, average in accuracy.paper_percent.items():
-        table.add_row(f"{model} in the paper", "", f"{average:.1f}", "", "", "")
+    """Return an exam's tasks beside chance, then beside the paper's models."""
     notes = [f"not here: {', '.join(accuracy.missing_tasks)}"] if accuracy.missing_tasks else []
     notes += [
         f"{question.task}, item {question.item}: the target {question.target!r} is no option; wrong"
         for question in accuracy.without_right_option
     ]
-    return Group(table, *notes)
+    return Group(_beside_chance(exam, accuracy), _beside_paper(exam, accuracy), *notes)
+
+
+def _beside_chance(exam: str, accuracy: ExamAccuracy) -> Table:
+    title = f"{exam}: {accuracy.items:,} of {accuracy.official_items:,} official items"
+    table = _tasks_table(title, ("items", "accuracy %", "chance %", "unread %", ""))
+    for name, task in accuracy.tasks.items():
+        table.add_row(name, str(task.items), *_marks(task, task.accuracy_percent))
+    table.add_section()
+    average = _marks(accuracy, accuracy.average_percent)
+    table.add_row("macro average", f"{accuracy.items:,}", *average)
+    return table
+
+
+def _beside_paper(exam: str, accuracy: ExamAccuracy) -> Table:
+    """Return our accuracy and that of the paper's models, by task. Narrow by its heads."""
+    models = accuracy.paper_percent
+    heads = [model.replace("-", "\n") for model in models]
+    table = _tasks_table(f"{exam} beside the paper, accuracy %", ("ours", *heads))
+    for name, task in accuracy.tasks.items():
+        reported = paper_figures.of_task(exam, name)
+        values = (task.accuracy_percent, *(reported.get(model) for model in models))
+        table.add_row(name, *map(decimal, values))
+    table.add_section()
+    table.add_row("macro average", *map(decimal, (accuracy.average_percent, *models.values())))
+    return table
+
+
+def _tasks_table(title: str, columns: Sequence[str]) -> Table:
+    """Return an empty table of tasks, whose names alone are folded where there is no room."""
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False
+    )
+    table.add_column("task", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    return table
 
 
 def _marks(accuracy: ExamAccuracy | TaskAccuracy, percent: float) -> list[str]:

@@ -19,7 +19,7 @@ from lion.metrics.judging import AgreementMetrics, CalibrateMetrics, Calibration
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import EstimateMetrics
 from lion.records.rows import Row
-from lion.reporting import column_words, numbers, plots, snapshot
+from lion.reporting import column_words, numbers, paper_figures, plots, snapshot
 from lion.reporting import table as tables
 from lion.reporting.snapshot import Run
 
@@ -181,7 +181,8 @@ def _tasks(name: str, exams: Mapping[str, ExamAccuracy]) -> Card:
                 numbers.decimal(latest.chance_percent),
             ]
         )
-        rows[-1] += [DASH] * len(models)  # the paper reports averages only
+        reported = paper_figures.of_task(name, task)
+        rows[-1] += [numbers.decimal(reported.get(model)) for model in models]
     columns = ["task", *(f"student {key}" for key in exams), "chance"]
     part = "a subset of its items, " if last.subset else ""
     note = f"accuracy in per cent, {part}beside what the paper reports of the whole exam"

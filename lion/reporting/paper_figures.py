@@ -1,5 +1,6 @@
 """What the paper reports, to stand beside figures of a run: its tables 1 to 3, in per cent.
 
+`QUALITY` is table 1, `TASKS` are tables 2 and 3, each for the models of docs/concepts/method.md.
 Read from the figures of the authors' repository (YJiangcm/Lion at 0d94c4c, pics/reasoning.png and
 pics/open_ended_generation.png); there, ChatGPT and Vicuna on both exams are those of Mukherjee et
 al. (2023).
@@ -11,8 +12,15 @@ from types import MappingProxyType
 MODELS = ("Lion-7B", "Vicuna-7B", "Lion-13B", "Vicuna-13B", "ChatGPT")
 """The columns of `TASKS`, in order."""
 
-SHOWN = ("Lion-7B", "ChatGPT")
-"""The models that a table shows beside a student's tasks."""
+QUALITY: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "Lion-7B": (94.74, 92.88),
+        "Vicuna-7B": (87.79, 89.96),
+        "Lion-13B": (96.57, 100.18),
+        "Vicuna-13B": (92.25, 92.97),
+    }
+)
+"""Quality against ChatGPT on the 80 Vicuna questions by model, in settings 1 and 2."""
 
 TASKS: Mapping[str, Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {
@@ -60,9 +68,12 @@ TASKS: Mapping[str, Mapping[str, tuple[float, ...]]] = MappingProxyType(
 """Accuracy by exam, task and model (`MODELS`)."""
 
 
-def beside(exam: str, task: str) -> list[str]:
-    """Return the values of `SHOWN` for a task, empty where the paper has none."""
+def of_task(exam: str, task: str) -> dict[str, float | None]:
+    """Return each model's accuracy in a task, None where the paper has none."""
     values = TASKS.get(exam, {}).get(task)
-    if values is None:
-        return [""] * len(SHOWN)
-    return [f"{values[MODELS.index(model)]:.1f}" for model in SHOWN]
+    return dict(zip(MODELS, values or [None] * len(MODELS), strict=True))
+
+
+def reported_quality(setting: int) -> dict[str, float]:
+    """Return each model's quality in setting 1 or 2."""
+    return {model: values[setting - 1] for model, values in QUALITY.items()}

@@ -1,13 +1,14 @@
 """A comparison of pools as text: for a terminal, as Markdown, or as JSON.
 
-The figures come from `pool_diff`. Texts that models wrote are escaped: control characters for a
-terminal, and a fence that they cannot close in Markdown.
+The figures come from `pool_diff`: JSON has them by label, text by the label's domain. Texts that
+models wrote are escaped: control characters for a terminal, and a fence that they cannot close in
+Markdown.
 """
 
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from rich import box
@@ -22,6 +23,7 @@ from lion.metrics.exams import EvaluateMetrics
 from lion.metrics.pools import GenerateMetrics
 from lion.metrics.units import Funnel
 from lion.records.rows import KINDS
+from lion.reporting.domains import domain_name
 from lion.reporting.numbers import count, percent, share
 from lion.reporting.pool_diff import Comparison, Distribution, Moves, Sample, Spread
 from lion.reporting.pool_diff import Group as Counted
@@ -145,7 +147,8 @@ def sections(comparison: Comparison) -> Iterator[_Section]:
     """Yield the tables that have rows."""
     for by in dict.fromkeys(group.by for group in comparison.groups):
         groups = [group for group in comparison.groups if group.by == by]
-        yield _Section((by, "before", "after", "added", "removed"), tuple(_counted(groups)))
+        rows = tuple(_counted(_by_domain(groups) if by == "domain" else groups))
+        yield _Section((by, "before", "after", "added", "removed"), rows)
     if comparison.parents:
         parents = tuple(
             (line(parent.text or parent.id, _NAME), parent.id, f"{parent.added:,}")
@@ -155,8 +158,24 @@ def sections(comparison: Comparison) -> Iterator[_Section]:
     funnel = tuple(_funnel(*comparison.funnel))
     if funnel:
         yield _Section(("generation", "before", "after"), funnel)
-    rows = tuple(row for distribution in comparison.distributions for row in _spreads(distribution))
-    yield _Section(("distribution", "rows", "mean", "p10", "median", "p90", "shape"), rows)
+    spreads = (row for distribution in comparison.distributions for row in _spreads(distribution))
+    columns = ("distribution", "rows", "mean", "p10", "median", "p90", "shape")
+    yield _Section(columns, tuple(spreads))
+
+
+def _by_domain(groups: Sequence[Counted]) -> list[Counted]:
+    """Return the sums of groups of labels by the domain that these belong to, the largest first."""
+    sums: dict[str | None, Counted] = {}
+    for group in groups:
+        name = domain_name(group.name) if group.name else group.name
+        so_far = sums.get(name)
+        sums[name] = replace(group, name=name) if so_far is None else _sum(so_far, group)
+    return sorted(sums.values(), key=lambda group: (-group.after, -group.before, str(group.name)))
+
+
+def _sum(first: Counted, second: Counted) -> Counted:
+    counts = ("before", "after", "added", "removed")
+    return replace(first, **{name: getattr(first, name) + getattr(second, name) for name in counts})
 
 
 def _counted(groups: Sequence[Counted]) -> Iterator[tuple[str, ...]]:

@@ -25,6 +25,7 @@ from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
 from lion.records.rows import FORMAT, Answer, Instruction, Record, Verdict
+from lion.reporting.domains import domain_name
 from lion.reporting.pool_diff import Side
 
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -234,12 +235,13 @@ def read_run(tree: Tree, iteration: str, rows: pl.DataFrame) -> Run:
 
 
 def described(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with a column `about`: the domain, else the category of the row's seed.
+    """Return the rows with a column `about`: their domain, else the category of the row's seed.
 
     A pool lists parents before their children, so one pass finds every seed.
     """
     if rows.get_column("domain").is_not_null().any():
-        return rows.with_columns(pl.col("domain").alias("about"))
+        named = pl.col("domain").map_elements(domain_name, return_dtype=pl.String)
+        return rows.with_columns(named.alias("about"))
     about: dict[str, str | None] = {}
     for identity, parent, category in rows.select("id", "parent", "category").iter_rows():
         about[identity] = category if category is not None else about.get(parent)

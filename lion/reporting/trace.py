@@ -28,6 +28,7 @@ from lion.pipeline.revisions import Place, Tree
 from lion.records import jsonl
 from lion.records.rows import Answer, Dropped, Instruction, Likelihood, Review, Row, Verdict
 from lion.reporting import provenance
+from lion.reporting.domains import shown_label
 from lion.reporting.provenance import Generation
 from lion.stage_table import STAGES
 
@@ -215,7 +216,7 @@ def trace_as_text(traced: InstructionTrace) -> RenderableType:
 def _parts(traced: InstructionTrace) -> Iterator[RenderableType]:
     own = traced.instruction
     yield Text(own.id, style="bold")
-    about = traced.domain or own.category
+    about = shown_label(traced.domain) if traced.domain else own.category
     yield _dim(f"{own.origin}, iteration {own.iteration}{f', {inert(about)}' if about else ''}")
     yield _text(transcript(own.messages))
     if traced.ancestors:
