@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from edited import claim
 from narrow_task import collect, report
 from pipeline import Project
+from trials.edited import claim
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "narrow.json"

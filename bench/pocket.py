@@ -40,9 +40,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from edited import claim as claim_folder
 from pipeline import Project
 from pretrained import cache, student_folder
+from trials.edited import claim as claim_folder
 
 from lion import statistics
 from lion.config.project import load_settings

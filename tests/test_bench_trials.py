@@ -12,7 +12,7 @@ SCORER = {"review.judge": "scorer"}
 
 @pytest.fixture(scope="module")
 def edited() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("edited", ROOT / "bench" / "edited.py")
+    spec = importlib.util.spec_from_file_location("edited", ROOT / "bench" / "trials" / "edited.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -5,6 +5,7 @@ import fcntl
 import random
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -198,7 +199,9 @@ def test_without_locks_a_reply_is_kept_and_the_error_says_what_helps(
         assert "No locks available" in str(refused)
         assert "move the ledger to a local disk" in str(refused)
 
-    monkeypatch.setattr(fcntl, "flock", refuses)
+    # the ledger's module alone: other threads of this process lock files meanwhile
+    locks = SimpleNamespace(**{**vars(fcntl), "flock": refuses})
+    monkeypatch.setattr(live_reservations, "fcntl", locks)
     with Ledger(path) as ledger:
         asyncio.run(ask(ledger))
         assert ledger.count() == 1

@@ -1,0 +1,1 @@
+"""Folders of trials: what the projects of a bench were edited by."""
