@@ -412,7 +412,7 @@ def test_qlora_learns_and_goes_on_as_one_adapter(tmp_path: Path) -> None:
     run(base, tmp_path / "1", **qlora)
     run(tmp_path / "1", tmp_path / "2", **qlora)
     names = {path.name for path in (tmp_path / "2").iterdir()}
-    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    assert names == {"adapter_config.json", "adapter_model.safetensors", checkpoint.PROMPT_FORMAT}
     models = [
         checkpoint.load_student(folder, SETTINGS)[0]
         for folder in (base, tmp_path / "1", tmp_path / "2")
