@@ -63,11 +63,11 @@ class Loop:
     def iterate(self, state: State, out: Path) -> tuple[State, Iteration]:
         """Run one iteration from `state`; write its student to the folder `out`.
 
-        Where generation reads no verdicts, nothing is judged.
+        Where no one reads verdicts, nothing is judged.
         """
         depth = state.depth + 1
         reviewed, divided = None, None
-        if self.settings.generate.feedback == "adversarial":
+        if self.settings.no_reader(self.settings.generate) is None:
             reviewed, divided = self._judged(state, depth)
         verdicts = divided.verdicts if divided else []
         generated = generate(

@@ -13,12 +13,12 @@ from lion.student import checkpoint
 
 
 def main(work: stage.Work) -> str:
-    """Write responses.jsonl; without responses where the loop has stopped before."""
+    """Write responses.jsonl; without responses where no one reads them or the loop has stopped."""
     folder = work.before("student")
-    stopped = checkpoint.stopped(folder)
-    if stopped is not None:
+    reason = work.settings.no_reader_at(work.iteration) or checkpoint.stopped(folder)
+    if reason is not None:
         work.write_rows("responses.jsonl", [])
-        return f"no responses: {stopped}"
+        return f"no responses: {reason}"
     cache = work.files.read(work.before("cache_pool.jsonl"), Instruction)
     respondent = Respondent(
         folder, work.previous, work.settings, work, work.unfinished, work.progress

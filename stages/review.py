@@ -4,7 +4,12 @@ Where a scorer can verify, it may stand in the referee's place: `review.judge: s
 `review.judge: likelihood` takes what `respond` computed, and asks nothing but for audited rows.
 """
 
-from lion.discrimination.review import Reviewed, review, review_by_likelihood
+from lion.discrimination.review import (
+    Reviewed,
+    nothing_reviewed,
+    review,
+    review_by_likelihood,
+)
 from lion.metrics.judging import ReviewMetrics
 from lion.pipeline import stage
 from lion.records.rows import Answer, Instruction, Likelihood, Verdict, reasons
@@ -13,9 +18,10 @@ from lion.records.rows import Answer, Instruction, Likelihood, Verdict, reasons
 def main(work: stage.Work) -> str:
     """Write selection.jsonl, a row per response that gets a verdict, and the reviews they need.
 
-    And what the reviews tell of their referee.
+    And what the reviews tell of their referee. Nothing is reviewed where no one reads verdicts.
     """
-    reviewed = _reviewed(work)
+    no_reader = work.settings.no_reader_at(work.iteration)
+    reviewed = _reviewed(work) if no_reader is None else nothing_reviewed()
     work.write_rows("reviews.jsonl", reviewed.reviews)
     work.write_rows("selection.jsonl", reviewed.selections)
     unscored = reviewed.responses if reviewed.likelihood else 0
@@ -31,7 +37,7 @@ def main(work: stage.Work) -> str:
         )
     )
     work.write_metrics(reviewed.reliability)
-    return _sentence(reviewed)
+    return _sentence(reviewed) if no_reader is None else f"no reviews: {no_reader}"
 
 
 def _reviewed(work: stage.Work) -> Reviewed:

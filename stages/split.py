@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict as fields_of
+from dataclasses import replace
 
 from msgspec.structs import asdict
 
@@ -22,9 +23,27 @@ from lion.records.rows import Review, Selection, Verdict
 
 
 def main(work: stage.Work) -> str:
-    """Write verdicts.jsonl, stop.json, and how far full judging would agree."""
+    """Write verdicts.jsonl, stop.json, and how far full judging would agree.
+
+    Where no one reads verdicts there are none, and the loop goes on.
+    """
+    no_reader = work.settings.no_reader_at(work.iteration)
+    divided = _divided(work)
+    if no_reader is not None:
+        divided = replace(divided, stop_reason=None)
+    reason = divided.stop_reason
+    work.write_rows("verdicts.jsonl", divided.verdicts)
+    work.files.write_metrics(work.data("stop.json"), Stop(stop=reason is not None, reason=reason))
+    counts = _write_metrics(work, divided)
+    if no_reader is not None:
+        return f"no verdicts: {no_reader}"
+    counted = f"{counts.hard:,} hard, {counts.easy:,} easy, {counts.undecided:,} undecided"
+    return counted if reason is None else f"{counted}; the loop stops: {reason}"
+
+
+def _divided(work: stage.Work) -> Divided:
     files = work.files
-    divided = split(
+    return split(
         files.read(work.data("selection.jsonl"), Selection),
         files.read(work.data("reviews.jsonl"), Review),
         files.read(work.before("verdicts.jsonl"), Verdict),
@@ -33,12 +52,6 @@ def main(work: stage.Work) -> str:
         random_seed=work.settings.random_seed,
         depth=work.depth,
     )
-    reason = divided.stop_reason
-    work.write_rows("verdicts.jsonl", divided.verdicts)
-    files.write_metrics(work.data("stop.json"), Stop(stop=reason is not None, reason=reason))
-    counts = _write_metrics(work, divided)
-    counted = f"{counts.hard:,} hard, {counts.easy:,} easy, {counts.undecided:,} undecided"
-    return counted if reason is None else f"{counted}; the loop stops: {reason}"
 
 
 def _write_metrics(work: stage.Work, divided: Divided) -> Counted:

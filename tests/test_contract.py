@@ -35,16 +35,20 @@ RUNTIME = {
 }
 STAGE_FILES = {name: f"{stage.module.replace('.', '/')}.py" for name, stage in STAGES.items()}
 UNDECLARED = {"hardware": "decides no output but its last bits", "api": "decides no output"}
-SECTION_OF = {
-    "tune_at": "tune",
-    "generate_at": "generate",
-    "bootstrap_filters": "generate",
-    "exam_referee": "referee",
+SECTIONS_OF = {
+    "tune_at": {"tune"},
+    "generate_at": {"generate"},
+    "no_reader_at": {"generate", "tune"},
+    "bootstrap_filters": {"generate"},
+    "exam_referee": {"referee"},
 }
 ORDER = tuple(stage.name for stage in stage_table.of_loop() if not stage.optional)
 
 
 OVERRIDES = {
+    "respond": {"iterations"},
+    "review": {"iterations"},
+    "split": {"iterations"},
     "generate": {"iterations"},
     "tune": {"iterations"},
     "grow": {"iterations", "baselines"},
@@ -153,10 +157,11 @@ def sections(path: Path) -> set[str]:
     if not whole and path.parts[-2] != "stages" and "stages" not in path.parts:
         return set()
     return {
-        SECTION_OF.get(node.attr, node.attr)
+        section
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and ast.unparse(node.value).rpartition(".")[2] == "settings"
+        for section in SECTIONS_OF.get(node.attr, {node.attr})
     } & set(document("params.yaml"))
 
 

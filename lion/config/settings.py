@@ -204,6 +204,19 @@ class Settings(Section):
             return self.generate_at(baseline.like).model_copy(update=changes)
         return Generate(**{**self.generate.model_dump(), **self.iterations[iteration].generate})
 
+    def no_reader(self, generate: Generate) -> str | None:
+        """Return why no one reads the verdicts of an iteration with the section `generate`.
+
+        None where someone does: parents are drawn by verdict, or old rows by what is forgotten.
+        """
+        if generate.feedback == "adversarial" or self.tune.replay_choice == "forgotten":
+            return None
+        return f"generate.feedback: {generate.feedback} reads no verdict"
+
+    def no_reader_at(self, iteration: str) -> str | None:
+        """Return why no one reads the verdicts of `iteration`; None where someone does."""
+        return self.no_reader(self.generate_at(iteration))
+
     @property
     def exam_referee(self) -> Referee:
         """The referee of evaluation: its own, or the loop's."""

@@ -65,7 +65,8 @@ def read_settings(document: object) -> Settings:
         )
     problems += _student_problems(settings) + list(_baseline_problems(settings))
     problems += _form_problems(settings)
-    problems += [] if problems else _prompt_problems(settings)  # overrides can be read
+    if not problems:  # overrides can be read
+        problems += [*_verdict_problems(settings), *_prompt_problems(settings)]
     if problems:
         raise _refusal(problems)
     return settings
@@ -144,6 +145,30 @@ def _likelihood_problems(settings: Settings) -> Iterator[str]:
                 "review.judge: likelihood alone; set tune.replay_choice: uniform"
             )
             return
+
+
+def _verdict_problems(settings: Settings) -> Iterator[str]:
+    """Yield what reads the verdicts of an iteration that has none (`Settings.no_reader`)."""
+    for name, iteration in settings.iterations.items():
+        places = settings.lineage(name)[:2]
+        if settings.tune_at(name).replay_choice == "forgotten" and _unjudged(settings, *places):
+            yield (
+                f"iterations.{name}.tune.replay_choice: {_unjudged(settings, *places)}; set "
+                "tune.replay_choice: forgotten, for all iterations"
+            )
+        before = _unjudged(settings, iteration.previous)
+        if settings.generate_at(name).choice == "progress" and before:
+            yield f"iterations.{name}.generate.choice: progress compares, but {before}; set uniform"
+    reason = _unjudged(settings, *settings.calibrate.iterations)
+    if reason:
+        yield f"calibrate.iterations: {reason}; leave it out"
+
+
+def _unjudged(settings: Settings, *names: str) -> str:
+    """Return which of the iterations is the first without verdicts, and why; "" where none is."""
+    reasons = {name: settings.no_reader_at(name) for name in names if name in settings.iterations}
+    unjudged = (f"iteration {name} is not judged: {why}" for name, why in reasons.items() if why)
+    return next(unjudged, "")
 
 
 def _student_problems(settings: Settings) -> list[str]:

@@ -236,6 +236,11 @@ def review_by_likelihood(
     )
 
 
+def nothing_reviewed() -> Reviewed:
+    """Return what is reviewed where no one reads verdicts."""
+    return Reviewed(0, [], [], [], None, _reliability([], []))
+
+
 def _audit(
     pairs: Sequence[Pair], settings: Settings, clients: Clients, templates: Prompts
 ) -> tuple[list[Review], RoleUsage]:

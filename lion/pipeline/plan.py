@@ -180,12 +180,8 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         cache[name] = before + new
         limit = settings.respond.limit
         judged = before if limit is None else min(limit, before)
-        if settings.review.judge == "referee":
-            yield f"review@{name}", "referee", _reviews(settings, judged)
-        elif settings.review.judge == "likelihood":
-            audited = min(settings.review.audited_rows, before)
-            if audited:
-                yield f"review@{name}", "referee", 2 * settings.review.samples * audited
+        if settings.no_reader(generate) is None:
+            yield from _judging(settings, name, judged, before)
         yield from _calibrating(settings, name, judged)
         yield f"generate@{name}", "generator", round(new / kept)
         first = settings.iterations[name].previous == project.BASE
@@ -194,6 +190,16 @@ def _expected_calls(settings: Settings, sizes: _Sizes) -> Iterator[_Asking]:
         yield f"teach@{name}", "teacher", new
         yield f"evaluate@{name}", "referee", graded
     yield from _certifying(settings, sizes)
+
+
+def _judging(settings: Settings, name: str, judged: int, before: int) -> Iterator[_Asking]:
+    """Yield the calls of review: of the `judged` responses, or of audits of the rows `before`."""
+    if settings.review.judge == "referee":
+        yield f"review@{name}", "referee", _reviews(settings, judged)
+    elif settings.review.judge == "likelihood":
+        audited = min(settings.review.audited_rows, before)
+        if audited:
+            yield f"review@{name}", "referee", 2 * settings.review.samples * audited
 
 
 def _baseline_calls(settings: Settings, loop: Sequence[_Asking]) -> Iterator[_Asking]:

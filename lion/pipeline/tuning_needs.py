@@ -148,8 +148,9 @@ def _answered_rows(settings: Settings, rows: int, exam: int) -> Iterator[int]:
     for name in settings.iterations:
         likely = settings.review.judge == "likelihood"
         limit = None if likely else settings.respond.limit
-        yield exam + (cache if limit is None else min(limit, cache))
         generate = settings.generate_at(name)
+        answered = cache if limit is None else min(limit, cache)
+        yield exam + (answered if settings.no_reader(generate) is None else 0)
         cache += generate.hard + generate.easy
 
 

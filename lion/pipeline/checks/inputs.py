@@ -134,16 +134,18 @@ def _too_few_parents(settings: Settings, rows: int) -> Iterator[str]:
     review, limit = settings.review, settings.respond.limit
     if review.judge == "likelihood":
         limit = None
-    parents = max(0, rows if limit is None else min(rows, limit))
+    judged = max(0, rows if limit is None else min(rows, limit))
     if review.judge == "referee" and review.limit is not None and review.same_answer == "ask":
-        parents = min(parents, review.limit)
+        judged = min(judged, review.limit)
     for name in settings.iterations:
         generate = settings.generate_at(name)
+        by_verdict = generate.feedback == "adversarial"
+        parents, word = (judged, "judged") if by_verdict else (max(0, rows), "parents")
         if generate.per_parent is not None and parents * generate.per_parent < max(
             generate.hard, generate.easy
         ):
             yield (
-                f"iterations.{name}: {parents} rows of the pool are judged, too few for "
+                f"iterations.{name}: {parents} rows of the pool are {word}, too few for "
                 f"{generate.hard} hard and {generate.easy} easy new ones at {generate.per_parent} "
                 "a parent. Lower generate.hard and generate.easy, or raise generate.per_parent "
                 "and respond.limit (and review.limit)."
