@@ -12,6 +12,7 @@ from lion.config.settings import Student
 from lion.errors import ModelError
 from lion.inference.batch_inference import answer
 from lion.inference.batch_job import AnsweringTask
+from lion.records import output_marks
 from lion.records.rows import Message
 from lion.serving import export
 from lion.student import checkpoint
@@ -129,13 +130,50 @@ def test_a_student_keeps_the_format_that_it_was_tuned_in(tmp_path: Path, method:
     assert student_formatter(tmp_path / "next", later).paper_format == "paper-v1"
     record = tmp_path / "next" / checkpoint.PROMPT_FORMAT
     record.write_text('{"format": 1, "prompt_format": "v3"}')
-    with pytest.raises(ModelError, match=r"is 'v3', expected paper or paper-v1"):
+    with pytest.raises(ModelError, match=r"is 'v3', expected paper or paper-v1 or template"):
         student_formatter(tmp_path / "next", later)
 
 
-def test_a_student_with_a_chat_template_needs_no_record(tmp_path: Path) -> None:
-    tuned(tiny.folder(tmp_path / "base"), tmp_path / "student")
-    assert not (tmp_path / "student" / checkpoint.PROMPT_FORMAT).exists()
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_student_keeps_the_chat_template_that_it_was_tuned_with(
+    tmp_path: Path, method: str
+) -> None:
+    """Whatever params say later; a folder without a record follows params, as before."""
+    base, paper = tiny.folder(tmp_path / "base"), tiny.student_settings(prompt_format="paper")
+    assert student_formatter(base, paper).paper_format == "paper", "the base records none"
+    student = tuned(base, tmp_path / "student", method=method)
+    export.export_student(student, paper, tmp_path / "exported")
+    trained = student_formatter(student, SETTINGS)
+    for folder in (student, tmp_path / "exported"):
+        assert student_formatter(folder, paper).prompt(CONVERSATIONS[0]) == trained.prompt(
+            CONVERSATIONS[0]
+        )
+    (student / checkpoint.PROMPT_FORMAT).unlink()
+    assert student_formatter(student, paper).paper_format == "paper"
+    export.export_student(student, SETTINGS, tmp_path / "older")
+    assert not (tmp_path / "older" / checkpoint.PROMPT_FORMAT).exists()
+
+
+def test_a_record_is_part_of_the_students_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage that writes it notices no change by someone else."""
+    monkeypatch.chdir(tmp_path)
+    output_marks.forget_outputs()
+    folder = Path("data/0/student")
+    checkpoint.save(tiny.model(), tiny.tokenizer(None), folder, prompt_format="paper")
+    assert output_marks.changed_outputs() == []
+    (folder / checkpoint.PROMPT_FORMAT).write_text("{}")
+    assert output_marks.changed_outputs() == [folder]
+
+
+def test_a_recorded_template_that_is_missing_is_told(tmp_path: Path) -> None:
+    student = tuned(tiny.folder(tmp_path / "base"), tmp_path / "student")
+    checkpoint.load_tokenizer(student, SETTINGS)
+    for path in student.glob("*template*"):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"student: tuned with its tokenizer's chat template"):
+        student_formatter(student, SETTINGS)
 
 
 def bos_first(words: Any) -> Any:

@@ -360,6 +360,21 @@ def test_a_format_other_than_the_one_it_was_tuned_in_is_told(
         assert not [line for line in problems if "prompt_format" in line or "saved" in line]
 
 
+def test_another_format_than_the_template_it_was_tuned_with_is_told(
+    student: Path, workplace: Workplace, chat_server: ChatServer
+) -> None:
+    saved(student, chat_template=tiny.CHATML)
+    jsonl.write_document(student / checkpoint.PROMPT_FORMAT, {"prompt_format": "template"})
+    paid_pool(workplace, chat_server, ROWS, **{"student.prompt_format": "paper"})
+    line = (
+        "student.prompt_format: paper, but student was tuned with its chat template and keeps it. "
+        f"Set auto, or remove {checkpoint.PROMPT_FORMAT} from its folder."
+    )
+    assert line in told(chat_server)
+    paid_pool(workplace, chat_server, ROWS, **{"student.prompt_format": "auto"})
+    assert offline_problems(project.load_settings()) == []
+
+
 def test_of_many_refused_rows_ten_are_listed(
     student: Path, workplace: Workplace, chat_server: ChatServer
 ) -> None:

@@ -29,8 +29,10 @@ def forget_outputs() -> None:
 def remember_output(path: Path, temporary: Path) -> None:
     """Remember `temporary`, a file or folder that takes the name `path` next, if that is an output.
 
-    Before it has that name: from then on it can be changed.
+    Before it has that name: from then on it can be changed. What was written inside it is of it.
     """
+    for inside in [each for each in _marks if temporary in each.parents]:
+        del _marks[inside]
     if path.parts[0] in _OUTPUTS:
         _marks[path] = _mark(temporary)
 

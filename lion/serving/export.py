@@ -10,7 +10,7 @@ from lion.config.settings import Student
 from lion.errors import ModelError
 from lion.student import checkpoint as students
 from lion.student.paper_format import HEADERS, INPUT, INPUT_PREAMBLE, PREAMBLE, PaperFormat
-from lion.student.student_formatter import formatter_of
+from lion.student.student_formatter import formatter_of, recorded_format
 
 # The paper's formats (paper_format.paper_prompt) in Jinja: a content line that looks like a header
 # gets a leading backslash. Of such lines that already have backslashes, it covers those with one.
@@ -50,7 +50,8 @@ def export_student(student: Path, settings: Student, out: Path) -> None:
     refuse_taken(out)
     model = students.load_model(student, settings)
     tokenizer: Any = students.load_tokenizer(student, settings)
-    encoder = formatter_of(students.resolve(student), tokenizer, settings)
+    source = students.resolve(student)
+    encoder = formatter_of(source, tokenizer, settings)
     # a server renders what the student was trained on: its clock stands still too
     template, written = encoder.template, encoder.paper_format
     if written is not None:
@@ -62,7 +63,7 @@ def export_student(student: Path, settings: Student, out: Path) -> None:
         eos_token_id=encoder.stops,
         pad_token_id=tokenizer.pad_token_id,
     )
-    students.save(model, tokenizer, out, prompt_format=written)
+    students.save(model, tokenizer, out, prompt_format=written or recorded_format(source))
 
 
 def refuse_taken(out: Path) -> None:

@@ -17,9 +17,13 @@ from typing import Any, Literal, Protocol
 from lion.errors import DataError, ModelError
 from lion.records.rows import Message
 from lion.student.chat_template import ChatTemplate, TemplateTokenizer
-from lion.student.paper_format import PaperFormat, paper_prompt
+from lion.student.paper_format import PAPER_FORMATS, PaperFormat, paper_prompt
 
 PromptFormat = Literal["auto", "paper", "paper-v1"]
+RecordedFormat = PaperFormat | Literal["template"]
+"""What a student's folder records: one of the paper's formats, or the tokenizer's template."""
+TEMPLATE: Literal["template"] = "template"
+RECORDED_FORMATS: tuple[RecordedFormat, ...] = (*PAPER_FORMATS, TEMPLATE)
 
 _PROBE = "Answer"
 _SHOWN = 10  # refused conversations that one message lists
@@ -103,6 +107,11 @@ class ChatFormatter:
     def paper_format(self) -> PaperFormat | None:
         """The paper's format that prompts follow; None for the tokenizer's chat template."""
         return self._version if self.template is None else None
+
+    @property
+    def recorded(self) -> RecordedFormat:
+        """What the folder of a student tuned in this format records."""
+        return self.paper_format or TEMPLATE
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of a response's tokens, without outer white space.

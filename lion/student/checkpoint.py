@@ -42,7 +42,7 @@ POINTER = "pointer.json"
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 PROMPT_FORMAT = "prompt_format.json"
-"""The file that records the paper's format, of a student tuned in one (`student_formatter`)."""
+"""The file that records the format that a student was tuned in (`student_formatter`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ def save(
 
     A PeftModel is written as its adapter, which names its base; other models as a checkpoint with
     the tokenizer. `state_dict` replaces the model's weights where several processes hold parts.
-    `prompt_format` is the paper's format to record, None for the tokenizer's chat template.
+    `prompt_format` is the format to record that it was tuned in, None for a student that was not.
     """
     _hide_progress_bars()
     with replacing_folder(folder) as temporary:

@@ -20,8 +20,7 @@ from lion import console
 from lion.config.settings import Hardware, Student, Tune
 from lion.errors import ModelError
 from lion.student import checkpoint as students
-from lion.student.chat_format import Example
-from lion.student.paper_format import PaperFormat
+from lion.student.chat_format import Example, RecordedFormat
 from lion.student.student_formatter import formatter_of
 from lion.training import states, trainer
 from lion.training.collator import Drawn, Packed, Padded, draw_order
@@ -79,7 +78,7 @@ def finetune(
         set_seed(random_seed)  # an adapter's initial weights are random
         model = _load(source, settings, tune)
         tokenizer = students.tokenizer_of(source, settings)
-        written = formatter_of(source, tokenizer, settings).paper_format
+        written = formatter_of(source, tokenizer, settings).recorded
         ready = _trainer(model, tokenizer, arguments, fitting.examples, tune, hardware, progress)
         validating = _validating(ready, validation, tune)
         ready.train(resume_from_checkpoint=_last_state(ready, folder) if lasting else None)
@@ -288,7 +287,7 @@ def _save(
     tokenizer: Any,
     out: Path,
     settings: Student,
-    prompt_format: PaperFormat | None,
+    prompt_format: RecordedFormat,
 ) -> None:
     """Write the student from the main process; sharded weights are gathered."""
     weights = trained.accelerator.get_state_dict(trained.model_wrapped)

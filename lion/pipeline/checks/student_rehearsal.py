@@ -20,7 +20,7 @@ from lion.inference import answer_grammar
 from lion.readers import files
 from lion.records.rows import Message
 from lion.student import checkpoint
-from lion.student.chat_format import ChatFormatter, Refusal
+from lion.student.chat_format import TEMPLATE, ChatFormatter, Refusal
 from lion.student.prompt import StudentPrompt, student_messages
 from lion.student.student_formatter import formatter_of
 from lion.student.weights import WeightHeaders
@@ -178,11 +178,14 @@ def _architecture_problems(rehearsal: Rehearsal) -> Iterator[str]:
 def _format_problems(rehearsal: Rehearsal) -> Iterator[str]:
     """Yield a format that params name and the student, tuned in another one, does not follow."""
     named, name = rehearsal.settings.student.prompt_format, rehearsal.source.base
-    recorded = rehearsal.formatter.paper_format
+    recorded = rehearsal.formatter.recorded
     if named not in ("auto", recorded):
+        tuned, fitting = f"in {recorded}", f"{recorded} or auto"
+        if recorded == TEMPLATE:
+            tuned, fitting = "with its chat template", "auto"
         yield (
-            f"student.prompt_format: {named}, but {name} was tuned in {recorded} and keeps it. Set "
-            f"{recorded} or auto, or remove {checkpoint.PROMPT_FORMAT} from its folder."
+            f"student.prompt_format: {named}, but {name} was tuned {tuned} and keeps it. Set "
+            f"{fitting}, or remove {checkpoint.PROMPT_FORMAT} from its folder."
         )
 
 
