@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Workplace
+from fixtures import Configure, Workplace
 from pooled import instruction, verdict
 from rich.console import Console
 
@@ -197,7 +197,10 @@ def test_what_another_machine_asked_is_not_from_the_ledger(
 def test_columns_without_figures_are_not_explained(lines: list[IterationMetrics]) -> None:
     shown = Console(file=StringIO(), width=80)
     shown.print(
-        column_words.legend(filled(lines, train_pool=(4, 4, 4), hard_share=(None, 0.1, 0.2)))
+        column_words.legend(
+            filled(lines, train_pool=(4, 4, 4), hard_share=(None, 0.1, 0.2)),
+            "m, the loop's referee",
+        )
     )
     written = shown.file.getvalue()  # type: ignore[attr-defined]
     assert [line.split()[0] for line in written.splitlines()] == ["train", "hard"]
@@ -206,5 +209,24 @@ def test_columns_without_figures_are_not_explained(lines: list[IterationMetrics]
 def test_a_column_takes_one_line_of_80(lines: list[IterationMetrics]) -> None:
     every = {name: (1, 1, 1) for name, _ in column_words._WORDS.values()}
     shown = Console(file=StringIO(), width=80)
-    shown.print(column_words.legend(filled(lines, **every)))
+    shown.print(
+        column_words.legend(filled(lines, **every), "claude-sonnet-4-5, the loop's referee")
+    )
     assert len(shown.file.getvalue().splitlines()) == len(column_words._WORDS)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("own", "grader"), [(False, "judge-1, the loop's"), (True, "g-2, the exam's")]
+)
+def test_the_closing_table_says_who_graded_the_quality(
+    lines: list[IterationMetrics], configure: Configure, own: bool, grader: str
+) -> None:
+    settings = configure({"referee.model": "judge-1"})
+    if own:
+        other = settings.referee.model_copy(update={"model": "g-2"})
+        evaluate = settings.evaluate.model_copy(update={"referee": other})
+        settings = settings.model_copy(update={"evaluate": evaluate})
+    shown = Console(file=StringIO(), width=80)
+    shown.print(column_words.legend(filled(lines, quality_percent=(1, 2, 3)), settings.grader))
+    written = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert f"quality points by {grader} referee, in % of the teacher's" in written

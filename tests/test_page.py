@@ -231,7 +231,7 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
             (low - 100, high - 100),
             ("Below its teacher", "", "No clear difference from its teacher"),
         ),
-        f"{low:.1f} to {high:.1f} %; of the teacher's points, by the referee",
+        f"{low:.1f} to {high:.1f} %; of the teacher's points, by oracle-1, the loop's referee",
     ]
     hard = [f"{100 * split.hard_share:.1f} %", f"mean gap {split.mean_gap_points:.2f}"]
     assert figures["Hard for student 1"] == hard

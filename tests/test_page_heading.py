@@ -16,7 +16,7 @@ from lion.pipeline import revisions
 from lion.pipeline.revisions import Place, Workspace
 from lion.records import jsonl
 from lion.records.rows import Row
-from lion.reporting import page_cards, page_heading, snapshot
+from lion.reporting import model_card, page_cards, page_heading, snapshot
 from lion.reporting.exam_page import settings_of
 from lion.reporting.snapshot import Run
 from lion.reporting.worth import MarkedRun, PairedDifference, advice
@@ -123,3 +123,23 @@ def test_a_damaged_file_of_rows_does_not_take_the_table(name: str, run: Run) -> 
     printed = " ".join(lion("table").stdout.split())
     assert "Student 2 on the exam: 50.0 %" in printed
     assert f"is left out: {name}, line 1" in printed
+
+
+def test_the_quality_names_who_graded_it(run: Run) -> None:
+    settings = settings_of(run.tree)
+    graded = with_last(run, quality_percent=90.0, quality_percent_interval=(85.0, 95.0))
+    assert tile(graded, "Quality")["note"].endswith(
+        f"of the teacher's points, by {settings.referee.model}, the loop's referee"
+    )
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_model_card_names_who_graded_the_quality(run: Run, own: bool) -> None:
+    settings = settings_of(run.tree)
+    if own:
+        other = settings.referee.model_copy(update={"model": "g-2"})
+        evaluate = settings.evaluate.model_copy(update={"referee": other})
+        settings = settings.model_copy(update={"evaluate": evaluate})
+    text = " ".join(model_card._scores(settings, "2"))
+    grader = "g-2, the exam's referee" if own else f"{settings.referee.model}, the loop's referee"
+    assert f"over the teacher's, by {grader}. A dash is not known." in text

@@ -41,7 +41,7 @@ def print_table(as_json: bool) -> None:
     else:
         sentences = certificates.closing_sentences(lines, settings, stale.read_current)
         explained: list[RenderableType] = [
-            column_words.legend(lines),
+            column_words.legend(lines, settings.grader),
             *map(Text, _readable(column_words.change_reasons, lines, workspace)),
         ]
         worth = _readable(worth_sentences, lines, workspace)

@@ -222,6 +222,12 @@ class Settings(Section):
         """The referee of evaluation: its own, or the loop's."""
         return self.evaluate.referee or self.referee
 
+    @property
+    def grader(self) -> str:
+        """Who grades the exam's quality, for a person: the model, and whose referee it is."""
+        whose = "loop" if self.evaluate.referee is None else "exam"
+        return f"{self.exam_referee.model}, the {whose}'s referee"
+
     def depth(self, iteration: str) -> int:
         """Return how many iterations lie between `iteration` and the base, itself included.
 

@@ -6,6 +6,7 @@ That is read from the run's files, and said only where these show it.
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from lion import statistics
 from lion.config import project
@@ -27,7 +28,7 @@ _WORDS = {  # column: the field that it shows, and its meaning
     "hard": ("hard_share", _HARD),
     "kept": ("kept", "of the instructions that the generator wrote, those that were used"),
     "student": ("accuracy_share", "right answers on the exam; each category counts the same"),
-    "quality": ("quality_percent", "the referee's points for the student, in % of its teacher's"),
+    "quality": ("quality_percent", "points by {grader}, in % of the teacher's"),
     "calls": ("calls", "requests sent from here; a reply in the ledger needs none"),
     "tokens": ("tokens", "of the replies used; `lion costs` counts a reply of two stages once"),
     "cost": ("calls", "paid from here; `unknown` where a price is missing"),
@@ -39,12 +40,15 @@ _LEAST_ROWS = 30  # of either part of the compared answers, and of those before
 _LEAST_PART = 1 / 3  # of a change, from which a part of the rows is named
 
 
-def legend(lines: Sequence[IterationMetrics]) -> Table:
-    """Return a line for each column of the table that has figures."""
+def legend(lines: Sequence[IterationMetrics], grader: str) -> Table:
+    """Return a line for each column of the table that has figures.
+
+    `grader` is who graded the quality (`Settings.grader`).
+    """
     table = Table.grid(padding=(0, 1))
     for name, (field, meaning) in _words(lines).items():
         if any(getattr(line, field) is not None for line in lines):
-            table.add_row(name, meaning, style="dim")
+            table.add_row(name, Text(meaning.replace("{grader}", grader)), style="dim")
     return table
 
 

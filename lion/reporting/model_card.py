@@ -78,6 +78,8 @@ def _lineage(settings: Settings, iteration: str, base: students.Source) -> Itera
     own = settings.evaluate.referee
     if own is not None:
         yield f"\nReferee of the exam: {own.model} at {own.base_url}"
+    elif settings.evaluate.quality:
+        yield "\nReferee of the exam: the same as the loop's"
 
 
 def _scores(settings: Settings, iteration: str) -> Iterator[str]:
@@ -89,7 +91,8 @@ def _scores(settings: Settings, iteration: str) -> Iterator[str]:
     for name in chain(settings, iteration):
         yield "| " + " | ".join(_cells(lines[name])) + " |"
     yield f"\nAccuracy by `{settings.exam.scorer.kind}` on {settings.exam.file or 'held-out rows'};"
-    yield "quality is the referee's scores of the student over the teacher's. A dash is not known."
+    yield f"quality is the scores of the student over the teacher's, by {settings.grader}."
+    yield "A dash is not known."
 
 
 def _cells(line: IterationMetrics) -> list[str]:

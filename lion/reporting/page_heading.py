@@ -28,7 +28,7 @@ def heading(run: Run) -> Row:
         "facts": list(_facts(run, settings)),
         "headline": table.result(run.lineage).plain.replace("\n", " "),
         "advice": advice,
-        "leading": list(_leading_tiles(run.lineage[-1], gain)),
+        "leading": list(_leading_tiles(run.lineage[-1], gain, settings)),
         "tiles": list(_further_tiles(run)),
     }
 
@@ -96,7 +96,9 @@ def _student_text(model: str) -> str:
     return Path(model).name if Path(model).is_absolute() else model
 
 
-def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Iterator[Row]:
+def _leading_tiles(
+    last: IterationMetrics, gain: PairedDifference | None, settings: Settings | None
+) -> Iterator[Row]:
     """Yield the figures that a run is for: accuracy, quality and the last iteration's gain."""
     teacher = f"teacher: {numbers.share(last.teacher_accuracy_share)}"
     yield _tile(
@@ -106,7 +108,7 @@ def _leading_tiles(last: IterationMetrics, gain: PairedDifference | None) -> Ite
         _teacher_verdict(last),
     )
     if last.quality_percent is not None:
-        yield _quality_tile(last)
+        yield _quality_tile(last, "the referee" if settings is None else settings.grader)
     if gain is not None:
         yield _gain_tile(gain)
 
@@ -142,7 +144,7 @@ def _gain_tile(gain: PairedDifference) -> Row:
     )
 
 
-def _quality_tile(last: IterationMetrics) -> Row:
+def _quality_tile(last: IterationMetrics, grader: str) -> Row:
     if table.is_coin(last):
         flips = f"{numbers.share(last.quality_flip_share)} of its verdicts change with the order"
         return _tile("Quality", "not known", flips, "The referee cannot tell the answers apart")
@@ -150,7 +152,7 @@ def _quality_tile(last: IterationMetrics) -> Row:
     return _tile(
         "Quality",
         numbers.percent(last.quality_percent),
-        _range(relative, 1, "of the teacher's points, by the referee"),
+        _range(relative, 1, f"of the teacher's points, by {inert(grader)[:_NAME]}"),
         verdict_words(
             None if relative is None else (relative[0] - 100, relative[1] - 100),
             ("Below its teacher", "Above its teacher", "No clear difference from its teacher"),
