@@ -125,9 +125,8 @@ def test_nothing_but_the_student_is_left_behind(
     monkeypatch.chdir(tmp_path / "work")
     run(folder, Path("out"))
     assert [path.name for path in Path.cwd().iterdir()] == ["out"]
-    assert sorted(path.name for path in Path("out").iterdir()) == sorted(
-        path.name for path in folder.iterdir()
-    )
+    names = {path.name for path in folder.iterdir()}
+    assert {path.name for path in Path("out").iterdir()} == names | {checkpoint.PROMPT_FORMAT}
 
 
 def test_examples_above_the_length_are_left_out_and_named(tmp_path: Path) -> None:
@@ -184,7 +183,7 @@ def test_lora_continues_as_one_adapter(tmp_path: Path) -> None:
     run(first, second, **lora)
     for folder in (first, second):
         names = {path.name for path in folder.iterdir()}
-        assert names == {"adapter_config.json", "adapter_model.safetensors"}
+        assert names == {"adapter_config.json", "adapter_model.safetensors", "prompt_format.json"}
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == str(base)
     losses = [
@@ -410,7 +409,7 @@ def test_qlora_learns_and_goes_on_as_one_adapter(tmp_path: Path) -> None:
     run(base, tmp_path / "1", **qlora)
     run(tmp_path / "1", tmp_path / "2", **qlora)
     names = {path.name for path in (tmp_path / "2").iterdir()}
-    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    assert names == {"adapter_config.json", "adapter_model.safetensors", "prompt_format.json"}
     models = [
         checkpoint.load_student(folder, SETTINGS)[0]
         for folder in (base, tmp_path / "1", tmp_path / "2")
