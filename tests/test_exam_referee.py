@@ -214,8 +214,10 @@ def optional(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 
 @pytest.mark.slow
-def test_a_changed_grader_reruns_no_curve_baseline_or_certificate(optional: Project) -> None:
-    project = optional
+def test_a_changed_grader_reruns_no_curve_baseline_or_certificate(
+    optional: Project, tmp_path: Path
+) -> None:
+    project = optional.copy(tmp_path / "project")
     project.edit({"evaluate.referee": EMBEDDED, "evaluate.samples": 2, "evaluate.quality": 8})
     run = project.repro()
     assert run.code == 0, run.output
@@ -223,11 +225,13 @@ def test_a_changed_grader_reruns_no_curve_baseline_or_certificate(optional: Proj
 
 
 @pytest.mark.slow
-def test_a_changed_grader_that_scores_reruns_all_that_it_grades(optional: Project) -> None:
-    project = optional
+def test_a_changed_grader_that_scores_reruns_all_that_it_grades(
+    optional: Project, tmp_path: Path
+) -> None:
+    project = optional.copy(tmp_path / "project")
     scorer = {"kind": "referee", "option": None}
     asked = {"certify.ask": ["teacher", "referee"], "evaluate.max_dropped": 0.5}
-    project.edit({**asked, "exam.scorer": scorer, "curve": []})
+    project.edit({**asked, "exam.scorer": scorer, "curve": [], "evaluate.referee": EMBEDDED})
     assert project.repro().code == 0
     project.edit({"evaluate.referee.request": {"temperature": 1.0, "max_tokens": 500}})
     run = project.repro()
