@@ -13,7 +13,6 @@ from lion.pipeline import stage
 from lion.prompting.templates import PromptRole
 from lion.records import jsonl
 from lion.records.rows import KINDS, Instruction, Verdict
-from lion.reporting.domains import shown_labels
 
 
 def main(work: stage.Work) -> str:
@@ -39,7 +38,7 @@ def main(work: stage.Work) -> str:
             hard=generated.funnels["hard"],
             easy=generated.funnels["easy"],
             short={kind: generated.short[kind] for kind in KINDS},
-            resisting=shown_labels(generated.resisting),
+            resisting=tuple(generated.resisting),
             stopped=stop.reason,
             generator=generated.usage.generator,
             embedder=generated.usage.embedder,

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import polars as pl
@@ -14,12 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pooled import instruction, project, verdict
 
-import stages.generate
 from lion.cli import main
 from lion.generation import topic_labels
 from lion.generation.topic_labels import domain
-from lion.metrics.pools import GenerateMetrics
-from lion.metrics.units import Funnel
 from lion.readers import files
 from lion.records.rows import Instruction
 from lion.reporting import domains
@@ -228,41 +224,3 @@ def test_a_comparison_counts_rows_by_domains_that_can_be_read(
     assert not any(script in line[:1] for line in lines for script in topic_labels._SCRIPTS)
     groups = json.loads(lion("diff", "1", "2", "--json"))["groups"]
     assert {one["name"] for one in groups if one["by"] == "domain"} == {r.domain for r in rows}
-
-
-def test_what_resists_is_written_as_people_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each name once: two scripts have one name."""
-    generated = SimpleNamespace(
-        kept=[],
-        dropped=[],
-        funnels={"hard": Funnel(kept=0), "easy": Funnel(kept=0)},
-        short={"hard": 0, "easy": 0},
-        resisting=["Latin", "write poem", "Han", "none", "Thai"],
-        usage=SimpleNamespace(generator=None, embedder=None, safety=None),
-    )
-    monkeypatch.setattr(stages.generate, "generate", lambda *_, **__: generated)
-    rules = SimpleNamespace(safety=False, choice="uniform")
-    settings = SimpleNamespace(
-        generate_at=lambda _: rules,
-        model_copy=lambda **_: None,
-        task=SimpleNamespace(good=None),
-    )
-    metrics: list[GenerateMetrics] = []
-    work = SimpleNamespace(
-        settings=settings,
-        iteration="1",
-        depth=1,
-        data=Path,
-        before=Path,
-        files=SimpleNamespace(
-            read=lambda *_: [],
-            read_document=lambda *_: {"items": []},
-            read_metrics=lambda *_: SimpleNamespace(stop=False, reason=None),
-        ),
-        prompts=lambda *_, **__: {},
-        write_rows=lambda *_: None,
-        write_dropped=lambda *_: None,
-        write_metrics=metrics.append,
-    )
-    stages.generate.main(cast("Any", work))
-    assert metrics[0].resisting == ("other requests", "write poem", "other scripts")

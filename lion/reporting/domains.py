@@ -5,7 +5,7 @@ script. A domain is a kind of verb; what has no label of its own is `other reque
 `topic_labels` does not make names itself. Pure.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 OTHER = "other requests"
@@ -56,11 +56,6 @@ def domain_name(label: str) -> str:
 def shown_label(label: str) -> str:
     """Return a label as people see it: a domain in the place of the name of a script."""
     return _OF_SCRIPT.get(label, label)
-
-
-def shown_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return labels as people see them, each once, in order."""
-    return tuple(dict.fromkeys(map(shown_label, labels)))
 
 
 def is_about(label: str, wanted: str) -> bool:
