@@ -37,6 +37,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data" / "instructions"
         ("What is the capital of Peru?", "what capital"),
         ("Tom has 3 apples. He eats one. How many apples are left?", "how apples"),
         ("Summarize: rain fell.", "summarize"),
+        ("Given a sentence, detect if it is rude.\n\nGo away!", "detect rude"),
+        ("You are a geologist. By this description, identify the type of rock.", "identify type"),
+        ("As Macbeth, argue against the murder.", "argue"),
+        ("If there are 36 litres, how many tanks do they fill?", "how tanks"),
+        ("In five words name the odd one out", "name out"),
+        ("Is the number 7368 even or odd?", "is even"),
+        ("Reverse a b c", "reverse"),
+        ("Tom, who is five, has a dog, which barks.", "Latin"),
+        ("It is a list of names. Is it?", "is"),
         ("There is a lion in the garden", "Latin"),
         ("写一首关于海的诗", "Han"),
         ("Напиши стихотворение", "Cyrillic"),
@@ -60,12 +69,17 @@ def test_most_tasks_that_people_write_have_a_label_of_their_own() -> None:
         pytest.skip(f"{SHARED} is absent: the real instructions are not part of the project")
     rows = files.read_rows(SHARED / "seed_tasks_175.jsonl").rows
     labels = [domain(row.messages[-1]["content"]) for row in rows]
-    assert sum(label != "Latin" for label in labels) > 0.75 * len(labels)
+    assert sum(label != "Latin" for label in labels) > 0.95 * len(labels)
+
+
+def test_nearly_every_task_of_the_simulator_has_a_label_of_its_own() -> None:
+    labels = [row.domain for row in simulated()]
+    assert sum(label == "Latin" for label in labels) < 0.05 * len(labels)
 
 
 def test_every_label_has_a_domain_that_can_be_read() -> None:
     """Five to fifteen names in all; no verb without one, and never the name of a script."""
-    words = topic_labels._VERBS | topic_labels._QUESTIONS
+    words = topic_labels._ASKED
     assert domains._KIND.keys() == words
     names = {domain_name(f"{word} thing") for word in words}
     names |= {domain_name(script) for script in (*topic_labels._SCRIPTS, "none", "other")}

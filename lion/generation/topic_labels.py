@@ -1,14 +1,14 @@
 """Topic labels of instructions, of one or two words. Pure; equal texts have equal labels.
 
-`verb noun` where an English instruction, or its last sentence, begins with a verb of the list
-(`write poem`) or a question word (`how plant`); else the script (`Han`, `Latin`). Self-instruct
-(Wang et al. 2023, figure 3) parses the root verb and its object; a list of verbs and the position
-of the noun approximate that. Labels of clusters would depend on the pool, so two pools could not be
-compared. The labels serve counts and the balanced choice of parents only.
+`verb noun` where an English instruction, its last sentence, or else a clause of these begins with a
+verb of the list (`write poem`) or a question word (`how plant`); else the script (`Han`, `Latin`).
+Self-instruct (Wang et al. 2023, figure 3) parses the root verb and its object; a list of verbs and
+the position of the noun approximate that. Labels of clusters would depend on the pool, so two pools
+could not be compared. The labels serve counts and the balanced choice of parents only.
 """
 # ruff: noqa: SIM905 - long lists of words are easier to read as text
 
-from itertools import islice
+from itertools import dropwhile, islice
 
 import regex
 from msgspec.structs import replace
@@ -17,24 +17,31 @@ from lion.records.rows import Instruction
 
 _VERBS = frozenset(
     """
-    add advise analyse analyze answer arrange ask assess assign brainstorm build calculate
-    categorise categorize change check choose cite classify combine compare complete compose
-    compute construct continue convert correct count craft create critique debug decide define
-    delete derive describe design detect determine develop devise diagnose discuss divide draft
-    draw edit elaborate estimate evaluate examine expand explain extract fill filter find fix
-    format formulate generate give guess help identify illustrate imagine implement improve
-    infer interpret introduce invent judge label list locate make match mention modify multiply
-    name narrate offer order organise organize outline paraphrase parse perform pick plan play
-    predict prepare present produce propose prove provide rank rate read rearrange recommend
-    reformulate rephrase replace reply report research respond retrieve return reverse review
-    revise rewrite roleplay role-play schedule score select sell share show shorten simplify
-    simulate sketch solve sort specify split start state subtract suggest summarise summarize
-    tag take tell test think transcribe transform translate turn update use verify visualise
-    visualize write
+    add address advise analyse analyze answer argue arrange ask assess assign brainstorm build
+    calculate categorise categorize change check choose cite classify collect combine come comment
+    compare complete compose compute condense construct continue contrast convert copy correct count
+    craft create critique curate debug decide decode define delete demonstrate derive describe
+    design detect determine develop devise diagnose discover discuss divide double draft draw edit
+    elaborate encode estimate evaluate examine expand explain explore extract fill filter find fix
+    format formulate gather generate give guess help identify illustrate imagine implement improve
+    infer insert interpret introduce invent judge label link list locate look make match measure
+    mention modify move multiply name narrate offer order organise organize outline output
+    paraphrase parse perform pick plan play predict prepare present produce propose prove provide
+    rank rate read rearrange recall recommend reformulate remove repeat rephrase replace reply
+    report research respond retrieve return reverse review revise rewrite role-play roleplay rotate
+    say schedule score select sell share shift shorten show simplify simulate sketch solve sort
+    specify spell split start state subtract suggest summarise summarize swap tag take teach tell
+    test think transcribe transform translate turn update use verify visualise visualize work write
     """.split()
 )
 _QUESTIONS = frozenset("how what when where which who whom whose why".split())
-_POLITE = frozenset("please kindly now first then can could would will you i want need to".split())
+_YES_OR_NO = frozenset("am are did do does had has have is was were".split())
+_TASKS = _VERBS | _QUESTIONS
+_ASKED = _TASKS | _YES_OR_NO
+_LEADING = frozenset("among at based by for from given in of on to using with".split())
+_POLITE = frozenset(
+    "and please kindly now first then can could would will you i want need to".split()
+)
 _BEFORE_NOUN = frozenset(
     """
     a all an another any at both each every her his i if is it its me most my of one our out
@@ -50,8 +57,12 @@ _AFTER_NOUN = frozenset(
     """.split()
 )
 _WORD = regex.compile(r"\p{L}[\p{L}\p{M}'\u2019-]*|[.,;:!?()\"\u201c\u201d\n]")
+_CLAUSE = regex.compile(r"([^.,;:!?\n]+)([.,;:!?\n]|$)")
 _READ, _WORDS = 200, 14  # characters and words that are read at the start and at the end
-_CLOSING = ' \t\r\n.!?"\u201d)'
+_CLOSING_QUOTES = ' \t\r\n"\u201d)'
+_CLOSING = _CLOSING_QUOTES + ".!?"
+_PARAGRAPHS = regex.compile(r"\n\s*\n")
+_SENTENCES = regex.compile(r"[.!?:\n]\s+")
 _SCRIPTS = (
     "Latin Cyrillic Greek Arabic Hebrew Devanagari Bengali Tamil Telugu Thai Hangul Hiragana "
     "Katakana Han Georgian Armenian Ethiopic Khmer Lao Myanmar"
@@ -62,10 +73,11 @@ _SCRIPT = {name: regex.compile(rf"\p{{{name}}}") for name in _SCRIPTS}
 def domain(text: str) -> str:
     """Return the label of an instruction's text, at most two words."""
     opening = text[:_READ]
-    label = _task_label(opening)
-    if not label and len(text) > 1:
-        # a story first, the task in the last sentence
-        label = _task_label(regex.split(r"[.!?:\n]\s+", text[-_READ:].rstrip(_CLOSING))[-1])
+    # a story first, the task in the last sentence
+    last = _SENTENCES.split(text[-_READ:].rstrip(_CLOSING))[-1]
+    asks = text.rstrip(_CLOSING_QUOTES).endswith("?")
+    clauses = f"{_PARAGRAPHS.split(opening)[0]}\n{last}{'?' if asks else ''}"
+    label = _task_label(opening) or _task_label(last) or _clause_label(clauses)
     return label or _script(opening)
 
 
@@ -75,15 +87,42 @@ def labelled(row: Instruction) -> Instruction:
 
 
 def _task_label(sentence: str) -> str:
+    """Return the label of a sentence that begins with a verb or a question word."""
+    return _label(_words(sentence), _TASKS)
+
+
+def _clause_label(text: str) -> str:
+    """Return the label of the first clause that begins with a task, or else that holds one.
+
+    A question word begins a question only: elsewhere it may be a relative pronoun.
+    """
+    clauses = [
+        (_words(match[1]), _ASKED if match[2] == "?" else _VERBS)
+        for match in _CLAUSE.finditer(text)
+    ]
+    for words, openings in clauses:
+        if label := _label(words, openings):
+            return label
+    for words, openings in clauses:
+        if words and words[0] in _LEADING:
+            for index in range(1, len(words)):
+                if label := _label(words[index:], openings & _TASKS):
+                    return label
+    return ""
+
+
+def _words(sentence: str) -> list[str]:
+    """Return the first words and punctuation marks in lower case, without polite ones in front."""
     words = [match[0].lower() for match in islice(_WORD.finditer(sentence), _WORDS)]
-    index = 0
-    while index < len(words) and words[index] in _POLITE:
-        index += 1
-    opening = words[index] if index < len(words) else ""
-    if opening not in _VERBS and opening not in _QUESTIONS:
+    return list(dropwhile(_POLITE.__contains__, words))
+
+
+def _label(words: list[str], openings: frozenset[str]) -> str:
+    """Return the label of words that begin with one of `openings`, or an empty text."""
+    if not words or words[0] not in openings:
         return ""
-    noun = _noun(words[index + 1 :])
-    return f"{opening} {noun}" if noun else opening
+    noun = _noun(words[1:])
+    return f"{words[0]} {noun}" if noun else words[0]
 
 
 def _script(beginning: str) -> str:
@@ -101,7 +140,10 @@ def _script(beginning: str) -> str:
 
 
 def _noun(words: list[str]) -> str:
-    """Return the last word before the first preposition or punctuation mark, or an empty text."""
+    """Return the last word before the first preposition or punctuation mark, or an empty text.
+
+    A word of one letter is material, as in `reverse a b c`.
+    """
     index = 0
     while index < len(words) and words[index] in _BEFORE_NOUN:
         index += 1
@@ -109,5 +151,5 @@ def _noun(words: list[str]) -> str:
     for word in words[index : index + 5]:
         if word in _AFTER_NOUN or not word[0].isalpha():
             break
-        noun = word
+        noun = word if len(word) > 1 else noun
     return noun

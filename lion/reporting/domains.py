@@ -12,27 +12,30 @@ OTHER = "other requests"
 OTHER_SCRIPTS = "other scripts"
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
-        "questions": "how what when where which who whom whose why answer ask respond reply guess",
-        "writing": "complete compose continue craft create draft fill imagine invent introduce "
-        "narrate play perform produce roleplay role-play write",
-        "rewriting": "change convert correct edit elaborate expand fix format improve modify "
-        "paraphrase reformulate rephrase replace revise rewrite shorten simplify transcribe "
-        "transform turn update",
+        "questions": "how what when where which who whom whose why answer ask respond reply "
+        "guess am are did do does had has have is was were",
+        "writing": "address complete compose continue craft create draft fill imagine introduce "
+        "invent narrate output perform play produce role-play roleplay write",
+        "rewriting": "change condense convert copy correct decode double edit elaborate encode "
+        "expand fix format improve insert modify paraphrase reformulate remove repeat rephrase "
+        "replace revise rewrite shorten simplify spell transcribe transform turn update",
         "translating": "translate",
-        "explaining": "define describe discuss explain illustrate interpret outline share show "
-        "tell think state",
-        "ideas and lists": "add advise brainstorm cite formulate generate give list mention name "
-        "offer present propose provide recommend sell suggest",
+        "explaining": "argue comment define demonstrate describe discuss explain illustrate "
+        "interpret outline say share show state teach tell think",
+        "ideas and lists": "add advise brainstorm cite come curate formulate generate give list "
+        "mention name offer present propose provide recommend sell suggest",
         "classifying": "categorise categorize classify decide detect determine identify judge "
         "label match specify tag",
-        "calculating": "calculate compute construct count derive divide estimate multiply prove "
-        "solve subtract",
-        "ordering": "arrange order organise organize rank rearrange reverse schedule sort",
-        "choosing and finding": "assign choose check delete extract filter find locate parse pick "
-        "read retrieve return select split take",
+        "calculating": "calculate compute construct count derive divide estimate measure "
+        "multiply prove solve subtract work",
+        "ordering": "arrange move order organise organize rank rearrange reverse rotate schedule "
+        "shift sort swap",
+        "choosing and finding": "assign check choose collect delete discover explore extract "
+        "filter find gather link locate look parse pick read recall retrieve return select split "
+        "take",
         "summarising": "report summarise summarize",
-        "comparing and assessing": "analyse analyze assess combine compare critique debug diagnose "
-        "evaluate examine infer predict rate research review score test verify",
+        "comparing and assessing": "analyse analyze assess combine compare contrast critique "
+        "debug diagnose evaluate examine infer predict rate research review score test verify",
         "planning and designing": "build design develop devise draw help implement make plan start "
         "prepare simulate sketch use visualise visualize",
     }
