@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from proving import differences, frozen, money, registered
+from proving.arms import Comparison
 from proving.differences import Difference, difference
 from proving.registered import (
     ARMS,
@@ -15,9 +16,11 @@ from proving.registered import (
     COMPARISONS,
     GROUPS,
     LONG,
+    ONE_WAY,
     PRIMARY,
     PRIMARY_COMPARISONS,
     REGIMES,
+    SAME_MIX,
     SKEWS,
 )
 from proving.results import Results
@@ -27,6 +30,8 @@ PLOTS = {
     "money.svg": "Accuracy against cents spent, a curve an arm",
 }
 """Files of plots/ beside the report (see `plots`), and what they show."""
+_NOT_REGISTERED = (Comparison(SAME_MIX, ONE_WAY),)
+"""What the prompt for a rarer task adds: both arms draw any parent."""
 _FILE = Path(registered.__file__)
 Panel = tuple[str, float]
 """A regime and a skew."""
@@ -199,11 +204,12 @@ def _spread(values: Sequence[float]) -> str:
 
 def _differences(results: Results, regime: str, skew: float) -> str:
     lines = ["| difference | at equal | seeds | macro | by pool |", "|---|---|---|---|---|"]
-    for compared in COMPARISONS:
+    for compared in (*COMPARISONS, *_NOT_REGISTERED):
         macro = difference(results, compared, regime, skew)
         by_pool = difference(results, compared, regime, skew, differences.pool_weighted)
         if macro is not None:
             name = f"{compared.ours.name} - {compared.others.plain}"
+            name += " (not registered)" if compared in _NOT_REGISTERED else ""
             cells = [name, compared.budget, str(macro.seeds), str(macro), str(by_pool)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
