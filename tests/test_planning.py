@@ -1,15 +1,18 @@
 """What is still to be asked is told before it is paid."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from fake_server import says
-from fixtures import Workplace
+from fixtures import ROOT, Workplace
 
 from lion.cli import main
 from lion.config import project
 from lion.config.settings import Settings
+from lion.config.validation import read_settings
 from lion.generation import seed_pool
 from lion.llm.calls import Call, Entry
 from lion.llm.ledger import Ledger
@@ -61,6 +64,20 @@ def test_calls_follow_from_params(workplace: Workplace) -> None:
     assert found["generate@1", "generator"].calls == 50  # at nine of ten kept
     assert found["teach@3", "teacher"].calls == 45
     assert ("evaluate@1", "teacher") not in found  # in the ledger since iteration 0
+
+
+def test_the_calls_of_the_paper(workplace: Workplace) -> None:
+    """The count that docs/concepts/method.md and profiles/paper.yaml tell: 52,000 rows, no exam."""
+    told = "438,001"
+    assert told in (ROOT / "docs" / "concepts" / "method.md").read_text(encoding="utf-8")
+    text = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
+    assert told in text
+    settings = read_settings(yaml.safe_load(text))
+    rows = [{"instruction": f"Name {number}", "output": "x"} for number in range(52_000)]
+    (workplace.path / "inputs" / "alpaca_data.json").write_text(json.dumps(rows), encoding="utf-8")
+    needs = plan.plan(settings, ALL, {}, Prices({}))
+    calls = sum(need.calls or 0 for need in needs if need.role)
+    assert f"{calls:,}" == told
 
 
 @pytest.mark.parametrize(("answers", "taught"), [("ask", 100 + 40), ("keep", 40)])

@@ -295,6 +295,8 @@ def test_the_plan_has_no_call_but_for_audits(workplace: Workplace) -> None:
     ("changes", "problem"),
     [
         ({"split.stop_in_noise": True}, "split.stop_in_noise: "),
+        ({"split.tau_noise": 2.0}, "split.tau_noise: "),
+        ({"split.min_hard": 0.1}, "split.min_hard: "),
         ({"review.judge": "referee", "tune.replay_choice": "forgotten"}, "replay_choice: "),
         (
             {

@@ -9,6 +9,7 @@ from lion.pipeline.checks import endpoint_rehearsal, task_declaration
 from lion.pipeline.checks.answer_form import answer_form_notices
 from lion.pipeline.checks.offline import offline_problems, refuse
 from lion.pipeline.checks.removed_students import removed_student_notices
+from lion.pipeline.checks.replay_notices import replay_notices
 from lion.pipeline.checks.repository import repository_problems
 from lion.pipeline.checks.student_notices import student_notices
 from lion.reporting import input_rows
@@ -53,6 +54,7 @@ def checked_settings(offline: bool) -> Settings:
             *student_notices(settings, ask_hub=True),
             *removed_student_notices(settings),
             *answer_form_notices(settings),
+            *replay_notices(settings),
         ):
             console.say(f"notice: {words}")
     refuse(problems, "\nNothing was spent or removed.")

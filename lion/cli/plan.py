@@ -10,6 +10,7 @@ from lion.llm.ledger import Ledger
 from lion.llm.prices import Prices
 from lion.pipeline import dvc_graph, plan
 from lion.pipeline.checks import student
+from lion.pipeline.checks.replay_notices import replay_notices
 from lion.pipeline.checks.student_notices import student_notices
 from lion.pipeline.rehearsal import rehearse
 from lion.reporting import costs
@@ -36,7 +37,11 @@ def plan_command(as_json: bool) -> None:
         else:
             console.stdout.print(costs.plan_table(needs, spent, reserved, settings.budget))
             room = student.disk_needed(settings, ask_hub=False)
-            notices = student_notices(settings, ask_hub=False) if _tunes(remaining) else []
+            notices = (
+                [*student_notices(settings, ask_hub=False), *replay_notices(settings)]
+                if _tunes(remaining)
+                else []
+            )
             for words in (*notices, costs.disk_sentence(room, settings.student.model)):
                 console.stdout.print(words, markup=False)
 

@@ -14,8 +14,8 @@ from lion.reporting import browse, case_studies, exam_rows, snapshot
 @click.command("show")
 @click.argument("place", default="workspace:")
 @click.option("--pool", type=click.Choice(["cache", "train"]), default="cache", show_default=True)
-@click.option("--hard", "difficulty", flag_value="hard", help="Where the gap reached tau.")
-@click.option("--easy", "difficulty", flag_value="easy", help="Where it did not.")
+@click.option("--hard", "difficulty", flag_value="hard", help="Hard rows, by the split.")
+@click.option("--easy", "difficulty", flag_value="easy", help="Easy rows.")
 @click.option("--undecided", "difficulty", flag_value="undecided", help="Without a verdict's gap.")
 @click.option(
     "--gap",

@@ -132,6 +132,13 @@ def _likelihood_problems(settings: Settings) -> Iterator[str]:
     if settings.review.judge == "likelihood":
         if settings.split.stop_in_noise:
             yield "split.stop_in_noise: a likelihood has no referee's noise; set it to false"
+        if settings.split.tau_noise:
+            yield "split.tau_noise: a likelihood has no referee's noise; set it to 0"
+        if settings.split.min_hard:
+            yield (
+                "split.min_hard: with review.judge: likelihood the share of hard rows is "
+                "split.hard_share itself, so it would stop always or never; set it to 0"
+            )
         if settings.calibrate.iterations and settings.calibrate.second is not None:
             yield (
                 "calibrate.second: with review.judge: likelihood there are no responses to judge; "
