@@ -96,7 +96,8 @@ class IterationMetrics:
     `throttled` were refused (429), `billed` may have been charged all the same. `tokens_by_role`
     are of the replies that this iteration's stages used, whoever paid for them and when; `tokens`
     is their sum. `field_accuracy_share` and `valid_share` are of JSON answers, None with other
-    scorers. `student_prompt_tokens` and `teacher_prompt_tokens` are the means of a request
+    scorers. `guess_accuracy_share` is that of a category's commonest expected answer.
+    `student_prompt_tokens` and `teacher_prompt_tokens` are the means of a request
     (`PromptLengths`), None where the student has the teacher's prompt.
     """
 
@@ -131,6 +132,7 @@ class IterationMetrics:
     certified: CertifiedMetrics | None = None
     quality_flip_share: float | None = None
     accuracy_rows: int | None = None
+    guess_accuracy_share: float | None = None
     accuracy_share_difference: float | None = None
     accuracy_share_difference_interval: tuple[float, float] | None = None
     field_accuracy_share: Mapping[str, float] | None = None
@@ -239,6 +241,7 @@ def _line(name: str, previous: str | None, read: Read) -> IterationMetrics:
         accuracy_share=None if evaluate is None else evaluate.accuracy_share,
         accuracy_share_interval=None if evaluate is None else _bounds(evaluate.accuracy_interval),
         teacher_accuracy_share=None if evaluate is None else evaluate.teacher_accuracy_share,
+        guess_accuracy_share=None if evaluate is None else evaluate.guess_accuracy_share,
         quality_percent=None if evaluate is None else evaluate.quality_percent,
         quality_percent_interval=None if evaluate is None else _bounds(evaluate.quality_interval),
         quality_flip_share=None if evaluate is None else evaluate.quality_flip_share,

@@ -90,6 +90,15 @@ def test_accuracy_is_the_mean_over_categories(evaluate: Evaluate) -> None:
     assert found.category_accuracy_share == {"cities": 1.0, "sums": 0.25}
 
 
+def test_guessing_gives_the_commonest_answer_of_each_category() -> None:
+    """Sums 3 of 4, the row without a category 1 of 1: macro 0.875; a pattern is no answer."""
+    answers = [("sums", "7"), ("sums", "7"), ("sums", "8"), ("sums", "7"), (None, "Lima")]
+    exam = [row(f"{number}?", *reversed(pair)) for number, pair in enumerate(answers)]
+    assert phase.guess_accuracy(exam, EXACT) == 0.875
+    assert phase.guess_accuracy(exam, Scorer(kind="regex", option="([0-9]+)")) is None
+    assert phase.guess_accuracy([row("Why?", None)], EXACT) is None
+
+
 def test_figures_are_a_function_of_the_marks(evaluate: Evaluate) -> None:
     marks = [Marked("a", number % 3 == 0, number % 5 > 0) for number in range(60)]
     found = phase.exam_marks(marks, evaluate)

@@ -218,11 +218,13 @@ def test_the_key_figures_are_those_of_the_last_iteration(shared: Watched, run: P
     tiles = [tile.split("\n") for tile in shared.page.locator(".tile").all_inner_texts()]
     figures = {label: texts for label, *texts in tiles}
     low, high = exam.accuracy_interval.bounds
-    teacher = f"teacher: {100 * exam.teacher_accuracy_share:.1f} %"
+    assert exam.guess_accuracy_share is not None
+    beside = f"teacher: {100 * exam.teacher_accuracy_share:.1f} %, guessing: "
+    beside += f"{100 * exam.guess_accuracy_share:.1f} %"
     assert figures["Right on the exam"] == [
         f"{100 * exam.accuracy_share:.1f} %",
         "Worse than its teacher",
-        f"{100 * low:.1f} to {100 * high:.1f} %; {teacher}",
+        f"{100 * low:.1f} to {100 * high:.1f} %; {beside}",
     ]
     low, high = exam.quality_interval.bounds
     assert figures["Quality"] == [

@@ -216,8 +216,9 @@ def test_the_headline_names_student_and_teacher(
     told = table.headline(lines).plain
     assert told.startswith(
         f"Student 1 on the exam: {100 * share:.1f} % ({100 * interval['low_share']:.1f} to "
-        f"{100 * interval['high_share']:.1f}), its teacher "
-        f"{100 * found['teacher_accuracy_share']:.1f} %.\nIts quality: "
+        f"{100 * interval['high_share']:.1f}), teacher "
+        f"{100 * found['teacher_accuracy_share']:.1f} %, guessing "
+        f"{100 * found['guess_accuracy_share']:.1f} %.\nIts quality: "
         f"{found['quality_percent']:.1f} % ("
     )
     assert table.headline(lines[:1]).plain.startswith("Student 0 on the exam: ")

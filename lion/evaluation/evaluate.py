@@ -5,8 +5,10 @@ The exam's scorer marks the student's answers and the teacher's; the referee com
 no row can be marked. Writes no file.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from msgspec.structs import asdict, replace
 
@@ -32,6 +34,7 @@ from lion.records.rows import Answer, Dropped, ExamAnswer, Instruction, Review
 from lion.statistics import Estimate
 
 UNCATEGORISED = "uncategorised"
+_READ_AS_ANSWER = {"exact", "number", "math", "json"}  # scorers whose `expected` is an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,9 @@ def evaluate(
     return Evaluated(
         answers=[_with_teacher(row, taught) for row in answers] if scored else answers,
         marks=marks,
-        accuracy=exam_marks(marks, settings.evaluate),
+        accuracy=exam_marks(
+            marks, settings.evaluate, guess=guess_accuracy(exam, settings.exam.scorer)
+        ),
         fields=exam_fields(
             exam,
             {id: answer.text for id, answer in taught.items()},
@@ -184,7 +189,22 @@ def mark(
     ]
 
 
-def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
+def guess_accuracy(exam: Sequence[Instruction], scorer: Scorer) -> float | None:
+    """Return the macro accuracy of guessing: always the commonest `expected` of a row's category.
+
+    Equal texts are counted, no answer is marked. None where no row has an expected answer.
+    """
+    answers: dict[str, Counter[str]] = {}
+    for row in exam if scorer.kind in _READ_AS_ANSWER else ():
+        if row.expected is not None:
+            answers.setdefault(row.category or UNCATEGORISED, Counter())[row.expected] += 1
+    shares = [max(counts.values()) / counts.total() for counts in answers.values()]
+    return fmean(shares) if shares else None
+
+
+def exam_marks(
+    marks: Sequence[Marked], settings: Evaluate, *, guess: float | None = None
+) -> ExamMarks:
     """Return macro accuracies (means over categories), their difference, and each category's."""
     level = settings.confidence
     student = statistics.macro_accuracy([(row.category, row.student) for row in marks], level)
@@ -203,6 +223,7 @@ def exam_marks(marks: Sequence[Marked], settings: Evaluate) -> ExamMarks:
         accuracy_share_difference=_value(behind),
         difference_interval=DifferenceInterval.of(behind),
         difference_rows=_count(behind),
+        guess_accuracy_share=guess,
         category_accuracy_share={
             str(name): estimate.value for name, estimate in by_category.items()
         },
@@ -239,6 +260,8 @@ def exam_sentence(metrics: EvaluateMetrics) -> str:
         parts.append(f"accuracy {100 * metrics.accuracy_share:.1f} %")
         if metrics.teacher_accuracy_share is not None:
             parts[-1] += f", the teacher's {100 * metrics.teacher_accuracy_share:.1f} %"
+        if metrics.guess_accuracy_share is not None:
+            parts[-1] += f", of guessing {100 * metrics.guess_accuracy_share:.1f} %"
     if metrics.quality_percent is not None:
         parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
     if metrics.fields is not None:

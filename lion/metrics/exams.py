@@ -18,6 +18,7 @@ from lion.metrics.units import (
 class ExamMarks(Metrics, frozen=True, kw_only=True):
     """The exam's marks: macro accuracies, student less teacher, and the student's by category.
 
+    `guess_accuracy_share` is that of always giving the commonest expected answer of a category.
     None, and without an interval and a number of rows, where nothing could be marked.
     """
 
@@ -30,6 +31,7 @@ class ExamMarks(Metrics, frozen=True, kw_only=True):
     accuracy_share_difference: float | None
     difference_interval: DifferenceInterval | None = None
     difference_rows: int | None = None
+    guess_accuracy_share: float | None = None
     category_accuracy_share: dict[str, float]
 
 

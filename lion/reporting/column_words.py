@@ -22,12 +22,14 @@ from lion.reporting.worth import MarkedRun
 
 _HARD = "of the previous student's answers, those clearly below the teacher's"
 _UNLIKELY = "of the teacher's answers, those least likely for the previous student"
+_RIGHT = "right on the exam, mean over categories"
+_GUESS = "; guessing: the commonest answer"
 _WORDS = {  # column: the field that it shows, and its meaning
     "train": ("train_pool", "new instructions of the iteration; in row 0 the first pool"),
     "cache": ("cache_pool", "all instructions so far"),
     "hard": ("hard_share", _HARD),
     "kept": ("kept", "of the instructions that the generator wrote, those that were used"),
-    "student": ("accuracy_share", "right answers on the exam; each category counts the same"),
+    "student": ("accuracy_share", _RIGHT),
     "quality": ("quality_percent", "points by {grader}, in % of the teacher's"),
     "calls": ("calls", "requests sent from here; a reply in the ledger needs none"),
     "tokens": ("tokens", "of the replies used; `lion costs` counts a reply of two stages once"),
@@ -54,7 +56,10 @@ def legend(lines: Sequence[IterationMetrics], grader: str) -> Table:
 
 def _words(lines: Sequence[IterationMetrics]) -> Mapping[str, tuple[str, str]]:
     ranked = any(line.likelihood is not None for line in lines)
-    return {**_WORDS, "hard": ("hard_share", _UNLIKELY)} if ranked else _WORDS
+    guessed = any(line.guess_accuracy_share is not None for line in lines)
+    hard = ("hard_share", _UNLIKELY if ranked else _HARD)
+    student = ("accuracy_share", _RIGHT + _GUESS if guessed else _RIGHT)
+    return {**_WORDS, "hard": hard, "student": student}
 
 
 def page_note(lines: Sequence[IterationMetrics]) -> str:

@@ -100,11 +100,13 @@ def _leading_tiles(
     last: IterationMetrics, gain: PairedDifference | None, settings: Settings | None
 ) -> Iterator[Row]:
     """Yield the figures that a run is for: accuracy, quality and the last iteration's gain."""
-    teacher = f"teacher: {numbers.share(last.teacher_accuracy_share)}"
+    beside = f"teacher: {numbers.share(last.teacher_accuracy_share)}"
+    if last.guess_accuracy_share is not None:
+        beside += f", guessing: {numbers.share(last.guess_accuracy_share)}"
     yield _tile(
         "Right on the exam",
         numbers.share(last.accuracy_share),
-        _range(last.accuracy_share_interval, 100, teacher),
+        _range(last.accuracy_share_interval, 100, beside),
         _teacher_verdict(last),
     )
     if last.quality_percent is not None:

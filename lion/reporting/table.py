@@ -91,8 +91,10 @@ def result(lines: Sequence[IterationMetrics]) -> Text:
     text = Text(f"Student {last.iteration} on the exam: ", style="bold")
     if last.accuracy_share is not None:
         text.append(share(last.accuracy_share), style="bold green")
-        text.append(f"{_between(last.accuracy_share_interval, 100)}, its teacher ")
+        text.append(f"{_between(last.accuracy_share_interval, 100)}, teacher ")
         text.append(share(last.teacher_accuracy_share))
+        if last.guess_accuracy_share is not None:
+            text.append(f", guessing {share(last.guess_accuracy_share)}")
     if last.quality_percent is not None:
         text.append(".\nIts quality: " if last.accuracy_share is not None else "quality ")
         text.append_text(_quality(last))
