@@ -11,7 +11,8 @@ is 0 all the same, for a measurement is no test. Claims:
 
 gain        macro accuracy of the last student above the base student's, and the seconds of a run
 before      profile `default` alone: calls and accuracies beside those of the settings before, which
-            had fewer steps, less replay and a referee as judge, paired by seed
+            had fewer steps, less replay and a referee as judge, paired by seed; to
+            bench/default.json
 noop        a second `dvc repro`: its seconds, and the replies that it adds (none)
 identical   two clones: the outputs whose MD5 differ (none)
 fourth      one line more in params.yaml: the stages that run (its own seven, and the report)
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -44,6 +46,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from pipeline import LOOP_STAGES, Project, Run, stage_process
 from polling import suspend_holding
 
+ROOT = Path(__file__).parents[1]
+DEFAULT = ROOT / "bench" / "default.json"
 LEAST_ITERATIONS = 3  # the claims on single iterations speak of 1, 2 and 3
 MOST_SECONDS = 300.0
 MOST_SECONDS_OF_NOTHING = 3.0
@@ -126,6 +130,13 @@ class Bench:
         return self.folder / f"{self._made}"
 
 
+def commit() -> str:
+    """Return the commit that runs, with `-dirty` where the working tree differs."""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
 def finish(project: Project) -> Run:
     """Run `dvc repro`; end the measurement where it fails."""
     run = project.repro()
@@ -176,19 +187,32 @@ def gain(bench: Bench) -> None:
 def before(bench: Bench) -> None:
     """Print, per seed, calls and accuracies, and those of the settings before with their referee.
 
-    Steps and replay differ, too: it compares two profiles, not two judges.
+    Steps and replay differ, too: it compares two profiles, not two judges. Both sides of each seed
+    go to bench/default.json, from which README and docs quote.
     """
-    rows, saved, ahead = [], [], []
+    seeds = []
     for seed in bench.seeds:
         sides = {"now": bench.finished(seed), "before": bench.run(seed, BEFORE)}
-        for name, (project, run) in sides.items():
-            curve = [f"{value:.1f}" for value in accuracies(project)]
-            rows.append([seed, name, project.replies(), f"{run.seconds:.0f}", *curve])
-        (ours, _), (others, _) = sides.values()
-        saved.append(others.replies() - ours.replies())
-        ahead.append(accuracies(ours)[-1] - accuracies(others)[-1])
+        figures = {
+            name: {"calls": project.replies(), "seconds": round(run.seconds)}
+            | {"accuracy_percent": [round(value, 2) for value in accuracies(project)]}
+            for name, (project, run) in sides.items()
+        }
+        seeds.append({"seed": seed, **figures})
+    DEFAULT.write_text(json.dumps({"commit": commit(), "seeds": seeds}) + "\n", encoding="utf-8")
     keys = bench.first.settings()["iterations"]
+    rows = [
+        [seed["seed"], name, side["calls"], side["seconds"], *side["accuracy_percent"]]
+        for seed in seeds
+        for name, side in seed.items()
+        if name != "seed"
+    ]
     table(["seed", "settings", "calls", "seconds", "base %", *(f"{key} %" for key in keys)], rows)
+    saved = [seed["before"]["calls"] - seed["now"]["calls"] for seed in seeds]
+    ahead = [
+        seed["now"]["accuracy_percent"][-1] - seed["before"]["accuracy_percent"][-1]
+        for seed in seeds
+    ]
     print(f"points ahead at the end: {', '.join(f'{value:+.1f}' for value in ahead)}")
     held = min(saved) >= LEAST_SAVED and statistics.fmean(ahead) >= 0
     verdict("fewer calls", min(saved), LEAST_SAVED, "calls", held=held)

@@ -42,9 +42,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline import Project
 from pretrained import cache, student_folder
+from proving.differences import Difference
+from trials.differences import of_runs, shown
 from trials.edited import claim as claim_folder
 
-from lion import statistics
 from lion.config.project import load_settings
 from lion.evaluation.evaluate import mark
 from lion.inference.respondent import Respondent
@@ -250,17 +251,14 @@ def accuracy(marks: Marks) -> float:
     return fmean(marks.values())
 
 
+def difference(seeds: Sequence[Mapping[str, Any]], student: str, other: str) -> Difference:
+    """Return a student less another, over seeds; over rows where there is one."""
+    return of_runs([(seed["marks"][student], seed["marks"][other]) for seed in seeds])
+
+
 def points(seeds: Sequence[Mapping[str, Any]], student: str, other: str) -> str:
-    """Return a student less another, paired by row over all seeds, with its 95 % interval."""
-    pairs = [
-        (mark, seed["marks"][other][row])
-        for seed in seeds
-        for row, mark in seed["marks"][student].items()
-    ]
-    found = statistics.difference(pairs, 0.95)
-    assert found is not None
-    low, high = (f"{100 * bound:.1f}" for bound in (found.low, found.high))
-    return f"{100 * found.value:+.1f} ({low} to {high})"
+    """Return a difference with its 95 % interval, as the page has it."""
+    return shown(difference(seeds, student, other))
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -301,7 +299,7 @@ def compared(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if {f"{name}-{LAST}", LAST} <= measured_here
     ]
     if differences:
-        yield f"Student {LAST} {', '.join(differences)}: points, paired by row, 95 % intervals."
+        yield f"Student {LAST} {', '.join(differences)}: points, 95 % intervals over seeds."
 
 
 def less_profile(result: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from lion.config.validation import read_settings
 
 @pytest.fixture(scope="module")
 def pocket() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "bench"))
     spec = importlib.util.spec_from_file_location("pocket_bench", ROOT / "bench" / "pocket.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

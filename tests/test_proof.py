@@ -98,7 +98,14 @@ def result(arm: str, seed: int, last: float) -> dict[str, Any]:
     counts = {"calls": {"teacher": 4}, "read": {"teacher": 40}, "written": {"teacher": 8}}
     more = {"steps": 2, "new": 5, **counts, "auc": {"likelihood": 0.8, "scorer": None}}
     base = {**at(0.3), "pool_by_family": {FAMILIES[0]: 3, FAMILIES[1]: 1}}
-    where = {"regime": "trained", "skew": 1.3, "seed": seed, "arm": arm, "scale": 1.0}
+    where = {
+        "regime": "trained",
+        "skew": 1.3,
+        "seed": seed,
+        "arm": arm,
+        "scale": 1.0,
+        "commit": "c0ffee",
+    }
     iterations = [{**at(value), **more} for value in (0.3, 0.35, last)]
     return {**where, "base": base, "iterations": iterations}
 
@@ -134,7 +141,7 @@ def test_differences_are_paired_and_have_students_interval(
         [100 * 4 / 300, 100 * expected.low, 100 * expected.high], abs=0.06
     )
     assert (line["ours"], line["seeds"]) == (pytest.approx(1.33), 3)
-    assert "equal spend: not clearly ahead or behind: +1.3" in text.split("![")[0], (
+    assert "(skew 1.3) it is not clearly ahead or behind: +1.3" in text.split("![")[0], (
         "the first screen answers"
     )
 
@@ -159,6 +166,7 @@ def test_the_report_names_the_commit_and_what_was_not_run(
 ) -> None:
     text, _ = written(file, tmp_path)
     assert f"commit {report.commit()}, SHA-256 {registered.digest()}" in text
+    assert "c0ffee 7." in text
     missing = text.split("## Not finished")[1]
     assert "likelihood (3 of 10)" in missing
     assert "same mix (1 of 10)" in missing
@@ -174,7 +182,8 @@ def test_plots_show_every_arm_and_difference_that_ran(
     for folder in ("one", "other"):
         plots.write(file.results(), tmp_path / folder)
     drawn = {name: (tmp_path / "one" / name).read_text() for name in report.PLOTS}
-    intervals, spent = drawn.values()
+    primary, intervals, spent = drawn.values()
+    assert ">skew 1.3, less one-way</text>" in primary
     assert ">one-way, spend of likelihood</text>" in spent
     assert ">balanced</text>" not in spent
     assert "likelihood - one-way, equal spend" in intervals

@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
+from proving.differences import Difference
+from trials.differences import of_runs, shown
 
 BEGIN, END = "<!-- bench/narrow.py -->\n\n", "\n<!-- end -->\n"
 """Where the page has the block."""
@@ -18,38 +19,18 @@ LABELS = {
     "one-way-2": "one-way, the same steps and spend",
 }
 LOOP, ONE_WAY, GIVEN = "2", "one-way-2", "given-2"
-RESAMPLES, LEVEL = 10_000, 0.95
 
 Result = Mapping[str, Any]
 
 
-def difference(result: Result, other: str) -> tuple[float, float, float]:
-    """Return the loop's last student less another, in points, and the bounds of its interval.
-
-    The mean over seeds. Rows are paired; seeds are resampled, and the rows within each (a bootstrap
-    of two levels): with one seed the interval is that of its rows alone.
-    """
-    gaps = [
-        np.array(_marks(seed, LOOP)) - np.array(_marks(seed, other)) for seed in result["seeds"]
-    ]
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))
-    means = np.stack([_resampled(gap, rng, len(gaps)) for gap in gaps])  # seed, resample, place
-    places = np.arange(len(gaps))
-    values = means[drawn, np.arange(RESAMPLES)[:, None], places].mean(axis=1)
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return 100 * fmean(float(gap.mean()) for gap in gaps), 100 * float(low), 100 * float(high)
+def difference(result: Result, other: str) -> Difference:
+    """Return the loop's last student less another, over seeds; over rows where there is one."""
+    return of_runs([(_marks(seed, LOOP), _marks(seed, other)) for seed in result["seeds"]])
 
 
-def _resampled(gap: Any, rng: np.random.Generator, places: int) -> Any:
-    """Return the means of resampled rows of a seed, shape (resamples, places)."""
-    shares = [np.mean(gap == value) for value in (-1, 0, 1)]
-    counts = rng.multinomial(len(gap), shares, size=(RESAMPLES, places))
-    return (counts[..., 2] - counts[..., 0]) / len(gap)
-
-
-def _marks(seed: Mapping[str, Any], name: str) -> list[int]:
-    return [int(mark == "1") for mark in seed["students"][name]["marks"]]
+def _marks(seed: Mapping[str, Any], name: str) -> dict[str, bool]:
+    marks = seed["students"][name]["marks"]
+    return {str(row): mark == "1" for row, mark in enumerate(marks)}
 
 
 def as_markdown(result: Result) -> str:
@@ -86,10 +67,10 @@ def _sentences(result: Result) -> list[str]:
     text = (
         f"{'Mean of seeds' if several else 'Seed'} {names}; 360 held-out tickets of 18 kinds each; "
         "the teacher errs on purpose on the hardest level. The loop less one-way: "
-        f"{_points(result, ONE_WAY)}, where one-way took {100 * _spend(seeds):.0f} % of the loop's "
+        f"{_points(result, ONE_WAY)}, where one-way took {100 * spend(seeds):.0f} % of the loop's "
         "spend. "
-        f"The loop less given rows: {_points(result, GIVEN)}. {_by_seed(seeds)}Intervals resample "
-        f"{'seeds and ' if several else ''}paired rows. Measured with commit {commits} on "
+        f"The loop less given rows: {_points(result, GIVEN)}. {_by_seed(seeds)}95 % intervals over "
+        f"{'seeds' if several else 'rows'}. Measured with commit {commits} on "
         f"{result['machine']}, {minutes:.0f} minutes a seed, {result['load']}."
     )
     return textwrap.wrap(text, 128, break_on_hyphens=False)
@@ -102,11 +83,10 @@ def _by_seed(seeds: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _points(result: Result, other: str) -> str:
-    value, low, high = difference(result, other)
-    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return f"{shown(difference(result, other))} points"
 
 
-def _spend(seeds: Sequence[Mapping[str, Any]]) -> float:
+def spend(seeds: Sequence[Mapping[str, Any]]) -> float:
     """Return what one-way spent over what the loop did, in weighted tokens."""
     parts = [
         student

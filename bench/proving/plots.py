@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from proving import differences, report
 from proving.arms import Comparison
-from proving.registered import COMPARISONS, LONG
+from proving.registered import COMPARISONS, LONG, PRIMARY_COMPARISONS
 from proving.report import PLOTS, Panel
 from proving.results import Results
 
@@ -43,8 +43,26 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     panels = report.panels(results)
     with mpl.rc_context(_STYLE):
-        for name, draw in zip(PLOTS, (_differences, _money), strict=True):
+        for name, draw in zip(PLOTS, (_primary, _differences, _money), strict=True):
             draw(results, panels).savefig(folder / name, metadata={"Date": None, "Creator": None})
+
+
+def _primary(results: Results, panels: Sequence[Panel]) -> Figure:
+    """Return the primary comparisons by skew, base trained, zero marked."""
+    skews = [skew for regime, skew in panels if regime == "trained"]
+    figure = Figure(figsize=(7.0, 0.9 + 0.5 * max(1, len(skews))), layout="constrained")
+    axes = figure.add_subplot()
+    names = []
+    for skew in sorted(skews, reverse=True):
+        for compared in PRIMARY_COMPARISONS:
+            known = differences.difference(results, compared, "trained", skew)
+            _interval(axes, len(names), known)
+            names.append(f"skew {skew:g}, less {compared.others.plain}")
+    axes.axvline(0, color="#111827", linewidth=0.8)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("points of macro accuracy at equal spend, 95 % interval")
+    return figure
 
 
 def _money(results: Results, panels: Sequence[Panel]) -> Figure:
@@ -82,7 +100,7 @@ def _curve(axes: Axes, arm: str, results: Results, regime: str, skew: float) -> 
 
 
 def _differences(results: Results, panels: Sequence[Panel]) -> Figure:
-    """Return the paired differences with their intervals, zero marked; a dot alone for one seed."""
+    """Return the paired differences with their intervals, zero marked; a dot: two seeds."""
     compared = [
         comparison
         for comparison in COMPARISONS
@@ -117,6 +135,6 @@ def _interval(axes: Axes, row: int, known: differences.Difference | None) -> Non
     if known is None:
         return
     colour = _SIDES[known.side]
-    if known.low is not None and known.high is not None:
+    if known.low is not None and known.high is not None and known.seeds > 2:
         axes.plot([100 * known.low, 100 * known.high], [row, row], color=colour)
     axes.plot([100 * known.mean], [row], color=colour, marker="o", markersize=4)

@@ -1,11 +1,14 @@
 """docs/evidence/results.md from the results of the arms: means, spreads, paired differences."""
 
+import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+from trials.differences import of_runs
 
 from proving import differences, frozen, money, registered
 from proving.arms import Comparison
@@ -26,6 +29,7 @@ from proving.registered import (
 from proving.results import Results
 
 PLOTS = {
+    "primary.svg": "The likelihood less one-way and less the same mix, equal spend, by skew",
     "differences.svg": "Paired differences with their intervals",
     "money.svg": "Accuracy against cents spent, a curve an arm",
 }
@@ -33,14 +37,15 @@ PLOTS = {
 _NOT_REGISTERED = (Comparison(SAME_MIX, ONE_WAY),)
 """What the prompt for a rarer task adds: both arms draw any parent."""
 _FILE = Path(registered.__file__)
+_POCKET = Path(__file__).parents[1] / "pocket_likelihood.json"
 Panel = tuple[str, float]
 """A regime and a skew."""
 
 
 def write(results: Results, path: Path) -> dict[str, Any]:
     """Write the report, which shows the files of `PLOTS`; return the line that ends the bench."""
-    figures = [f"![{shown}](plots/{name})\n" for name, shown in PLOTS.items()]
-    parts = [_opening(results), figures[0], _how(), figures[1]]
+    first, *figures = (f"![{shown}](plots/{name})\n" for name, shown in PLOTS.items())
+    parts = [_opening(results), first, _pretrained(), _how(results), *figures]
     for regime, skew in panels(results):
         parts += [f"## {regime.capitalize()} base, skew {skew:g}\n", _arms(results, regime, skew)]
         parts += [_differences(results, regime, skew), _areas(results, regime, skew)]
@@ -66,27 +71,37 @@ def commit() -> str:
 
 
 def _opening(results: Results) -> str:
-    lines = [_sentence(results, skew) for skew in SKEWS] + _other_signals(results)
-    return "# When does an adversary pay, which, and by how much?\n\n" + "\n".join(lines) + "\n"
+    rare, *others = (_verdict(results, skew) for skew in SKEWS)
+    lines = [
+        f"* {rare}.",
+        f"* {'; '.join(others)}.",
+        *_other_signals(results),
+    ]
+    head = (
+        f"# When does an adversary pay, which, and by how much?\n\n*{PRIMARY.name.capitalize()}* "
+        "finds hard rows by how unlikely the student finds the teacher's answers, without a call. "
+        "Points of macro accuracy at equal spend, trained base, 95 % intervals:\n\n"
+    )
+    return head + "\n".join(lines) + "\n"
 
 
-def _sentence(results: Results, skew: float) -> str:
+def _verdict(results: Results, skew: float) -> str:
     """Say how the primary arm stands to the plain ones at equal spend, base trained."""
-    where = f"* {_WHERE[skew]} (skew {skew:g})"
-    parts = []
-    for compared in (*PRIMARY_COMPARISONS, *_BALANCED):
-        known = difference(results, compared, "trained", skew)
-        if known is not None:
-            parts.append(f"{known} points against {compared.others.plain} ({known.seeds} seeds)")
-    if not parts:
-        return f"{where}: the primary comparisons have not run."
-    decided = {
-        known.side
-        for compared in PRIMARY_COMPARISONS
-        if (known := difference(results, compared, "trained", skew)) is not None
+    known = {
+        compared.others.plain: found
+        for compared in (*PRIMARY_COMPARISONS, *_BALANCED)
+        if (found := difference(results, compared, "trained", skew)) is not None
     }
-    verdict = _VERDICTS.get(frozenset(decided), "it depends on what it is compared with")
-    return f"{where}, trained base, equal spend: {verdict}: " + ", ".join(parts) + "."
+    if not known:
+        return f"{_WHERE[skew]} (skew {skew:g}) the primary comparisons have not run"
+    sides = {
+        known[compared.others.plain].side
+        for compared in PRIMARY_COMPARISONS
+        if compared.others.plain in known
+    }
+    verdict = _VERDICTS.get(frozenset(sides), "it depends on what it is compared with")
+    parts = [f"{_counted(found)} against {name}" for name, found in known.items()]
+    return f"{_WHERE[skew]} (skew {skew:g}) {verdict}: {', '.join(parts)}"
 
 
 def _other_signals(results: Results) -> list[str]:
@@ -102,6 +117,20 @@ def _other_signals(results: Results) -> list[str]:
         return []
     told = ", ".join(f"{_SIGNALS[name]} {_counted(found)}" for name, found in known.items())
     return [f"* Other signals less {PRIMARY.name}, equal steps, skew {skew:g}: {told}."]
+
+
+def _pretrained() -> str:
+    """Say what a pretrained student gives, by bench/pocket.py."""
+    seeds = json.loads(_POCKET.read_text(encoding="utf-8"))["seeds"]
+    one_way, given = (
+        of_runs([(seed["marks"]["2"], seed["marks"][other]) for seed in seeds])
+        for other in ("one-way-2", "given-2")
+    )
+    return (
+        "Beyond toy size, a pretrained student of 135 million parameters judged by likelihood "
+        f"(`pocket`, two iterations, {len(seeds)} seeds): {one_way} points against one-way at its "
+        f"spend, {given} against the given rows again ([benchmarks](benchmarks.md)).\n"
+    )
 
 
 def _counted(found: Difference) -> str:
@@ -123,16 +152,16 @@ _BALANCED = [
 _WHERE = {
     1.3: "Where some kinds of task are rare",
     0.0: "Where all kinds are equally common",
-    0.65: "Where some kinds are less common",
+    0.65: "between the two",
 }
 _VERDICTS = {
-    frozenset({"ahead"}): "the student's own likelihood, a free signal, pays",
-    frozenset({"behind"}): "the student's own likelihood, a free signal, loses",
-    frozenset({"undecided"}): "not clearly ahead or behind",
+    frozenset({"ahead"}): "it pays",
+    frozenset({"behind"}): "it loses",
+    frozenset({"undecided"}): "it is not clearly ahead or behind",
 }
 
 
-def _how() -> str:
+def _how(results: Results) -> str:
     regimes = "; ".join(
         f"*{name}*: {sizes.pool:,} rows and {sizes.base_steps:,} steps, then {sizes.hard:,} + "
         f"{sizes.easy} new rows and {sizes.steps} steps an iteration at {sizes.later_rate:g} of "
@@ -155,8 +184,21 @@ Accuracy is the macro average over twenty families, {frozen.EXAM_SIZE} held-out 
 right on {100 * chance():.1f} %. Differences are paired by seed, in points, with
 Student's {percent:.0f} % interval. Money: {prices}, in every role; *long* counts each of the
 teacher's answers as {money.LONG_WORDS} words. The referee of *frugal* is the noisy one. The base
-pool's answers, the same for all arms, are left out.
+pool's answers, the same for all arms, are left out. Results by the commit that ran, with `+` where
+its working tree had changes ([proof.md](proof.md#what-is-frozen-and-what-is-registered)):
+{_commits(results)}.
 """
+
+
+def _commits(results: Results) -> str:
+    """Return how many results each commit made, the most first."""
+    rows = (row for seeds in results.values() for row in seeds.values())
+    counts = Counter(str(row["commit"]) for row in rows)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=_by_count))
+
+
+def _by_count(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def chance() -> float:
@@ -223,7 +265,8 @@ def _areas(results: Results, regime: str, skew: float) -> str:
     names = list(rows[0]["iterations"][0]["auc"])
     lines = [
         "Chance that a signal ranks a row that the exact referee calls hard above one that it "
-        "calls easy, before each iteration of the primary arm:\n",
+        "calls easy, before each iteration of the primary arm. Exact gaps are 0 or at least 5 "
+        "points, so that the noise of a referee seldom changes a rank:\n",
         "| signal | 1 | 2 | 3 |",
         "|---|---|---|---|",
     ]
@@ -240,32 +283,53 @@ def _long(results: Results, regime: str, skew: float) -> str:
     """Return the table of twelve iterations: accuracy, and what goes to families never learnt."""
     lines = [
         "Twelve iterations. *Never learnt*: share of the new rows in families of which the student "
-        f"gets less than {100 * _LEARNT:.0f} % right at the base and at the end.\n",
+        f"gets less than {100 * _LEARNT:.0f} % right at the base and, in each of these arms, at "
+        "the end.\n",
         "| arm | seeds | base | 3 | 6 | 9 | 12 | never learnt, iterations 1 to 3 | 10 to 12 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for arm in LONG:
-        rows = list(results.get((regime, skew, arm.name), {}).values())
-        if rows:
-            lines.append(f"| {' | '.join([arm.name, str(len(rows)), *_long_cells(rows)])} |")
-    return "\n".join(lines) + "\n" if len(lines) > 3 else ""
+    arms = {arm: results.get((regime, skew, arm.name), {}) for arm in LONG}
+    trap = []
+    for arm, rows in arms.items():
+        if not rows:
+            continue
+        lost = {seed: _never_learnt(seed, list(arms.values())) for seed in rows}
+        early, late = (
+            fmean(_share(row, part, lost[seed]) for seed, row in rows.items())
+            for part in (slice(0, 3), slice(9, 12))
+        )
+        cells = [arm.name, str(len(rows)), *_long_cells(list(rows.values()))]
+        cells += [f"{100 * early:.1f} %", f"{100 * late:.1f} %"]
+        lines.append(f"| {' | '.join(cells)} |")
+        if arm.feedback == "adversarial":
+            trap.append(f"{100 * late:.0f} % for *{arm.name.removesuffix(' 12 iterations')}*")
+    told = (
+        "\nThe trap of what cannot be learnt takes of the new rows of iterations 10 to 12: "
+        f"{', '.join(trap)}.\n"
+        if trap
+        else ""
+    )
+    return "\n".join(lines) + "\n" + told if len(lines) > 3 else ""
 
 
 def _long_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield _spread([row["base"]["accuracy"] for row in rows])
     for number in (3, 6, 9, 12):
         yield _spread([row["iterations"][number - 1]["accuracy"] for row in rows])
-    for part in (slice(0, 3), slice(9, 12)):
-        yield f"{100 * fmean(_never_learnt(row, part) for row in rows):.1f} %"
 
 
 _LEARNT = 0.1  # share of right answers, from which a family counts as learnt
 
 
-def _never_learnt(row: Mapping[str, Any], part: slice) -> float:
-    """Return the share of the new rows of some iterations in families that are never learnt."""
-    ends = (row["base"]["families"], row["iterations"][-1]["families"])
-    lost = [name for name in ends[0] if all(end[name] < _LEARNT for end in ends)]
+def _never_learnt(seed: int, arms: Sequence[Mapping[int, Mapping[str, Any]]]) -> list[str]:
+    """Return the families that no arm of a seed has learnt, from base to end."""
+    rows = [arm[seed] for arm in arms if seed in arm]
+    ends = [rows[0]["base"]["families"], *(row["iterations"][-1]["families"] for row in rows)]
+    return [name for name in ends[0] if all(end[name] < _LEARNT for end in ends)]
+
+
+def _share(row: Mapping[str, Any], part: slice, lost: Sequence[str]) -> float:
+    """Return the share of the new rows of some iterations in some families."""
     new = [point["new_by_family"] for point in row["iterations"][part]]
     all_rows = sum(sum(counts.values()) for counts in new)
     return sum(counts.get(name, 0) for counts in new for name in lost) / all_rows
