@@ -12,6 +12,7 @@ the quotations, those that README.md has.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -36,6 +37,9 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def main() -> None:
     """Print each quotation, and how many of them README.md has."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     text = words((ROOT / "README.md").read_text(encoding="utf-8"))
     found = 0
     for quoted in quotations():
@@ -146,7 +150,7 @@ def toy_sentence(proof: results.Results) -> str:
         f"({toy(proof, others, 1.3).replace(' (', ', ')}"
         for others in (registered.BALANCED.at_spend(registered.PRIMARY), registered.FRUGAL)
     )
-    return f"adding as many of each kind {balanced} and of a noisy, paid referee {paid}."
+    return f"adding all kinds alike {balanced} and of a noisy, paid referee {paid}."
 
 
 def toy(proof: results.Results, others: Arm, skew: float) -> str:

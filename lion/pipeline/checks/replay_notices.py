@@ -43,8 +43,8 @@ def _all_replayed(settings: Settings, base_rows: int) -> Iterator[str]:
     rows: dict[str, int] = {}
     for name, iteration in settings.iterations.items():
         old = rows.get(iteration.previous, base_rows)
-        asked = settings.generate_at(name)
-        new = asked.hard + asked.easy
+        generate = settings.generate_at(name)
+        new = generate.hard + generate.easy
         rows[name] = old + new
         if new and settings.tune_at(name).replay * new >= old:
             yield name
