@@ -133,7 +133,8 @@ def pocket_row(result: Mapping[str, Any]) -> str:
         for other in ("given-2", "one-way-2")
     )
     runs = NUMBERS[len(result["seeds"])]
-    return f"| `pocket` with this judge, some kinds rare, {runs} runs | {given} | {one_way} | the same |"
+    head = f"`pocket` with this judge, some kinds rare, {runs} runs"
+    return f"| {head} | {given} | {one_way} | the same |"
 
 
 def toy_row(proof: results.Results, kinds: str, skew: float) -> str:

@@ -17,6 +17,7 @@ from proving.registered import (
     ARMS,
     BALANCED,
     COMPARISONS,
+    FRUGAL,
     GROUPS,
     LONG,
     ONE_WAY,
@@ -115,7 +116,10 @@ def _other_signals(results: Results) -> list[str]:
     }
     if not known:
         return []
-    told = ", ".join(f"{_SIGNALS[name]} {_counted(found)}" for name, found in known.items())
+    told = ", ".join(
+        f"{_SIGNALS[name]} {_counted(found)}{_as_frugal(results, name, skew)}"
+        for name, found in known.items()
+    )
     return [f"* Other signals less {PRIMARY.name}, equal steps, skew {skew:g}: {told}."]
 
 
@@ -131,6 +135,18 @@ def _pretrained() -> str:
         f"(`pocket`, two iterations, {len(seeds)} seeds): {one_way} points against one-way at its "
         f"spend, {given} against the given rows again ([benchmarks](benchmarks.md)).\n"
     )
+
+
+def _as_frugal(results: Results, name: str, skew: float) -> str:
+    """Say where an arm has the very students of *frugal*: both call the same rows hard."""
+    ours, frugal = (results.get(("trained", skew, arm), {}) for arm in (name, FRUGAL.name))
+    both = ours.keys() & frugal.keys()
+    same = all(_accuracies(ours[seed]) == _accuracies(frugal[seed]) for seed in both)
+    return ", the very same students" if both and same and name != FRUGAL.name else ""
+
+
+def _accuracies(row: Mapping[str, Any]) -> list[float]:
+    return [point["accuracy"] for point in row["iterations"]]
 
 
 def _counted(found: Difference) -> str:
