@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from narrow_task import collect, report
 from pipeline import Project
+from trials import commits
 from trials.edited import claim
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def prepared(root: Path, seed: int, edit: Mapping[str, Any]) -> Project:
         return Project(root, threads=1)
     project = Project.of_working_tree(root, "narrow")
     project.edit({"random_seed": seed, "baselines": baselines(), **edit})
-    (root / "COMMIT").write_text(git("describe", "--always", "--dirty"), encoding="utf-8")
+    (root / "COMMIT").write_text(commits.described(), encoding="utf-8")
     project.commit()
     return project
 
@@ -112,12 +112,6 @@ def collected(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def commit(project: Project) -> str:
     """Return the commit of this repository that a project was made of."""
     return (project.root / "COMMIT").read_text(encoding="utf-8").strip()
-
-
-def git(*arguments: str) -> str:
-    """Return what git says in this repository."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
-    return done.stdout.strip()
 
 
 def arguments() -> argparse.Namespace:

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +44,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pipeline import LOOP_STAGES, Project, Run, stage_process
 from polling import suspend_holding
+from trials import commits
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "bench" / "default.json"
@@ -130,13 +130,6 @@ class Bench:
         return self.folder / f"{self._made}"
 
 
-def commit() -> str:
-    """Return the commit that runs, with `-dirty` where the working tree differs."""
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
-    return done.stdout.strip()
-
-
 def finish(project: Project) -> Run:
     """Run `dvc repro`; end the measurement where it fails."""
     run = project.repro()
@@ -199,7 +192,9 @@ def before(bench: Bench) -> None:
             for name, (project, run) in sides.items()
         }
         seeds.append({"seed": seed, **figures})
-    DEFAULT.write_text(json.dumps({"commit": commit(), "seeds": seeds}) + "\n", encoding="utf-8")
+    DEFAULT.write_text(
+        json.dumps({"commit": commits.described(), "seeds": seeds}) + "\n", encoding="utf-8"
+    )
     keys = bench.first.settings()["iterations"]
     rows = [
         [seed["seed"], name, side["calls"], side["seconds"], *side["accuracy_percent"]]

@@ -43,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pipeline import Project
 from pretrained import cache, student_folder
 from proving.differences import Difference
+from trials import commits
 from trials.differences import of_runs, shown
 from trials.edited import claim as claim_folder
 
@@ -121,7 +122,7 @@ def prepared(root: Path, seed: int, edit: Mapping[str, Any]) -> Project:
     changes = {"student.model": str(student_folder()), "baselines": baselines()}
     project.edit({"random_seed": seed, **changes, **edit})
     project.commit()
-    (root / "COMMIT").write_text(git("describe", "--always", "--dirty"), encoding="utf-8")
+    (root / "COMMIT").write_text(commits.described(), encoding="utf-8")
     return project
 
 
@@ -237,12 +238,6 @@ def processor() -> str:
     return platform.machine()
 
 
-def git(*words: str) -> str:
-    """Return what git says in this repository."""
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True, text=True)
-    return done.stdout.strip()
-
-
 # --- reporting --------------------------------------------------------------------------------
 
 
@@ -298,8 +293,9 @@ def compared(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for name in BASELINES
         if {f"{name}-{LAST}", LAST} <= measured_here
     ]
+    over = "seeds" if len(seeds) > 1 else "rows"
     if differences:
-        yield f"Student {LAST} {', '.join(differences)}: points, 95 % intervals over seeds."
+        yield f"Student {LAST} {', '.join(differences)}: points, 95 % intervals over {over}."
 
 
 def less_profile(result: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:

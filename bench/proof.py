@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -72,16 +71,12 @@ def run(options: argparse.Namespace) -> None:
 
 def head() -> str:
     """Return the commit whose code runs, with `+` where it is changed; reports are not code."""
-    commit = git("rev-parse", "--short=10", "HEAD")
-    return commit + (
-        "+" if git("status", "--porcelain", "--", "lion", "bench/*.py", "prompts") else ""
-    )
+    from trials.commits import git
 
-
-def git(*arguments: str) -> str:
-    """Return what git says in this repository."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    reports = [f":(exclude)bench/proving/{name}.py" for name in ("report", "plots", "differences")]
+    code = ["lion", "prompts", "bench/proof.py", "bench/proving", *reports]
+    changed = git("status", "--porcelain", "--", *code)
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, loop.Place]]:  # noqa: F821

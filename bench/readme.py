@@ -24,9 +24,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from narrow_task import report as narrow_report
-from proving import differences, registered, results
+from proving import differences, registered, report, results
 from proving.arms import Arm, Comparison
-from trials.differences import of_runs, shown
+from trials.differences import shown
 
 BENCH = Path(__file__).parent
 ROOT = BENCH.parent
@@ -36,19 +36,19 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def main() -> None:
-    """Print each quotation, and how many of them README.md has."""
+    """Print each quotation, and how many of them README.md has; end with 1 where one is not."""
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     text = words((ROOT / "README.md").read_text(encoding="utf-8"))
-    found = 0
-    for quoted in quotations():
+    found, count = 0, 0
+    for count, quoted in enumerate(quotations(), start=1):  # noqa: B007 - counted
         held = words(quoted) in text
         found += held
         print(f"{'' if held else 'NOT THERE: '}{quoted}")
-    count = len(list(quotations()))
     figures = {"ours": found, "others": count, "ratio": round(found / count, 3)}
     print(json.dumps({"name": "readme", **figures, "unit": "quotations"}))
+    sys.exit(found < count)
 
 
 def words(text: str) -> str:
@@ -58,13 +58,14 @@ def words(text: str) -> str:
 
 def quotations() -> Iterator[str]:
     """Yield every quotation, in the order of README.md."""
-    yield demonstration(document("default.json"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    yield demonstration(page, document("default.json"))
     narrow, pocket = document("narrow.json"), document("pocket.json")
     yield narrow_shares(narrow)
     yield certified(CERTIFICATE.read_text(encoding="utf-8"))
     yield pocket_shares(pocket)
     yield narrow_row(narrow)
-    yield pocket_row(document("pocket_likelihood.json"))
+    yield pocket_row()
     proof = results.ResultFile(BENCH / "proof.jsonl").results()
     yield toy_row(proof, "some kinds rare", 1.3)
     yield toy_row(proof, "no kind rare", 0.0)
@@ -76,10 +77,21 @@ def document(name: str) -> Any:
     return json.loads((BENCH / name).read_text(encoding="utf-8"))
 
 
-def demonstration(result: Mapping[str, Any]) -> str:
-    """Say the last accuracies of the default's other runs."""
-    last = [seed["now"]["accuracy_percent"][-1] for seed in result["seeds"]]
-    return f"({NUMBERS[len(last)]} more runs: {span(last)};"
+def demonstration(page: str, result: Mapping[str, Any]) -> str:
+    """Say what the closing table of README.md shows, and the last accuracies of other runs.
+
+    The table is that of `make run`.
+    """
+    students = [line.split("%") for line in page.splitlines() if re.match(r" [0-9] .* free ", line)]
+    first, last = (float(parts[-3].split()[-1]) for parts in (students[0], students[-1]))
+    guessing = re.search(r", guessing ([0-9.]+) %", page)
+    assert guessing is not None, "README.md shows no closing table"
+    others = [seed["now"]["accuracy_percent"][-1] for seed in result["seeds"]]
+    return (
+        f"score {first:.0f} % after the first training, {last:.0f} % after "
+        f"{NUMBERS[len(students) - 1]} rounds ({NUMBERS[len(others)]} more runs: {span(others)}; "
+        f"guessing: {float(guessing[1]):.0f}; teacher: 100)"
+    )
 
 
 def narrow_shares(result: Mapping[str, Any]) -> str:
@@ -108,7 +120,7 @@ def certified(page: str) -> str:
 
 
 def pocket_shares(result: Mapping[str, Any]) -> str:
-    """Say the mean accuracies of the pretrained student."""
+    """Say the mean accuracies of the pretrained student, by the profile's own judge."""
     given, ours = (
         100 * fmean(fmean(seed["marks"][name].values()) for seed in result["seeds"])
         for name in ("given-2", "2")
@@ -126,15 +138,11 @@ def narrow_row(result: Mapping[str, Any]) -> str:
     return f"| `narrow`, {NUMBERS[len(result['seeds'])]} runs | {given} | {one_way} | at {spend} |"
 
 
-def pocket_row(result: Mapping[str, Any]) -> str:
+def pocket_row() -> str:
     """Return the row of the pretrained student, which the likelihood judged."""
-    given, one_way = (
-        shown(of_runs([(seed["marks"]["2"], seed["marks"][other]) for seed in result["seeds"]]))
-        for other in ("given-2", "one-way-2")
-    )
-    runs = NUMBERS[len(result["seeds"])]
-    head = f"`pocket` with this judge, some kinds rare, {runs} runs"
-    return f"| {head} | {given} | {one_way} | the same |"
+    given, one_way = report.pocket_differences()
+    head = f"`pocket` judged by likelihood, some kinds rare, {NUMBERS[given.seeds]} runs"
+    return f"| {head} | {shown(given)} | {shown(one_way)} | the same |"
 
 
 def toy_row(proof: results.Results, kinds: str, skew: float) -> str:
@@ -151,7 +159,9 @@ def toy_sentence(proof: results.Results) -> str:
         f"({toy(proof, others, 1.3).replace(' (', ', ')}"
         for others in (registered.BALANCED.at_spend(registered.PRIMARY), registered.FRUGAL)
     )
-    return f"adding all kinds alike {balanced} and of a noisy, paid referee {paid}."
+    return (
+        f"adding all kinds alike {balanced} and, for equal steps, of a noisy, paid referee {paid}."
+    )
 
 
 def toy(proof: results.Results, others: Arm, skew: float) -> str:

@@ -7,8 +7,9 @@ never a number. Does not mark answers (see `scorers`) nor draw curves.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from lion.errors import DataError
@@ -122,6 +123,18 @@ def _clopper_pearson(share: float, rows: float, confidence: float) -> tuple[floa
     low = float(betaincinv(right, wrong + 1, tail)) if right > _NONE else 0.0
     high = float(betaincinv(right + 1, wrong, 1 - tail)) if wrong > _NONE else 1.0
     return min(low, share), max(high, share)
+
+
+def guess_share(answers: Iterable[tuple[str, str]]) -> float | None:
+    """Return the share that the commonest answer of each category has, a mean over categories.
+
+    `answers` are pairs of category and answer. One that occurs once is no guess. None without any.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for category, text in answers:
+        counts.setdefault(category, Counter())[text] += 1
+    most = [(max(counted.values()), counted.total()) for counted in counts.values()]
+    return fmean(count / total if count > 1 else 0.0 for count, total in most) if most else None
 
 
 def difference(

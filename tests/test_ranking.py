@@ -296,6 +296,7 @@ def test_the_plan_has_no_call_but_for_audits(workplace: Workplace) -> None:
     [
         ({"split.stop_in_noise": True}, "split.stop_in_noise: "),
         ({"split.tau_noise": 2.0}, "split.tau_noise: "),
+        ({"split.tau_noise": 2.0, "review.second_order_margin": 1.0}, "split.tau_noise: a like"),
         ({"split.min_hard": 0.1}, "split.min_hard: "),
         ({"review.judge": "referee", "tune.replay_choice": "forgotten"}, "replay_choice: "),
         (

@@ -24,6 +24,7 @@ def test_the_readme_quotes_the_stored_results(readme: ModuleType) -> None:
     quotations = list(map(readme.words, readme.quotations()))
     assert len(quotations) == 9
     assert [quoted for quoted in quotations if quoted not in text] == []
+    assert [quoted for quoted in quotations if "not run" in quoted] == []
 
 
 def test_a_figure_of_too_few_seeds_is_not_quoted(readme: ModuleType) -> None:

@@ -120,7 +120,7 @@ def _differences(results: Results, panels: Sequence[Panel]) -> Figure:
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), names if place == 1 else [""] * len(names))
         axes.set_title(f"{regime}, skew {skew:g}")
-        axes.set_xlabel("points, 95 % interval")
+        axes.set_xlabel("points, 95 % interval\n(two seeds: none)")
     return figure
 
 

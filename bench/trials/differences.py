@@ -17,6 +17,8 @@ def of_runs(runs: Sequence[tuple[Marks, Marks]]) -> Difference:
     The interval is Student's over runs: students of two seeds differ by more than chance among the
     rows of an exam. Of a single run it is that of its paired rows.
     """
+    if any(ours.keys() != others.keys() for ours, others in runs):
+        raise ValueError("two students of a run were marked on other rows")
     if len(runs) == 1:
         ours, others = runs[0]
         found = statistics.difference([(ours[row], others[row]) for row in ours], CONFIDENCE)

@@ -120,7 +120,8 @@ def _override_problems(settings: Settings) -> list[str]:
 
 def _noise_problems(settings: Settings) -> list[str]:
     """Tau that follows from the noise needs it, and the gaps, in both orders everywhere."""
-    if settings.split.tau_noise and settings.review.second_order_margin is not None:
+    referee = settings.review.judge == "referee"
+    if referee and settings.split.tau_noise and settings.review.second_order_margin is not None:
         return [
             "split.tau_noise: with it every order is asked; set review.second_order_margin: null"
         ]
@@ -134,10 +135,11 @@ def _likelihood_problems(settings: Settings) -> Iterator[str]:
             yield "split.stop_in_noise: a likelihood has no referee's noise; set it to false"
         if settings.split.tau_noise:
             yield "split.tau_noise: a likelihood has no referee's noise; set it to 0"
-        if settings.split.min_hard:
+        if settings.split.min_hard and settings.review.same_answer == "ask":
             yield (
                 "split.min_hard: with review.judge: likelihood the share of hard rows is "
-                "split.hard_share itself, so it would stop always or never; set it to 0"
+                "split.hard_share itself, so it would stop always or never; set it to 0, or "
+                "review.same_answer: skip, which leaves out what the student says already"
             )
         if settings.calibrate.iterations and settings.calibrate.second is not None:
             yield (

@@ -5,10 +5,8 @@ The exam's scorer marks the student's answers and the teacher's; the referee com
 no row can be marked. Writes no file.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from msgspec.structs import asdict, replace
 
@@ -194,12 +192,11 @@ def guess_accuracy(exam: Sequence[Instruction], scorer: Scorer) -> float | None:
 
     Equal texts are counted, no answer is marked. None where no row has an expected answer.
     """
-    answers: dict[str, Counter[str]] = {}
-    for row in exam if scorer.kind in _READ_AS_ANSWER else ():
-        if row.expected is not None:
-            answers.setdefault(row.category or UNCATEGORISED, Counter())[row.expected] += 1
-    shares = [max(counts.values()) / counts.total() for counts in answers.values()]
-    return fmean(shares) if shares else None
+    if scorer.kind not in _READ_AS_ANSWER:
+        return None
+    return statistics.guess_share(
+        (row.category or UNCATEGORISED, row.expected) for row in exam if row.expected is not None
+    )
 
 
 def exam_marks(
@@ -261,7 +258,7 @@ def exam_sentence(metrics: EvaluateMetrics) -> str:
         if metrics.teacher_accuracy_share is not None:
             parts[-1] += f", the teacher's {100 * metrics.teacher_accuracy_share:.1f} %"
         if metrics.guess_accuracy_share is not None:
-            parts[-1] += f", of guessing {100 * metrics.guess_accuracy_share:.1f} %"
+            parts[-1] += f", guessing {100 * metrics.guess_accuracy_share:.1f} %"
     if metrics.quality_percent is not None:
         parts.append(f"quality {metrics.quality_percent:.1f} % of the teacher's")
     if metrics.fields is not None:

@@ -35,12 +35,16 @@ _VERBS = frozenset(
     """.split()
 )
 _QUESTIONS = frozenset("how what when where which who whom whose why".split())
-_YES_OR_NO = frozenset("am are did do does had has have is was were".split())
+_YES_OR_NO = frozenset("are did do does has have is were".split())
 _TASKS = _VERBS | _QUESTIONS
 _ASKED = _TASKS | _YES_OR_NO
 _LEADING = frozenset("among at based by for from given in of on to using with".split())
 _POLITE = frozenset(
     "and please kindly now first then can could would will you i want need to".split()
+)
+_BEFORE_TASK = _POLITE | {'"', "\u201c", "("}
+_DETERMINERS = frozenset(
+    "a an any each every her his its my no our some that the their this your".split()
 )
 _BEFORE_NOUN = frozenset(
     """
@@ -75,7 +79,7 @@ def domain(text: str) -> str:
     opening = text[:_READ]
     # a story first, the task in the last sentence
     last = _SENTENCES.split(text[-_READ:].rstrip(_CLOSING))[-1]
-    asks = text.rstrip(_CLOSING_QUOTES).endswith("?")
+    asks = text[-_READ:].rstrip(_CLOSING_QUOTES).endswith("?")
     clauses = f"{_PARAGRAPHS.split(opening)[0]}\n{last}{'?' if asks else ''}"
     label = _task_label(opening) or _task_label(last) or _clause_label(clauses)
     return label or _script(opening)
@@ -106,15 +110,23 @@ def _clause_label(text: str) -> str:
     for words, openings in clauses:
         if words and words[0] in _LEADING:
             for index in range(1, len(words)):
-                if label := _label(words[index:], openings & _TASKS):
+                label = _label(words[index:], openings & _TASKS)
+                if label and not _is_noun(words, index):
                     return label
     return ""
+
+
+def _is_noun(words: list[str], index: int) -> bool:
+    """Return whether a determiner stands before a word, as in `the use of`; in `b c a` is none."""
+    before = words[index - 1]
+    is_material = before == "a" and index > 1 and len(words[index - 2]) == 1
+    return before in _DETERMINERS and not is_material
 
 
 def _words(sentence: str) -> list[str]:
     """Return the first words and punctuation marks in lower case, without polite ones in front."""
     words = [match[0].lower() for match in islice(_WORD.finditer(sentence), _WORDS)]
-    return list(dropwhile(_POLITE.__contains__, words))
+    return list(dropwhile(_BEFORE_TASK.__contains__, words))
 
 
 def _label(words: list[str], openings: frozenset[str]) -> str:

@@ -13,7 +13,7 @@ OTHER_SCRIPTS = "other scripts"
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
         "questions": "how what when where which who whom whose why answer ask respond reply "
-        "guess am are did do does had has have is was were",
+        "guess are did do does has have is were",
         "writing": "address complete compose continue craft create draft fill imagine introduce "
         "invent narrate output perform play produce role-play roleplay write",
         "rewriting": "change condense convert copy correct decode double edit elaborate encode "
