@@ -110,13 +110,15 @@ def narrow_shares(result: Mapping[str, Any]) -> str:
 
 def certified(page: str) -> str:
     """Say the coverages of the narrow students at one promise, from the table of the page."""
-    student, coverages = "", []
+    student, runs, coverages = "", 0, list[float]()
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         student = cells[0] or student
         if len(cells) == 5 and cells[1] == PROMISE and student.startswith(("`narrow`", "the same")):
+            runs += 1
             coverages += [float(value) for value in re.findall(r"[0-9.]+", cells[3])]
-    return f"certificate: {span(coverages)} % of requests, at {PROMISE} agreement"
+    told = f"certificate ({NUMBERS[runs]} runs)"
+    return f"{told}: {span(coverages)} % of requests, at {PROMISE} agreement"
 
 
 def pocket_shares(result: Mapping[str, Any]) -> str:

@@ -42,5 +42,5 @@ def test_a_certificates_coverage_is_that_of_the_pages_table(readme: ModuleType) 
 | the same, seed 2 | 95 % | 5 of 5 | 41.3 to 47.0 % | 95.2 % |
 | `default` | 95 % | 5 of 5 | 1.0 to 99.9 % | 95.2 % |
 """
-    told = "certificate: 41 to 90 % of requests, at 95 % agreement"
+    told = "certificate (two runs): 41 to 90 % of requests, at 95 % agreement"
     assert readme.certified(page) == told

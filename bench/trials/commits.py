@@ -7,8 +7,10 @@ _ROOT = Path(__file__).parents[2]
 
 
 def described() -> str:
-    """Return the commit, with `-dirty` where the working tree differs."""
-    return git("describe", "--always", "--dirty")
+    """Return the commit, with `-dirty` where files differ that are no result or page."""
+    results = [":(exclude)bench/*.json", ":(exclude)bench/*.jsonl", ":(exclude)docs"]
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *results)
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
 def git(*arguments: str) -> str:
