@@ -73,7 +73,10 @@ def head() -> str:
     """Return the commit whose code runs, with `+` where it is changed; reports are not code."""
     from trials.commits import git
 
-    reports = [f":(exclude)bench/proving/{name}.py" for name in ("report", "plots", "differences")]
+    reports = [
+        f":(exclude)bench/proving/{name}.py"
+        for name in ("report", "summary", "plots", "differences")
+    ]
     code = ["lion", "prompts", "bench/proof.py", "bench/proving", *reports]
     changed = git("status", "--porcelain", "--", *code)
     return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")

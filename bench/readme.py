@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from narrow_task import report as narrow_report
-from proving import differences, registered, report, results
+from proving import differences, registered, results, summary
 from proving.arms import Arm, Comparison
 from trials.differences import shown
 
@@ -142,7 +142,7 @@ def narrow_row(result: Mapping[str, Any]) -> str:
 
 def pocket_row() -> str:
     """Return the row of the pretrained student, which the likelihood judged."""
-    given, one_way = report.pocket_differences()
+    given, one_way = summary.pocket_differences()
     head = f"`pocket` judged by likelihood, some kinds rare, {NUMBERS[given.seeds]} runs"
     return f"| {head} | {shown(given)} | {shown(one_way)} | the same |"
 

@@ -1,6 +1,5 @@
 """docs/evidence/results.md from the results of the arms: means, spreads, paired differences."""
 
-import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,17 +7,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from trials.differences import of_runs
-
 from lion import statistics
-from proving import differences, frozen, money, registered
+from proving import differences, frozen, money, registered, summary
 from proving.arms import Comparison
 from proving.differences import Difference, difference
 from proving.registered import (
     ARMS,
-    BALANCED,
     COMPARISONS,
-    FRUGAL,
     GROUPS,
     LONG,
     ONE_WAY,
@@ -39,7 +34,6 @@ PLOTS = {
 _NOT_REGISTERED = (Comparison(SAME_MIX, ONE_WAY),)
 """What the prompt for a rarer task adds: both arms draw any parent."""
 _FILE = Path(registered.__file__)
-_POCKET = Path(__file__).parents[1] / "pocket_likelihood.json"
 Panel = tuple[str, float]
 """A regime and a skew."""
 
@@ -47,7 +41,7 @@ Panel = tuple[str, float]
 def write(results: Results, path: Path) -> dict[str, Any]:
     """Write the report, which shows the files of `PLOTS`; return the line that ends the bench."""
     first, *figures = (f"![{shown}](plots/{name})\n" for name, shown in PLOTS.items())
-    parts = [_opening(results), first, _pretrained(), _how(results), *figures]
+    parts = [summary.opening(results), first, summary.pretrained(), _how(results), *figures]
     for regime, skew in panels(results):
         parts += [f"## {regime.capitalize()} base, skew {skew:g}\n", _arms(results, regime, skew)]
         parts += [_differences(results, regime, skew), _areas(results, regime, skew)]
@@ -72,118 +66,6 @@ def commit() -> str:
     return shown.stdout.strip() or "not committed"
 
 
-def _opening(results: Results) -> str:
-    rare, *others = (_verdict(results, skew) for skew in SKEWS)
-    lines = [
-        f"* {rare}.",
-        f"* {'; '.join(others)}.",
-        *_other_signals(results),
-    ]
-    head = (
-        f"# When does an adversary pay, which, and by how much?\n\n*{PRIMARY.name.capitalize()}* "
-        "finds hard rows by how unlikely the student finds the teacher's answers, without a call. "
-        "Points of macro accuracy at equal spend, trained base, 95 % intervals:\n\n"
-    )
-    return head + "\n".join(lines) + "\n"
-
-
-def _verdict(results: Results, skew: float) -> str:
-    """Say how the primary arm stands to the plain ones at equal spend, base trained."""
-    known = {
-        compared.others.plain: found
-        for compared in (*PRIMARY_COMPARISONS, *_BALANCED)
-        if (found := difference(results, compared, "trained", skew)) is not None
-    }
-    if not known:
-        return f"{_WHERE[skew]} (skew {skew:g}) the primary comparisons have not run"
-    sides = {
-        known[compared.others.plain].side
-        for compared in PRIMARY_COMPARISONS
-        if compared.others.plain in known
-    }
-    verdict = _VERDICTS.get(frozenset(sides), "it depends on what it is compared with")
-    parts = [f"{_counted(found)} against {name}" for name, found in known.items()]
-    return f"{_WHERE[skew]} (skew {skew:g}) {verdict}: {', '.join(parts)}"
-
-
-def _other_signals(results: Results) -> list[str]:
-    """Say how the other signals stand to the primary arm, base trained, largest skew."""
-    skew = max(SKEWS)
-    known = {
-        compared.ours.name: found
-        for compared in COMPARISONS
-        if compared.others == PRIMARY
-        and (found := difference(results, compared, "trained", skew)) is not None
-    }
-    if not known:
-        return []
-    told = ", ".join(
-        f"{_SIGNALS[name]}{_as_frugal(results, name, skew)} {_counted(found)}"
-        for name, found in known.items()
-    )
-    return [f"* Other signals less {PRIMARY.name}, equal steps, skew {skew:g}: {told}."]
-
-
-def _pretrained() -> str:
-    """Say what a pretrained student gives, by bench/pocket.py."""
-    given, one_way = pocket_differences()
-    return (
-        "Beyond toy size, a pretrained student of 135 million parameters judged by likelihood "
-        f"(`pocket`, two iterations, {one_way.seeds} seeds): {one_way} points against one-way at "
-        f"its spend, {given} against the given rows again ([benchmarks](benchmarks.md)).\n"
-    )
-
-
-def pocket_differences() -> tuple[Difference, Difference]:
-    """Return the pretrained student less given rows and less one-way, judged by likelihood."""
-    seeds = json.loads(_POCKET.read_text(encoding="utf-8"))["seeds"]
-    given, one_way = (
-        of_runs([(seed["marks"]["2"], seed["marks"][other]) for seed in seeds])
-        for other in ("given-2", "one-way-2")
-    )
-    return given, one_way
-
-
-def _as_frugal(results: Results, name: str, skew: float) -> str:
-    """Say where an arm has the very students of *frugal*: both call the same rows hard."""
-    ours, frugal = (results.get(("trained", skew, arm), {}) for arm in (name, FRUGAL.name))
-    both = ours.keys() & frugal.keys()
-    same = all(_accuracies(ours[seed]) == _accuracies(frugal[seed]) for seed in both)
-    return " (the very same students)" if both and same and name != FRUGAL.name else ""
-
-
-def _accuracies(row: Mapping[str, Any]) -> list[float]:
-    return [point["accuracy"] for point in row["iterations"]]
-
-
-def _counted(found: Difference) -> str:
-    return str(found) if found.seeds < 2 else f"{found} ({found.seeds} seeds)"
-
-
-_SIGNALS = {
-    "frugal": "a paid, noisy referee (*frugal*)",
-    "scorer": "the exam's scorer",
-    "likelihood progress": "learning progress with replay by forgetting",
-}
-
-
-_BALANCED = [
-    compared
-    for compared in COMPARISONS
-    if compared.ours == PRIMARY and compared.others == BALANCED.at_spend(PRIMARY)
-]
-_WHERE = {
-    1.3: "Where some kinds of task are rare",
-    0.0: "Where all kinds are equally common",
-    0.65: "between the two",
-}
-_VERDICTS = {
-    frozenset({"ahead"}): "it pays",
-    frozenset({"behind"}): "it loses",
-    frozenset({"undecided"}): "it is not clearly ahead or behind",
-}
-
-
 def _how(results: Results) -> str:
     regimes = "; ".join(
         f"*{name}*: {sizes.pool:,} rows and {sizes.base_steps:,} steps, then {sizes.hard:,} + "
@@ -194,9 +76,9 @@ def _how(results: Results) -> str:
     seeds, percent = registered.SEEDS, 100 * differences.CONFIDENCE
     prices = f"${money.DOLLARS_IN:g} for a million words read, ${money.DOLLARS_OUT:g} written"
     return f"""Written by `python bench/proof.py --report` from `bench/proof.jsonl` and
-`bench/{_POCKET.name}`, not by hand. A test of the mechanism with an oracle and a student of half a
-million parameters: **no figure here stands beside one of the paper's benchmarks.** How it is done:
-[proof.md](proof.md).
+`bench/{summary.POCKET.name}`, not by hand. A test of the mechanism with an oracle and a student
+of half a million parameters: **no figure here stands beside one of the paper's benchmarks.** How it is
+done: [proof.md](proof.md).
 
 Arms, settings and comparisons were registered before the first run: `bench/proving/{_FILE.name}`,
 commit {commit()}, SHA-256 {registered.digest()}; a result of another registration is left out.
