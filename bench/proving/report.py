@@ -77,8 +77,8 @@ def _how(results: Results) -> str:
     prices = f"${money.DOLLARS_IN:g} for a million words read, ${money.DOLLARS_OUT:g} written"
     return f"""Written by `python bench/proof.py --report` from `bench/proof.jsonl` and
 `bench/{summary.POCKET.name}`, not by hand. A test of the mechanism with an oracle and a student
-of half a million parameters: **no figure here stands beside one of the paper's benchmarks.** How it is
-done: [proof.md](proof.md).
+of half a million parameters: **no figure here stands beside one of the paper's benchmarks.** It is
+explained in [proof.md](proof.md).
 
 Arms, settings and comparisons were registered before the first run: `bench/proving/{_FILE.name}`,
 commit {commit()}, SHA-256 {registered.digest()}; a result of another registration is left out.
