@@ -42,7 +42,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline import Project
 from pretrained import cache, student_folder
-from proving.differences import Difference
 from trials import commits
 from trials.differences import of_runs, shown
 from trials.edited import claim as claim_folder
@@ -246,14 +245,9 @@ def accuracy(marks: Marks) -> float:
     return fmean(marks.values())
 
 
-def difference(seeds: Sequence[Mapping[str, Any]], student: str, other: str) -> Difference:
-    """Return a student less another, over seeds; over rows where there is one."""
-    return of_runs([(seed["marks"][student], seed["marks"][other]) for seed in seeds])
-
-
 def points(seeds: Sequence[Mapping[str, Any]], student: str, other: str) -> str:
-    """Return a difference with its 95 % interval, as the page has it."""
-    return shown(difference(seeds, student, other))
+    """Return a student less another with its 95 % interval: over seeds, or rows of a single one."""
+    return shown(of_runs([(seed["marks"][student], seed["marks"][other]) for seed in seeds]))
 
 
 def table(result: Mapping[str, Any]) -> str:

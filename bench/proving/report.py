@@ -100,11 +100,7 @@ def _commits(results: Results) -> str:
     """Return how many results each commit made, the most first."""
     rows = (row for seeds in results.values() for row in seeds.values())
     counts = Counter(str(row["commit"]) for row in rows)
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=_by_count))
-
-
-def _by_count(item: tuple[str, int]) -> tuple[int, str]:
-    return -item[1], item[0]
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
 def chance() -> float:
