@@ -161,9 +161,7 @@ def toy_sentence(proof: results.Results) -> str:
         f"({toy(proof, others, 1.3).replace(' (', ', ')}"
         for others in (registered.BALANCED.at_spend(registered.PRIMARY), registered.FRUGAL)
     )
-    return (
-        f"adding all kinds alike {balanced} and, for equal steps, of a noisy, paid referee {paid}."
-    )
+    return f"adding all kinds alike {balanced} and, for equal steps, of a paid referee {paid}."
 
 
 def toy(proof: results.Results, others: Arm, skew: float) -> str:
